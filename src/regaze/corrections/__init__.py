@@ -1,0 +1,1 @@
+"""Append-only store of expert corrections and selections, and their rendering to masks."""

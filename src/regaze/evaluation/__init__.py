@@ -1,0 +1,1 @@
+"""Pure numbers from arrays and callables: grading, faithfulness, agreement with lesions."""

@@ -1,0 +1,1 @@
+"""The network that grades an image and shows where it looked."""

@@ -1,0 +1,203 @@
+"""Frozen records that the rooms hand to each other.
+
+Invariant: this module imports the standard library and NumPy only, so that every room may use it.
+Coordinates are in *original pixels* unless a name says otherwise: x to the right, y down, the centre of the top-left
+pixel at (0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Part = Literal["training", "test"]
+Diagnosis = Literal["misgraded", "elsewhere", "fine", "unknown"]
+Origin = Literal["masks", "boxes", "none"]
+
+LESION_TYPES: tuple[str, ...] = (
+    "microaneurysms",
+    "haemorrhages",
+    "hard_exudates",
+    "soft_exudates",
+    "neovascularisation",
+    "lesion",  # a type that the data does not name (a folder's single mask, a box without a known class)
+)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle that a clinician drew around lesions.
+
+    Attributes:
+        lesion: One of `LESION_TYPES`.
+        x0, y0, x1, y1: Edges as shares of the original photograph's width and height, 0..1, x0 < x1, y0 < y1.
+    """
+
+    lesion: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photograph and what is known about it.
+
+    Attributes:
+        id: Unique and stable within its data set, e.g. `training/IDRiD_001`; safe as a relative path.
+        image: The photograph's file.
+        label: Index into `Dataset.classes`, or None where the photograph has no grade (it may supervise maps).
+        part: `test` only where the data itself sets photographs aside for the final test.
+        patient: Photographs with the same value stay on one side of every split; None: unknown.
+        masks: Lesion type -> mask files (original pixels, non-zero = lesion). Types that are absent from the mapping
+            are absent from the photograph, provided that `origin` is `masks`.
+        boxes: The clinician's boxes, provided that `origin` is `boxes`; may be empty (nothing was marked).
+        origin: Where the knowledge about lesions comes from. `none`: nothing is known about lesions here, which
+            differs from `masks` or `boxes` with nothing in them (known to be free of lesions).
+        content: Fingerprint of the file's bytes (hex). Keys the decoded cache.
+        twin: Samples with the same value show the same picture (re-encoded or shrunk); None: no twin.
+    """
+
+    id: str
+    image: Path
+    label: int | None
+    part: Part = "training"
+    patient: str | None = None
+    masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    boxes: tuple[Box, ...] = ()
+    origin: Origin = "none"
+    content: str = ""
+    twin: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photographs with one set of classes.
+
+    Attributes:
+        spec: The spelling that the user gave, e.g. `idrid:DIR`.
+        classes: Class names; `Sample.label` indexes them.
+        ordinal: True where the classes are grades on one scale, worst last.
+        samples: In a fixed order, unique ids.
+        fingerprint: Hash over ids, contents, labels, parts, patients and lesion files.
+        notes: What a reader of the data should know (twins found, pictures left out, and why).
+    """
+
+    spec: str
+    classes: tuple[str, ...]
+    ordinal: bool
+    samples: tuple[Sample, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one photograph.
+
+    Attributes:
+        sample: `Sample.id`.
+        label: The true class index or None.
+        probabilities: (K,) float32, softmax of the final logits, sums to 1.
+        grade: The decoded class index (see `models.decode`): not always the arg-max.
+    """
+
+    sample: str
+    label: int | None
+    probabilities: NDArray[np.float32]
+    grade: int
+
+    @property
+    def confidence(self) -> float:
+        """Softmax probability of the decoded grade, 0..1."""
+        return float(self.probabilities[self.grade])
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A training photograph as the model of phase 1 sees it, and whether an expert should look at it.
+
+    Attributes:
+        sample: `Sample.id`.
+        label: True class index or None.
+        grade: Predicted class index.
+        confidence: Probability of the predicted grade, 0..1.
+        squared_error: Mean over scales of the mean squared difference between map and target map; None where the
+            truth about lesions is unknown.
+        relevance_rank: Share of the top-k pixels of the fused map that lie in lesions, k = number of lesion pixels;
+            None where unknown or where there is no lesion.
+        enrichment: Energy of the fused map inside lesions over the share of the image that lesions cover; None as above.
+        diagnosis: `misgraded`; `elsewhere` (graded right, map misses the lesions); `fine`; `unknown`.
+    """
+
+    sample: str
+    label: int | None
+    grade: int
+    confidence: float
+    squared_error: float | None
+    relevance_rank: float | None
+    enrichment: float | None
+    diagnosis: Diagnosis
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The photographs put in front of an expert, first = most wanted.
+
+    Attributes:
+        id: Row id in the store (0 before it is stored).
+        model: Name of the model whose maps are to be corrected.
+        rule: `confidence`, `map-error` or `random`.
+        share: Share of the candidates taken, 0..1.
+        seed: Seed of the random rule and of ties.
+        samples: `Sample.id`s, most wanted first.
+        reasons: One line per sample: why it is on the list.
+        author: Who asked for the selection.
+        time: UTC, ISO 8601, seconds, ends with `Z`.
+    """
+
+    id: int
+    model: str
+    rule: str
+    share: float
+    seed: int
+    samples: tuple[str, ...]
+    reasons: tuple[str, ...]
+    author: str
+    time: str
+
+
+@dataclass(frozen=True)
+class Correction:
+    """An expert's word on where the model should look in one photograph.
+
+    Attributes:
+        id: Row id in the store (0 before it is stored).
+        sample: `Sample.id`.
+        model: Name of the model whose map was corrected.
+        origin: `masks`, `boxes` or `expert` (drawn by hand).
+        mode: `replace`: the mask is the whole map. `edit`: pixels in neither mask keep the model's own value.
+        look: (H, W) bool in original pixels, "look here". All False with `replace`: nothing here deserves attention,
+            which differs from no correction at all.
+        avoid: (H, W) bool in original pixels, "not here"; None: none drawn.
+        author: Who made it.
+        time: UTC, ISO 8601, seconds, ends with `Z`.
+        remark: Free text.
+    """
+
+    id: int
+    sample: str
+    model: str
+    origin: str
+    mode: Literal["replace", "edit"]
+    look: NDArray[np.bool_]
+    avoid: NDArray[np.bool_] | None
+    author: str
+    time: str
+    remark: str = ""

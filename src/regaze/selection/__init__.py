@@ -1,0 +1,1 @@
+"""Which image an expert should see next."""

@@ -1,0 +1,1 @@
+"""The folder that holds one study, and the steps of the loop that work in it."""
