@@ -1,0 +1,99 @@
+"""Masks as 1-bit PNG bytes and back, without loss.
+
+Invariant: `decode_mask(encode_mask(mask), ...)` equals `mask` bit for bit, and no stored bytes can make the
+decoder allocate more than `MAX_PIXELS` pixels. All masks are in original pixels.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regaze.errors import CorrectionError
+
+# Above the largest fundus cameras (about 50 million pixels) and below the size where Pillow itself warns of a
+# decompression bomb (89 million), so that ours is the message the user reads.
+MAX_PIXELS = 80_000_000
+
+
+def check_mask(mask: NDArray[np.bool_], name: str, sample: str) -> None:
+    """Refuse what is not a mask.
+
+    Args:
+        mask: (H, W) bool, original pixels.
+        name: `look` or `avoid`; named in the message.
+        sample: The photograph's id; named in the message.
+
+    Raises:
+        CorrectionError: If the mask is no (H, W) array of bool, or empty, or larger than `MAX_PIXELS`.
+    """
+    what = f"mask {name!r} of {sample!r}"
+    if not isinstance(mask, np.ndarray):
+        raise CorrectionError(f"{what} is a {type(mask).__name__}, expected a NumPy array (H, W) of bool")
+    if mask.dtype != np.bool_:
+        raise CorrectionError(
+            f"{what} has dtype {mask.dtype}, expected bool: pass a comparison such as mask > 0"
+        )
+    if mask.ndim != 2:
+        raise CorrectionError(f"{what} has shape {mask.shape}, expected (H, W): pass one plane")
+    if not 1 <= mask.size <= MAX_PIXELS:
+        raise CorrectionError(
+            f"{what} has shape {mask.shape}, expected 1 to {MAX_PIXELS} pixels: "
+            "store masks in the pixels of the photograph"
+        )
+
+
+def encode_mask(mask: NDArray[np.bool_]) -> bytes:
+    """Pack a mask into a 1-bit PNG.
+
+    Args:
+        mask: (H, W) bool, original pixels, accepted by `check_mask`.
+
+    Returns:
+        The bytes of a PNG file of W x H pixels with one bit each.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(mask)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def decode_mask(png: bytes, height: int, width: int, what: str) -> NDArray[np.bool_]:
+    """Unpack a stored mask.
+
+    The size is compared before any pixel is decoded, so that a damaged blob cannot exhaust the memory.
+
+    Args:
+        png: Bytes written by `encode_mask`.
+        height: Rows that the store noted.
+        width: Columns that the store noted.
+        what: Names the mask in the message.
+
+    Returns:
+        (height, width) bool, original pixels; the caller owns it.
+
+    Raises:
+        CorrectionError: If the bytes are no 1-bit PNG of that size.
+    """
+    if not 1 <= height * width <= MAX_PIXELS:
+        raise CorrectionError(
+            f"{what} claims {height} x {width} pixels, expected 1 to {MAX_PIXELS}: file damaged"
+        )
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            if image.mode != "1" or image.size != (width, height):
+                raise CorrectionError(
+                    f"{what} holds a PNG of mode {image.mode} and {image.height} x {image.width} pixels, "
+                    f"expected mode 1 and {height} x {width}: the file is damaged, restore it from a copy"
+                )
+            return np.array(image, dtype=np.bool_)
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
+        raise CorrectionError(f"{what} is no readable PNG ({error}): restore the file from a copy") from error

@@ -1,0 +1,279 @@
+"""The rows of the store: their columns, their hashes, and records packed into them and back.
+
+Invariant: what `pack_correction` or `pack_selection` accepts, the matching `unpack` gives back equal, and a
+row whose bytes were altered outside the store is refused by its hash, not handed on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, Text
+
+from regaze.corrections.masks import check_mask, decode_mask, encode_mask
+from regaze.errors import CorrectionError
+from regaze.records import Correction, Selection
+
+MODES = ("replace", "edit")
+ORIGINS = ("masks", "boxes", "expert")
+
+# The layout itself is made by migrations.py; a test holds these two to it.
+_METADATA = MetaData()
+CORRECTIONS = Table(
+    "corrections",
+    _METADATA,
+    Column("id", Integer, primary_key=True),
+    *(
+        Column(name, Text)
+        for name in ("sample", "model", "origin", "mode", "author", "time", "remark", "hash")
+    ),
+    Column("height", Integer),
+    Column("width", Integer),
+    Column("look", LargeBinary),
+    Column("avoid", LargeBinary, nullable=True),
+)
+SELECTIONS = Table(
+    "selections",
+    _METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("model", Text),
+    Column("rule", Text),
+    Column("share", Float),
+    Column("seed", Integer),
+    *(Column(name, Text) for name in ("author", "time", "hash", "samples", "reasons")),
+)
+
+
+@dataclass(frozen=True)
+class CorrectionEntry:
+    """A stored correction without its masks.
+
+    Attributes:
+        id: Row id; a higher id was stored later.
+        sample: `Sample.id`.
+        model: Name of the model whose map was corrected.
+        origin: `masks`, `boxes` or `expert`.
+        mode: `replace` or `edit`.
+        author: Who made it.
+        time: UTC, ISO 8601, seconds, ends with `Z`.
+        remark: Free text.
+        hash: blake2b (64 hex digits) over sample, model, origin, mode, the PNG bytes, author, time and
+            remark.
+        height: Rows of the masks, original pixels.
+        width: Columns of the masks, original pixels.
+    """
+
+    id: int
+    sample: str
+    model: str
+    origin: str
+    mode: str
+    author: str
+    time: str
+    remark: str
+    hash: str
+    height: int
+    width: int
+
+
+ENTRY_FIELDS: tuple[str, ...] = tuple(CorrectionEntry.__dataclass_fields__)
+
+
+def check_text(name: str, text: str, may_be_empty: bool = False) -> None:
+    """Refuse what is not a text that SQLite gives back unchanged.
+
+    Args:
+        name: What the text is; named in the message.
+        text: The text.
+        may_be_empty: Accept an empty or blank one.
+
+    Raises:
+        CorrectionError: If it is no `str`, blank, holds a NUL, or cannot be written as UTF-8.
+    """
+    if not isinstance(text, str) or "\0" in text or not (may_be_empty or text.strip()):
+        raise CorrectionError(f"{name} is {text!r}, expected a{'' if may_be_empty else ' non-empty'} text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # a file name whose bytes are no UTF-8
+        raise CorrectionError(
+            f"{name} {text!r} is not valid Unicode: rename the file it comes from"
+        ) from error
+
+
+def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
+    """Check a correction and give its columns without the id.
+
+    Args:
+        correction: A record with id 0; its own time is ignored.
+        time: When it is stored; UTC, ISO 8601, seconds, `Z`.
+
+    Returns:
+        Column name -> value, in which the masks are PNG bytes and `hash` covers all the rest.
+
+    Raises:
+        CorrectionError: If it cannot be stored.
+    """
+    _check_correction(correction)
+    look, avoid = correction.look, correction.avoid
+    values: dict[str, Any] = {
+        **{
+            name: getattr(correction, name)
+            for name in ("sample", "model", "origin", "mode", "author", "remark")
+        },
+        "time": time,
+        "height": look.shape[0],
+        "width": look.shape[1],
+        "look": encode_mask(look),
+        "avoid": None if avoid is None else encode_mask(avoid),
+    }
+    return {**values, "hash": _hash_correction(values)}
+
+
+def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
+    """Give the record of a row of `CORRECTIONS`.
+
+    Args:
+        values: Column name -> value.
+        what: Names the row in the message.
+
+    Returns:
+        The record, its masks (H, W) bool in original pixels.
+
+    Raises:
+        CorrectionError: If the row does not match its hash or its masks cannot be read.
+    """
+    if _hash_correction(values) != values["hash"]:
+        raise CorrectionError(f"{what} does not match its hash: the file is damaged, restore it from a copy")
+    size = (values["height"], values["width"])
+    avoid = values["avoid"]
+    return Correction(
+        **{
+            name: values[name]
+            for name in ("id", "sample", "model", "origin", "mode", "author", "time", "remark")
+        },
+        look=decode_mask(values["look"], *size, what),
+        avoid=None if avoid is None else decode_mask(avoid, *size, what),
+    )
+
+
+def pack_selection(selection: Selection) -> dict[str, Any]:
+    """Check a selection and give its columns without the id.
+
+    Args:
+        selection: A record with id 0.
+
+    Returns:
+        Column name -> value, in which `hash` covers all the rest.
+
+    Raises:
+        CorrectionError: If it cannot be stored.
+    """
+    for name in ("model", "rule", "author"):
+        check_text(name, getattr(selection, name))
+    for sample in selection.samples:
+        check_text("sample", sample)
+    for reason in selection.reasons:
+        check_text("reason", reason)
+    n_samples, n_reasons = len(selection.samples), len(selection.reasons)
+    if n_samples == 0 or len(set(selection.samples)) != n_samples:
+        raise CorrectionError(
+            f"a selection of {n_samples} samples, expected at least one and none of them twice"
+        )
+    if n_reasons != n_samples:
+        raise CorrectionError(f"{n_reasons} reasons for {n_samples} samples: pass one line per sample")
+    if not 0 < selection.share <= 1:
+        raise CorrectionError(f"share is {selection.share}, expected above 0 and at most 1")
+    if not -(2**63) <= selection.seed < 2**63:
+        raise CorrectionError(f"seed is {selection.seed}, expected a whole number of at most 64 bits")
+    return {
+        **{name: getattr(selection, name) for name in ("model", "rule", "share", "seed", "author", "time")},
+        "hash": _hash_selection(selection),
+        "samples": json.dumps(selection.samples, ensure_ascii=False),
+        "reasons": json.dumps(selection.reasons, ensure_ascii=False),
+    }
+
+
+def unpack_selection(values: Mapping[str, Any], what: str) -> Selection:
+    """Give the record of a row of `SELECTIONS`.
+
+    Args:
+        values: Column name -> value.
+        what: Names the row in the message.
+
+    Returns:
+        The record.
+
+    Raises:
+        CorrectionError: If the row does not match its hash.
+    """
+    damaged = f"{what} does not match its hash: the file is damaged, restore it from a copy"
+    try:
+        lists: dict[str, Any] = {name: tuple(json.loads(values[name])) for name in ("samples", "reasons")}
+    except ValueError as error:
+        raise CorrectionError(damaged) from error
+    numbers_and_names = ("id", "model", "rule", "share", "seed", "author", "time")
+    selection = Selection(**{name: values[name] for name in numbers_and_names}, **lists)
+    if _hash_selection(selection) != values["hash"]:
+        raise CorrectionError(damaged)
+    return selection
+
+
+def digest(kind: str, *parts: str | bytes | None) -> str:
+    """Hash a list of parts.
+
+    Args:
+        kind: What is hashed, and which version of the recipe.
+        parts: Texts (as UTF-8), bytes, or None, which differs from an empty one.
+
+    Returns:
+        64 hex digits of blake2b.
+    """
+    state = hashlib.blake2b(digest_size=32)
+    for part in (kind, *parts):
+        data = part.encode() if isinstance(part, str) else part
+        # Each part with its length, so that no two different lists give the same bytes.
+        state.update(b"-" if data is None else b"%d:" % len(data) + data)
+    return state.hexdigest()
+
+
+def _check_correction(correction: Correction) -> None:
+    for name in ("sample", "model", "author"):
+        check_text(name, getattr(correction, name))
+    check_text("remark", correction.remark, may_be_empty=True)
+    sample, look, avoid = correction.sample, correction.look, correction.avoid
+    if correction.id != 0:
+        raise CorrectionError(
+            f"correction of {sample!r} has id {correction.id}, expected 0: it is stored already"
+        )
+    for name, known in (("mode", MODES), ("origin", ORIGINS)):
+        if getattr(correction, name) not in known:
+            value = getattr(correction, name)
+            raise CorrectionError(f"{name} of {sample!r} is {value!r}, expected one of {', '.join(known)}")
+    check_mask(look, "look", sample)
+    if avoid is None:
+        return
+    check_mask(avoid, "avoid", sample)
+    if avoid.shape != look.shape:
+        raise CorrectionError(
+            f"mask 'avoid' of {sample!r} has shape {avoid.shape}, expected that of 'look', {look.shape}"
+        )
+    if n_both := int(np.count_nonzero(look & avoid)):
+        raise CorrectionError(
+            f"masks of {sample!r} say both look and avoid in {n_both} pixels: keep each pixel in one of them"
+        )
+
+
+def _hash_correction(values: Mapping[str, Any]) -> str:
+    names = ("sample", "model", "origin", "mode", "look", "avoid", "author", "time", "remark")
+    return digest("regaze correction 1", *(values[name] for name in names))
+
+
+def _hash_selection(selection: Selection) -> str:
+    numbers = (repr(float(selection.share)), str(selection.seed), str(len(selection.samples)))
+    texts = (selection.model, selection.rule, selection.author, selection.time)
+    return digest("regaze selection 1", *texts, *numbers, *selection.samples, *selection.reasons)

@@ -1,0 +1,334 @@
+"""Photographs in one folder per class, with lesion masks in a parallel tree.
+
+Photographs lie at `DIR/CLASS/photo`, or `DIR/PART/CLASS/photo` with PART one of `training`, `train`, `val`,
+`validation` (all of them the training part) and `test`.
+
+Masks lie below `DIR/masks`, `DIR/ground_truth` or a sibling `DIR_masks`, at `[LESION/][PART/]CLASS/stem.png`;
+the stem may carry `_mask`, `_gt`, `_seg`, `_segmentation` or the lesion type. Without LESION (one of
+`records.LESION_TYPES`) the masks count as type `lesion`. `ground_truth` is MVTec's layout: without PART its
+masks belong to the test part, where there is one.
+
+What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its
+photographs were looked at, and one without a mask file is *known* to be free of lesions (a note counts them).
+In a class without such a folder nothing is known. So whoever annotated a class in part should move the rest
+into another data set, or leave it ungraded in a table (`data.table`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from regaze.data.images import IMAGE_SUFFIXES
+from regaze.errors import DataError
+from regaze.records import LESION_TYPES, Dataset, Origin, Part, Sample
+
+PARTS: dict[str, Part] = {
+    "training": "training",
+    "train": "training",
+    "val": "training",
+    "valid": "training",
+    "validation": "training",
+    "test": "test",
+}
+"""Names of a part, in folders and tables. Validation photographs count as training: the study makes its own
+folds."""
+
+_MASK_FOLDERS = ("masks", "ground_truth")
+_STEM_ENDINGS = ("", "_mask", "-mask", "_gt", "_seg", "_segmentation", *(f"_{kind}" for kind in LESION_TYPES))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One folder of photographs: `DIR/[PART/]CLASS`.
+
+    Attributes:
+        folder: Where the photographs lie.
+        spelled: The part as the folder spells it, or '' without parts.
+        part: What it means.
+        name: The class's name.
+    """
+
+    folder: Path
+    spelled: str
+    part: Part
+    name: str
+
+
+@dataclass
+class _MaskTree:
+    """Mask files by the folder of photographs they belong to.
+
+    Attributes:
+        files: (spelled part or '', class) -> lesion type -> stem without its ending -> file.
+    """
+
+    files: dict[tuple[str, str], dict[str, dict[str, Path]]] = field(default_factory=dict)
+
+
+def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
+    """Read photographs that lie in one folder per class.
+
+    Args:
+        root: The folder of the classes, see the module.
+        spec: The spelling that the user gave.
+        patient: A regular expression with one group that finds the patient in a file's stem.
+
+    Returns:
+        The data set; ids are `[PART/]CLASS/stem` with the part spelled `training` or `test`. Contents, twins
+        and fingerprint are left empty for `sources.load_dataset`.
+
+    Raises:
+        DataError: No folder, no classes, no photographs, two photographs or masks with one name, masks that
+            fit no photograph, or a `patient` that is no expression with one group or fits no name.
+    """
+    if not root.is_dir():
+        raise DataError(f"There is no folder at {root}: check the path after folder:.")
+    places, empty = _places(root)
+    classes, ordinal = ordered_classes({place.name for place in places})
+    tree = _mask_tree(root)
+    samples = [
+        _sample(photo, place, classes.index(place.name))
+        for place in places
+        for photo in pictures(place.folder)
+    ]
+    _refuse_same_ids(samples)
+    notes = [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
+    if tree is not None:
+        samples, more = _with_masks(samples, {_key(place): place for place in places}, tree)
+        notes += more
+    if patient is not None:
+        samples, more = with_patients(samples, patient)
+        notes += more
+    return Dataset(spec, classes, ordinal, tuple(samples), "", tuple(notes))
+
+
+def ordered_classes(names: Iterable[str]) -> tuple[tuple[str, ...], bool]:
+    """Sort class names as people do (`grade_2` before `grade_10`); say whether they are grades on one scale.
+
+    Args:
+        names: Different class names.
+
+    Returns:
+        The sorted names, and True where all of them are one (possibly empty) word followed by consecutive
+        whole numbers: 0, 1, 2; R0..R4; grade_1..grade_3. One name alone is no scale.
+    """
+    ordered = tuple(sorted(set(names), key=natural_key))
+    parsed = [re.fullmatch(r"([^\W\d]*?[_ -]?)(\d+)", name) for name in ordered]
+    matches = [match for match in parsed if match is not None]
+    if len(matches) < max(2, len(ordered)) or len({match.group(1) for match in matches}) != 1:
+        return ordered, False
+    numbers = [int(match.group(2)) for match in matches]
+    return ordered, numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def natural_key(text: str) -> tuple[list[tuple[bool, int, str]], str]:
+    """Return a key that sorts numbers inside names by value, and ties (case, leading zeros) by the name."""
+    pieces = re.split(r"(\d+)", text.casefold())
+    return [
+        (not piece.isdigit(), int(piece) if piece.isdigit() else 0, piece) for piece in pieces if piece
+    ], text
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Return the picture files directly in a folder, naturally sorted; hidden files are left out."""
+    return sorted(
+        (
+            file
+            for file in folder.iterdir()
+            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+        ),
+        key=lambda file: natural_key(file.name),
+    )
+
+
+def with_patients(samples: Sequence[Sample], expression: str) -> tuple[list[Sample], list[str]]:
+    """Set `Sample.patient` from the stem of each photograph's file.
+
+    Args:
+        samples: Photographs.
+        expression: A regular expression with one group, searched in the stem: `^(P[0-9]+)_`.
+
+    Returns:
+        The samples in the same order (None where the expression does not fit), and notes.
+
+    Raises:
+        DataError: No valid expression, not exactly one group, or it fits no photograph at all.
+    """
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise DataError(
+            f"patient '{expression}' is not a regular expression ({error}): write one such as ^(P[0-9]+)_."
+        ) from error
+    if pattern.groups != 1:
+        raise DataError(
+            f"patient '{expression}' has {pattern.groups} groups, expected 1: put brackets round the part "
+            f"of the "
+            "file name that names the patient, such as ^(P[0-9]+)_."
+        )
+    found = [pattern.search(sample.image.stem) for sample in samples]
+    marked = [
+        replace(sample, patient=(match.group(1) or None) if match else None)
+        for sample, match in zip(samples, found, strict=True)
+    ]
+    unknown = sum(sample.patient is None for sample in marked)
+    if samples and unknown == len(marked):
+        raise DataError(
+            f"patient '{expression}' fits none of the {len(samples)} photographs (for example "
+            f"{samples[0].image.stem}): correct the expression."
+        )
+    note = f"The patient of {unknown} of {len(marked)} photographs is unknown: '{expression}' does not fit."
+    return marked, [note] if unknown else []
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    found = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return sorted(found, key=lambda path: natural_key(path.name))
+
+
+def _places(root: Path) -> tuple[list[_Place], list[str]]:
+    """Return the folders of photographs, and the names of folders that hold none."""
+    tops = [path for path in _subfolders(root) if path.name.lower() not in _MASK_FOLDERS]
+    parts = [path for path in tops if path.name.lower() in PARTS and _subfolders(path)]
+    if parts:
+        candidates = [
+            _Place(folder, top.name, PARTS[top.name.lower()], folder.name)
+            for top in parts
+            for folder in _subfolders(top)
+        ]
+        stray = [path.name for path in tops if path not in parts]
+    else:
+        candidates, stray = [_Place(folder, "", "training", folder.name) for folder in tops], []
+    places = [place for place in candidates if pictures(place.folder)]
+    if not places:
+        raise DataError(
+            f"{root} holds no photographs: expected {root.name}/CLASS/photo.jpg "
+            f"({', '.join(sorted(IMAGE_SUFFIXES))}), one folder per class."
+        )
+    used = {place.folder for place in places}
+    empty = [place.folder.relative_to(root).as_posix() for place in candidates if place.folder not in used]
+    return places, empty + stray
+
+
+def _key(place: _Place) -> tuple[str, str]:
+    return place.spelled, place.name
+
+
+def _sample(photo: Path, place: _Place, label: int) -> Sample:
+    prefix = f"{place.part}/" if place.spelled else ""
+    return Sample(id=f"{prefix}{place.name}/{photo.stem}", image=photo, label=label, part=place.part)
+
+
+def _refuse_same_ids(samples: Iterable[Sample]) -> None:
+    seen: dict[str, Path] = {}
+    for sample in samples:
+        other = seen.setdefault(sample.id, sample.image)
+        if other != sample.image:
+            raise DataError(f"{other} and {sample.image} have one name, {sample.id}: rename one of them.")
+
+
+def _mask_tree(root: Path) -> _MaskTree | None:
+    """Read the mask trees beside or below the photographs; None where there are none."""
+    tree = _MaskTree()
+    roots = [path for path in _subfolders(root) if path.name.lower() in _MASK_FOLDERS]
+    sibling = root.resolve().with_name(f"{root.resolve().name}_masks")
+    roots += [sibling] if sibling.is_dir() else []
+    for top in roots:
+        for folder in (top, *_subfolders(top)):
+            kind = re.sub(r"[^a-z]+", "_", folder.name.lower())
+            typed = folder != top and kind in LESION_TYPES
+            if typed or folder == top:
+                _collect(folder, kind if typed else "lesion", top.name.lower() == "ground_truth", tree)
+    return tree if roots else None
+
+
+def _collect(top: Path, kind: str, mvtec: bool, tree: _MaskTree) -> None:
+    """Take the masks of `top/[PART/]CLASS/` into the tree, as lesions of one kind."""
+    for folder in _subfolders(top):
+        inner = _subfolders(folder) if folder.name.lower() in PARTS else []
+        for place in inner or [folder]:
+            part = folder.name if inner else ("test" if mvtec else "")
+            by_stem = tree.files.setdefault((part.lower(), place.name), {}).setdefault(kind, {})
+            for file in pictures(place):
+                stem = file.stem
+                if stem in by_stem:
+                    raise DataError(
+                        f"{by_stem[stem]} and {file} mask one photograph alike: keep one of them."
+                    )
+                by_stem[stem] = file
+
+
+def _with_masks(
+    samples: Sequence[Sample], places: dict[tuple[str, str], _Place], tree: _MaskTree
+) -> tuple[list[Sample], list[str]]:
+    """Give every photograph its masks, see the module for what a missing file means."""
+    place_of = {place.folder: place for place in places.values()}
+    marked: list[Sample] = []
+    free: Counter[str] = Counter()
+    owners: dict[Path, Sample] = {}
+    for sample in samples:
+        place = place_of[sample.image.parent]
+        known, masks = _masks_of(sample.image.stem, place, tree)
+        for file in masks.values():
+            other = owners.setdefault(file, sample)
+            if other is not sample:
+                raise DataError(
+                    f"{file} could belong to {other.id} or {sample.id}: lay the masks out by part, "
+                    f"{place.spelled}/{place.name}/{file.name}."
+                )
+        if known and not masks:
+            free[place.name] += 1
+        origin: Origin = "masks" if known else "none"
+        marked.append(replace(sample, masks={kind: (file,) for kind, file in masks.items()}, origin=origin))
+    everything = [
+        file for kinds in tree.files.values() for stems in kinds.values() for file in stems.values()
+    ]
+    orphans = [file for file in everything if file not in owners]
+    if everything and not owners:
+        raise DataError(
+            f"None of the {len(everything)} masks fits a photograph (for example {everything[0]}): name a "
+            f"mask like "
+            "its photograph, in a folder with the name of its class."
+        )
+    return marked, list(_mask_notes(marked, free, orphans))
+
+
+def _masks_of(stem: str, place: _Place, tree: _MaskTree) -> tuple[bool, dict[str, Path]]:
+    """Return whether a photograph was looked at for lesions, and its masks by lesion type."""
+    keys = [(place.spelled.lower(), place.name), ("", place.name)]
+    # `ground_truth` without parts was filed under test; without parts in the photographs it serves them all.
+    keys += [("test", place.name)] if not place.spelled else []
+    kinds = [tree.files[key] for key in dict.fromkeys(keys) if key in tree.files]
+    masks: dict[str, Path] = {}
+    for by_kind in kinds:
+        for kind, by_stem in by_kind.items():
+            for ending in _STEM_ENDINGS:
+                file = by_stem.get(stem + ending)
+                if file is not None:
+                    masks.setdefault(_ending_kind(ending, kind), file)
+    return bool(kinds), masks
+
+
+def _ending_kind(ending: str, kind: str) -> str:
+    """Return the lesion type that a mask's ending names, or that of its folder."""
+    return ending[1:] if kind == "lesion" and ending[1:] in LESION_TYPES else kind
+
+
+def _mask_notes(samples: Sequence[Sample], free: Counter[str], orphans: Sequence[Path]) -> Iterator[str]:
+    counts = Counter(sample.origin for sample in samples)
+    yield f"Masks: {counts['masks'] - free.total()} photographs have masks, {counts['none']} are unknown."
+    if free:
+        listed = ", ".join(
+            f"{name}: {count}" for name, count in sorted(free.items(), key=lambda p: natural_key(p[0]))
+        )
+        yield (
+            f"Masks: {free.total()} photographs without a mask file count as free of lesions, because their "
+            f"class "
+            f"has a folder of masks ({listed})."
+        )
+    if orphans:
+        yield f"Masks: {len(orphans)} files fit no photograph (for example {orphans[0].name})."

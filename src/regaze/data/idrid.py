@@ -1,0 +1,325 @@
+"""IDRiD (Porwal et al., *Data* 3(3):25, 2018, https://doi.org/10.3390/data3030025) in its official layout.
+
+Part A holds photographs with lesion masks, part B photographs with grades 0..4; either may be absent, and
+either may lack its test set. Both parts, and both sets, use the same file names for different pictures. So
+nothing is keyed by name: a segmented photograph and its graded twin are found by the picture (`data.match`),
+and the twin takes the masks. Segmented photographs without a twin stay, without a grade.
+
+A picture is in one set only. Its graded copy decides which; if it is graded in both sets, the test set keeps
+it and the training copy is left out. Copies within one set stay, with one `Sample.twin`.
+
+The JPEG comment holds the patient's visit, typed by hand: both eyes carry it. `No ID` and no comment mean
+unknown.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from regaze.data.folder import pictures
+from regaze.data.images import jpeg_comment
+from regaze.data.match import SAME_EYE, TWIN, Likeness, Progress, groups, likenesses, mark_twins
+from regaze.errors import DataError
+from regaze.records import Dataset, Part, Sample
+
+CLASSES: tuple[str, ...] = ("R0", "R1", "R2", "R3", "R4")
+"""Grades of the International Clinical Diabetic Retinopathy scale as IDRiD names them, worst last."""
+
+LESION_FOLDERS: dict[str, str] = {
+    "1. Microaneurysms": "microaneurysms",
+    "2. Haemorrhages": "haemorrhages",
+    "3. Hard Exudates": "hard_exudates",
+    "4. Soft Exudates": "soft_exudates",
+    # `5. Optic Disc` is a landmark, not a lesion.
+}
+
+_SEGMENTATION = "A. Segmentation"
+_GRADING = "B. Disease Grading"
+_IMAGES = "1. Original Images"
+_MASKS = "2. All Segmentation Groundtruths"
+_LABELS = "2. Groundtruths"
+_SETS: dict[Part, str] = {"training": "a. Training Set", "test": "b. Testing Set"}
+_TABLES: dict[Part, str] = {
+    "training": "a. IDRiD_Disease Grading_Training Labels.csv",
+    "test": "b. IDRiD_Disease Grading_Testing Labels.csv",
+}
+_NO_PATIENT = ("", "no id")
+
+
+@dataclass
+class _Notes:
+    """Remarks collected while reading, in order."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, count: int, text: str) -> None:
+        """Keep a remark that begins with a count, if there is anything to count."""
+        if count:
+            self.lines.append(f"{count} {text}")
+
+
+def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Dataset:
+    """Read IDRiD.
+
+    Args:
+        root: The folder that holds `A. Segmentation` and/or `B. Disease Grading`.
+        spec: The spelling that the user gave.
+        progress: Called with (done, total) while the photographs are compared.
+
+    Returns:
+        The data set: graded photographs `training/IDRiD_001`, `test/IDRiD_001` in the order of their names,
+        then ungraded ones `segmentation-training/IDRiD_05`. Patients, masks and twins are filled in; contents
+        and fingerprint are left empty for `sources.load_dataset`.
+
+    Raises:
+        DataError: No such folder, neither part, photographs without their label table or mask folder, a label
+            outside 0..4, a table without the expected columns, or a photograph that cannot be read.
+    """
+    notes = _Notes()
+    graded = list(_graded(_section(root, _GRADING), notes))
+    segmented = list(_segmented(_section(root, _SEGMENTATION), notes))
+    everything = graded + segmented
+    if not everything:
+        raise DataError(
+            f"{root} holds no photographs of IDRiD: expected "
+            f"'{_SEGMENTATION}/{_IMAGES}/{_SETS['training']}/*.jpg' or "
+            f"'{_GRADING}/{_IMAGES}/{_SETS['training']}/*.jpg'; pass the folder that holds these two."
+        )
+    everything = _with_patients(everything)
+    alike = likenesses([sample.image for sample in everything], progress)
+    same = groups(len(everything), [(like.first, like.second) for like in alike if like.correlation >= TWIN])
+    everything = _shared_patients(everything, same, alike, notes)
+    kept = _merged(everything, len(graded), same, notes)
+    _note_visits(kept, notes)
+    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes.lines))
+
+
+def read_labels(table: Path) -> dict[str, tuple[int, str]]:
+    """Read a table of grades.
+
+    Args:
+        table: CSV with the columns `Image name` and `Retinopathy grade`; blanks around names, further columns
+            and empty rows do no harm.
+
+    Returns:
+        Image name (without suffix) -> (grade 0..4, file and row for messages).
+
+    Raises:
+        DataError: The table cannot be read, lacks a column, names an image twice, or holds another grade.
+    """
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream)
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{table} cannot be read as a CSV table ({type(error).__name__}): restore the file."
+        ) from error
+    lines = [(number, cells) for number, cells in lines if any(cells)]
+    header = [cell.lower() for cell in lines[0][1]] if lines else []
+    if "image name" not in header or "retinopathy grade" not in header:
+        raise DataError(
+            f"{table} lacks the columns 'Image name' and 'Retinopathy grade' (its header: "
+            f"{', '.join(header) or 'none'}): "
+            "restore the official file."
+        )
+    name_at, grade_at = header.index("image name"), header.index("retinopathy grade")
+    labels: dict[str, tuple[int, str]] = {}
+    for number, cells in lines[1:]:
+        cells = cells + [""] * len(header)
+        name, grade, where = cells[name_at].removesuffix(".jpg"), cells[grade_at], f"{table}, row {number}"
+        if grade not in ("0", "1", "2", "3", "4"):
+            raise DataError(
+                f"{where}: the grade of '{name}' is '{grade}', expected 0..4: correct it or remove the row."
+            )
+        if name in labels:
+            raise DataError(f"{where}: '{name}' has a grade already ({labels[name][1]}): keep one row.")
+        labels[name] = (int(grade), where)
+    return labels
+
+
+def _section(root: Path, name: str) -> Path | None:
+    """Return a part's folder; unpacking each archive into a folder of its own nests it once more."""
+    if not root.is_dir():
+        raise DataError(f"There is no folder at {root}: check the path after idrid:.")
+    for folder in (root / name / name, root / name):
+        if (folder / _IMAGES).is_dir():
+            return folder
+    return None
+
+
+def _photographs(section: Path | None) -> Iterator[tuple[Part, list[Path]]]:
+    """Yield each set of a part with its photographs; sets that are absent or empty are left out."""
+    for part, name in _SETS.items():
+        folder = section / _IMAGES / name if section is not None else None
+        photos = pictures(folder) if folder is not None and folder.is_dir() else []
+        if photos:
+            yield part, photos
+
+
+def _graded(section: Path | None, notes: _Notes) -> Iterator[Sample]:
+    """Yield the photographs of part B with their grades."""
+    for part, photos in _photographs(section):
+        assert section is not None  # no section, no photographs
+        table = section / _LABELS / _TABLES[part]
+        if not table.is_file():
+            raise DataError(
+                f"The grades of {len(photos)} {part} photographs are missing: expected them at {table}."
+            )
+        labels = read_labels(table)
+        names = {photo.stem for photo in photos}
+        notes.add(len(labels.keys() - names), f"rows of the {part} grades have no photograph.")
+        notes.add(
+            len(names - labels.keys()), f"photographs of the graded {part} set have no row: not graded."
+        )
+        for photo in photos:
+            label = labels[photo.stem][0] if photo.stem in labels else None
+            yield Sample(f"{part}/{photo.stem}", photo, label, part)
+
+
+def _segmented(section: Path | None, notes: _Notes) -> Iterator[Sample]:
+    """Yield the photographs of part A with their masks; no file of a type means no such lesion."""
+    for part, photos in _photographs(section):
+        assert section is not None  # no section, no photographs
+        top = section / _MASKS / _SETS[part]
+        if not top.is_dir():
+            raise DataError(
+                f"The masks of {len(photos)} {part} photographs are missing: expected them in {top}."
+            )
+        names = {photo.stem for photo in photos}
+        files: dict[str, dict[str, list[Path]]] = {}
+        for folder, kind in LESION_FOLDERS.items():
+            for file in pictures(top / folder) if (top / folder).is_dir() else []:
+                files.setdefault(file.stem.rsplit("_", 1)[0], {}).setdefault(kind, []).append(file)
+        if not names & files.keys():
+            raise DataError(
+                f"None of the {len(photos)} {part} photographs of '{_SEGMENTATION}' has a lesion mask in "
+                f"{top}: "
+                f"expected files such as '{next(iter(LESION_FOLDERS))}/{photos[0].stem}_MA.tif'."
+            )
+        notes.add(
+            len(files.keys() - names),
+            f"photographs of the segmented {part} set are missing; they have masks.",
+        )
+        for photo in photos:
+            masks = {kind: tuple(found) for kind, found in files.get(photo.stem, {}).items()}
+            yield Sample(f"segmentation-{part}/{photo.stem}", photo, None, part, masks=masks, origin="masks")
+
+
+def _with_patients(samples: Sequence[Sample]) -> list[Sample]:
+    """Fill in the patient's visit from the JPEG comment."""
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        comments = list(pool.map(jpeg_comment, [sample.image for sample in samples]))
+    visits = [None if comment is None or comment.lower() in _NO_PATIENT else comment for comment in comments]
+    return [replace(sample, patient=visit) for sample, visit in zip(samples, visits, strict=True)]
+
+
+def _shared_patients(
+    samples: Sequence[Sample], same: Sequence[tuple[int, ...]], alike: Sequence[Likeness], notes: _Notes
+) -> list[Sample]:
+    """Lend an unknown patient the visit of a copy, or of another shot of the same eye.
+
+    Most segmented files have lost their comment. Two of those without a graded twin are second shots of an
+    eye that is graded: without this, the one could teach a model on which the other is tried.
+    """
+    lent = list(samples)
+    # Copies first, as they are certain; then second shots.
+    links = [(group[0], other) for group in same for other in group[1:]]
+    shots = [(like.first, like.second) for like in alike if SAME_EYE <= like.correlation < TWIN]
+    for group in groups(len(samples), links):
+        known = [samples[index].patient for index in group if samples[index].patient is not None]
+        for index in group:
+            lent[index] = replace(lent[index], patient=lent[index].patient or (known[0] if known else None))
+    borrowed = 0
+    for first, second in shots:
+        for taker, giver in ((first, second), (second, first)):
+            if lent[taker].patient is None and lent[giver].patient is not None:
+                lent[taker] = replace(lent[taker], patient=lent[giver].patient)
+                borrowed += 1
+    notes.add(
+        borrowed, "photographs without a visit show an eye that was shot twice, and take the other's visit."
+    )
+    return lent
+
+
+def _merged(
+    samples: Sequence[Sample], graded: int, same: Sequence[tuple[int, ...]], notes: _Notes
+) -> list[Sample]:
+    """Hand masks to graded twins, drop the segmented copies, and keep every picture in one set.
+
+    Args:
+        samples: `graded` graded photographs, then the segmented ones.
+        graded: Number of graded photographs.
+        same: Groups of indices that show one picture; every index in one group.
+        notes: Takes what was merged and left out.
+
+    Returns:
+        The samples that stay, in the order given, twins marked.
+    """
+    kept: dict[int, Sample] = {}
+    twin_of: list[tuple[int, ...]] = []
+    merged = moved = leaked = 0
+    for group in same:
+        with_masks = [index for index in group if index >= graded]
+        stay = [index for index in group if index < graded] or with_masks
+        in_test = [index for index in stay if samples[index].part == "test"]
+        leaked += len(stay) - len(in_test) if in_test else 0
+        stay = in_test or stay
+        if stay != with_masks and with_masks:
+            merged += len([index for index in with_masks if index not in stay])
+            moved += samples[with_masks[0]].part != samples[stay[0]].part
+        for index in stay:
+            kept[index] = _with_masks_of(samples[index], [samples[other] for other in with_masks])
+        twin_of.append(tuple(stay))
+    notes.add(merged, "segmented photographs are graded too: the graded copy takes the masks.")
+    alone = sum(index >= graded for index in kept)
+    notes.add(alone, "segmented photographs have no graded copy: no grade, masks only.")
+    notes.add(moved, "segmented photographs belong to the other set, where their graded copy is.")
+    notes.add(leaked, "training photographs are left out, because the test set holds the same picture.")
+    order = sorted(kept)
+    position = {index: place for place, index in enumerate(order)}
+    result = mark_twins(
+        [kept[index] for index in order], [tuple(position[index] for index in group) for group in twin_of]
+    )
+    _note_twins(result, notes)
+    return result
+
+
+def _with_masks_of(sample: Sample, copies: Sequence[Sample]) -> Sample:
+    """Return a photograph with the masks of its segmented copy (the first, should there be several)."""
+    if sample.origin == "masks" or not copies:
+        return sample
+    return replace(sample, masks=copies[0].masks, origin="masks")
+
+
+def _note_twins(samples: Sequence[Sample], notes: _Notes) -> None:
+    by_twin: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.twin is not None:
+            by_twin.setdefault(sample.twin, []).append(sample)
+    notes.add(len(by_twin), "pictures occur more than once in one set: kept, on one side of every split.")
+    for twins in by_twin.values():
+        if len({sample.label for sample in twins}) > 1:
+            listed = ", ".join(
+                f"{sample.id} {'ungraded' if sample.label is None else CLASSES[sample.label]}"
+                for sample in twins
+            )
+            notes.lines.append(f"One picture, different grades: {listed}.")
+
+
+def _note_visits(samples: Sequence[Sample], notes: _Notes) -> None:
+    """Say how many visits there are, and how many test photographs share one with training."""
+    visits = {part: Counter(s.patient for s in samples if s.part == part and s.patient) for part in _SETS}
+    unknown = sum(sample.patient is None for sample in samples)
+    notes.lines.append(
+        f"{len(visits['training'])} known visits in training, {len(visits['test'])} in test; the visit of "
+        f"{unknown} "
+        "photographs is unknown, each counts as its own."
+    )
+    shared = sum(count for visit, count in visits["test"].items() if visit in visits["training"])
+    notes.add(shared, "test photographs share a visit with training; the official split stands.")

@@ -1,0 +1,228 @@
+"""The decoded cache: photographs and lesion planes in cropped pixels, ready for training.
+
+Invariant: what comes from the cache equals what decoding afresh would give. An entry's name is a hash over
+everything that decides its content, an entry is written under a temporary name and renamed, and it carries a
+checksum: a damaged one is rebuilt. The folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regaze.data.geometry import Geometry, Rectangle, field_of_view
+from regaze.data.images import content_hash, photo_size, read_photo
+from regaze.data.masks import lesion_masks
+from regaze.errors import DataError
+from regaze.records import LESION_TYPES, Sample
+
+# Part of every entry's name: raise it whenever decoding, cropping, masks or the entry's layout change.
+_VERSION = 1
+_MAGIC = b"regaze pixels\n"
+_DIGEST = 16
+# The field of view is found on a decode with at least this shorter side: always the same, whatever size is
+# asked for, so that one photograph has one window at every size.
+_FIELD_AT_LEAST = 256
+
+Entry = tuple[NDArray[np.uint8], NDArray[np.uint8], Geometry]
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Photographs in cropped pixels.
+
+    Attributes:
+        ids: N sample ids, in the order of the arrays.
+        images: (N, S, S, 3) uint8 RGB.
+        lesions: (N, S, S) uint8, bit i set where a pixel holds a lesion of type `LESION_TYPES[i]`.
+        geometries: N ways between original and cropped pixels.
+    """
+
+    ids: tuple[str, ...]
+    images: NDArray[np.uint8]
+    lesions: NDArray[np.uint8]
+    geometries: tuple[Geometry, ...]
+
+    @property
+    def union(self) -> NDArray[np.bool_]:
+        """(N, S, S) bool: any lesion, whatever its type."""
+        return self.lesions > 0
+
+    def index(self, sample_id: str) -> int:
+        """Return the place of a photograph in the arrays.
+
+        Raises:
+            DataError: It is not among them.
+        """
+        try:
+            return self._places[sample_id]
+        except KeyError:
+            raise DataError(
+                f"{sample_id!r} is not among the {len(self.ids)} decoded photographs: check the id."
+            ) from None
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {sample_id: place for place, sample_id in enumerate(self.ids)}
+
+
+def load_pixels(
+    samples: Sequence[Sample],
+    size: int,
+    folder: Path | None,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+    crop: bool = True,
+) -> Pixels:
+    """Decode, crop and shrink photographs and their lesions, or take them from the cache.
+
+    Threads, not processes: Pillow, OpenCV and NumPy let go of the interpreter's lock while they work.
+
+    Args:
+        samples: In the order of the result.
+        size: Side of the result in cropped pixels.
+        folder: The cache's folder, made where missing; None: no cache.
+        workers: Photographs decoded at the same time, at least 1.
+        progress: Called with (photographs done, all photographs) in the calling thread.
+        crop: Crop to the round field of view; False: pad the whole photograph to a square.
+
+    Returns:
+        The photographs, all of them.
+
+    Raises:
+        DataError: A photograph or mask cannot be read (the message names the sample), or the cache's folder
+            cannot be written.
+    """
+    total = len(samples)
+    images = np.zeros((total, size, size, 3), dtype=np.uint8)
+    lesions = np.zeros((total, size, size), dtype=np.uint8)
+    geometries: list[Geometry] = []
+    if folder is not None:
+        _make_folder(folder)
+
+    def load(sample: Sample) -> Entry:
+        return _load(sample, size, folder, crop)
+
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        # map's iterator cancels what has not begun once the first error leaves this loop.
+        for place, (image, lesion, geometry) in enumerate(pool.map(load, samples)):
+            images[place], lesions[place] = image, lesion
+            geometries.append(geometry)
+            if progress is not None:
+                progress(place + 1, total)
+    return Pixels(tuple(sample.id for sample in samples), images, lesions, tuple(geometries))
+
+
+def _load(sample: Sample, size: int, folder: Path | None, crop: bool) -> Entry:
+    """One photograph from the cache, or decoded and put there."""
+    try:
+        if folder is None:
+            return _decode(sample, size, crop)
+        path = folder / f"{_key(sample, size, crop)}.pixels"
+        entry = _read_entry(path, size)
+        if entry is None:
+            entry = _decode(sample, size, crop)
+            _write_entry(path, entry)
+        return entry
+    except DataError as error:
+        raise DataError(f"{sample.id}: {error}") from error
+
+
+def _decode(sample: Sample, size: int, crop: bool) -> Entry:
+    """Photograph -> field of view -> geometry -> image (S, S, 3) and lesion planes (S, S)."""
+    width, height = photo_size(sample.image)
+    photo = read_photo(sample.image, _FIELD_AT_LEAST)
+    field = _scaled_up(field_of_view(photo), photo, width, height) if crop else (0, 0, width, height)
+    geometry = Geometry.fit(width, height, field, size, crop)
+    # The window's side must still have `size` pixels after the reduction.
+    enough = -(-size * min(width, height) // geometry.side)
+    if min(photo.shape[:2]) < min(enough, width, height):
+        photo = read_photo(sample.image, enough)
+    lesions = np.zeros((size, size), dtype=np.uint8)
+    for lesion, mask in lesion_masks(sample).items():
+        lesions |= geometry.mask(mask).astype(np.uint8) << np.uint8(LESION_TYPES.index(lesion))
+    return geometry.image(photo), lesions, geometry
+
+
+def _scaled_up(field: Rectangle, photo_HWC: NDArray[np.uint8], width: int, height: int) -> Rectangle:
+    """Bring a field of view from a reduced decode to original pixels, outwards where it does not divide."""
+    down, across = -(-height // photo_HWC.shape[0]), -(-width // photo_HWC.shape[1])
+    left, top, right, bottom = field
+    return left * across, top * down, min(width, right * across), min(height, bottom * down)
+
+
+def _key(sample: Sample, size: int, crop: bool) -> str:
+    """Hash over everything that decides an entry's content."""
+    lesions: list[object] = []
+    if sample.origin == "masks":
+        lesions = [
+            [lesion, [content_hash(path) for path in sample.masks[lesion]]] for lesion in sorted(sample.masks)
+        ]
+    elif sample.origin == "boxes":
+        lesions = [astuple(box) for box in sample.boxes]
+    content = sample.content or content_hash(sample.image)
+    text = json.dumps([_VERSION, content, sample.origin, lesions, size, crop])
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST).hexdigest()
+
+
+def _write_entry(path: Path, entry: Entry) -> None:
+    """Write magic, checksum, then a line with the geometry, the image's bytes and the packed lesion plane."""
+    image, lesions, geometry = entry
+    # The image is stored as it is, for fast reading; the lesion plane, nearly all zeros, packs well.
+    body = geometry.to_json().encode() + b"\n" + image.tobytes() + zlib.compress(lesions.tobytes(), 1)
+    digest = hashlib.blake2b(body, digest_size=_DIGEST).digest()
+    temporary: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(_MAGIC + digest + body)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"The cache entry {path} cannot be written ({error.strerror}): "
+            "free space or choose another folder."
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)  # half written, or already renamed
+
+
+def _read_entry(path: Path, size: int) -> Entry | None:
+    """Read an entry; None where there is none or it is damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    start = len(_MAGIC) + _DIGEST
+    body = memoryview(data)[start:]
+    digest = hashlib.blake2b(body, digest_size=_DIGEST).digest()
+    if data[:start] != _MAGIC + digest:
+        return None
+    line = data.index(b"\n", start) + 1
+    end = line + size * size * 3
+    image = np.frombuffer(data, dtype=np.uint8, count=size * size * 3, offset=line)
+    lesions = np.frombuffer(zlib.decompress(data[end:]), dtype=np.uint8)
+    geometry = Geometry.from_json(data[start : line - 1].decode())
+    return image.reshape(size, size, 3), lesions.reshape(size, size), geometry
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"The cache folder {folder} cannot be made ({error.strerror}): choose another folder."
+        ) from error

@@ -1,0 +1,170 @@
+"""The one door to photographs: a spelling such as `idrid:DIR` becomes a `Dataset`.
+
+Whatever the source, a data set leaves here complete: contents hashed, copies of one picture marked as twins,
+boxes attached, and one fingerprint over everything that training or evaluation could depend on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+
+from regaze.data.boxes import CODRAS_CLASSES, with_boxes
+from regaze.data.folder import read_folder
+from regaze.data.fundus import GRADE_SHARES
+from regaze.data.idrid import read_idrid
+from regaze.data.images import content_hash
+from regaze.data.match import Progress, with_contents, with_twins
+from regaze.data.synthetic import write_synthetic
+from regaze.data.table import read_table
+from regaze.errors import DataError
+from regaze.records import Dataset, Sample
+
+SPELLINGS = "idrid:DIR, folder:DIR, csv:FILE or synthetic[:N]"
+SYNTHETIC_COUNT = 400
+"""How many photographs `synthetic` has without a number."""
+
+
+def load_dataset(
+    spec: str,
+    *,
+    boxes: Path | None = None,
+    patient: str | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Read a data set.
+
+    Args:
+        spec: `idrid:DIR` (see `data.idrid`), `folder:DIR` (`data.folder`), `csv:FILE` (`data.table`) or
+            `synthetic[:N]`, N photographs painted on first use.
+        boxes: A folder of a clinician's boxes (`data.boxes`). Flat in it, a file means a *training*
+            photograph of IDRiD, and any photograph of that name elsewhere.
+        patient: For `csv:` the column with the patient; for `folder:`, and `csv:` without such a column, a
+            regular expression with one group that finds the patient in the stem of a photograph's file.
+        folder: Where synthetic photographs are written; needed by `synthetic` alone.
+        seed: Seed of the synthetic photographs; the other sources do not use it.
+        progress: Called with (done, total) while photographs are painted or compared.
+
+    Returns:
+        The data set, with contents, twins and fingerprint filled in.
+
+    Raises:
+        DataError: The spelling is unknown, or the data cannot be read; see the readers.
+    """
+    kind, _, rest = spec.partition(":")
+    rest = rest.strip()
+    readers: dict[str, Callable[[], Dataset]] = {
+        "idrid": lambda: read_idrid(_path(spec, rest), spec, progress),
+        "folder": lambda: read_folder(_path(spec, rest), spec, patient),
+        "csv": lambda: read_table(_path(spec, rest), spec, patient),
+        "synthetic": lambda: _synthetic(spec, rest, folder, seed, progress),
+    }
+    if kind not in readers:
+        raise DataError(f"The data '{spec}' are spelled in an unknown way: write {SPELLINGS}.")
+    if patient is not None and kind in ("idrid", "synthetic"):
+        raise DataError(
+            f"patient is '{patient}', but {kind} photographs name their patients themselves: leave it out."
+        )
+    dataset = readers[kind]()
+    samples: Sequence[Sample] = with_contents(dataset.samples)
+    notes = dataset.notes
+    if kind != "idrid":  # which had to compare the pictures to be read at all
+        samples = with_twins(samples, progress)
+        notes += _twin_notes(samples, dataset.classes)
+    if boxes is not None:
+        idrid = kind == "idrid"
+        samples, more = with_boxes(
+            samples,
+            boxes,
+            default_classes=CODRAS_CLASSES if idrid else None,
+            prefix="training/" if idrid else "",
+        )
+        notes += more
+    return replace(
+        dataset, samples=tuple(samples), notes=notes, fingerprint=fingerprint(dataset.classes, samples)
+    )
+
+
+def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
+    """Hash what training or evaluation could depend on; where the files lie is not part of it.
+
+    Args:
+        classes: The class names in their order.
+        samples: With `content` filled in.
+
+    Returns:
+        32 hexadecimal digits of BLAKE2b over classes, and every sample's id, content, label, part, patient,
+        twin, origin, boxes and contents of its masks.
+
+    Raises:
+        DataError: A mask cannot be read.
+    """
+    ordered = list(samples)
+    masks = sorted({file for sample in ordered for files in sample.masks.values() for file in files})
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        content = dict(zip(masks, pool.map(content_hash, masks), strict=True))
+    digest = blake2b(json.dumps(list(classes)).encode(), digest_size=16)
+    for sample in ordered:
+        facts = [
+            [
+                sample.id,
+                sample.content,
+                sample.label,
+                sample.part,
+                sample.patient,
+                sample.twin,
+                sample.origin,
+            ],
+            [[kind, [content[file] for file in files]] for kind, files in sorted(sample.masks.items())],
+            [[box.lesion, box.x0, box.y0, box.x1, box.y1] for box in sample.boxes],
+        ]
+        digest.update(json.dumps(facts).encode())
+    return digest.hexdigest()
+
+
+def _path(spec: str, text: str) -> Path:
+    if not text or "\0" in text:
+        raise DataError(f"The data '{spec}' name no path: write {SPELLINGS}.")
+    return Path(text).expanduser()
+
+
+def _synthetic(spec: str, text: str, folder: Path | None, seed: int, progress: Progress | None) -> Dataset:
+    """Paint synthetic photographs, or find them painted, and read their table."""
+    if text and not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise DataError(
+            f"The data '{spec}' ask for '{text}' photographs: write synthetic:N with N from 1, or synthetic."
+        )
+    if folder is None:
+        raise DataError(f"The data '{spec}' need a folder to write the photographs to: pass one.")
+    count = int(text) if text else SYNTHETIC_COUNT
+    table = write_synthetic(folder / f"synthetic-{count}-seed{seed}", count, seed, progress=progress)
+    dataset = read_table(table, spec)
+    # A small set may lack the worst grades; the scale is the same all the same.
+    return replace(dataset, classes=tuple(str(grade) for grade in range(len(GRADE_SHARES))), ordinal=True)
+
+
+def _twin_notes(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:
+    """Say which pictures occur more than once, and whether that spoils grades or the test."""
+    by_twin: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.twin is not None:
+            by_twin.setdefault(sample.twin, []).append(sample)
+    groups = list(by_twin.values())
+    notes = (
+        [f"{len(groups)} pictures occur more than once: kept, on one side of every split."] if groups else []
+    )
+    for twins in groups:
+        parts = Counter(sample.part for sample in twins)
+        if len(parts) > 1:
+            notes.append(f"{twins[0].id} and {twins[1].id} are one picture, in training and in test.")
+        if len({sample.label for sample in twins}) > 1:
+            listed = ", ".join(f"{s.id} {'ungraded' if s.label is None else classes[s.label]}" for s in twins)
+            notes.append(f"One picture, different labels: {listed}.")
+    return tuple(notes)

@@ -1,0 +1,199 @@
+"""How well a model grades: one dict of numbers per set of predictions.
+
+Invariant: what is undefined is None, never NaN, for the dict becomes JSON; and no number goes without its
+`n`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import roc_auc_score
+
+from regaze.errors import ModelError
+from regaze.evaluation.intervals import (
+    as_classes,
+    group_codes,
+    group_confusions,
+    kappas,
+    percentile_bounds,
+    resampled_totals,
+)
+
+
+def quadratic_weighted_kappa(labels: ArrayLike, grades: ArrayLike, classes: int) -> float | None:
+    """Agreement of two gradings, corrected for chance, far misses punished by the square of their distance.
+
+    Cohen 1968; the same as scikit-learn's `cohen_kappa_score(weights="quadratic", labels=range(classes))`.
+
+    Args:
+        labels: (N,) int truth, 0..classes-1.
+        grades: (N,) int decoded grades, 0..classes-1.
+        classes: Number of grades K.
+
+    Returns:
+        At most 1, 0 for chance; None where undefined: no image, or one and the same class on both sides.
+
+    Raises:
+        ValueError: Shapes that do not fit each other, or indices out of range.
+    """
+    truth, decided = as_classes(labels, classes, "labels"), as_classes(grades, classes, "grades")
+    if truth.size != decided.size:
+        raise ValueError(f"{truth.size} labels for {decided.size} grades: pass one of each per image")
+    one_group = np.zeros(truth.size, dtype=np.int64)
+    return _or_none(kappas(group_confusions(truth, decided, classes, one_group).sum(0)))
+
+
+def grading_summary(
+    probabilities: ArrayLike,
+    grades: ArrayLike,
+    labels: ArrayLike,
+    *,
+    referable_from: int | None = 2,
+    groups: Sequence[str | None] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All numbers on the grading of N images.
+
+    Args:
+        probabilities: (N, K) float softmax probabilities.
+        grades: (N,) int decoded grades, 0..K-1 (not always the arg-max).
+        labels: (N,) int truth, 0..K-1.
+        referable_from: From this grade on a patient is referred; None, or a grade that leaves one side
+            without classes (2 with two classes): no such cut, and the numbers of `referable` are None.
+        groups: Resampled together (patients), see `intervals.group_codes`.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        A dict that JSON can hold; None where undefined:
+        `quadratic_weighted_kappa`; `interval`: its [low, high], 95 % bootstrap percentiles, by group;
+        `accuracy` of the decoded grades; `recall`: K shares, None for a grade that does not occur;
+        `confusion`: K x K counts, rows = truth; `referable`: `auroc` (score = summed probability of the
+        referable grades), `sensitivity` and `specificity` (decision = decoded grade >= `referable_from`);
+        `calibration_error`: sum over 10 bins of share of images x |accuracy - mean confidence|, see
+        `reliability`; `n`: number of images.
+
+    Raises:
+        ValueError: Shapes that do not fit each other, or indices out of range.
+        ModelError: Probabilities that are not numbers in 0..1.
+        OptionError: `resamples` below 1.
+    """
+    shares = _as_probabilities(probabilities)
+    n, classes = shares.shape
+    truth, decided = as_classes(labels, classes, "labels"), as_classes(grades, classes, "grades")
+    if not n == truth.size == decided.size:
+        raise ValueError(
+            f"{n} rows of probabilities, {decided.size} grades, {truth.size} labels: pass one per image"
+        )
+    per_group = group_confusions(truth, decided, classes, group_codes(groups, n))
+    confusion = per_group.sum(0)
+    rows = confusion.sum(1)
+    return {
+        "quadratic_weighted_kappa": _or_none(kappas(confusion)),
+        "interval": _kappa_interval(per_group, resamples, seed),
+        "accuracy": _share(np.trace(confusion), n),
+        "recall": [_share(confusion[k, k], rows[k]) for k in range(classes)],
+        "confusion": confusion.astype(int).tolist(),
+        "referable": _referable(shares, decided, truth, referable_from),
+        "calibration_error": _calibration_error(reliability(shares, truth)),
+        "n": n,
+    }
+
+
+def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> list[dict[str, float]]:
+    """Confidence against accuracy, for a reliability diagram (Guo et al. 2017, arXiv 1706.04599, section 2).
+
+    Args:
+        probabilities: (N, K) float softmax probabilities.
+        labels: (N,) int truth, 0..K-1.
+        bins: Number of equal-width bins of the largest probability: [0, 1/bins), ..., the last with its right
+            edge.
+
+    Returns:
+        The bins that hold images, by rising confidence: `confidence` (mean largest probability), `accuracy`
+        (share whose arg-max is the truth) and `n`. The arg-max, not the decoded grade: the confidence is that
+        of the arg-max.
+
+    Raises:
+        ValueError: Shapes that do not fit each other, or indices out of range.
+        ModelError: Probabilities that are not numbers in 0..1.
+    """
+    shares = _as_probabilities(probabilities)
+    truth = as_classes(labels, shares.shape[1], "labels")
+    if truth.size != len(shares):
+        raise ValueError(f"{truth.size} labels for {len(shares)} rows of probabilities: pass one per image")
+    if not truth.size:
+        return []
+    confidence, right = shares.max(1), shares.argmax(1) == truth
+    which = np.digitize(confidence, np.arange(1, bins) / bins)
+    return [
+        {
+            "confidence": float(confidence[which == index].mean()),
+            "accuracy": float(right[which == index].mean()),
+            "n": int((which == index).sum()),
+        }
+        for index in np.unique(which)
+    ]
+
+
+def _as_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
+    """(N, K) float64, checked."""
+    shares = np.asarray(probabilities, dtype=np.float64)
+    if shares.ndim != 2:
+        raise ValueError(f"probabilities have shape {shares.shape}: pass (N, K), one row per image")
+    # Softmax in half precision may end a hair above 1.
+    if not ((shares >= 0) & (shares <= 1 + 1e-3)).all():
+        raise ModelError(
+            "The model's probabilities hold values outside 0..1 or NaN: pass softmax outputs; "
+            "if they are, training diverged: train again with a smaller learning rate."
+        )
+    return np.minimum(shares, 1.0)
+
+
+def _kappa_interval(per_group: NDArray[np.float64], resamples: int, seed: int) -> list[float | None]:
+    """95 % bounds of kappa from (G, K, K) confusions."""
+    groups, classes, _ = per_group.shape
+    if not groups:
+        return [None, None]
+    drawn = resampled_totals(per_group.reshape(groups, -1), resamples, seed)
+    return percentile_bounds(kappas(drawn.reshape(-1, classes, classes)), groups)
+
+
+def _referable(
+    shares: NDArray[np.float64],
+    grades: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    referable_from: int | None,
+) -> dict[str, float | None]:
+    """AUROC, sensitivity and specificity of "refer" against "do not refer"."""
+    result: dict[str, float | None] = {"auroc": None, "sensitivity": None, "specificity": None}
+    if referable_from is None or not 0 < referable_from < shares.shape[1]:
+        return result
+    truth, decision = labels >= referable_from, grades >= referable_from
+    result["sensitivity"] = _share((truth & decision).sum(), truth.sum())
+    result["specificity"] = _share((~truth & ~decision).sum(), (~truth).sum())
+    if truth.any() and not truth.all():
+        result["auroc"] = float(roc_auc_score(truth, shares[:, referable_from:].sum(1)))
+    return result
+
+
+def _calibration_error(diagram: list[dict[str, float]]) -> float | None:
+    """Expected calibration error of a reliability diagram (Guo et al. 2017, equation 3)."""
+    n = sum(entry["n"] for entry in diagram)
+    gaps = sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in diagram)
+    return _share(gaps, n)
+
+
+def _share(part: float | np.number[Any], whole: float | np.number[Any]) -> float | None:
+    """Part over whole; None where the whole is empty."""
+    return float(part) / float(whole) if whole else None
+
+
+def _or_none(value: float | NDArray[np.float64]) -> float | None:
+    """None for NaN."""
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,346 @@
+"""How sure a number is: bootstrap intervals that resample whole patients.
+
+Invariant: every statistic here is a function of totals that add up over groups (a confusion matrix, a sum and
+a count). A resample is then a weighted sum of group totals, so 2000 resamples are one matrix product, and two
+models that are compared always see the same resamples.
+
+Groups are patients: both eyes of one visit are alike, and resampling photographs one by one would claim a
+certainty that is not there (cluster bootstrap; Davison and Hinkley, "Bootstrap Methods and their
+Application", 1997, section 3.8). Intervals are 95 % percentile intervals (Efron 1981). Where a number is
+undefined the result holds None, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from regaze.errors import OptionError
+
+Bounds = list[float | None]
+
+_LEVEL = 0.95
+# Cells (resamples x groups) drawn at a time: 32 MB of counts, whatever the size of the data set.
+_CELLS_AT_A_TIME = 4_000_000
+
+
+def as_classes(values: ArrayLike, classes: int, name: str) -> NDArray[np.int64]:
+    """Check class indices and bring them to int64.
+
+    Args:
+        values: (N,) int, each 0..classes-1.
+        classes: Number of classes K.
+        name: What the values are, for the message.
+
+    Returns:
+        (N,) int64.
+
+    Raises:
+        ValueError: Not one-dimensional, not whole numbers, or out of range.
+    """
+    found = np.asarray(values)
+    if found.ndim != 1:
+        raise ValueError(f"{name} has shape {found.shape}: pass one class index per image, shape (N,)")
+    if found.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if not np.issubdtype(found.dtype, np.integer):
+        raise ValueError(f"{name} has dtype {found.dtype}: pass whole class indices 0..{classes - 1}")
+    if found.min() < 0 or found.max() >= classes:
+        raise ValueError(
+            f"{name} spans {found.min()}..{found.max()}, outside 0..{classes - 1}: "
+            "leave out images without a class"
+        )
+    return found.astype(np.int64)
+
+
+def group_codes(groups: Sequence[str | None] | None, n: int) -> NDArray[np.int64]:
+    """Number the groups 0..G-1.
+
+    Args:
+        groups: One name per item; items of one name are resampled together. None as a name: unknown, a group
+            of its own (eight unknown patients are not one patient). None altogether: each item is its own
+            group.
+        n: Number of items.
+
+    Returns:
+        (n,) int64, every number 0..G-1 used.
+
+    Raises:
+        ValueError: The number of names differs from `n`.
+    """
+    if groups is None:
+        return np.arange(n, dtype=np.int64)
+    if len(groups) != n:
+        raise ValueError(f"{len(groups)} groups for {n} items: pass one group per item, or None")
+    codes = np.empty(n, dtype=np.int64)
+    seen: dict[str, int] = {}
+    following = 0
+    for index, group in enumerate(groups):
+        code = following if group is None else seen.setdefault(group, following)
+        following += code == following
+        codes[index] = code
+    return codes
+
+
+def resampled_totals(totals: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
+    """Draw G of G groups with replacement, many times, and add up the totals of those drawn.
+
+    Args:
+        totals: (G, M) float64, what each group adds to M additive quantities; G >= 1.
+        resamples: Number of resamples R, at least 1.
+        seed: Seed of the draws; the same seed and G give the same draws.
+
+    Returns:
+        (R, M) float64.
+
+    Raises:
+        OptionError: `resamples` below 1.
+    """
+    if resamples < 1:
+        raise OptionError(f"resamples is {resamples}: pass at least 1 (2000 is usual)")
+    groups = totals.shape[0]
+    rng = np.random.default_rng(seed)
+    rows = max(1, _CELLS_AT_A_TIME // groups)
+    parts = []
+    for begin in range(0, resamples, rows):
+        size = min(rows, resamples - begin)
+        cells = rng.integers(groups, size=(size, groups)) + groups * np.arange(size)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=size * groups).reshape(size, groups)
+        parts.append(counts.astype(np.float64) @ totals)
+    return np.concatenate(parts)
+
+
+def group_confusions(
+    labels: NDArray[np.int64], grades: NDArray[np.int64], classes: int, codes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """One confusion matrix per group.
+
+    Args:
+        labels: (N,) int64 truth, 0..classes-1.
+        grades: (N,) int64 decision, 0..classes-1.
+        classes: Number of classes K.
+        codes: (N,) int64 group of each item, see `group_codes`.
+
+    Returns:
+        (G, K, K) float64 counts, rows = truth.
+    """
+    groups = int(codes.max(initial=-1)) + 1
+    cells = (codes * classes + labels) * classes + grades
+    counts = np.bincount(cells, minlength=groups * classes**2)
+    return counts.reshape(groups, classes, classes).astype(np.float64)
+
+
+def kappas(confusions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quadratic weighted kappa of many confusion matrices at once.
+
+    kappa = 1 - sum(w * observed) / sum(w * expected), w = (i - j)^2, expected = product of the margins / n
+    (Cohen 1968). scikit-learn's `cohen_kappa_score` is the same number for one matrix (the tests hold them
+    together); 2000 calls of it take seconds.
+
+    Args:
+        confusions: (..., K, K) counts, rows = truth.
+
+    Returns:
+        (...) float64, at most 1; NaN where undefined (nothing counted, or one and the same class on both
+        sides).
+    """
+    classes = confusions.shape[-1]
+    index = np.arange(classes)
+    weights = ((index[:, None] - index[None, :]) ** 2).astype(np.float64)
+    rows, columns = confusions.sum(-1), confusions.sum(-2)
+    observed = (confusions * weights).sum((-1, -2)) * rows.sum(-1)
+    expected = np.einsum("...i,ij,...j->...", rows, weights, columns)
+    ratio = np.full(observed.shape, np.nan)
+    np.divide(observed, expected, out=ratio, where=expected > 0)
+    return 1.0 - ratio
+
+
+def percentile_bounds(values: NDArray[np.float64], groups: int) -> Bounds:
+    """The middle 95 % of resampled values.
+
+    Args:
+        values: (R,) float64; NaN (undefined in that resample) is left out.
+        groups: How many groups were resampled. One group resamples to itself: a width of zero would claim
+            certainty, so the bounds are None.
+
+    Returns:
+        [low, high], or [None, None] where undefined.
+    """
+    defined = values[~np.isnan(values)]
+    if groups < 2 or not defined.size:
+        return [None, None]
+    low, high = np.quantile(defined, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return [float(low), float(high)]
+
+
+def _share_above_zero(differences: NDArray[np.float64], groups: int) -> float | None:
+    """Share of the resamples above zero, ties counted half (two equal models: one half, not zero)."""
+    defined = differences[~np.isnan(differences)]
+    if groups < 2 or not defined.size:
+        return None
+    return float((defined > 0).mean() + (defined == 0).mean() / 2)
+
+
+def _as_values(values: ArrayLike) -> NDArray[np.float64]:
+    """(N,) float64 with NaN for None."""
+    found = np.asarray(values, dtype=np.float64)
+    if found.ndim != 1:
+        raise ValueError(f"values have shape {found.shape}: pass one number per item, shape (N,)")
+    return found
+
+
+def _group_sums(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(G, 2): the sum of the values and the number of items of each group."""
+    groups = int(codes.max(initial=-1)) + 1
+    return np.stack(
+        [np.bincount(codes, values, groups), np.bincount(codes, minlength=groups).astype(np.float64)], axis=1
+    )
+
+
+def _kept_groups(groups: Sequence[str | None] | None, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Codes of the kept items; the groups of all items are checked first."""
+    group_codes(groups, keep.size)
+    kept = None if groups is None else [group for group, wanted in zip(groups, keep, strict=True) if wanted]
+    return group_codes(kept, int(keep.sum()))
+
+
+def mean_interval(
+    values: ArrayLike,
+    groups: Sequence[str | None] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float | None, float | None, float | None]:
+    """Mean over items with its 95 % bootstrap interval.
+
+    Args:
+        values: (N,) float; None and NaN are left out (whoever skipped them has counted them).
+        groups: Resampled together (patients), see `group_codes`.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
+
+    Returns:
+        (mean, low, high); None where undefined: all three without values, the bounds with fewer than two
+        groups.
+
+    Raises:
+        ValueError: Shapes that do not fit each other.
+        OptionError: `resamples` below 1.
+    """
+    found = _as_values(values)
+    keep = ~np.isnan(found)
+    codes = _kept_groups(groups, keep)
+    if not keep.any():
+        return None, None, None
+    totals = _group_sums(found[keep], codes)
+    drawn = resampled_totals(totals, resamples, seed)
+    low, high = percentile_bounds(drawn[:, 0] / drawn[:, 1], len(totals))
+    return float(found[keep].mean()), low, high
+
+
+def paired_kappa_difference(
+    labels: ArrayLike,
+    grades_a: ArrayLike,
+    grades_b: ArrayLike,
+    classes: int,
+    groups: Sequence[str | None] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, float | Bounds | None]:
+    """Difference of the quadratic weighted kappas of two models on the same images.
+
+    Args:
+        labels: (N,) int truth, 0..classes-1.
+        grades_a: (N,) int decisions of the model before.
+        grades_b: (N,) int decisions of the model after.
+        classes: Number of classes K.
+        groups: Resampled together (patients), see `group_codes`.
+        resamples: Number of resamples; both models see the same ones.
+        seed: Seed of the draws.
+
+    Returns:
+        `difference`: kappa of b minus kappa of a. `interval`: [low, high], 95 %. `probability_better`: share
+        of the resamples in which b is better, ties half; not a p-value. None where undefined.
+
+    Raises:
+        ValueError: Shapes that do not fit each other, or indices out of range.
+        OptionError: `resamples` below 1.
+    """
+    truth = as_classes(labels, classes, "labels")
+    before, after = as_classes(grades_a, classes, "grades_a"), as_classes(grades_b, classes, "grades_b")
+    if not truth.size == before.size == after.size:
+        raise ValueError(
+            f"{truth.size} labels, {before.size} grades_a, {after.size} grades_b: pass one of each per image"
+        )
+    codes = group_codes(groups, truth.size)
+    if not truth.size:
+        return {"difference": None, "interval": [None, None], "probability_better": None}
+    both = np.stack([group_confusions(truth, grades, classes, codes) for grades in (before, after)], axis=1)
+    whole = kappas(both.sum(0))
+    drawn = resampled_totals(both.reshape(len(both), -1), resamples, seed).reshape(-1, 2, classes, classes)
+    drawn_kappas = kappas(drawn)
+    differences = drawn_kappas[:, 1] - drawn_kappas[:, 0]
+    difference = float(whole[1] - whole[0])
+    if np.isnan(difference):
+        return {"difference": None, "interval": [None, None], "probability_better": None}
+    return {
+        "difference": difference,
+        "interval": percentile_bounds(differences, len(both)),
+        "probability_better": _share_above_zero(differences, len(both)),
+    }
+
+
+def paired_mean_difference(
+    values_a: ArrayLike,
+    values_b: ArrayLike,
+    groups: Sequence[str | None] | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, float | int | Bounds | None]:
+    """Mean difference of one number between two models on the same images.
+
+    Args:
+        values_a: (N,) float of the model before; None or NaN where it has none.
+        values_b: (N,) float of the model after, likewise. A pair counts only where both have a value.
+        groups: Resampled together (patients), see `group_codes`.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
+
+    Returns:
+        `difference`: mean of b - a. `interval`: [low, high], 95 %. `probability_greater`: share of the
+        resamples in which b lies above a, ties half (whether greater is better depends on the number).
+        `mean_a`, `mean_b` over the used pairs. `n_used`, `n_skipped`: pairs. None where undefined.
+
+    Raises:
+        ValueError: Shapes that do not fit each other.
+        OptionError: `resamples` below 1.
+    """
+    before, after = _as_values(values_a), _as_values(values_b)
+    if before.size != after.size:
+        raise ValueError(f"{before.size} values_a for {after.size} values_b: pass one of each per image")
+    keep = ~(np.isnan(before) | np.isnan(after))
+    codes = _kept_groups(groups, keep)
+    n_used = int(keep.sum())
+    result: dict[str, float | int | Bounds | None] = {
+        "difference": None,
+        "interval": [None, None],
+        "probability_greater": None,
+        "mean_a": None,
+        "mean_b": None,
+        "n_used": n_used,
+        "n_skipped": int(keep.size - n_used),
+    }
+    if not n_used:
+        return result
+    differences = after[keep] - before[keep]
+    totals = _group_sums(differences, codes)
+    drawn = resampled_totals(totals, resamples, seed)
+    means = drawn[:, 0] / drawn[:, 1]
+    return result | {
+        "difference": float(differences.mean()),
+        "interval": percentile_bounds(means, len(totals)),
+        "probability_greater": _share_above_zero(means, len(totals)),
+        "mean_a": float(before[keep].mean()),
+        "mean_b": float(after[keep].mean()),
+    }

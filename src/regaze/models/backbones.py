@@ -1,0 +1,274 @@
+"""Backbones cut into four segments, so that blocks, branches and the plain network are built from the same pieces.
+
+Invariant: `segments[0..3]` applied in turn give the backbone's feature maps; segment l + 1 is the stage that seeds the
+branches behind block l. Where a timm model cannot be cut, `segments` is None and the branches start fresh.
+
+Shapes: B batch, C channels, H height, W width (map cells).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision import models as torchvision_models
+
+from regaze.errors import ModelError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TORCHVISION = ("alexnet", "resnet18", "resnet34", "resnet50")
+_PROBE_SIDE = 128
+
+
+@dataclass
+class Backbone:
+    """A backbone as the builder needs it.
+
+    Attributes:
+        name: As the user wrote it.
+        whole: The module that holds all weights under the names that weight files use.
+        segments: Four modules that share `whole`'s weights, or None where the model cannot be cut.
+        channels: Channels behind each segment (or feature level).
+        mean, std: Normalisation of the input, RGB in 0..1.
+    """
+
+    name: str
+    whole: nn.Module
+    segments: list[nn.Sequential] | None
+    channels: tuple[int, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def torchvision_backbone(name: str) -> Backbone:
+    """One of `TORCHVISION`, without weights.
+
+    ResNet: stem and layer1 | layer2 | layer3 | layer4. AlexNet: conv1 | conv2 | conv3 | conv4 and conv5, each behind
+    the pooling that precedes it; its 4096-wide classifier is left out, since it fixes the image size.
+    """
+    whole = getattr(torchvision_models, name)(weights=None)
+    if name == "alexnet":
+        layers = list(whole.features)
+        cuts = [layers[:2], layers[2:5], layers[5:8], layers[8:12]]
+        segments = [nn.Sequential(*cut) for cut in cuts]
+        channels: tuple[int, ...] = (64, 192, 384, 256)
+    else:
+        stem = [whole.conv1, whole.bn1, whole.relu, whole.maxpool]
+        segments = [nn.Sequential(*stem, *whole.layer1)]
+        segments += [nn.Sequential(*layer) for layer in (whole.layer2, whole.layer3, whole.layer4)]
+        width = whole.fc.in_features
+        channels = (width // 8, width // 4, width // 2, width)
+    return Backbone(name, whole, segments, channels, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:
+    """Any timm model that gives feature maps; the four deepest levels are used.
+
+    Args:
+        name: A timm model name, optionally with its tag (`resnet10t.c3_in1k`).
+        size: Side of the input in cropped pixels; models with a fixed input (ViT, Swin) are built for it.
+        pretrained: Download the hub's weights.
+
+    Raises:
+        ModelError: The name is unknown, or the model gives fewer than two levels of feature maps.
+    """
+    if not timm.is_model(name.split(".")[0]):
+        close = timm.list_models(f"*{name.split('.')[0][:6]}*")[:3]
+        hint = f"; close names: {', '.join(close)}" if close else ""
+        raise ModelError(
+            f"Unknown backbone {name!r}: expected one of {', '.join(TORCHVISION)} or a timm model name{hint}."
+        )
+    config = timm.get_pretrained_cfg(name).to_dict()
+    shape = {"img_size": size} if config.get("fixed_input_size") else {}
+    try:
+        model = timm.create_model(name, pretrained=pretrained, features_only=True, **shape)
+        info = list(model.feature_info.info)
+        if len(info) > 4 and len({item["reduction"] for item in info}) == 1:
+            # A vision transformer: every block has one and the same grid; take four spread over its depth.
+            spread = [len(info) * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+            model = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=spread, **shape)
+            info = [info[index] for index in spread]
+    except (RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
+        if pretrained:
+            raise
+        reason = str(error).splitlines()[0][:120]
+        raise ModelError(f"Backbone {name!r} gives no feature maps ({reason}): choose another timm model.") from error
+    info = info[-4:]
+    if len(info) < 2:
+        raise ModelError(f"Backbone {name!r} gives {len(info)} level of feature maps, at least 2 are needed.")
+    channels = tuple(int(item["num_chs"]) for item in info)
+    segments = _cut(model, [str(item["module"]) for item in info], size if shape else _PROBE_SIDE)
+    return Backbone(name, model, segments, channels, tuple(config["mean"]), tuple(config["std"]))
+
+
+def _cut(model: nn.Module, ends: Sequence[str], side: int) -> list[nn.Sequential] | None:
+    """Cut a sequential timm model behind each module in `ends`; None where that does not reproduce its features."""
+    pieces: list[tuple[str, nn.Module]] = []
+    for name, child in model.named_children():
+        inner = [end for end in ends if end.startswith(f"{name}.")]
+        if inner and isinstance(child, nn.Sequential):
+            pieces += [(f"{name}_{key}", part) for key, part in child.named_children()]
+        else:
+            pieces.append((name, child))
+    names = [name for name, _ in pieces]
+    wanted = [end.replace(".", "_") for end in ends]
+    if any(end not in names for end in wanted):
+        return None
+    segments, start = [], 0
+    for end in wanted:
+        stop = names.index(end) + 1
+        segments.append(nn.Sequential(*(piece for _, piece in pieces[start:stop])))
+        start = stop
+    return segments if _reproduces(model, segments, side) else None
+
+
+def _reproduces(model: nn.Module, segments: Sequence[nn.Module], side: int) -> bool:
+    """True where running the segments in turn gives the model's own features (NCHW) on a probe image."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            features: Tensor = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+            expected = model(features)[-len(segments) :]
+            for segment, want in zip(segments, expected, strict=True):
+                features = segment(features)
+                if features.shape != want.shape or not torch.allclose(features, want, atol=1e-5):
+                    return False
+            # NHWC models (Swin) and token models pass the comparison, but their stages do not take NCHW features.
+            return not _channels_last_format(model)
+    except (RuntimeError, TypeError, ValueError, AssertionError):
+        return False
+    finally:
+        model.train(training)
+
+
+def _channels_last_format(model: nn.Module) -> bool:
+    return str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
+
+
+class CutExtractor(nn.Module):
+    """Feature extractor made of a backbone's first segments.
+
+    Args:
+        segments: Segments up to the deepest block.
+        first: Index of the first block whose features are handed out.
+    """
+
+    def __init__(self, segments: Sequence[nn.Module], first: int) -> None:
+        super().__init__()
+        self.segments = nn.ModuleList(segments)
+        self.first = first
+
+    def forward(self, images_B3HW: Tensor) -> list[Tensor]:
+        """Features of the blocks, finest first: a list of (B, C_l, H_l, W_l)."""
+        features, handed_out = images_B3HW, []
+        for index, segment in enumerate(self.segments):
+            features = segment(features)
+            if index >= self.first:
+                handed_out.append(features)
+        return handed_out
+
+
+class WholeExtractor(nn.Module):
+    """A timm feature model that cannot be cut; computes all its levels and hands out the chosen ones."""
+
+    def __init__(self, model: nn.Module, blocks: Sequence[int], levels: int) -> None:
+        super().__init__()
+        self.model = model
+        self.blocks = tuple(blocks)
+        self.levels = levels
+
+    def forward(self, images_B3HW: Tensor) -> list[Tensor]:
+        """Features of the blocks, finest first: a list of (B, C_l, H_l, W_l)."""
+        features = self.model(images_B3HW)[-self.levels :]
+        if _channels_last_format(self.model):
+            features = [item.permute(0, 3, 1, 2).contiguous() for item in features]
+        return [features[index] for index in self.blocks]
+
+
+def unstride(stage: nn.Module) -> nn.Module:
+    """Make a stage keep its input's grid: strided convolutions get stride 1, poolings become the identity.
+
+    Changes `stage` in place (hand in a copy) and returns it.
+    """
+    for name, child in list(stage.named_children()):
+        if isinstance(child, nn.MaxPool2d | nn.AvgPool2d):
+            setattr(stage, name, nn.Identity())
+            continue
+        if isinstance(child, nn.Conv2d) and max(child.stride) > 1:
+            child.stride = (1, 1)
+            if "Same" not in type(child).__name__:
+                child.padding = "same" if child.kernel_size[0] % 2 == 0 else tuple(k // 2 for k in child.kernel_size)
+                child._reversed_padding_repeated_twice = _reversed_padding(child)
+        unstride(child)
+    return stage
+
+
+def _reversed_padding(conv: nn.Conv2d) -> list[int]:
+    """The private field that torch's padding='same' reads, as torch.nn.modules.conv computes it."""
+    sides = []
+    for kernel in reversed(conv.kernel_size):
+        total = kernel - 1
+        sides += [total // 2, total - total // 2]
+    return sides
+
+
+def first_block(segment: nn.Sequential) -> nn.Sequential:
+    """The segment's leading modules up to and including its first block with two or more convolutions.
+
+    The paper's attention branch is a residual stage; one block of it costs half and lost nothing in the trial that
+    `method.md` reports. Where no such block exists (AlexNet) this is the whole segment.
+    """
+    taken: list[nn.Module] = []
+    for module in _flat(segment):
+        taken.append(module)
+        if _convolutions(module) >= 2:
+            break
+    return nn.Sequential(*taken)
+
+
+def last_blocks(segment: nn.Sequential) -> list[nn.Module]:
+    """The segment's last module with two or more convolutions, and the same inside it; the deepest first.
+
+    ResNet: the last residual block. ConvNeXt: the last block inside the stage. The caller checks which of them keeps
+    grid and channels.
+    """
+    found: list[nn.Module] = []
+    inner: nn.Module | None = segment
+    while inner is not None:
+        children = [child for child in inner.children() if _convolutions(child) >= 2]
+        inner = children[-1] if children else None
+        if inner is not None:
+            found.insert(0, inner)
+    return found
+
+
+def _convolutions(module: nn.Module) -> int:
+    return sum(isinstance(part, nn.Conv2d) for part in module.modules())
+
+
+def _flat(module: nn.Sequential) -> list[nn.Module]:
+    flat: list[nn.Module] = []
+    for child in module:
+        flat += _flat(child) if type(child) is nn.Sequential else [child]
+    return flat
+
+
+def torchvision_hub_weights(name: str, tag: str | None) -> Any:
+    """torchvision's weights entry for a model.
+
+    Raises:
+        ModelError: The tag is unknown.
+    """
+    entries = torchvision_models.get_model_weights(name)
+    if tag is None:
+        return entries["DEFAULT"] if "DEFAULT" in entries.__members__ else next(iter(cast(Any, entries)))
+    if tag not in entries.__members__:
+        raise ModelError(f"Unknown weights hub:{tag} for {name}: expected one of {', '.join(entries.__members__)}.")
+    return entries[tag]
+
+

@@ -1,0 +1,172 @@
+"""States whole networks: `build_network` is the one place that says what a network is made of."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock, conv1x1
+
+from regaze.errors import ModelError
+from regaze.models.backbones import (
+    TORCHVISION,
+    Backbone,
+    CutExtractor,
+    WholeExtractor,
+    first_block,
+    last_blocks,
+    timm_backbone,
+    torchvision_backbone,
+    unstride,
+)
+from regaze.models.network import AttentionBranch, AttentionNetwork, PerceptionBranch, PlainNetwork
+from regaze.models.options import NetworkOptions
+from regaze.models.weights import LoadReport, load_weights
+
+Network = AttentionNetwork | PlainNetwork
+
+
+@dataclass
+class Built:
+    """A network with what its user must know.
+
+    Attributes:
+        network: In training mode, on the CPU, fp32.
+        mean, std: Normalisation of the input, RGB in 0..1.
+        report: What was taken from the weights, or None without weights.
+    """
+
+    network: Network
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    report: LoadReport | None
+
+
+def build_network(options: NetworkOptions, classes: int, size: int = 224, seed: int = 0) -> Built:
+    """Build a network and start its weights.
+
+    Args:
+        options: Kind, backbone, weights and shape of the network.
+        classes: Number of classes K, at least 2.
+        size: Side of the input in cropped pixels; matters to backbones with a fixed input only.
+        seed: Seeds the weights that nothing else starts; the caller's random state is left as it was.
+
+    Raises:
+        ModelError: Unknown backbone, too many scales, or weights that do not fit or cannot be reached.
+    """
+    if classes < 2:
+        raise ModelError(f"A classifier needs at least 2 classes, the data has {classes}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone, report = _backbone(options, size)
+        network = _plain(backbone, classes) if options.network == "plain" else _attention(backbone, options, classes)
+    return Built(network, backbone.mean, backbone.std, report)
+
+
+def _backbone(options: NetworkOptions, size: int) -> tuple[Backbone, LoadReport | None]:
+    name = options.backbone
+    if name in TORCHVISION:
+        backbone = torchvision_backbone(name)
+    else:
+        backbone = timm_backbone(name, size)
+    return backbone, load_weights(backbone, options.weights, size)
+
+
+def _plain(backbone: Backbone, classes: int) -> PlainNetwork:
+    if backbone.segments is None:
+        extractor: nn.Module = WholeExtractor(
+            backbone.whole, [len(backbone.channels) - 1], len(backbone.channels)
+        )
+    else:
+        extractor = CutExtractor(backbone.segments, first=len(backbone.segments) - 1)
+    return PlainNetwork(extractor, backbone.channels[-1], classes)
+
+
+def _blocks(backbone: Backbone, options: NetworkOptions) -> list[int]:
+    """Indices of the segments whose features get branches.
+
+    The extractor ends one segment before the backbone does (that segment seeds the deepest branches), so three scales
+    of a ResNet sit behind layer1, layer2 and layer3; a fourth scale uses layer4 too.
+    """
+    levels = len(backbone.channels)
+    scales = 1 if options.network == "single-scale" else options.scales
+    if not 1 <= scales <= levels:
+        raise ModelError(f"--scales {scales}: backbone {backbone.name} gives 1 to {levels} scales.")
+    deepest = levels - 1 if scales < levels else levels
+    return list(range(deepest - scales, deepest))
+
+
+def _attention(backbone: Backbone, options: NetworkOptions, classes: int) -> AttentionNetwork:
+    blocks = _blocks(backbone, options)
+    width = max(classes, 16) if options.attention_width == "wide" else classes
+    attention, perception = [], []
+    for block in blocks:
+        stage, channels = _attention_stage(backbone, block)
+        attention.append(AttentionBranch(stage, channels, width, classes))
+        stage, channels = _perception_stage(backbone, block, options.perception)
+        perception.append(PerceptionBranch(stage, channels, classes))
+    fusion = None
+    if options.fusion == "concat":
+        fusion = nn.Linear(sum(branch.classify.in_features for branch in perception), classes)
+    if backbone.segments is None:
+        extractor: nn.Module = WholeExtractor(backbone.whole, blocks, len(backbone.channels))
+    else:
+        extractor = CutExtractor(backbone.segments[: blocks[-1] + 1], first=blocks[0])
+    return AttentionNetwork(extractor, attention, perception, fusion, classes)
+
+
+def _attention_stage(backbone: Backbone, block: int) -> tuple[nn.Module, int]:
+    """A residual block at stride 1 that starts from pretrained weights.
+
+    First choice: the last residual block of the block's own stage, which keeps grid and channels and costs a third of
+    the next one; then the first block of the next stage made to keep the grid; then a fresh residual block. (The
+    official ABN has one scale and copies the whole last stage; on the finest of three scales that is most of the
+    network's arithmetic.)
+    """
+    channels = backbone.channels[block]
+    segments = backbone.segments or []
+    candidates: list[nn.Module] = []
+    if block < len(segments):
+        candidates += [copy.deepcopy(module) for module in last_blocks(segments[block])]
+    if block + 1 < len(segments):
+        candidates.append(unstride(copy.deepcopy(first_block(segments[block + 1]))))
+    for stage in candidates:
+        shape = _shape_behind(stage, channels)
+        if shape is not None and shape[1:] == (_PROBE, _PROBE):
+            return stage, shape[0]
+    return BasicBlock(channels, channels), channels
+
+
+def _perception_stage(backbone: Backbone, block: int, depth: str) -> tuple[nn.Module, int]:
+    """The segments that follow the block (`light`: the next one); fresh where the backbone cannot be cut."""
+    channels = backbone.channels[block]
+    if backbone.segments is None:
+        wider = backbone.channels[min(block + 1, len(backbone.channels) - 1)]
+        shortcut = nn.Sequential(conv1x1(channels, wider, 2), nn.BatchNorm2d(wider))
+        return BasicBlock(channels, wider, stride=2, downsample=shortcut), wider
+    following = backbone.segments[block + 1 :]
+    if depth == "light":
+        following = following[:1]
+    if not following:
+        return nn.Identity(), channels
+    stage = nn.Sequential(*(copy.deepcopy(segment) for segment in following))
+    return stage, backbone.channels[block + len(following)]
+
+
+_PROBE = 24
+
+
+def _shape_behind(stage: nn.Module, channels: int) -> Sequence[int] | None:
+    """(C, H, W) that the stage makes of (channels, 24, 24), or None where it does not take them."""
+    training = stage.training
+    stage.eval()
+    try:
+        with torch.no_grad():
+            return tuple(stage(torch.zeros(1, channels, _PROBE, _PROBE)).shape[1:])
+    except (RuntimeError, TypeError, ValueError):
+        return None
+    finally:
+        stage.train(training)

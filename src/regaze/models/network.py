@@ -1,0 +1,236 @@
+"""The networks: plain, and the Attention Branch Network on one or several scales.
+
+Shapes: B batch, K classes, S scales (finest first), C_l channels and (H_l, W_l) map cells of block l.
+
+Sources: the paper (section 2.1 and figure 3); Fukui et al., "Attention Branch Network", CVPR 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regaze.errors import ModelError
+
+Group = Literal["extractor", "branches", "heads", "maps"]
+
+
+@dataclass
+class Output:
+    """What a network says about a batch.
+
+    Attributes:
+        logits: (B, K) logits of the final grade.
+        map_logits: S tensors (B, 1, H_l, W_l): the maps before the sigmoid. Where maps were given to `forward`, their
+            logits. For a plain network: its class activation map (see `PlainNetwork`), in evaluation mode only.
+        maps: S tensors (B, 1, H_l, W_l) in 0..1.
+        attention_logits: S tensors (B, K), the attention branches' own grades.
+        perception_logits: S tensors (B, K), the perception branches' own grades.
+    """
+
+    logits: Tensor
+    map_logits: list[Tensor] = field(default_factory=list)
+    maps: list[Tensor] = field(default_factory=list)
+    attention_logits: list[Tensor] = field(default_factory=list)
+    perception_logits: list[Tensor] = field(default_factory=list)
+
+
+class AttentionBranch(nn.Module):
+    """Grades from a block's features and shows where it looked.
+
+    stage at stride 1 -> BN -> 1x1 conv -> BN -> ReLU = a; class path: a -> 1x1 conv -> global average pool; map path:
+    a -> 3x3 conv -> sigmoid.
+
+    Deviations from the official ABN: the map path has a bias instead of a batch norm before the sigmoid (with batch
+    norm the map loss hardly moved the maps, see docs/results.md), and `width` channels instead of K in a (with K = 5
+    dead ReLUs can make the map constant); `attention_width="faithful"` restores the latter.
+    """
+
+    def __init__(self, stage: nn.Module, channels: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.stage = stage
+        self.reduce = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.classify = nn.Conv2d(width, classes, 1)
+        self.map = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, features_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns logits (B, K) and map logits (B, 1, H, W)."""
+        hidden = self.reduce(self.stage(features_BCHW))
+        logits = self.classify(hidden).mean(dim=(2, 3))
+        # The map in fp32 also under autocast: bfloat16's 8 bits would tie cells that deletion and insertion rank.
+        with torch.autocast(hidden.device.type, enabled=False):
+            return logits, self.map(hidden.float())
+
+
+class PerceptionBranch(nn.Module):
+    """Grades from features that the map has weighted; hands out its pooled vector for the fusion."""
+
+    def __init__(self, stage: nn.Module, channels: int, classes: int) -> None:
+        super().__init__()
+        self.stage = stage
+        self.classify = nn.Linear(channels, classes)
+
+    def forward(self, weighted_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns logits (B, K) and the pooled vector (B, C)."""
+        vector = self.stage(weighted_BCHW).mean(dim=(2, 3))
+        return self.classify(vector), vector
+
+
+class AttentionNetwork(nn.Module):
+    """Attention Branch Network on S blocks of one extractor (S = 1: the single-scale ABN).
+
+    The extractor passes on un-weighted features, so that freezing it is exact (the paper leaves this open).
+
+    Args:
+        extractor: images -> list of S feature tensors, finest first.
+        attention, perception: One branch per block.
+        fusion: Linear layer over the joined vectors, or None for the mean of the perception branches' logits.
+        classes: K.
+    """
+
+    def __init__(
+        self,
+        extractor: nn.Module,
+        attention: Sequence[AttentionBranch],
+        perception: Sequence[PerceptionBranch],
+        fusion: nn.Linear | None,
+        classes: int,
+    ) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.attention = nn.ModuleList(attention)
+        self.perception = nn.ModuleList(perception)
+        self.fusion = fusion
+        self.classes = classes
+
+    @property
+    def scales(self) -> int:
+        """Number of maps."""
+        return len(self.attention)
+
+    def forward(self, images_B3HW: Tensor, maps: Sequence[Tensor | None] | None = None) -> Output:
+        """Grade a batch of images.
+
+        Args:
+            images_B3HW: Normalised images.
+            maps: One entry per scale, finest first: a map (B, 1, H_l, W_l) in 0..1 that replaces the model's own (the
+                paper's figure 1), or None to keep the model's own.
+
+        Raises:
+            ModelError: The number or the shape of the given maps does not fit.
+        """
+        return self.branches(self.extractor(images_B3HW), maps)
+
+    def branches(self, features: Sequence[Tensor], maps: Sequence[Tensor | None] | None = None) -> Output:
+        """The part behind the extractor; `features` as the extractor hands them out."""
+        given = self._check(maps, features)
+        output = Output(logits=features[0].new_empty(0))
+        vectors = []
+        for features_l, attention, perception, own in zip(
+            features, self.attention, self.perception, given, strict=True
+        ):
+            attention_logits, map_logits = attention(features_l)
+            if own is not None:
+                map_logits = torch.logit(own.to(map_logits.dtype), eps=1e-6)
+            attention_map = torch.sigmoid(map_logits) if own is None else own.to(map_logits.dtype)
+            perception_logits, vector = perception((1 + attention_map) * features_l)
+            vectors.append(vector)
+            output.map_logits.append(map_logits)
+            output.maps.append(attention_map)
+            output.attention_logits.append(attention_logits)
+            output.perception_logits.append(perception_logits)
+        if self.fusion is None:
+            output.logits = torch.stack(output.perception_logits).mean(dim=0)
+        else:
+            output.logits = self.fusion(torch.cat(vectors, dim=1))
+        return output
+
+    def _check(self, maps: Sequence[Tensor | None] | None, features: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        if maps is None:
+            return [None] * self.scales
+        if len(maps) != self.scales:
+            raise ModelError(f"{len(maps)} maps were given to a network with {self.scales} scales: give one per scale.")
+        for index, (given, features_l) in enumerate(zip(maps, features, strict=True)):
+            expected = (features_l.shape[0], 1, *features_l.shape[2:])
+            if given is not None and tuple(given.shape) != expected:
+                raise ModelError(
+                    f"The map given for scale {index + 1} has shape {tuple(given.shape)}: expected {expected}."
+                )
+        return maps
+
+    def group_of(self, name: str) -> Group:
+        """Which learning rate a parameter takes (see `training.options`)."""
+        if name.startswith("extractor."):
+            return "extractor"
+        if ".map." in name:
+            return "maps"
+        return "branches" if ".stage." in name else "heads"
+
+    def frozen_part(self) -> nn.Module:
+        """The part that fine-tuning leaves untouched, weights and batch-norm statistics."""
+        return self.extractor
+
+
+class PlainNetwork(nn.Module):
+    """Backbone -> global average pool -> linear classifier.
+
+    For a network of this form the class activation map (Zhou et al., CVPR 2016) is exact and equals Grad-CAM up to its
+    scale; in evaluation mode `Output.map_logits` holds it for the arg-max class and `maps` the same brought to 0..1
+    (negative evidence cut off, divided by the maximum).
+    """
+
+    scales = 1
+
+    def __init__(self, extractor: nn.Module, channels: int, classes: int) -> None:
+        super().__init__()
+        self.extractor = extractor
+        self.classify = nn.Linear(channels, classes)
+        self.classes = classes
+
+    def forward(self, images_B3HW: Tensor, maps: Sequence[Tensor | None] | None = None) -> Output:
+        """Grade a batch of images.
+
+        Raises:
+            ModelError: Maps were given; a plain network has no attention to replace.
+        """
+        if maps is not None:
+            raise ModelError("A plain network has no attention maps to replace: use single-scale or multi-scale.")
+        features = self.extractor(images_B3HW)[-1]
+        logits = self.classify(features.mean(dim=(2, 3)))
+        if self.training:
+            return Output(logits)
+        weights_BC = self.classify.weight[logits.argmax(dim=1)]
+        evidence = torch.einsum("bc,bchw->bhw", weights_BC.float(), features.float()).unsqueeze(1)
+        positive = functional.relu(evidence)
+        peak = positive.amax(dim=(2, 3), keepdim=True).clamp_min(1e-12)
+        return Output(logits, map_logits=[evidence], maps=[positive / peak])
+
+    def group_of(self, name: str) -> Group:
+        """Which learning rate a parameter takes."""
+        return "extractor" if name.startswith("extractor.") else "heads"
+
+
+def fuse(maps: Sequence[Tensor], side: int) -> Tensor:
+    """The fused map: the mean of all scales' maps, each brought bilinearly to `side`.
+
+    Args:
+        maps: S tensors (B, 1, H_l, W_l) in 0..1.
+        side: Wanted height and width (cropped pixels or map cells).
+
+    Returns:
+        (B, side, side) float32 in 0..1.
+    """
+    large = [
+        functional.interpolate(item.float(), size=(side, side), mode="bilinear", align_corners=False) for item in maps
+    ]
+    return torch.stack(large).mean(dim=0).squeeze(1)

@@ -1,0 +1,144 @@
+"""Pretrained weights: a safetensors file, the model hub, or none. Never pickle.
+
+Invariant: loading says what was and what was not taken; a shape mismatch outside the classifier is an error, since a
+half-loaded backbone trains without complaint and grades badly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from regaze.errors import ModelError
+from regaze.models.backbones import TORCHVISION, Backbone, timm_backbone, torchvision_hub_weights
+
+# Heads of torchvision's and timm's families: what lies behind the last feature map.
+_CLASSIFIER = ("fc.", "classifier.", "head.", "head_dist.", "conv_head.", "bn2.", "norm_head.", "pre_logits.", "fc_norm.")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What was taken from a weights file.
+
+    Attributes:
+        source: The file or hub entry.
+        taken: Number of tensors copied.
+        missing: Names that the backbone has and the file has not (they keep their fresh values).
+        unused: Names that the file has and the backbone has no use for (as a rule the classifier).
+    """
+
+    source: str
+    taken: int
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def line(self) -> str:
+        """One line for a person."""
+        text = f"weights {self.source}: {self.taken} tensors taken"
+        if self.missing:
+            text += f"; {len(self.missing)} missing ({', '.join(self.missing[:3])}{', …' if len(self.missing) > 3 else ''})"
+        if self.unused:
+            text += f"; {len(self.unused)} unused ({', '.join(self.unused[:3])}{', …' if len(self.unused) > 3 else ''})"
+        return text
+
+
+def load_weights(backbone: Backbone, weights: str, size: int) -> LoadReport | None:
+    """Start a backbone from `weights` (see `NetworkOptions.weights`).
+
+    Raises:
+        ModelError: The file is missing, no safetensors file, or does not fit; the hub cannot be reached.
+    """
+    if weights == "none":
+        return None
+    if weights == "hub" or weights.startswith("hub:"):
+        return _copy(backbone, _hub_state(backbone.name, weights[4:] or None, size), weights)
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise ModelError(f"No weights file {weights}: give a .safetensors file, hub, or none.")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{weights} is not a safetensors file ({error}): pickled weights are not read.") from error
+    return _copy(backbone, state, path.name)
+
+
+def _hub_state(name: str, tag: str | None, size: int) -> Mapping[str, Tensor]:
+    """Download pretrained weights; every failure to reach the hub becomes one clear line."""
+    try:
+        with redirect_stderr(io.StringIO()), _offline_if_unreachable():
+            if name in TORCHVISION:
+                entry = torchvision_hub_weights(name, tag)
+                state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, weights_only=True)
+                return state
+            return timm_backbone(f"{name}.{tag}" if tag else name, size, pretrained=True).whole.state_dict()
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the hubs raise errors of four libraries; each means the same here
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
+        raise ModelError(
+            f"Hub weights for {name} could not be had ({reason}): connect this machine to the network, "
+            "or pass --weights FILE.safetensors or --weights none."
+        ) from error
+
+
+@contextmanager
+def _offline_if_unreachable() -> Iterator[None]:
+    """Spare a user without a network the hub client's minute of retries; weights in its cache are still found."""
+    constants = importlib.import_module("huggingface_hub.constants")
+    before = constants.HF_HUB_OFFLINE
+    try:
+        if not any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+            try:
+                socket.getaddrinfo("huggingface.co", 443)
+            except OSError:
+                constants.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadReport:
+    """Copy tensors by name; timm's feature models flatten names (`stages.0` -> `stages_0`), so compare them flattened."""
+    target = backbone.whole.state_dict()
+    flat_source = {_flat(name): name for name in state}
+    taken, missing, used = {}, [], set()
+    for name, tensor in target.items():
+        found = flat_source.get(_flat(name.removeprefix("model.")))
+        if found is None:
+            if not name.startswith(_CLASSIFIER):
+                missing.append(name)
+            continue
+        if state[found].shape != tensor.shape:
+            if found.startswith(_CLASSIFIER):
+                continue
+            raise ModelError(
+                f"Weights {source} do not fit {backbone.name}: {found} has shape {tuple(state[found].shape)}, "
+                f"expected {tuple(tensor.shape)}."
+            )
+        taken[name] = state[found].to(tensor.dtype)
+        used.add(found)
+    if not taken or len(missing) > len(taken):
+        raise ModelError(
+            f"Weights {source} do not fit {backbone.name}: {len(taken)} of its tensors are in the file, "
+            f"{len(missing)} are not (first: {missing[0]}). Give weights of the same backbone."
+        )
+    backbone.whole.load_state_dict(taken, strict=False)
+    # Counters of batch norm are no weights; a file without them is complete.
+    lacking = tuple(name for name in missing if not name.endswith("num_batches_tracked"))
+    return LoadReport(source, len(taken), lacking, tuple(name for name in state if name not in used))
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "_")
+
+

@@ -1,0 +1,252 @@
+"""The page a person reads at the end of the loop: one HTML file that needs no network and no script.
+
+Invariant: everything that comes from data passes the template's autoescape; the page's own policy forbids
+every load but inline pictures and the one script whose hash it names.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from regaze.errors import StudyError
+from regaze.files import write_text
+from regaze.report import charts, pictures, verdict
+from regaze.report.content import Case, ReportContent, View
+from regaze.report.tables import (
+    SCALES,
+    class_name,
+    dead_maps,
+    evidence,
+    figures_of,
+    percent,
+    provenance_sections,
+    right_of,
+    roles,
+)
+from regaze.report.verdict import DASH, figure, number
+
+# A blink comparison: the eye sees a change in place that it misses side by side. Without scripts the buttons
+# stay hidden and both pictures stand next to each other.
+SCRIPT = """
+for (const button of document.querySelectorAll("button.flip")) {
+  const after = button.closest(".case").querySelector("img.view-after");
+  const before = button.closest(".case").querySelector("img.view-before");
+  const sources = [after.src, before.src];
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const flipped = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(flipped));
+    button.textContent = flipped ? "Showing: before" : "Flip to before";
+    after.src = sources[flipped ? 1 : 0];
+  });
+}
+"""
+
+
+def write_report(content: ReportContent, path: Path) -> Path:
+    """Write the page.
+
+    The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
+
+    Args:
+        content: What to show.
+        path: The HTML file; one that is there is replaced, a missing folder is made.
+
+    Returns:
+        `path`.
+
+    Raises:
+        StudyError: If `results` has no figures for one of the models named.
+    """
+    write_text(path, render(content))
+    return path
+
+
+def render(content: ReportContent) -> str:
+    """Return the page as HTML text.
+
+    Raises:
+        StudyError: If `results` has no figures for one of the models named.
+    """
+    _check(content)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("regaze.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = figure
+    environment.filters["percent"] = percent
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
+    return environment.get_template("template.html.j2").render(
+        content=content,
+        script=SCRIPT,
+        script_hash=digest,
+        dash=DASH,
+        **_answer(content),
+        **_galleries(content),
+        **evidence(content),
+        provenance=provenance_sections(content.provenance),
+    )
+
+
+def _check(content: ReportContent) -> None:
+    models = content.results.get("models") or {}
+    for role in ("before", "after", "control"):
+        name = getattr(content, role)
+        if name is not None and name not in models:
+            raise StudyError(
+                f"The results hold no figures for the model {name!r} ({role}), only for {sorted(models)}: "
+                "run `regaze evaluate` on it first."
+            )
+
+
+def _answer(content: ReportContent) -> dict[str, Any]:
+    """Return what stands at the top: the verdict, its two charts, the counts, and what limits them."""
+    decided = verdict.decide(content)
+    paired = {key: verdict.compare(entry) for key, entry in content.paired.items()}
+    none = verdict.compare(None)
+
+    def chart(key: str, margin: float, words: str) -> Any:
+        rows = [("After against before", paired.get(key, none))]
+        rows.append(("After against the control", paired.get(f"{key}_against_control", none)))
+        return charts.difference_chart(rows, margin, words)
+
+    return {
+        "verdict": decided,
+        "claims": [
+            (decided.grading, chart("kappa", verdict.KAPPA_MARGIN, "Difference of kappa with its interval")),
+            (
+                decided.places,
+                chart("enrichment", verdict.ENRICHMENT_MARGIN, "Difference of enrichment with its interval"),
+            ),
+        ],
+        "margins": (verdict.KAPPA_MARGIN, verdict.ENRICHMENT_MARGIN),
+        "right": {role: right_of(figures_of(content, name)) for role, _, name in roles(content)},
+        "part": content.results.get("part"),
+        "n": content.results.get("n"),
+        "caveats": caveats(content),
+    }
+
+
+def caveats(content: ReportContent) -> list[str]:
+    """Return what a reader must know before believing the figures, the most limiting first."""
+    found = []
+    if content.results.get("part") != "test":
+        found.append(
+            "Measured on the validation part, not on the test part: choices made while building the model "
+            "may have looked at these photographs, which flatters all figures."
+        )
+    fused = (figures_of(content, content.after).get("maps") or {}).get("fused") or {}
+    error, zero = number(fused.get("squared_error")), number(fused.get("zero_map_squared_error"))
+    if error is not None and zero is not None and error >= zero:
+        found.append(
+            f"By squared error the maps ({figure(error, 4)}) are no better than an empty map "
+            f"({figure(zero, 4)}): judge them by the attention on lesions."
+        )
+    for _, words, name in roles(content):
+        for scale, entry in (figures_of(content, name).get("maps") or {}).items():
+            dead = dead_maps(entry or {})
+            if dead:
+                found.append(
+                    f"{words}: dead maps (the same everywhere) at {SCALES.get(scale, scale)}: {dead}."
+                )
+    return [*found, *(str(note) for note in content.results.get("notes") or ())]
+
+
+def _galleries(content: ReportContent) -> dict[str, Any]:
+    order: list[int | None] = [*range(len(content.classes)), None]
+    order += sorted(
+        {c.label for c in content.cases if c.label is not None} - set(range(len(content.classes)))
+    )
+    groups: list[tuple[str, list[dict[str, Any]]]] = []
+    for label in order:
+        shown = [c for c in content.cases if c.label == label]
+        if shown:
+            title = "No grade by an expert" if label is None else class_name(content, label)
+            groups.append((title, [_case(content, c, f"g{len(groups)}-{k}") for k, c in enumerate(shown)]))
+    return {
+        "groups": groups,
+        "worse_graded": [_case(content, c, f"w{k}") for k, c in enumerate(content.worse_graded)],
+        "worse_maps": [_case(content, c, f"m{k}") for k, c in enumerate(content.worse_maps)],
+        "ramp": [f"rgb({r} {g} {b})" for r, g, b in pictures.RAMP[::32]],
+    }
+
+
+def _case(content: ReportContent, case: Case, key: str) -> dict[str, Any]:
+    """Return one photograph as the template wants it."""
+    known = case.lesions is not None and case.origin != "none"
+    outline = pictures.outline_path(case.lesions) if known and case.lesions is not None else ""
+    lesions = "Lesions unknown"
+    if known:
+        lesions = "Known to be free of lesions"
+        if outline:
+            lesions = (
+                "Lesions as drawn by an expert"
+                if case.origin == "masks"
+                else "Lesions within a clinician's boxes"
+            )
+    return {
+        "key": key,
+        "sample": case.sample,
+        "expert": class_name(content, case.label),
+        "side": case.photo.shape[0],
+        "photo": pictures.data_uri(pictures.shrink(case.photo)),
+        "outline": outline,
+        "boxes": case.origin == "boxes",
+        "lesions": lesions,
+        "views": [
+            _view(content, case, role, view)
+            for role, view in (("before", case.before), ("after", case.after))
+        ],
+        "probabilities": charts.probability_chart(
+            content.classes, case.before.probabilities, case.after.probabilities, case.label
+        ),
+        "measures": [
+            (
+                "Attention on lesions, times chance",
+                figure(case.before.enrichment, 1),
+                figure(case.after.enrichment, 1),
+            ),
+            (
+                "Strongest pixels in lesions",
+                percent(case.before.relevance_rank),
+                percent(case.after.relevance_rank),
+            ),
+            (
+                "Squared error of the map",
+                figure(case.before.squared_error, 3),
+                figure(case.after.squared_error, 3),
+            ),
+        ],
+        "has_measures": case.before.enrichment is not None or case.before.squared_error is not None,
+    }
+
+
+def _view(content: ReportContent, case: Case, role: str, view: View) -> dict[str, Any]:
+    grade = class_name(content, view.grade)
+    empty = pictures.peak_of(view.fused) < 1e-6
+    return {
+        "role": role,
+        "picture": pictures.data_uri(pictures.overlay(case.photo, view.fused)),
+        "grade": grade,
+        "right": None if case.label is None else view.grade == case.label,
+        "confidence": percent(view.confidence),
+        "empty": empty,
+        "peak": figure(pictures.peak_of(view.fused), 2),
+        "scales": [
+            (
+                pictures.data_uri(pictures.cells(scale), "png"),
+                " by ".join(map(str, scale.shape)),
+            )
+            for scale in view.scales
+        ],
+        "alt": f"Where the model looked {role} the corrections in {case.sample}; it said {grade}"
+        + ("; the map is empty" if empty else ""),
+    }

@@ -1,0 +1,180 @@
+"""Pictures of the report: attention over a photograph, lesion outlines, and images that live inside the page.
+
+Invariant: the colours say how strongly the model looked and nothing else. One ramp whose lightness rises with
+the map, in the blue-green that a fundus does not contain, with transparency that follows the map; no rainbow.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 256  # pixels; three of them and their caption fill a desktop page, and 30 cases stay below 6 MB
+CELLS = 64  # a single scale's map is shown at 64 pixels; more would only make the file large
+
+# Lightness rises strictly from first to last (a test holds this), hue goes from deep blue to pale cyan: the
+# complement of a fundus, apart from it also for readers who do not tell red from green.
+_STOPS = np.array([[10, 24, 84], [16, 78, 160], [0, 142, 190], [64, 205, 208], [214, 255, 246]], np.float32)
+_STRENGTH = 0.78  # opacity where the map peaks: the vessel or lesion below must stay visible
+_SATURATION = 0.5  # of the photograph below a map; full colour stands beside it
+
+
+def _ramp() -> NDArray[np.uint8]:
+    positions = np.linspace(0, 1, len(_STOPS))
+    wanted = np.linspace(0, 1, 256)
+    channels = [np.interp(wanted, positions, _STOPS[:, c]) for c in range(3)]
+    return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
+
+
+RAMP: NDArray[np.uint8] = _ramp()
+
+
+def relative(attention_map: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Divide a map by its own peak.
+
+    The floor is not subtracted: a map that is the same everywhere comes out strong everywhere, as it is. The
+    peak is the 99.5th percentile, so that one hot cell does not hide the rest; where that is zero, the
+    maximum.
+
+    Args:
+        attention_map: (h, w) float, 0..1; NaN counts as 0.
+
+    Returns:
+        (h, w) float32, 0..1; all zero for an empty map.
+    """
+    values = np.nan_to_num(np.asarray(attention_map, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
+    values = np.maximum(values, 0)
+    peak = float(np.percentile(values, 99.5)) or float(values.max(initial=0.0))
+    if peak < 1e-6:
+        return np.zeros_like(values)
+    return np.asarray(np.minimum(values / peak, 1), np.float32)
+
+
+def peak_of(attention_map: NDArray[np.float32]) -> float:
+    """Return the largest finite value of a map (0 for an empty one)."""
+    values = np.nan_to_num(np.asarray(attention_map, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
+    return float(values.max(initial=0.0))
+
+
+def colourise(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Paint values with the ramp.
+
+    Args:
+        values: (h, w) float, 0..1.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+    """
+    return np.asarray(RAMP[np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)])
+
+
+def cells(attention_map: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Paint one scale's map cell by cell, relative to its own peak.
+
+    Args:
+        attention_map: (h, w) float in map cells, 0..1; more than `CELLS` on a side are averaged.
+
+    Returns:
+        (h, w, 3) uint8 RGB, one pixel for each cell.
+    """
+    strength = relative(attention_map)
+    if max(strength.shape) > CELLS:
+        strength = np.asarray(cv2.resize(strength, (CELLS, CELLS), interpolation=cv2.INTER_AREA), np.float32)
+    return colourise(strength)
+
+
+def shrink(photo: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.uint8]:
+    """Reduce a photograph to at most `side` pixels; never enlarge it.
+
+    Args:
+        photo: (S, S, 3) uint8 RGB.
+        side: Largest side in pixels.
+
+    Returns:
+        (s, s, 3) uint8 RGB, s = min(S, side).
+    """
+    if photo.shape[0] <= side:
+        return photo
+    return np.asarray(cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def overlay(
+    photo: NDArray[np.uint8], attention_map: NDArray[np.float32], side: int = SIDE
+) -> NDArray[np.uint8]:
+    """Lay an attention map over a photograph.
+
+    Args:
+        photo: (S, S, 3) uint8 RGB, cropped pixels.
+        attention_map: (S, S) float, 0..1, same frame; drawn relative to its own peak (see `relative`).
+        side: Largest side of the result in pixels.
+
+    Returns:
+        (s, s, 3) uint8 RGB: the photograph in muted colours where the map is 0, the ramp's end where it
+        peaks.
+    """
+    small = shrink(photo, side).astype(np.float32)
+    strength = relative(attention_map)
+    if strength.shape[0] != small.shape[0]:
+        size = (small.shape[1], small.shape[0])
+        strength = np.asarray(cv2.resize(strength, size, interpolation=cv2.INTER_AREA), np.float32)
+    grey = small @ np.array([0.299, 0.587, 0.114], np.float32)
+    muted = grey[..., None] + _SATURATION * (small - grey[..., None])
+    opacity = (_STRENGTH * strength)[..., None]
+    mixed = muted * (1 - opacity) + colourise(strength).astype(np.float32) * opacity
+    return np.asarray(np.rint(np.clip(mixed, 0, 255)), np.uint8)
+
+
+def outline_path(mask: NDArray[np.bool_], margin: int | None = None) -> str:
+    """Trace lesions as an SVG path that runs around them, not over them.
+
+    The mask is widened by `margin` pixels and the line follows the centres of its outermost pixels, i.e.
+    `margin` - 0.5 pixels outside the lesion. A lesion of one pixel thus gets a visible ring, and clusters
+    share one line.
+
+    Args:
+        mask: (S, S) bool, cropped pixels.
+        margin: Pixels, at least 1; None: 1/128 of the side, at least 1.
+
+    Returns:
+        SVG path data in the mask's pixel frame; empty where there is no lesion.
+    """
+    if not mask.any():
+        return ""
+    reach = max(1, round(mask.shape[0] / 128)) if margin is None else margin
+    padded = np.pad(mask.astype(np.uint8), reach)  # a lesion at the rim is outlined too
+    kernel = cv2.getStructuringElement(
+        cv2.MORPH_RECT if reach == 1 else cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2
+    )
+    contours, _ = cv2.findContours(cv2.dilate(padded, kernel), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    parts = []
+    for contour in contours:
+        points = cv2.approxPolyDP(contour, 0.003 * mask.shape[0], True)[:, 0] - reach + 0.5
+        if len(points) < 3:
+            continue  # a hole of one or two pixels
+        parts.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
+    return "".join(parts)
+
+
+def data_uri(pixels: NDArray[np.uint8], form: Literal["webp", "png"] = "webp") -> str:
+    """Encode a picture for the `src` of an image.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB.
+        form: `webp` (lossy, for photographs) or `png` (exact, for the cells of a map).
+
+    Returns:
+        A `data:` URI.
+    """
+    buffer = io.BytesIO()
+    picture = Image.fromarray(pixels)
+    if form == "webp":
+        picture.save(buffer, "WEBP", quality=82, method=4)
+    else:
+        picture.save(buffer, "PNG", optimize=True)
+    return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,369 @@
+"""Did it help? Two claims, judged apart: it grades better; it looks in better places.
+
+Invariant: a claim is made only where the whole paired interval is on one side of zero. Where the whole
+interval lies within the margin around zero, nothing changed that matters; otherwise it cannot be told. A good
+picture never speaks for the grades, nor the other way round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from regaze.report.content import ReportContent
+
+State = Literal["better", "same", "unknown", "worse"]
+
+DASH = "\N{EN DASH}"  # stands for a figure that was not measured
+MINUS = "\N{MINUS SIGN}"
+
+# The smallest differences that matter. Chosen beforehand, not tuned: .05 of kappa is about half of what the
+# choice of 103 photographs alone moves a kappa (method notes: +-.1); .2 of enrichment is a fifth of looking
+# nowhere in particular.
+KAPPA_MARGIN = 0.05
+ENRICHMENT_MARGIN = 0.2
+
+_GRADES: dict[State, str] = {
+    "better": "it grades better",
+    "same": "its grading did not change by an amount that matters",
+    "unknown": "whether it grades better cannot be told",
+    "worse": "it grades worse",
+}
+_PLACES: dict[State, str] = {
+    "better": "it looks at the lesions more",
+    "same": "where it looks did not change by an amount that matters",
+    "unknown": "whether it looks in better places cannot be told",
+    "worse": "it looks at the lesions less",
+}
+_STATES: dict[State, str] = {
+    "better": "Better",
+    "same": "No difference that matters",
+    "unknown": "Cannot be told",
+    "worse": "Worse",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired difference over the same photographs.
+
+    Attributes:
+        difference: After - before; None: not measured.
+        low, high: Ends of its interval; None: not measured.
+        level: What the interval holds, 0..1.
+        probability_better: Share of bootstrap draws in which the difference was on the good side; None: not
+            given.
+        n_used: Photographs that entered; None: not given.
+        before, after: Means over these photographs; None: not given.
+    """
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    level: float = 0.95
+    probability_better: float | None = None
+    n_used: int | None = None
+    before: float | None = None
+    after: float | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One of the two answers.
+
+    Attributes:
+        question: What is asked.
+        state: The answer.
+        answer: The state in two or three words.
+        sentences: The reasons in plain words, most important first.
+        credited: Whether the gain exceeds that of the control; None: there is no gain or no control.
+    """
+
+    question: str
+    state: State
+    answer: str
+    sentences: tuple[str, ...]
+    credited: bool | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer at the top of the page.
+
+    Attributes:
+        state: `better`, `same`, `unknown` or `worse`; harm in either claim makes it `worse`.
+        headline: One sentence.
+        grading: Does it grade better?
+        places: Does it look in better places?
+    """
+
+    state: State
+    headline: str
+    grading: Claim
+    places: Claim
+
+
+def number(value: Any) -> float | None:
+    """Return a finite float, or None for None, NaN, infinity and anything that is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def figure(value: Any, digits: int = 2, sign: bool = False) -> str:
+    """Write a number for a reader: fixed decimals, a true minus, an en dash where there is none."""
+    known = number(value)
+    if known is None:
+        return DASH
+    text = f"{known:+.{digits}f}" if sign else f"{known:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")  # -0.001 at two decimals is neither a gain nor a loss
+    return text.replace("-", MINUS)
+
+
+def compare(entry: Mapping[str, Any] | None) -> Comparison:
+    """Read one entry of `ReportContent.paired`, tolerating None and missing keys."""
+    found = entry or {}
+    interval = found.get("interval")
+    low, high = interval if interval is not None and len(interval) == 2 else (None, None)
+    n_used = number(found.get("n_used"))
+    greater = number(found.get("probability_greater"))
+    share = number(found.get("probability_better"))
+    return Comparison(
+        difference=number(found.get("difference")),
+        low=number(low),
+        high=number(high),
+        level=number(found.get("level")) or 0.95,
+        probability_better=greater if share is None else share,
+        before=number(found.get("mean_a")),
+        after=number(found.get("mean_b")),
+        n_used=None if n_used is None else int(n_used),
+    )
+
+
+def judge(comparison: Comparison, margin: float, higher_is_better: bool = True) -> State:
+    """Decide from an interval.
+
+    Args:
+        comparison: The paired difference.
+        margin: Half-width around zero inside which a difference does not matter.
+        higher_is_better: False for errors.
+
+    Returns:
+        `better` or `worse` where the interval excludes zero, `same` where it includes zero and lies within
+        the margin, `unknown` otherwise and where there is no interval.
+    """
+    low, high = comparison.low, comparison.high
+    if low is None or high is None:
+        return "unknown"
+    if not higher_is_better:
+        low, high = -high, -low
+    if low > 0:
+        return "better"
+    if high < 0:
+        return "worse"
+    return "same" if -margin <= low and high <= margin else "unknown"
+
+
+def decide(content: ReportContent) -> Verdict:
+    """Judge both claims and word the headline."""
+    grading, places = grading_claim(content), places_claim(content)
+    states = (grading.state, places.state)
+    overall: State
+    if "worse" in states:
+        overall = "worse"
+    elif "better" in states:
+        overall = "better"
+    else:
+        overall = "same" if states == ("same", "same") else "unknown"
+    return Verdict(overall, _headline(grading, places), grading, places)
+
+
+def _headline(grading: Claim, places: Claim) -> str:
+    pair = (grading.state, places.state)
+    if pair == ("same", "same"):
+        return "No: neither its grading nor where it looks changed by an amount that matters."
+    if pair == ("unknown", "unknown"):
+        return "It cannot be told whether it grades better or looks in better places."
+    rank = {"better": 0, "worse": 1, "same": 2, "unknown": 3}
+    clauses = [(rank[c.state], _clause(c, words)) for c, words in ((grading, _GRADES), (places, _PLACES))]
+    clauses.sort(key=lambda clause: clause[0])
+    joiner = "; "
+    if set(pair) == {"better", "worse"}:
+        joiner = ", but "
+    elif pair in (("better", "better"), ("worse", "worse")):
+        joiner = " and "
+    return f"{_opening(grading, places)}: {joiner.join(text for _, text in clauses)}."
+
+
+def _clause(claim: Claim, words: dict[State, str]) -> str:
+    text = words[claim.state]
+    return f"{text} (not shown to come from the corrections)" if claim.credited is False else text
+
+
+def _opening(grading: Claim, places: Claim) -> str:
+    states = {grading.state, places.state}
+    if {"better", "worse"} <= states:
+        return "At a price"
+    if "worse" in states:
+        return "No, it got worse"
+    if "better" not in states:
+        return "It cannot be told"
+    if states == {"better"} and grading.credited is not False and places.credited is not False:
+        return "Yes"
+    return "In part"
+
+
+def grading_claim(content: ReportContent) -> Claim:
+    """Judge the paired difference of the quadratic weighted kappa."""
+    comparison = compare(content.paired.get("kappa"))
+    state = judge(comparison, KAPPA_MARGIN)
+    models = content.results["models"]
+    before, after = (models[name].get("quadratic_weighted_kappa") for name in (content.before, content.after))
+    reasons = {
+        "better": "Its grades agree better with the experts' than before, by more than chance explains.",
+        "same": f"Any difference is too small to matter: the interval lies within ±{KAPPA_MARGIN:g}.",
+        "unknown": "With these photographs a gain cannot be told from a loss.",
+        "worse": "Its grades agree less with the experts' than before, by more than chance explains.",
+    }
+    sentences = (
+        [reasons[state]] if comparison.low is not None else ["No paired comparison of the grades is given."]
+    )
+    sentences += [
+        f"Agreement (kappa: 0 is chance, 1 is perfect) went from {figure(before)} to {figure(after)}. "
+        f"{_how_much(comparison)}",
+        _how_sure(comparison, "graded better"),
+        _size(comparison, state, KAPPA_MARGIN),
+    ]
+    credit, credited = _credit(content, "kappa", state, KAPPA_MARGIN)
+    sentences.append(credit)
+    return Claim("Does it grade better?", state, _STATES[state], tuple(s for s in sentences if s), credited)
+
+
+def places_claim(content: ReportContent) -> Claim:
+    """Judge where the model looks by enrichment; squared error may veto a claim, never make one.
+
+    An empty map has a small squared error where lesions are small, so a fall of the squared error alone is no
+    success; a rise beside a steady or better enrichment means that the two measures disagree.
+    """
+    comparison = compare(content.paired.get("enrichment"))
+    error = compare(content.paired.get("squared_error"))
+    state = judge(comparison, ENRICHMENT_MARGIN)
+    vetoed = state != "worse" and judge(error, 0, higher_is_better=False) == "worse"
+    if vetoed:
+        state = "unknown"
+    reasons = {
+        "better": "More of its attention lies on the lesions than before, by more than chance explains.",
+        "same": f"Any difference is too small to matter: the interval lies within ±{ENRICHMENT_MARGIN:g}.",
+        "unknown": "With these photographs a move towards the lesions cannot be told from a move away.",
+        "worse": "Less of its attention lies on the lesions than before, by more than chance explains.",
+    }
+    first = reasons[state]
+    if vetoed:
+        first = "The two measures disagree: the squared error to the experts' maps rose."
+    elif comparison.low is None:
+        first = "No paired comparison of the maps is given: it needs photographs whose lesions are known."
+    sentences = [
+        first,
+        _went(content, comparison),
+        _how_sure(comparison, "looked at the lesions more"),
+        "" if vetoed else _size(comparison, state, ENRICHMENT_MARGIN),
+        f"Squared error to the experts' maps: {_how_much(error, 3).lower()} Lower is better."
+        if error.low is not None
+        else "",
+    ]
+    credit, credited = _credit(content, "enrichment", state, ENRICHMENT_MARGIN)
+    sentences.append(credit)
+    return Claim(
+        "Does it look in better places?", state, _STATES[state], tuple(s for s in sentences if s), credited
+    )
+
+
+def _went(content: ReportContent, comparison: Comparison) -> str:
+    before, after = figure(comparison.before, 1), figure(comparison.after, 1)
+    if DASH in (before, after):
+        before, after = (_fused(content, name) for name in (content.before, content.after))
+    if DASH in (before, after):
+        return _how_much(comparison)
+    return (
+        f"Attention on the lesions (1 is chance) went from {before} to {after} times chance. "
+        f"{_how_much(comparison)}"
+    )
+
+
+def _fused(content: ReportContent, name: str) -> str:
+    maps = content.results["models"][name].get("maps") or {}
+    return figure((maps.get("fused") or {}).get("lesion_enrichment"), 1)
+
+
+def _how_much(comparison: Comparison, digits: int = 2) -> str:
+    if comparison.difference is None:
+        return ""
+    text = f"Difference {figure(comparison.difference, digits, sign=True)}"
+    if comparison.low is not None and comparison.high is not None:
+        low, high = figure(comparison.low, digits, sign=True), figure(comparison.high, digits, sign=True)
+        text += f" ({comparison.level:.0%} interval {low} to {high})".replace("%", " %")
+    used = "" if comparison.n_used is None else f", over {comparison.n_used} photographs"
+    return f"{text}{used}."
+
+
+def _how_sure(comparison: Comparison, did: str) -> str:
+    share = comparison.probability_better
+    if share is None:
+        return ""
+    count = f"{round(share * 100)}"
+    if share > 0.995:
+        count = "more than 99"
+    elif share < 0.005:
+        count = "fewer than 1"
+    return f"How sure: of 100 random redraws of the patients, the new model {did} in {count}."
+
+
+def _size(comparison: Comparison, state: State, margin: float) -> str:
+    """Say whether a difference that is there is also large enough to matter."""
+    if state not in ("better", "worse") or comparison.low is None or comparison.high is None:
+        return ""
+    least, most = sorted((abs(comparison.low), abs(comparison.high)))
+    noun = "gain" if state == "better" else "loss"
+    if most <= margin:
+        return f"It is a small {noun}: below the {margin:g} that we hold to be the least that matters."
+    if least < margin:
+        return f"The {noun} may yet be smaller than the {margin:g} that we hold to be the least that matters."
+    return f"Even the cautious end of the interval is a {noun} that matters ({margin:g} or more)."
+
+
+def _credit(content: ReportContent, key: str, state: State, margin: float) -> tuple[str, bool | None]:
+    """Ask whether the corrections made the difference or the longer training did."""
+    if content.control is None:
+        if state != "better":
+            return "", None
+        return (
+            "There is no control (a model trained equally long without the corrected maps), so the gain may "
+            "come from the longer training.",
+            None,
+        )
+    comparison = compare(content.paired.get(f"{key}_against_control"))
+    against = judge(comparison, margin)
+    if comparison.low is None:
+        text = "There is no paired comparison with the control (trained equally long without corrected maps)."
+        return text, False if state == "better" else None
+    words = {
+        "better": "is better",
+        "same": "shows no difference that matters",
+        "unknown": "cannot be told apart",
+        "worse": "is worse",
+    }
+    detail = _how_much(comparison)
+    text = (
+        f"Against the control, trained equally long without the corrected maps, it {words[against]}. {detail}"
+    )
+    if state != "better":
+        return text, None
+    ending = (
+        "So the corrections made the difference."
+        if against == "better"
+        else "So the gain is not shown to come from the corrections."
+    )
+    return f"{text} {ending}", against == "better"

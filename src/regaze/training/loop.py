@@ -1,0 +1,142 @@
+"""The one training loop: phase 1 and fine-tuning differ by the data, the parameters and the loss handed in.
+
+Invariants: only this module calls backward; a checkpoint is written after every epoch, whole or not at all, and a run
+that goes on from it ends with the weights of a run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from regaze.errors import ModelError
+from regaze.models.network import Output
+from regaze.training.average import WeightAverage
+from regaze.training.batches import Batch, Feed
+from regaze.training.checkpoint import load_checkpoint, save_checkpoint
+
+Loss = Callable[[Output, Batch], dict[str, Tensor]]
+Progress = Callable[[int, int, dict[str, float]], None]
+
+_WARM_UP = 0.05  # share of all steps with a linearly rising learning rate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run of the loop does.
+
+    Attributes:
+        epochs: Passes over the data.
+        groups: Parameter groups for AdamW, each `{"params": [...], "lr": peak}`.
+        frozen: Modules kept in evaluation mode, so that their batch-norm statistics do not drift.
+        loss: (output, batch) -> named terms; their sum is minimised.
+        weight_decay: AdamW's; not applied to vectors (biases and norms).
+        averaging: Decay of the weights' moving average; 0: off.
+        identity: Hash of everything that decides the result; a checkpoint of another identity is ignored.
+    """
+
+    epochs: int
+    groups: Sequence[dict[str, Any]]
+    frozen: Sequence[nn.Module]
+    loss: Loss
+    weight_decay: float
+    averaging: float
+    identity: str
+
+
+@dataclass
+class History:
+    """Mean losses per epoch, in order."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(
+    network: nn.Module,
+    feed: Feed,
+    plan: Plan,
+    fabric: Fabric,
+    checkpoint: Path,
+    progress: Progress | None = None,
+) -> History:
+    """Train `network` in place and leave the averaged weights in it.
+
+    Args:
+        network: On any device; comes back on the fabric's device in evaluation mode.
+        feed: Batches by epoch.
+        plan: Parameters, loss and length.
+        fabric: Device, processes and precision; already launched.
+        checkpoint: File written after every epoch; read first if it exists and has the plan's identity.
+        progress: Called after every epoch with (epochs done, epochs, mean losses).
+
+    Raises:
+        ModelError: The loss became NaN or infinite.
+    """
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(_decayed(plan), betas=(0.9, 0.999))
+    module, optimizer = fabric.setup(network, optimizer)
+    average = WeightAverage(network, plan.averaging) if plan.averaging > 0 else None
+    history = History()
+    start = load_checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
+    steps = feed.steps()
+    for epoch in range(start, plan.epochs):
+        module.train()
+        for frozen in plan.frozen:
+            frozen.eval()
+        sums: dict[str, Tensor] = {}
+        for step, batch in enumerate(feed.epoch(epoch, fabric.device)):
+            _set_rates(optimizer, (epoch * steps + step) / (plan.epochs * steps))
+            terms = plan.loss(module(batch.images), batch)
+            total = torch.stack(list(terms.values())).sum()
+            optimizer.zero_grad(set_to_none=True)
+            fabric.backward(total)
+            optimizer.step()
+            if average is not None:
+                average.update(network)
+            for name, term in terms.items():  # summed on the device: no synchronisation inside the loop
+                sums[name] = sums.get(name, 0) + term.detach()
+        losses = {name: float(value) / steps for name, value in sums.items()}
+        _check_finite(losses, epoch)
+        history.epochs.append(losses)
+        if fabric.is_global_zero:
+            save_checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
+        if progress is not None:
+            progress(epoch + 1, plan.epochs, losses)
+    if average is not None:
+        average.copy_to(network)
+    network.eval()
+    return history
+
+
+def _decayed(plan: Plan) -> list[dict[str, Any]]:
+    """Split each group into matrices, which decay, and vectors, which do not."""
+    groups = []
+    for group in plan.groups:
+        for decays in (True, False):
+            chosen = [parameter for parameter in group["params"] if (parameter.ndim > 1) == decays]
+            if chosen:
+                decay = plan.weight_decay if decays else 0.0
+                groups.append({"params": chosen, "lr": group["lr"], "peak": group["lr"], "weight_decay": decay})
+    return groups
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, done: float) -> None:
+    """Linear warm-up, then a cosine to zero; a function of the share done, so it needs no state."""
+    factor = done / _WARM_UP if done < _WARM_UP else 0.5 * (1 + math.cos(math.pi * (done - _WARM_UP) / (1 - _WARM_UP)))
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * max(factor, 0.01)
+
+
+def _check_finite(losses: dict[str, float], epoch: int) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise ModelError(
+                f"The loss {name} became {value} in epoch {epoch + 1}: lower the learning rates, or pass --precision fp32."
+            )

@@ -1,0 +1,61 @@
+"""Options of the two recipes. Importing this module imports no torch.
+
+The defaults are settled by pooled patient-wise out-of-fold predictions on IDRiD's training half: docs/results.md names
+the runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Phase 1: learn grades from images alone."""
+
+    epochs: int = 12
+    """Passes over the training part."""
+    batch: int = 16
+    """Images per step."""
+    loss: Literal["ordinal", "cross-entropy"] = "ordinal"
+    """ordinal: soft labels that spread over neighbouring grades. cross-entropy: the paper's. Classes without an order
+    always take cross-entropy."""
+    smoothing: float = 0.1
+    """Share of the label spread over all classes, 0 to 1 (label smoothing)."""
+    sampling: Literal["square-root", "balanced", "natural"] = "square-root"
+    """How often a class is drawn: by the square root of its share, equally, or as it comes."""
+    lr_extractor: float = 3e-4
+    """Peak learning rate of the feature extractor."""
+    lr_branches: float = 3e-4
+    """Peak learning rate of the branches' pretrained stages."""
+    lr_heads: float = 1e-3
+    """Peak learning rate of the layers that start from nothing."""
+    weight_decay: float = 1e-2
+    """AdamW's weight decay."""
+    averaging: float = 0.97
+    """Decay per step of the weights' moving average that becomes the model; 0: off."""
+    augment: bool = True
+    """Flips, rotation, scale and mild colour changes."""
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """Fine-tuning on corrections: the paper's equations 1 and 2."""
+
+    epochs: int = 8
+    """Passes over the training part."""
+    batch: int = 16
+    """Images per step."""
+    map_weight: float = 5.0
+    """λ of the map loss; λ_l = λ / sqrt(H_l·W_l) per block. 0: fine-tune equally long without it (the control)."""
+    lr_branches: float = 3e-4
+    """Peak learning rate of the branches and heads."""
+    lr_maps: float = 3e-3
+    """Peak learning rate of the convolution that makes the map."""
+    weight_decay: float = 1e-2
+    """AdamW's weight decay."""
+    averaging: float = 0.97
+    """Decay per step of the weights' moving average that becomes the model; 0: off."""
+    augment: bool = True
+    """Flips, rotation, scale and mild colour changes; corrections move with the image."""

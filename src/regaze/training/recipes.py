@@ -1,0 +1,199 @@
+"""The two recipes: phase 1 (grades alone) and fine-tuning on corrections. Both call the one loop."""
+
+from __future__ import annotations
+
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from regaze.errors import ModelError
+from regaze.files import digest
+from regaze.models.build import Network
+from regaze.models.device import choose_device, uses_bf16
+from regaze.models.network import AttentionNetwork, Output
+from regaze.models.options import MachineOptions
+from regaze.training.batches import Batch, Feed, TrainingSet
+from regaze.training.loop import History, Plan, Progress, fit
+from regaze.training.losses import classification_loss, map_loss, soft_labels
+from regaze.training.options import FinetuneOptions, TrainingOptions
+from regaze.training.targets import target_maps
+
+Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+def make_fabric(machine: MachineOptions) -> Fabric:
+    """Fabric for one process on the chosen device (several processes come from Fabric's own launcher)."""
+    device = choose_device(machine.device)
+    precision = "bf16-mixed" if uses_bf16(machine.precision, device) else "32-true"
+    devices: Any = [device.index or 0] if device.type == "cuda" else 1
+    return Fabric(accelerator=device.type, devices=devices, precision=precision)
+
+
+def train_phase1(
+    network: Network,
+    data: TrainingSet,
+    options: TrainingOptions,
+    *,
+    classes: int,
+    ordinal: bool,
+    normalisation: Normalisation,
+    seed: int,
+    machine: MachineOptions,
+    checkpoint: Path,
+    progress: Progress | None = None,
+) -> History:
+    """Learn grades from images alone (the paper's phase 1); `network` is changed in place.
+
+    Args:
+        network: As `build_network` hands it out.
+        data: Training photographs; those without a grade are drawn but add no loss.
+        options: The recipe.
+        classes: K.
+        ordinal: False for classes without an order, which take plain cross-entropy.
+        normalisation: Mean and standard deviation of the input.
+        seed: Seeds order and augmentation.
+        machine: Device and precision.
+        checkpoint: Where each epoch's state goes; a later call with the same inputs goes on from it.
+        progress: See `training.loop.fit`.
+    """
+    kind = options.loss if ordinal else "cross-entropy"
+
+    def loss(output: Output, batch: Batch) -> dict[str, Tensor]:
+        target = soft_labels(batch.labels, classes, kind, options.smoothing)
+        return {"grade": classification_loss(output, target)}
+
+    rates = {
+        "extractor": options.lr_extractor,
+        "branches": options.lr_branches,
+        "heads": options.lr_heads,
+        "maps": options.lr_heads,
+    }
+    feed = _feed(data, options, options.sampling, classes, normalisation, seed)
+    plan = Plan(
+        epochs=options.epochs,
+        groups=_groups(network, rates),
+        frozen=(),
+        loss=loss,
+        weight_decay=options.weight_decay,
+        averaging=options.averaging,
+        identity=_identity("phase1", options, feed, network, machine),
+    )
+    return fit(network, feed, plan, make_fabric(machine), checkpoint, progress)
+
+
+def finetune(
+    network: Network,
+    data: TrainingSet,
+    options: FinetuneOptions,
+    phase1: TrainingOptions,
+    *,
+    classes: int,
+    ordinal: bool,
+    normalisation: Normalisation,
+    seed: int,
+    machine: MachineOptions,
+    checkpoint: Path,
+    progress: Progress | None = None,
+) -> History:
+    """Fine-tune the branches on corrections (equations 1 and 2); `network` is changed in place.
+
+    The extractor is frozen, weights and batch-norm statistics. Start from the phase-1 model, with all corrections so
+    far in `data`; the grade's loss is phase 1's. Arguments as `train_phase1`.
+
+    Raises:
+        ModelError: The network has no attention branches.
+    """
+    if not isinstance(network, AttentionNetwork):
+        raise ModelError("A plain network has no attention map to correct: train single-scale or multi-scale first.")
+    kind = phase1.loss if ordinal else "cross-entropy"
+
+    def loss(output: Output, batch: Batch) -> dict[str, Tensor]:
+        target = soft_labels(batch.labels, classes, kind, phase1.smoothing)
+        terms = {"grade": classification_loss(output, target)}
+        if options.map_weight > 0 and batch.look is not None and batch.corrected is not None:
+            grids = [(int(item.shape[2]), int(item.shape[3])) for item in output.maps]
+            wanted = target_maps(batch.look, grids)
+            if batch.touched is not None:
+                wanted = _keep_untouched(wanted, output.maps, batch.touched)
+            terms["map"] = map_loss(output.maps, wanted, batch.corrected, options.map_weight)
+        return terms
+
+    frozen = network.frozen_part()
+    frozen.requires_grad_(requires_grad=False)
+    rates = {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
+    feed = _feed(data, options, phase1.sampling, classes, normalisation, seed)
+    plan = Plan(
+        epochs=options.epochs,
+        groups=_groups(network, rates),
+        frozen=(frozen,),
+        loss=loss,
+        weight_decay=options.weight_decay,
+        averaging=options.averaging,
+        identity=_identity("finetune", options, feed, network, machine),
+    )
+    try:
+        return fit(network, feed, plan, make_fabric(machine), checkpoint, progress)
+    finally:
+        frozen.requires_grad_(requires_grad=True)
+
+
+def _keep_untouched(wanted: list[Tensor], maps: list[Tensor], touched_BSS: Tensor) -> list[Tensor]:
+    """Where the expert touched nothing, the target is the model's own value: no error, no gradient."""
+    kept = []
+    for target, own in zip(wanted, maps, strict=True):
+        cells = torch.nn.functional.adaptive_max_pool2d(touched_BSS.unsqueeze(1), target.shape[2:])
+        kept.append(torch.where(cells > 0, target, own.detach().float()))
+    return kept
+
+
+def _groups(network: Network, rates: dict[str, float]) -> list[dict[str, Any]]:
+    """Parameter groups by learning rate; parameters of a group without a rate stay out (frozen)."""
+    chosen: dict[str, list[torch.nn.Parameter]] = {group: [] for group in rates}
+    for name, parameter in network.named_parameters():
+        group = network.group_of(name)
+        if group in chosen:
+            chosen[group].append(parameter)
+    return [{"params": chosen[group], "lr": rate} for group, rate in rates.items() if chosen[group]]
+
+
+def _feed(
+    data: TrainingSet,
+    options: TrainingOptions | FinetuneOptions,
+    sampling: Any,
+    classes: int,
+    normalisation: Normalisation,
+    seed: int,
+) -> Feed:
+    return Feed(
+        data=data,
+        classes=classes,
+        batch=options.batch,
+        seed=seed,
+        sampling=sampling,
+        augment=options.augment,
+        mean=normalisation[0],
+        std=normalisation[1],
+    )
+
+
+def _identity(
+    recipe: str,
+    options: TrainingOptions | FinetuneOptions,
+    feed: Feed,
+    network: Network,
+    machine: MachineOptions,
+) -> str:
+    """Hash of what decides the result; a checkpoint with another one is another run's."""
+    data = feed.data
+    sums = [int(data.images[:, ::16, ::16].long().sum()), int((data.labels + 2).long().square().sum())]
+    for mask in (data.look, data.touched, data.corrected):
+        sums.append(-1 if mask is None else int(mask.long().sum()))
+    weights = float(sum(parameter.detach().double().abs().sum() for parameter in network.parameters()))
+    return digest([recipe, asdict(options), feed.seed, feed.sampling, len(data), sums, weights, machine.precision])
+
+

@@ -1,0 +1,156 @@
+"""Steps from one layout to the next."""
+
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from regaze import __version__
+from regaze.corrections import store as store_module
+from regaze.corrections.database import Database
+from regaze.corrections.migrations import MIGRATIONS, Migration, migrate
+from regaze.corrections.rows import CORRECTIONS, SELECTIONS
+from regaze.corrections.store import Store
+from regaze.errors import CorrectionError
+
+SECOND = Migration(
+    2, "strokes", ("CREATE TABLE strokes (id INTEGER)", "ALTER TABLE corrections ADD COLUMN round INTEGER")
+)
+BROKEN = Migration(
+    2, "broken", ("CREATE TABLE strokes (id INTEGER)", "CREATE TABLE corrections (again INTEGER)")
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A database with one correction, as the first step leaves it."""
+    path = tmp_path / "records.sqlite"
+    with Store(path) as store:
+        store.add_correction("a", "m", "masks", np.eye(3, dtype=bool), author="x")
+    return path
+
+
+def _query(path, sql):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def _tables(path):
+    return {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _upgrade(path, *migrations, read_only=None):
+    database = Database(path, read_only)
+    try:
+        migrate(database, migrations)
+    finally:
+        database.close()
+
+
+def test_the_steps_are_numbered_without_gaps():
+    """Step n is the n-th: the number of rows in `migrations` says which comes next."""
+    assert [step.number for step in MIGRATIONS] == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_each_step_leaves_its_row(path):
+    """The database says which steps it has behind it, when they ran and which version of regaze ran them."""
+    rows = _query(path, "SELECT number, name, version FROM migrations")
+    assert rows == [(step.number, step.name, __version__) for step in MIGRATIONS]
+    assert all(time.endswith("Z") for (time,) in _query(path, "SELECT time FROM migrations"))
+
+
+@pytest.mark.parametrize("table", [CORRECTIONS, SELECTIONS], ids=lambda table: table.name)
+def test_the_tables_in_the_code_are_those_in_the_file(path, table):
+    """What the queries believe about columns, their order and NULL is what the steps made."""
+    columns = _query(path, f"PRAGMA table_info({table.name})")
+    assert [name for _, name, *_ in columns] == [column.name for column in table.columns]
+    nullable = {name for _, name, _, not_null, _, key in columns if not not_null and not key}
+    assert nullable == ({"avoid"} if table is CORRECTIONS else set())
+
+
+def test_an_older_database_gets_what_it_lacks_and_keeps_what_it_has(path):
+    """A database of the first step is brought to the second; its corrections are still there."""
+    _upgrade(path, MIGRATIONS[0], SECOND)
+    assert _query(path, "SELECT number, name FROM migrations") == [(1, MIGRATIONS[0].name), (2, "strokes")]
+    assert "strokes" in _tables(path)
+    assert _query(path, "SELECT sample, round FROM corrections") == [("a", None)]
+    _upgrade(path, MIGRATIONS[0], SECOND)  # a second time: nothing to do
+    assert len(_query(path, "SELECT * FROM migrations")) == 2
+
+
+def test_a_step_that_fails_halfway_leaves_no_trace(path):
+    """Its tables are rolled back together with its row, and the database still opens at the step before."""
+    before = _tables(path)
+    with pytest.raises(CorrectionError, match="table corrections already exists"):
+        _upgrade(path, MIGRATIONS[0], BROKEN)
+    assert _tables(path) == before
+    assert _query(path, "SELECT number FROM migrations") == [(1,)]
+    with Store(path) as store:
+        assert store.count() == 1
+
+
+def test_a_first_step_that_fails_leaves_an_empty_file_that_can_be_used(tmp_path):
+    """Not even the mark that the file is ours survives a failed start; the next opening makes it whole."""
+    path = tmp_path / "records.sqlite"
+    broken = Migration(1, MIGRATIONS[0].name, (*MIGRATIONS[0].statements, "NOT SQL"))
+    with pytest.raises(CorrectionError, match="syntax error"):
+        _upgrade(path, broken)
+    assert _tables(path) == set()
+    assert _query(path, "PRAGMA application_id") == [(0,)]
+    with Store(path) as store:
+        assert store.count() == 0
+
+
+def test_an_empty_file_becomes_a_store(tmp_path):
+    """A process that died before its first commit leaves an empty file; that is no obstacle."""
+    path = tmp_path / "records.sqlite"
+    path.touch()
+    with Store(path) as store:
+        assert store.count() == 0
+
+
+def test_a_database_of_a_newer_regaze_is_refused_with_the_cure(path):
+    """An older regaze does not guess at a newer layout: it names the version to install."""
+    _upgrade(path, MIGRATIONS[0], SECOND)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE migrations SET version = '9.1.0' WHERE number = 2")
+        connection.commit()
+    with pytest.raises(CorrectionError, match=r"regaze 9\.1\.0 \(step 2\).*install regaze 9\.1\.0 or newer"):
+        Store(path)
+
+
+def test_a_database_with_other_steps_is_refused(path):
+    """The same number under another name (a branch that never was released) is not taken for ours."""
+    other = Migration(1, "another beginning", ())
+    with pytest.raises(
+        CorrectionError, match=r"step 1 'corrections and selections'.*expects 1 'another beginning'"
+    ):
+        _upgrade(path, other)
+
+
+def test_an_older_database_that_cannot_be_written_says_what_to_do(path):
+    """Read-only and out of date: the message asks to open it once where it can be written."""
+    with pytest.raises(CorrectionError, match="is at step 1 of 2 and cannot be written here"):
+        _upgrade(path, MIGRATIONS[0], SECOND, read_only=True)
+    assert len(_query(path, "SELECT * FROM migrations")) == 1
+
+
+def test_a_store_that_fails_to_open_holds_no_connection(path, monkeypatch):
+    """If opening fails, the connection is closed (Python 3.13 would warn) and the file is free."""
+    opened = []
+    real = store_module.Database
+
+    def remember(*arguments):
+        opened.append(real(*arguments))
+        return opened[-1]
+
+    def failing(_database):
+        raise CorrectionError("no")
+
+    monkeypatch.setattr(store_module, "Database", remember)
+    monkeypatch.setattr(store_module, "migrate", failing)
+    with pytest.raises(CorrectionError, match="no"):
+        Store(path)
+    assert len(opened) == 1
+    assert opened[0]._engine is None

@@ -1,0 +1,476 @@
+"""The page: what it says, what it never loads, and what it does with missing figures."""
+
+import copy
+import dataclasses
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from regaze.errors import StudyError
+from regaze.report import verdict
+from regaze.report.content import Case, ReportContent, View
+from regaze.report.page import render, write_report
+from regaze.report.tables import provenance_sections, right_of
+
+CLASSES = ("none", "mild", "moderate")
+VOID = {"meta", "img", "br", "input", "circle", "line", "rect", "path", "polyline", "link", "hr"}
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser's tokenizer does; keeps tags, texts, ids, and complains of crossed tags."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.words, self.faults = [], [], [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        """Open a tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        """Note a tag that closes itself."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        """Close a tag, or note that it crosses another."""
+        if not self.open or self.open[-1] != tag:
+            self.faults.append((tag, list(self.open)))
+        else:
+            self.open.pop()
+
+    def handle_data(self, data):
+        """Keep what a reader sees."""
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        """The visible words, single-spaced."""
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+    def all(self, tag, kind=None):
+        """Attributes of all tags of a name (and class)."""
+        return [
+            a for t, a in self.tags if t == tag and (kind is None or kind in (a.get("class") or "").split())
+        ]
+
+
+def view(grade=1, **changes):
+    """One model's view; the map rises towards the lower right."""
+    return View(
+        grade=grade,
+        confidence=0.5,
+        probabilities=[0.3, 0.5, 0.2],
+        fused=np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32),
+        scales=[np.ones((8, 8), np.float32), np.zeros((4, 4), np.float32)],
+        **changes,
+    )
+
+
+def case(sample="training/a", label=1, lesions=True, **changes):
+    """One photograph with one square lesion."""
+    mask = np.zeros((32, 32), bool)
+    mask[4:8, 5:9] = bool(lesions)
+    found = {
+        "photo": np.full((32, 32, 3), 90, np.uint8),
+        "lesions": mask,
+        "origin": "masks",
+        "before": view(0, enrichment=1.25),
+        "after": view(1, enrichment=3.5),
+        **changes,
+    }
+    return Case(sample=sample, label=label, **found)
+
+
+def figures(kappa=0.7):
+    """A model's figures, none missing but the recall of an absent class."""
+    maps = {"squared_error": 0.06, "zero_map_squared_error": 0.085, "mean_map_squared_error": 0.08}
+    maps |= {
+        "lesion_enrichment": 2.5,
+        "relevance_rank": 0.3,
+        "pointing_game": 0.5,
+        "n_used": 9,
+        "n_skipped": 2,
+    }
+    return {
+        "quadratic_weighted_kappa": kappa,
+        "interval": [0.6, 0.8],
+        "accuracy": 0.75,
+        "recall": [0.8, None, 0.7],
+        "confusion": [[8, 2, 0], [0, 0, 0], [1, 2, 7]],
+        "referable": {"auroc": 0.91, "sensitivity": 0.9, "specificity": 0.8},
+        "calibration_error": 0.08,
+        "reliability": [
+            {"confidence": 0.5, "accuracy": 0.4, "n": 10},
+            {"confidence": 0.9, "accuracy": None, "n": 0},
+        ],
+        "deletion": 0.31,
+        "insertion": 0.71,
+        "maps": {"fused": maps | {"healthy_squared_error": 0.01, "dead": False}, "scale1": dict(maps)},
+    }
+
+
+def paired(low, high, **more):
+    """A paired difference in the middle of its interval."""
+    return {"difference": (low + high) / 2, "interval": [low, high], **more}
+
+
+BETTER, SAME, UNKNOWN, WORSE = paired(0.3, 0.5), paired(-0.01, 0.02), paired(-0.3, 0.4), paired(-0.5, -0.3)
+
+
+def content(kappa=BETTER, enrichment=BETTER, **changes):
+    """A page's content, complete and small."""
+    found = {
+        "title": "A study",
+        "classes": CLASSES,
+        "results": {
+            "part": "test",
+            "n": 20,
+            "models": {"phase1": figures(0.61), "tuned": figures(0.74), "longer": figures(0.65)},
+            "notes": ["A note from the study."],
+        },
+        "before": "phase1",
+        "after": "tuned",
+        "control": None,
+        "paired": {"kappa": kappa, "enrichment": enrichment},
+        "cases": [case("training/a", 1), case("training/b", 2), case("training/c", None)],
+        "worse_graded": [case("training/d", 0)],
+        "worse_maps": [case("training/e", 2)],
+        "n_worse_graded": 3,
+        "n_better_graded": 5,
+        "n_worse_maps": 1,
+        "n_better_maps": 7,
+        "provenance": {"seed": 7, "options": {"epochs": 3, "inner": {"rate": 1e-3}}},
+        "commands": ["regaze report study"],
+        **changes,
+    }
+    return ReportContent(**found)
+
+
+@pytest.mark.parametrize(
+    ("kappa", "enrichment", "state", "sentence"),
+    [
+        (BETTER, BETTER, "better", "Yes: it grades better and it looks at the lesions more."),
+        (SAME, SAME, "same", "No: neither its grading nor where it looks changed by an amount that matters."),
+        (
+            UNKNOWN,
+            UNKNOWN,
+            "unknown",
+            "It cannot be told whether it grades better or looks in better places.",
+        ),
+        (WORSE, WORSE, "worse", "No, it got worse: it grades worse and it looks at the lesions less."),
+        (
+            UNKNOWN,
+            BETTER,
+            "better",
+            "In part: it looks at the lesions more; whether it grades better cannot be told.",
+        ),
+        (WORSE, BETTER, "worse", "At a price: it looks at the lesions more, but it grades worse."),
+        (BETTER, WORSE, "worse", "At a price: it grades better, but it looks at the lesions less."),
+        (SAME, None, "unknown", "It cannot be told: its grading did not change by an amount that matters; "),
+        (WORSE, None, "worse", "No, it got worse: it grades worse; whether it looks in better places cannot"),
+    ],
+)
+def test_the_first_sentence_is_the_answer(kappa, enrichment, state, sentence):
+    """Each situation has its own honest sentence; a good picture never speaks for the grades."""
+    reader = Reader(render(content(kappa, enrichment)))
+    assert sentence in reader.text
+    assert reader.all("div", "banner")[0]["class"].split() == ["banner", state]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.001, 0.2, "better"),
+        (0.0, 0.2, "unknown"),
+        (-0.2, -0.001, "worse"),
+        (-0.05, 0.05, "same"),
+        (-0.051, 0.02, "unknown"),
+        (math.nan, 0.2, "unknown"),
+        (None, None, "unknown"),
+    ],
+)
+def test_judgement_by_interval(low, high, expected):
+    """Only an interval beyond zero makes a claim, only one within the margin denies a difference."""
+    found = verdict.compare({"difference": 0.0, "interval": [low, high]})
+    assert verdict.judge(found, 0.05) == expected
+    mirrored = {"better": "worse", "worse": "better"}.get(expected, expected)
+    assert verdict.judge(found, 0.05, higher_is_better=False) == mirrored
+
+
+def test_squared_error_alone_makes_no_claim_but_can_forbid_one():
+    """An empty map has a small squared error: a fall proves nothing, a rise forbids praise."""
+    falls, rises = paired(-0.2, -0.1), paired(0.01, 0.02)
+    only = content(paired={"kappa": SAME, "enrichment": None, "squared_error": falls})
+    assert verdict.places_claim(only).state == "unknown"
+    disagree = content(paired={"kappa": SAME, "enrichment": BETTER, "squared_error": rises})
+    assert verdict.places_claim(disagree).state == "unknown"
+    assert "The two measures disagree" in Reader(render(disagree)).text
+
+
+def test_a_gain_that_longer_training_gives_too_is_not_credited_to_the_corrections():
+    """With a control, only what exceeds it is owed to the corrections; without one the page says so."""
+    both = {"kappa": BETTER, "enrichment": BETTER, "enrichment_against_control": BETTER}
+    owed = content(control="longer", paired=both | {"kappa_against_control": BETTER})
+    assert verdict.decide(owed).headline.startswith("Yes: ")
+    assert "So the corrections made the difference." in Reader(render(owed)).text
+    not_owed = content(control="longer", paired=both | {"kappa_against_control": UNKNOWN})
+    assert verdict.decide(not_owed).headline.startswith(
+        "In part: it grades better (not shown to come from the corrections)"
+    )
+    assert "There is no control" in Reader(render(content())).text
+
+
+def test_how_sure_in_words():
+    """A share of bootstrap draws becomes a sentence that claims neither certainty nor impossibility."""
+    for share, words in (
+        (0.97, "better in 97."),
+        (1.0, "better in more than 99."),
+        (0.0, "better in fewer than 1."),
+    ):
+        page = Reader(render(content(kappa=paired(-0.1, 0.2, probability_better=share)))).text
+        assert f"of 100 random redraws of the patients, the new model graded {words}" in page
+
+
+def test_means_over_the_compared_photographs_stand_in_the_answer():
+    """The means told are those of the compared photographs, where the comparison brings them."""
+    entry = paired(0.5, 0.9, mean_a=1.2, mean_b=1.9, probability_greater=0.98, n_used=6)
+    text = Reader(render(content(enrichment=entry))).text
+    assert "went from 1.2 to 1.9 times chance. Difference +0.70" in text
+    assert "the new model looked at the lesions more in 98." in text
+    undefined = {"difference": None, "interval": [None, None], "probability_greater": None, "n_used": 0}
+    assert verdict.places_claim(content(enrichment=undefined)).state == "unknown"
+
+
+def test_numbers_of_the_answer_are_those_of_the_study():
+    """Before, after, difference, interval and counts stand in the text as they were measured."""
+    text = Reader(render(content(kappa=paired(0.01, 0.25, n_used=20)))).text
+    assert (
+        "went from 0.61 to 0.74. Difference +0.13 (95 % interval +0.01 to +0.25), over 20 photographs."
+        in text
+    )
+    assert "Graded exactly right: 15 of 20 photographs before, 15 of 20 after." in text
+    assert "5 that were wrong are now right, 3 that were right are now wrong." in text
+    assert "7 maps moved towards the lesions, 1 away from them." in text
+    assert "1 of 3 shown" in text
+    assert "A note from the study." in text
+
+
+def test_missing_figures_are_dashes_with_a_note_never_zeros():
+    """A model without any figure still makes a page; a gap is a dash, and the page says what a dash is."""
+    bare = content(kappa=None, enrichment=None)
+    results = copy.deepcopy(bare.results)
+    results["models"] = {
+        "phase1": dict.fromkeys(figures()),
+        "tuned": {"quadratic_weighted_kappa": math.nan, "maps": {"fused": None}},
+    }
+    reader = Reader(render(dataclasses.replace(bare, results=results, provenance={})))
+    cells = reader.all("span", "none")
+    assert len(cells) > 2 * 11
+    assert f"{verdict.DASH} : not measured or not defined here" in reader.text
+    assert "0.00" not in reader.text
+    assert "No confusion matrix was measured." in reader.text
+    assert "No paired comparison of the grades is given." in reader.text
+    full = Reader(render(content()))
+    assert len(full.all("span", "none")) < len(cells)
+
+
+def test_validation_is_not_sold_as_test():
+    """A page on the validation part says first what that is worth."""
+    base = content()
+    page = Reader(render(dataclasses.replace(base, results=base.results | {"part": "validation"}))).text
+    assert "Measured on the validation part, not on the test part" in page
+    assert "Measured on the validation part" not in Reader(render(base)).text
+
+
+def test_empty_map_that_scores_as_well_and_dead_maps_are_named():
+    """The traps of the map measures are told, not hidden in a table."""
+    base = content()
+    results = copy.deepcopy(base.results)
+    results["models"]["tuned"]["maps"]["fused"]["squared_error"] = 0.09
+    results["models"]["tuned"]["maps"]["scale1"]["dead"] = 3
+    text = Reader(render(dataclasses.replace(base, results=results))).text
+    assert "By squared error the maps (0.0900) are no better than an empty map (0.0850)" in text
+    assert "After: dead maps (the same everywhere) at Scale 1 (finest): 3 of 11." in text
+    assert "not below the empty and mean map" in text
+
+
+HOSTILE = '"><script>alert(1)</script><img src=//evil.example/x onerror=alert(2)>'
+
+
+def test_hostile_names_stay_text():
+    """No sample id, class, title, note, option or command can become markup."""
+    base = content()
+    results = copy.deepcopy(base.results)
+    results["notes"] = [HOSTILE]
+    results["models"][HOSTILE] = results["models"].pop("tuned")
+    page = render(
+        dataclasses.replace(
+            base,
+            title=HOSTILE,
+            classes=(HOSTILE, "mild", "moderate"),
+            results=results,
+            after=HOSTILE,
+            cases=[case(HOSTILE, 0)],
+            provenance={HOSTILE: {HOSTILE: HOSTILE}},
+            commands=[HOSTILE],
+        )
+    )
+    reader = Reader(page)
+    assert len(reader.all("script")) == 1
+    assert not [a for _, a in reader.tags if any(name.startswith("on") for name in a)]
+    assert all(a["src"].startswith("data:image/") for a in reader.all("img"))
+    assert reader.text.count("<script>alert(1)</script>") >= 6
+
+
+def test_page_loads_nothing():
+    """One file: every picture is inside, nothing points outside, and the page's policy forbids it too."""
+    page = render(content(control="longer"))
+    reader = Reader(page)
+    assert len(reader.all("img")) == 5 * (1 + 2 + 4)
+    for tag, attributes in reader.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        for name in ("src", "href", "xlink:href", "srcset", "poster", "action", "data"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+    assert "://" not in page
+    assert "@import" not in page
+    assert not re.search(r"url\((?!data:)", page)
+    policy = next(
+        a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_page_is_sound_and_accessible():
+    """Tags nest, ids are unique, every picture and chart has words, every header cell says what it heads."""
+    page = render(content(control="longer"))
+    reader = Reader(page)
+    assert page.lstrip().startswith("<!doctype html>")
+    assert reader.faults == []
+    assert reader.open == []
+    ids = [a["id"] for _, a in reader.tags if "id" in a]
+    assert len(ids) == len(set(ids)) > 5
+    assert all(len(a.get("alt", "")) > 10 for a in reader.all("img"))
+    charts = reader.all("svg", "chart")
+    assert charts
+    assert all(a["role"] == "img" and a["aria-label"] for a in charts)
+    assert all(a.get("scope") for a in reader.all("th"))
+    assert len(reader.all("h1")) == 1
+
+
+def test_page_works_without_script():
+    """Without scripts nothing is missing: the only scripted control is hidden until the script shows it."""
+    reader = Reader(render(content()))
+    buttons = reader.all("button")
+    assert len(buttons) == len(reader.all("article", "case")) == 5
+    assert all("hidden" in a for a in buttons)
+
+
+def test_cases_are_grouped_by_the_experts_grade_and_none_is_lost():
+    """Every case is shown once, under its grade; ungraded ones under a heading of their own."""
+    reader = Reader(render(content(cases=[case("x", 2), case("y", None), case("z", 1), case("w", 9)])))
+    text = reader.text
+    order = [
+        text.index(f"Expert: {name}") for name in ("mild", "moderate", "No grade by an expert", "class 9")
+    ]
+    assert order == sorted(order)
+    names = [a["aria-label"] for a in reader.all("article", "case")]
+    assert names == ["z", "x", "y", "w", "training/d", "training/e"]
+
+
+def test_knowledge_about_lesions_is_told_apart():
+    """Drawn, boxed, known to be absent and unknown are four different things."""
+    cases = [
+        case("drawn"),
+        case("boxed", origin="boxes"),
+        case("clean", lesions=False),
+        case("unknown", lesions=False, origin="none"),
+    ]
+    cases.append(dataclasses.replace(cases[0], sample="without", lesions=None, origin="none"))
+    reader = Reader(render(content(cases=cases, worse_graded=[], worse_maps=[])))
+    told = (
+        "Lesions as drawn by an expert",
+        "Lesions within a clinician's boxes",
+        "Known to be free of lesions",
+    )
+    assert [reader.text.count(words) for words in (*told, "Lesions unknown")] == [1, 1, 1, 2]
+    assert len(reader.all("svg", "outline")) == 2 * 3
+    assert len(reader.all("svg", "boxes")) == 3
+
+
+def test_right_and_wrong_are_words_not_only_colours():
+    """A grade is marked right or wrong against the expert's, and not at all where there is none."""
+    reader = Reader(render(content(cases=[case("x", 1), case("y", None)], worse_graded=[], worse_maps=[])))
+    assert len(reader.all("span", "wrong")) == 1
+    assert len(reader.all("span", "right")) == 1
+    assert "Before : mild" not in reader.text
+    assert re.search(r"After : mild ✓ right", reader.text)
+
+
+def test_nothing_got_worse_is_said_in_words():
+    """An empty list is a statement, not an empty space."""
+    page = content(worse_graded=[], worse_maps=[], n_worse_graded=0, n_worse_maps=0)
+    text = Reader(render(page)).text
+    assert "None: every photograph that was graded right before is still graded right." in text
+    assert "None: no map lies less on the lesions than before." in text
+
+
+def test_write_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    """The file is the page; a failure leaves the old file as it was and no rest behind."""
+    place = tmp_path / "made" / "report.html"
+    assert write_report(content(), place) == place
+    first = place.read_text(encoding="utf-8")
+    assert first == render(content())
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_report(content(WORSE, WORSE), place)
+    assert place.read_text(encoding="utf-8") == first
+    assert [p.name for p in place.parent.iterdir()] == ["report.html"]
+
+
+def test_mistakes_of_the_caller_are_named(tmp_path):
+    """A missing model is said in one line with its cure; pictures of other frames are refused."""
+    with pytest.raises(StudyError, match=r"no figures for the model 'gone' \(after\).*regaze evaluate"):
+        write_report(content(after="gone"), tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="lesions of training/a"):
+        case(lesions=True, photo=np.zeros((16, 16, 3), np.uint8))
+
+
+def test_thirty_cases_stay_below_six_megabytes():
+    """Even noise, which compresses worst of all, keeps the page small enough to mail."""
+    rng = np.random.default_rng(0)
+    photo = np.clip(rng.normal(120, 18, (512, 512, 3)), 0, 255).astype(np.uint8)
+    fused = rng.random((512, 512)).astype(np.float32)
+    seen = View(
+        1, 0.5, [0.3, 0.5, 0.2], fused, [rng.random((s, s)).astype(np.float32) for s in (128, 64, 32)]
+    )
+    one = Case("training/a", 1, photo, None, "none", seen, seen)
+    page = render(content(cases=[one], worse_graded=[], worse_maps=[]))
+    base = len(render(content(cases=[], worse_graded=[], worse_maps=[])))
+    assert base + 30 * (len(page) - base) < 6e6
+
+
+def test_figure_and_counts():
+    """Numbers are written with a true minus, without a negative zero, and a dash where there is none."""
+    minus = verdict.MINUS
+    written = [verdict.figure(v, 2, sign=True) for v in (0.066, -0.15, -0.001, None, math.inf, True)]
+    assert written == ["+0.07", f"{minus}0.15", "0.00", *[verdict.DASH] * 3]
+    assert right_of({"confusion": [[3, 1], [2, 4]]}) == (7, 10)
+    assert right_of({"confusion": None}) is None
+
+
+def test_provenance_is_flattened_for_reading():
+    """Nothing of the provenance is lost, whatever its depth."""
+    nested = {"seed": 7, "options": {"epochs": 3, "inner": {"rate": 0.001, "on": True}}, "none": None}
+    assert provenance_sections(nested) == [
+        ("general", [("seed", "7"), ("none", verdict.DASH)]),
+        ("options", [("epochs", "3"), ("inner.rate", "0.001"), ("inner.on", "yes")]),
+    ]
