@@ -16,7 +16,7 @@ _LAZY = {
     "Study": "regaze.study.folder",
 }
 
-__all__ = ["Study", "__version__", "build_network", "load_dataset", "load_model"]  # noqa: F822 - resolved by __getattr__
+__all__ = ["Study", "__version__", "build_network", "load_dataset", "load_model"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from regaze import __version__
+from regaze.corrections import migrations as migrations_module
 from regaze.corrections import store as store_module
 from regaze.corrections.database import Database
 from regaze.corrections.migrations import MIGRATIONS, Migration, migrate
@@ -100,6 +101,36 @@ def test_a_first_step_that_fails_leaves_an_empty_file_that_can_be_used(tmp_path)
     assert _query(path, "PRAGMA application_id") == [(0,)]
     with Store(path) as store:
         assert store.count() == 0
+
+
+def test_two_that_open_a_new_file_at_once_make_it_once(tmp_path, monkeypatch):
+    """Who comes second, after having seen an empty file, asks again under the write lock and finds it made."""
+    path = tmp_path / "records.sqlite"
+    real = migrations_module._applied
+    calls = []
+
+    def interrupted(connection, *arguments):
+        calls.append(real(connection, *arguments))
+        if len(calls) == 1:  # the first has seen an empty file; now the second makes it whole
+            monkeypatch.setattr(migrations_module, "_applied", real)
+            connection.exec_driver_sql("ROLLBACK")
+            connection.exec_driver_sql("BEGIN")
+            _upgrade(path, *MIGRATIONS)
+            monkeypatch.setattr(migrations_module, "_applied", interrupted)
+        elif (
+            len(calls) == 2
+        ):  # the answer under the lock stays true: nobody else can write before the step is done
+            with (
+                closing(sqlite3.connect(path, timeout=0)) as other,
+                pytest.raises(sqlite3.OperationalError, match="locked"),
+            ):
+                other.execute("BEGIN IMMEDIATE")
+        return calls[-1]
+
+    monkeypatch.setattr(migrations_module, "_applied", interrupted)
+    _upgrade(path, *MIGRATIONS)
+    assert calls == [0, *[len(MIGRATIONS)] * len(MIGRATIONS)]
+    assert len(_query(path, "SELECT * FROM migrations")) == len(MIGRATIONS)
 
 
 def test_an_empty_file_becomes_a_store(tmp_path):

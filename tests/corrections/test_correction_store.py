@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from regaze.corrections import database as database_module
 from regaze.corrections import store as store_module
+from regaze.corrections.rows import digest
 from regaze.corrections.store import Store, default_author
 from regaze.errors import CorrectionError
 from regaze.records import Correction
@@ -214,6 +215,11 @@ def test_moving_text_between_fields_changes_the_hash(store, monkeypatch):
     )
     assert one.hash != two.hash
     assert one.hash == same.hash
+
+
+def test_nothing_differs_from_an_empty_text_in_a_hash():
+    """None, an empty part and no part at all give three hashes."""
+    assert len({digest("kind", None), digest("kind", ""), digest("kind")}) == 3
 
 
 def test_the_fingerprint_follows_the_current_corrections_alone(tmp_path, monkeypatch):

@@ -55,14 +55,10 @@ def test_field_of_view_is_the_same_place_at_every_scale():
     """A native photograph and its shrunk copy give the same window within the finder's own pixel."""
     photo, _ = fundus(1600, 2400, 950)
     small = cv2.resize(photo, (600, 400), interpolation=cv2.INTER_AREA)
-    np.testing.assert_allclose(
-        np.array(field_of_view(small)) * 4, field_of_view(photo), atol=2 * 2400 / 536 + 4
-    )
+    np.testing.assert_allclose(np.array(field_of_view(small)) * 4, field_of_view(photo), atol=2 * 2400 / 536 + 4)
 
 
-@pytest.mark.parametrize(
-    "kind", ["bright", "scattered", "black", "tiny object", "one pixel", "dark left only"]
-)
+@pytest.mark.parametrize("kind", ["bright", "scattered", "black", "tiny object", "one pixel", "dark left only"])
 def test_pictures_without_a_dark_surround_keep_the_whole_frame(kind):
     """Industrial pictures, black ones and scattered spots are not cropped: no defect may be cut away."""
     rng = np.random.default_rng(0)
@@ -92,7 +88,7 @@ def test_text_burnt_into_the_surround_does_not_widen_the_box():
 
 def test_fields_of_view_of_real_photographs():
     """IDRiD's camera draws a disc 852 pixels wide (at 1072 x 712): no box cuts it, none is 3 % wider."""
-    shared = Path(os.environ.get("REGAZE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    shared = Path(os.environ.get("REGAZE_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
     if not (shared / "idrid").is_dir():
         pytest.skip("no real data: set REGAZE_SHARED to the folder that holds idrid")
     photos = sorted((shared / "idrid" / "B. Disease Grading").rglob("*.jpg"))[::20]
@@ -174,9 +170,7 @@ def test_damaged_json_is_a_clear_error(text):
 def exact_cell(shape, x, y):
     """The cell that holds a pixel's centre, in fractions; None outside the window."""
     scale = Fraction(shape.size, shape.side)
-    cell = [
-        ((2 * at + 1 - 2 * start) * scale / 2).__floor__() for at, start in ((x, shape.left), (y, shape.top))
-    ]
+    cell = [((2 * at + 1 - 2 * start) * scale / 2).__floor__() for at, start in ((x, shape.left), (y, shape.top))]
     return tuple(cell) if all(0 <= at < shape.size for at in cell) else None
 
 
@@ -326,9 +320,7 @@ def test_image_and_mask_agree(shape, data):
     assert small[image > 128].all()
     if shape.side < shape.size:
         assert (image[small] >= 63).all()  # bilinear: half weight or more along either axis
-    elif (
-        shape.side / shape.size
-    ) ** 2 <= 120:  # a quarter of a pixel or more of the cell is white, and not lost
+    elif (shape.side / shape.size) ** 2 <= 120:  # a quarter of a pixel or more of the cell is white, and not lost
         assert (image[small] > 0).all()
 
 

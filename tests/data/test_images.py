@@ -116,9 +116,7 @@ def test_floating_point_pixels_are_refused(tmp_path):
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
 def test_truncated_files_are_one_clear_line(tmp_path, name):
     """A photograph cut off half way is an error that names it, never a half grey picture."""
-    Image.fromarray(picture(200, 300)).save(
-        tmp_path / "whole", format=Image.registered_extensions()[Path(name).suffix]
-    )
+    Image.fromarray(picture(200, 300)).save(tmp_path / "whole", format=Image.registered_extensions()[Path(name).suffix])
     data = (tmp_path / "whole").read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
     with pytest.raises(DataError, match=rf"{name} cannot be read") as caught:
@@ -164,9 +162,7 @@ def test_warning_filters_survive_threads(tmp_path):
     """Opening pictures in many threads leaves the process' warning filters as they were."""
     Image.fromarray(picture()).save(tmp_path / "a.png")
     before = list(warnings.filters)
-    threads = [
-        threading.Thread(target=lambda: [photo_size(tmp_path / "a.png") for _ in range(30)]) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=lambda: [photo_size(tmp_path / "a.png") for _ in range(30)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

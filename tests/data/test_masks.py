@@ -18,7 +18,7 @@ TRUTH[30, 50] = True  # a lesion of one pixel
 
 def shared():
     """The folder of real data, or skip."""
-    folder = Path(os.environ.get("REGAZE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    folder = Path(os.environ.get("REGAZE_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
     if not (folder / "idrid_native_sample").is_dir():
         pytest.skip("no real data: set REGAZE_SHARED to the folder that holds idrid and idrid_native_sample")
     return folder
@@ -177,9 +177,7 @@ def test_a_mask_of_the_same_aspect_is_brought_to_the_photograph(tmp_path):
 def test_a_mask_of_another_aspect_names_both_sizes(tmp_path):
     """A mask that belongs to another picture is refused with both sizes."""
     Image.new("1", (60, 41)).save(tmp_path / "mask.png")
-    with pytest.raises(
-        DataError, match=r"mask\.png has 60 x 41 pixels, its photograph .*photo\.png has 60 x 40"
-    ):
+    with pytest.raises(DataError, match=r"mask\.png has 60 x 41 pixels, its photograph .*photo\.png has 60 x 40"):
         lesion_masks(sample(tmp_path, origin="masks", masks={"lesion": (tmp_path / "mask.png",)}))
 
 

@@ -23,9 +23,7 @@ def make_photo(path, seed=0):
     """A fundus of radius 120 in 400 x 260, with a bright spot."""
     y, x = np.mgrid[:260, :400] + 0.5
     disc = (x - 200) ** 2 + (y - 130) ** 2 < 120**2
-    photo = disc[..., None] * np.array([150, 80, 40]) + np.random.default_rng(seed).integers(
-        0, 5, (260, 400, 3)
-    )
+    photo = disc[..., None] * np.array([150, 80, 40]) + np.random.default_rng(seed).integers(0, 5, (260, 400, 3))
     photo[100:110, 150:160] = 255
     Image.fromarray(photo.astype(np.uint8)).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
 
@@ -36,9 +34,7 @@ def samples(tmp_path):
     result = []
     for at, name in enumerate(("a.jpg", "b.png", "c.jpg")):
         make_photo(tmp_path / name, at)
-        result.append(
-            Sample(id=f"set/{at}", image=tmp_path / name, label=at, content=content_hash(tmp_path / name))
-        )
+        result.append(Sample(id=f"set/{at}", image=tmp_path / name, label=at, content=content_hash(tmp_path / name)))
     spot = np.zeros((260, 400), dtype=bool)
     spot[100:110, 150:160] = True
     dot = np.zeros_like(spot)
@@ -47,9 +43,7 @@ def samples(tmp_path):
     Image.fromarray(dot).save(tmp_path / "dot.png")
     masks = {"hard_exudates": (tmp_path / "spot.tif",), "microaneurysms": (tmp_path / "dot.png",)}
     result[0] = dataclasses.replace(result[0], origin="masks", masks=masks)
-    result[1] = dataclasses.replace(
-        result[1], origin="boxes", boxes=(Box("haemorrhages", 0.4, 0.4, 0.5, 0.6),)
-    )
+    result[1] = dataclasses.replace(result[1], origin="boxes", boxes=(Box("haemorrhages", 0.4, 0.4, 0.5, 0.6),))
     return result
 
 
@@ -78,9 +72,7 @@ def test_shapes_order_and_bits(samples):
         known = lesion_masks(sample)
         for bit, lesion in enumerate(LESION_TYPES):
             plane = (loaded.lesions[place] >> bit & 1).astype(bool)
-            expected = (
-                loaded.geometries[place].mask(known[lesion]) if lesion in known else np.zeros_like(plane)
-            )
+            expected = loaded.geometries[place].mask(known[lesion]) if lesion in known else np.zeros_like(plane)
             np.testing.assert_array_equal(plane, expected)
     assert (loaded.lesions[0] == 0b101).any()  # the dot lies in the spot
     assert loaded.lesions[1].any()
@@ -233,7 +225,7 @@ def test_index_finds_by_id(samples):
 
 def test_real_photographs_and_masks_lie_on_each_other():
     """IDRiD's hard exudates are brighter than around exactly where their masks land at 224 pixels."""
-    shared = Path(os.environ.get("REGAZE_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+    shared = Path(os.environ.get("REGAZE_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
     part = shared / "idrid" / "A. Segmentation"
     if not part.is_dir():
         pytest.skip("no real data: set REGAZE_SHARED to the folder that holds idrid")
@@ -242,9 +234,7 @@ def test_real_photographs_and_masks_lie_on_each_other():
     samples = []
     for mask in masks:
         photo = next(part.rglob(f"{mask.stem.removesuffix('_EX')}.jpg"))
-        samples.append(
-            Sample(id=mask.stem, image=photo, label=None, origin="masks", masks={"hard_exudates": (mask,)})
-        )
+        samples.append(Sample(id=mask.stem, image=photo, label=None, origin="masks", masks={"hard_exudates": (mask,)}))
     loaded = load_pixels(samples, 224, None)
     contrast = {(0, 0): 0.0, (0, 6): 0.0, (0, -6): 0.0, (6, 0): 0.0, (-6, 0): 0.0}
     for image, plane in zip(loaded.images, loaded.union, strict=True):

@@ -79,7 +79,7 @@ def test_everything_ranks_the_fine_ones_too():
     [
         (10, 0.3, 3),
         (10, 0.31, 4),
-        (10, 0.7, 7),  # 0.7 * 10 is 7.000000000000001 in floats
+        (100, 0.07, 7),  # 7.000000000000001 in floats
         (100, 0.29, 29),
         (1, 0.3, 1),
         (41, 0.3, 13),  # 12.3
@@ -231,6 +231,16 @@ def test_a_new_rule_is_one_function_and_one_entry(monkeypatch):
     assert ranking.reasons[0].startswith("rank 1 of 3 by longest: letters 13.000; ")
     with pytest.raises(OptionError, match="longest"):
         select(FOUR, "shortest")
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_rule_sees_the_photographs_by_id(monkeypatch, everything):
+    """A rule that looks at positions gets them sorted: the order of the input is no matter."""
+    monkeypatch.setitem(
+        RULES, "position", Rule(lambda pool, _seed: -np.arange(len(pool)) * 1.0, "position")
+    )
+    shuffled = [_one(sample) for sample in "cadb"]
+    assert select(shuffled, "position", share=1.0, everything=everything).samples == tuple("abcd")
 
 
 @pytest.mark.parametrize(

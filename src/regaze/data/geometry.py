@@ -118,9 +118,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.side, self.size) < 1:
-            raise ValueError(
-                f"{self} has a side below 1 pixel: width, height, side and size must be at least 1."
-            )
+            raise ValueError(f"{self} has a side below 1 pixel: width, height, side and size must be at least 1.")
 
     @classmethod
     def fit(cls, width: int, height: int, fov: Rectangle, size: int, crop: bool = True) -> Geometry:
@@ -193,9 +191,7 @@ class Geometry:
             ValueError: The mask's size is not the photograph's.
         """
         if mask_HW.shape != (self.height, self.width):
-            raise ValueError(
-                f"The mask has shape {mask_HW.shape}, the photograph {(self.height, self.width)}."
-            )
+            raise ValueError(f"The mask has shape {mask_HW.shape}, the photograph {(self.height, self.width)}.")
         rows = _any_of(mask_HW, 0, -self.top, self.side, self.size, self.size)
         return _any_of(rows, 1, -self.left, self.side, self.size, self.size)
 
@@ -261,9 +257,7 @@ class Geometry:
                 raise ValueError("expected whole numbers")
             return cls(**values)
         except ValueError as error:
-            raise DataError(
-                f"{text[:80]!r} is not a geometry ({error}): rebuild the file it is from."
-            ) from error
+            raise DataError(f"{text[:80]!r} is not a geometry ({error}): rebuild the file it is from.") from error
 
     def _cells(self, count: int, start: int) -> NDArray[np.int64]:
         """(count,) the cropped pixel that holds each original pixel's centre along one axis, -1 outside."""
@@ -279,7 +273,7 @@ class Geometry:
     def _photo_factors(self, photo_HWC: NDArray[np.uint8]) -> tuple[float, float]:
         """(down, across): original pixels per pixel of an array that may be at a reduced scale."""
         height, width = photo_HWC.shape[:2]
-        # JPEG's scales: sides are divided and rounded up, so that the quotient of the sides is not the factor.
+        # JPEG scales: sides are divided and rounded up, so that the quotient of the sides is not the factor.
         for factor in (1, 2, 4, 8):
             if (height, width) == (-(-self.height // factor), -(-self.width // factor)):
                 return float(factor), float(factor)
@@ -317,9 +311,7 @@ def _inside(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.where((indices >= 0) & (indices < count), indices, -1)
 
 
-def _any_of(
-    mask: NDArray[np.bool_], axis: int, shift: int, span: int, size: int, count: int
-) -> NDArray[np.bool_]:
+def _any_of(mask: NDArray[np.bool_], axis: int, shift: int, span: int, size: int, count: int) -> NDArray[np.bool_]:
     """Resample one axis of a mask: pixel i + shift of `span` pixels -> `size` cells, `count` kept."""
     length = mask.shape[axis]
     if span < size:  # enlarging: each cell takes the pixel that holds its centre
@@ -330,9 +322,7 @@ def _any_of(
     shape[axis] = count
     result = np.zeros(shape, dtype=np.bool_)
     if kept.size:
-        window = (
-            mask.take(np.arange(kept[0], kept[-1] + 1), axis=axis) if axis else mask[kept[0] : kept[-1] + 1]
-        )
+        window = mask.take(np.arange(kept[0], kept[-1] + 1), axis=axis) if axis else mask[kept[0] : kept[-1] + 1]
         targets, starts = np.unique(cells[kept], return_index=True)
         pooled = np.logical_or.reduceat(window, starts, axis=axis)
         result[(slice(None),) * axis + (targets,)] = pooled

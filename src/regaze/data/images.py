@@ -148,21 +148,16 @@ def content_hash(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({_one_line(error)}): check the path and its rights."
-        ) from error
+        raise DataError(f"{path} cannot be read ({_one_line(error)}): check the path and its rights.") from error
 
 
 def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     """Convert a decoded picture of any mode to (H, W, 3) uint8 RGB."""
     if image.mode == "F":
         raise DataError(
-            f"{path} holds floating-point pixels, whose range is not known: "
-            "export it with 8 or 16 bits per channel."
+            f"{path} holds floating-point pixels, whose range is not known: export it with 8 or 16 bits per channel."
         )
-    if image.mode.startswith(
-        "I"
-    ):  # I;16, I;16B, I: greys of more than 8 bits, which convert("RGB") would clip
+    if image.mode.startswith("I"):  # I;16, I;16B, I: greys of more than 8 bits, which convert("RGB") would clip
         grey = np.asarray(image).astype(np.int64).clip(0, 65535) >> 8
         return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
     if image.has_transparency_data:

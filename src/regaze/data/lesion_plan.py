@@ -271,7 +271,7 @@ def _moderate(plan: _Plan, most: int = 15) -> None:
 
 
 def _severe(plan: _Plan) -> None:
-    """Signs of grade 3: one in five by beaded veins, the others by the number of haemorrhages."""
+    """Signs of grade 3: beaded veins (tried in one of five, not every vein has room), else many haemorrhages."""
     rng = plan.rng
     beaded = rng.random() < 0.2 and plan.beading()
     if beaded:

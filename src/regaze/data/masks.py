@@ -144,9 +144,7 @@ def _strength(image: Image.Image) -> NDArray[np.int32] | NDArray[np.uint8]:
 
 def _marked(strength: NDArray[np.int32] | NDArray[np.uint8], *, lossy: bool) -> NDArray[np.bool_]:
     """Tell lesion from background in levels; see `read_mask`."""
-    levels = (
-        np.unique(strength) if strength.dtype != np.uint8 else np.flatnonzero(np.bincount(strength.ravel()))
-    )
+    levels = np.unique(strength) if strength.dtype != np.uint8 else np.flatnonzero(np.bincount(strength.ravel()))
     if len(levels) <= _MOST_LABELS and not lossy:
         return strength > 0
     top = int(levels[-1])

@@ -166,9 +166,7 @@ def _key(sample: Sample, size: int, crop: bool) -> str:
     """Hash over everything that decides an entry's content."""
     lesions: list[object] = []
     if sample.origin == "masks":
-        lesions = [
-            [lesion, [content_hash(path) for path in sample.masks[lesion]]] for lesion in sorted(sample.masks)
-        ]
+        lesions = [[lesion, [content_hash(path) for path in sample.masks[lesion]]] for lesion in sorted(sample.masks)]
     elif sample.origin == "boxes":
         lesions = [astuple(box) for box in sample.boxes]
     content = sample.content or content_hash(sample.image)
@@ -192,8 +190,7 @@ def _write_entry(path: Path, entry: Entry) -> None:
         temporary.replace(path)
     except OSError as error:
         raise DataError(
-            f"The cache entry {path} cannot be written ({error.strerror}): "
-            "free space or choose another folder."
+            f"The cache entry {path} cannot be written ({error.strerror}): free space or choose another folder."
         ) from error
     finally:
         if temporary is not None:

@@ -259,7 +259,7 @@ def _flat(module: nn.Sequential) -> list[nn.Module]:
 
 
 def torchvision_hub_weights(name: str, tag: str | None) -> Any:
-    """torchvision's weights entry for a model.
+    """Torchvision's weights entry for a model.
 
     Raises:
         ModelError: The tag is unknown.
@@ -270,5 +270,3 @@ def torchvision_hub_weights(name: str, tag: str | None) -> Any:
     if tag not in entries.__members__:
         raise ModelError(f"Unknown weights hub:{tag} for {name}: expected one of {', '.join(entries.__members__)}.")
     return entries[tag]
-
-

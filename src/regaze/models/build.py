@@ -68,18 +68,13 @@ def build_network(options: NetworkOptions, classes: int, size: int = 224, seed: 
 
 def _backbone(options: NetworkOptions, size: int) -> tuple[Backbone, LoadReport | None]:
     name = options.backbone
-    if name in TORCHVISION:
-        backbone = torchvision_backbone(name)
-    else:
-        backbone = timm_backbone(name, size)
+    backbone = torchvision_backbone(name) if name in TORCHVISION else timm_backbone(name, size)
     return backbone, load_weights(backbone, options.weights, size)
 
 
 def _plain(backbone: Backbone, classes: int) -> PlainNetwork:
     if backbone.segments is None:
-        extractor: nn.Module = WholeExtractor(
-            backbone.whole, [len(backbone.channels) - 1], len(backbone.channels)
-        )
+        extractor: nn.Module = WholeExtractor(backbone.whole, [len(backbone.channels) - 1], len(backbone.channels))
     else:
         extractor = CutExtractor(backbone.segments, first=len(backbone.segments) - 1)
     return PlainNetwork(extractor, backbone.channels[-1], classes)

@@ -38,7 +38,7 @@ def uses_bf16(precision: Precision, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if device.type != "cpu":
         return False
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # private, so its absence is no error

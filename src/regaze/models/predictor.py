@@ -48,8 +48,9 @@ def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.i
     """
     if how == "argmax":
         return probabilities_NK.argmax(axis=1).astype(np.int64)
-    expected = probabilities_NK.astype(np.float64) @ np.arange(probabilities_NK.shape[1])
-    return np.floor(expected + 0.5).astype(np.int64)
+    expected: NDArray[np.float64] = probabilities_NK.astype(np.float64) @ np.arange(probabilities_NK.shape[1])
+    grades: NDArray[np.int64] = np.floor(expected + 0.5).astype(np.int64)
+    return grades
 
 
 @contextmanager

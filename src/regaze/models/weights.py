@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -23,7 +24,17 @@ from regaze.errors import ModelError
 from regaze.models.backbones import TORCHVISION, Backbone, timm_backbone, torchvision_hub_weights
 
 # Heads of torchvision's and timm's families: what lies behind the last feature map.
-_CLASSIFIER = ("fc.", "classifier.", "head.", "head_dist.", "conv_head.", "bn2.", "norm_head.", "pre_logits.", "fc_norm.")
+_CLASSIFIER = (
+    "fc.",
+    "classifier.",
+    "head.",
+    "head_dist.",
+    "conv_head.",
+    "bn2.",
+    "norm_head.",
+    "pre_logits.",
+    "fc_norm.",
+)
 
 
 @dataclass(frozen=True)
@@ -44,12 +55,12 @@ class LoadReport:
 
     def line(self) -> str:
         """One line for a person."""
-        text = f"weights {self.source}: {self.taken} tensors taken"
-        if self.missing:
-            text += f"; {len(self.missing)} missing ({', '.join(self.missing[:3])}{', …' if len(self.missing) > 3 else ''})"
-        if self.unused:
-            text += f"; {len(self.unused)} unused ({', '.join(self.unused[:3])}{', …' if len(self.unused) > 3 else ''})"
-        return text
+        parts = [f"weights {self.source}: {self.taken} tensors taken"]
+        for label, names in (("missing", self.missing), ("unused", self.unused)):
+            if names:
+                more = ", …" if len(names) > 3 else ""
+                parts.append(f"{len(names)} {label} ({', '.join(names[:3])}{more})")
+        return "; ".join(parts)
 
 
 def load_weights(backbone: Backbone, weights: str, size: int) -> LoadReport | None:
@@ -83,7 +94,7 @@ def _hub_state(name: str, tag: str | None, size: int) -> Mapping[str, Tensor]:
             return timm_backbone(f"{name}.{tag}" if tag else name, size, pretrained=True).whole.state_dict()
     except ModelError:
         raise
-    except Exception as error:  # noqa: BLE001 - the hubs raise errors of four libraries; each means the same here
+    except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
         raise ModelError(
             f"Hub weights for {name} could not be had ({reason}): connect this machine to the network, "
@@ -94,7 +105,7 @@ def _hub_state(name: str, tag: str | None, size: int) -> Mapping[str, Tensor]:
 @contextmanager
 def _offline_if_unreachable() -> Iterator[None]:
     """Spare a user without a network the hub client's minute of retries; weights in its cache are still found."""
-    constants = importlib.import_module("huggingface_hub.constants")
+    constants: Any = importlib.import_module("huggingface_hub.constants")
     before = constants.HF_HUB_OFFLINE
     try:
         if not any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
@@ -140,5 +151,3 @@ def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadR
 
 def _flat(name: str) -> str:
     return name.replace(".", "_")
-
-

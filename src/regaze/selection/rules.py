@@ -208,7 +208,7 @@ def _amount(n_ranked: int, share: float | None, count: int | None) -> int:
     if count is not None:
         return min(count, n_ranked)
     assert share is not None
-    # As the decimal that the user typed: 0.7 * 10 is 7.000000000000001 in floats, which would round up to 8.
+    # As the decimal that the user typed: 0.07 * 100 is 7.000000000000001 in floats, rounded up 8.
     return math.ceil(Fraction(str(float(share))) * n_ranked)
 
 

@@ -79,7 +79,7 @@ def fit(
     Raises:
         ModelError: The loss became NaN or infinite.
     """
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(_decayed(plan), betas=(0.9, 0.999))
     module, optimizer = fabric.setup(network, optimizer)
     average = WeightAverage(network, plan.averaging) if plan.averaging > 0 else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -191,9 +190,7 @@ def _identity(
     """Hash of what decides the result; a checkpoint with another one is another run's."""
     data = feed.data
     sums = [int(data.images[:, ::16, ::16].long().sum()), int((data.labels + 2).long().square().sum())]
-    for mask in (data.look, data.touched, data.corrected):
-        sums.append(-1 if mask is None else int(mask.long().sum()))
+    masks = (data.look, data.touched, data.corrected)
+    sums += [-1 if mask is None else int(mask.long().sum()) for mask in masks]
     weights = float(sum(parameter.detach().double().abs().sum() for parameter in network.parameters()))
     return digest([recipe, asdict(options), feed.seed, feed.sampling, len(data), sums, weights, machine.precision])
-
-

@@ -1,0 +1,94 @@
+"""The command line: parse, call one room, print.
+
+Invariant: importing this module imports neither torch nor an image library, so that `regaze --help` answers at once;
+each command imports its rooms when it runs. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import tyro
+
+from regaze import __version__
+from regaze.commands import (
+    Collect,
+    Command,
+    Correct,
+    Demo,
+    Evaluate,
+    Finetune,
+    Init,
+    Predict,
+    Report,
+    Run,
+    Select,
+    Train,
+)
+from regaze.errors import RegazeError
+
+_HELP = {
+    "init": (Init, "Make a study: read the photographs and fix the split by patient."),
+    "train": (Train, "Phase 1: learn grades from the photographs alone."),
+    "collect": (Collect, "Show where the model looked in each training photograph, and diagnose it."),
+    "select": (Select, "Rank the photographs that an expert should correct."),
+    "correct": (Correct, "Write the corrections that lesion masks or a clinician's boxes give."),
+    "finetune": (Finetune, "Fine-tune the branches on all corrections so far."),
+    "evaluate": (Evaluate, "Judge the study's models on photographs they never saw."),
+    "report": (Report, "Write the report: did it help, by how much, how sure."),
+    "predict": (Predict, "Grade photographs with a model and show where it looked."),
+    "run": (Run, "The whole loop; called again, it goes on where it stopped."),
+    "demo": (Demo, "The whole loop on synthetic photographs, in a few minutes."),
+}
+
+
+def parser_type() -> Any:
+    """The union of all commands, as tyro parses it."""
+    members = [
+        Annotated[kind, tyro.conf.subcommand(name, description=f"{text}\n\n{kind.__doc__ or ''}".strip())]
+        for name, (kind, text) in _HELP.items()
+    ]
+    union: Any = members[0]
+    for member in members[1:]:
+        union = union | member
+    return union
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the `regaze` command; exits with 0, 1 (the user can mend it) or 2 (wrong usage)."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given in (["--version"], ["-V"]):
+        print(f"regaze {__version__}")  # noqa: T201 - the result
+        return
+    command: Command = tyro.cli(
+        parser_type(),
+        prog="regaze",
+        description="Teach an image classifier where to look.",
+        args=given,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff) if False else (tyro.conf.OmitArgPrefixes,),
+    )
+    sys.exit(_guarded(lambda: command.run(), command))
+
+
+def _guarded(call: Callable[[], tuple[dict[str, Any], int]], command: Command) -> int:
+    """Run a command; a user's mistake becomes one line on stderr, never a traceback."""
+    try:
+        result, code = call()
+    except RegazeError as error:
+        print(f"regaze: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        print("regaze: interrupted; the same command goes on where it stopped.", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        return 0
+    if command.output.json:
+        print(json.dumps(result, ensure_ascii=False, allow_nan=False))  # noqa: T201 - the result
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,434 @@
+"""The commands: one frozen dataclass each, whose fields are its options. Importing this module imports no torch.
+
+Invariant: an option that several commands have is spelled, typed and explained in one place, the options classes of
+the rooms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.study.options import CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
+from regaze.training.options import FinetuneOptions, TrainingOptions
+
+Result = tuple[dict[str, Any], int]
+StudyFolder = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How a command speaks."""
+
+    json: bool = False
+    """Print one JSON object on stdout and nothing else there."""
+    quiet: bool = False
+    """No progress and no remarks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What all commands have."""
+
+    output: OutputOptions = field(default_factory=OutputOptions)
+
+    def run(self) -> Result:
+        """Do the command; returns what `--json` prints, and the exit code."""
+        raise NotImplementedError
+
+    def voice(self) -> Any:
+        """Who speaks on stderr; limits the arithmetic's threads to the machine's cores on the way."""
+        from regaze.study.voice import Voice
+
+        return Voice(quiet=self.output.quiet)
+
+    def say(self, *lines: str) -> None:
+        """Print the result for a person, unless it goes out as JSON."""
+        if not self.output.json:
+            print("\n".join(lines))  # noqa: T201 - the result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Init(Command):
+    """The split is made once and stored; every later command uses it."""
+
+    folder: StudyFolder
+    """Folder of the study, to be made."""
+    study: StudyOptions
+
+    def run(self) -> Result:
+        """Make the study."""
+        from regaze.study.describe import describe
+        from regaze.study.folder import create_study
+
+        study = create_study(self.folder, self.study, self.voice())
+        summary = describe(study)
+        self.say(*summary["lines"])
+        return {key: value for key, value in summary.items() if key != "lines"}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """One model per fold; a finished fold is never trained again, an interrupted one goes on."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    size: int | None = None
+    """Side of the square that the network sees, in pixels; default: the study's."""
+    name: str | None = None
+    """The model's name in the study; default: the kind of network."""
+
+    def run(self) -> Result:
+        """Train."""
+        from regaze.study.folder import open_study
+        from regaze.study.train import train
+
+        study = open_study(self.folder, self.voice())
+        name = train(study, self.network, self.training, self.machine, self.name, self.size)
+        self.say(f"{name}: trained, {study.model_folder(name, 0).parent}")
+        return {"model": name, "folds": len(study.folds), "folder": str(study.model_folder(name, 0).parent)}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect(Command):
+    """Diagnoses: misgraded; right but looks elsewhere; fine; unknown (nothing is known about the lesions)."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str = "multi-scale"
+    """Name of the model whose maps are collected."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Collect."""
+        from regaze.study.collect import collect
+        from regaze.study.folder import open_study
+
+        study = open_study(self.folder, self.voice())
+        counts = collect(study, self.model, self.machine)
+        self.say(f"{self.model}: " + ", ".join(f"{count} {diagnosis}" for diagnosis, count in counts.items()))
+        return {"model": self.model, "diagnosis": counts, "folder": str(study.path / "collected" / self.model)}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select(Command):
+    """Candidates are the misgraded, those that look elsewhere, and those whose lesions are unknown."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str = "multi-scale"
+    """Name of the model whose maps are to be corrected."""
+    select: SelectOptions = field(default_factory=SelectOptions)
+    author: str | None = None
+    """Who selects; default: the user's login name."""
+
+    def run(self) -> Result:
+        """Select."""
+        from regaze.study.correct import select
+        from regaze.study.folder import open_study
+
+        study = open_study(self.folder, self.voice())
+        selections = select(study, self.model, self.select, self.author)
+        for selection in selections:
+            self.say(f"{selection.model}: {len(selection.samples)} photographs by {selection.rule}")
+            self.say(*(f"  {sample}: {why}" for sample, why in zip(selection.samples, selection.reasons, strict=True)))
+        lists = [
+            {"model": item.model, "samples": list(item.samples), "reasons": list(item.reasons)} for item in selections
+        ]
+        return {"model": self.model, "rule": self.select.rule, "selections": lists}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correct(Command):
+    """A photograph that has a correction for this model keeps it."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str = "multi-scale"
+    """Name of the model whose maps are corrected."""
+    correct: CorrectOptions = field(default_factory=CorrectOptions)
+
+    def run(self) -> Result:
+        """Correct."""
+        from regaze.study.correct import correct
+        from regaze.study.folder import open_study
+
+        study = open_study(self.folder, self.voice())
+        counts = correct(study, self.model, self.correct)
+        self.say(
+            f"{counts['written']} corrections written ({counts['healthy']} of them: nothing deserves attention), "
+            f"{counts['kept']} kept, {counts['without_knowledge']} photographs without masks or boxes left out"
+        )
+        return {"model": self.model, **counts, "total": study.store.count()}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Command):
+    """Always restarts from the phase-1 model, with all corrections so far; the extractor stays as it is."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str = "multi-scale"
+    """Name of the phase-1 model."""
+    finetuning: FinetuneOptions = field(default_factory=FinetuneOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    name: str | None = None
+    """The new model's name; default: the phase-1 model's with -finetuned (or -control, where the map weight is 0)."""
+
+    def run(self) -> Result:
+        """Fine-tune."""
+        from regaze.study.folder import open_study
+        from regaze.study.train import finetune_model
+
+        study = open_study(self.folder, self.voice())
+        name = finetune_model(study, self.model, self.finetuning, self.machine, self.name)
+        corrections = study.card_values(name)["corrections"]
+        self.say(f"{name}: fine-tuned on {corrections['n']} corrections, {study.model_folder(name, 0).parent}")
+        return {"model": name, "parent": self.model, "corrections": corrections["n"]}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """On the test part where the data has one, else on validation; says which."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    data: str | None = None
+    """Judge on this data of the same classes instead: idrid:DIR, folder:DIR, csv:FILE or synthetic[:N]."""
+    boxes: Path | None = None
+    """Folder with a clinician's boxes for --data."""
+
+    def run(self) -> Result:
+        """Evaluate."""
+        from regaze.study.describe import table
+        from regaze.study.figures import evaluate
+        from regaze.study.folder import open_study
+        from regaze.study.judge import other_data
+
+        study = open_study(self.folder, self.voice())
+        other = other_data(study, self.data, self.boxes) if self.data is not None else None
+        result = evaluate(study, self.evaluate, self.machine, other)
+        if not self.output.json:
+            table(result)
+        return result, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Command):
+    """One file without any outside resource."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    to: Path | None = None
+    """Where to write it; default: report.html in the study's folder."""
+    evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Write the report."""
+        from regaze.report.assemble import assemble
+        from regaze.report.page import write_report
+        from regaze.study.folder import open_study
+
+        study = open_study(self.folder, self.voice())
+        commands = [f"regaze report {self.folder}"]
+        stored = _stored_run(study.path)
+        if stored is not None:
+            commands.insert(0, stored["command"])
+        content = assemble(study, self.evaluate, self.machine, commands)
+        path = write_report(content, self.to or study.path / "report.html")
+        self.say(f"report: {path}")
+        return {"report": str(path)}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(Command):
+    """Writes an overlay and the maps of each photograph; a broken file is reported and skipped (exit code 1)."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Photographs, or folders of them."""
+    out: Path = Path("predictions")
+    """Folder for overlays (PNG, the map laid back on the photograph), maps (npz) and predictions.json."""
+    batch: int = 32
+    """Photographs per step."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Predict."""
+        from regaze.report.predictions import predict_files
+
+        found = predict_files(self.model, self.images, self.out, self.machine, self.batch, self.voice())
+        for item in found["predictions"]:
+            self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
+        return found, 1 if found["failed"] else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Command):
+    """init, train, collect, select, correct, finetune (and its control), evaluate, report."""
+
+    folder: StudyFolder
+    """Folder of the study, made where it is missing."""
+    data: str | None = None
+    """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N]; default: go on with the study's last run."""
+    boxes: Path | None = None
+    """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
+    size: int = StudyOptions.size
+    """Side of the square that the network sees, in pixels."""
+    folds: int = StudyOptions.folds
+    """1: one fixed validation part of 20 %. K: cross-validation, K models per method, validation pooled."""
+    seed: int = StudyOptions.seed
+    """Seed of the split, the weights, the order and the augmentation."""
+    patient: str | None = None
+    """Column (csv) or regular expression on the file name (folder) that names the patient."""
+    crop: bool = True
+    """Crop to the round field of view; off for photographs that have none."""
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    finetune_epochs: int = FinetuneOptions.epochs
+    """Passes over the training part in fine-tuning."""
+    map_weight: float = FinetuneOptions.map_weight
+    """λ of the map loss."""
+    select: SelectOptions = field(default_factory=SelectOptions)
+    correct: CorrectOptions = field(default_factory=CorrectOptions)
+    control: bool = True
+    """Also fine-tune equally long without the map loss, so that a gain can be attributed."""
+    baselines: bool = False
+    """Also train the paper's other methods: plain, and single-scale fine-tuned likewise."""
+    evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Do the whole loop."""
+        from regaze.report.assemble import assemble
+        from regaze.report.page import write_report
+        from regaze.study.describe import table
+        from regaze.study.figures import evaluate
+        from regaze.study.folder import create_study, open_study
+        from regaze.study.run import run_loop
+
+        if self.data is None:
+            return self._go_on()
+        options = StudyOptions(self.data, self.boxes, self.size, self.folds, self.seed, self.patient, self.crop)
+        voice = self.voice()
+        if (self.folder / "study.json").is_file():
+            study = open_study(self.folder, voice)
+        study = create_study(self.folder, options, voice)
+        command = _store_run(study.path, self)
+        done = run_loop(study, self._loop(), self.machine)
+        result = evaluate(study, self.evaluate, self.machine)
+        report = None
+        if done.after is not None:
+            content = assemble(study, self.evaluate, self.machine, [command])
+            report = str(write_report(content, study.path / "report.html"))
+        if not self.output.json:
+            table(result)
+            self.say(f"report: {report}" if report else "no report: a plain network has no maps to correct")
+        return {**result, "report": report, "before": done.before, "after": done.after, "control": done.control}, 0
+
+    def _loop(self) -> Any:
+        from regaze.study.run import LoopOptions
+
+        finetuning = FinetuneOptions(epochs=self.finetune_epochs, batch=self.training.batch, map_weight=self.map_weight)
+        return LoopOptions(
+            self.network, self.training, finetuning, self.select, self.correct, self.control, self.baselines
+        )
+
+    def _go_on(self) -> Result:
+        """Take up the study's last run with the options it had."""
+        from regaze.errors import StudyError
+
+        stored = _stored_run(self.folder)
+        if stored is None:
+            raise StudyError(f"{self.folder} has no earlier run to go on with: pass --data.")
+        again = _command_from(stored["options"])
+        return replace(again, folder=self.folder, output=self.output).run()
+
+
+def _store_run(folder: Path, run: Run) -> str:
+    """Write the run's options beside the study, for a later call without options; returns it as a command line."""
+    import shlex
+    import sys
+
+    from regaze.files import write_json
+
+    values = _plain(run)
+    arguments = sys.argv[1:] if sys.argv[1:2] == ["run"] else ["run", str(folder), "--data", str(run.data)]
+    command = shlex.join(["regaze", *arguments])
+    write_json(folder / "run.json", {"command": command, "options": values})
+    return command
+
+
+def _stored_run(folder: Path) -> dict[str, Any] | None:
+    from regaze.files import read_json
+
+    file = folder / "run.json"
+    return read_json(file) if file.is_file() else None
+
+
+def _plain(run: Run) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    values = asdict(run)
+    for key in ("output", "folder"):
+        values.pop(key)
+    kind, _, rest = str(values["data"]).partition(":")
+    if kind in ("idrid", "folder", "csv"):
+        values["data"] = f"{kind}:{Path(rest).expanduser().resolve()}"
+    values["boxes"] = None if run.boxes is None else str(run.boxes.expanduser().resolve())
+    return values
+
+
+def _command_from(values: dict[str, Any]) -> Run:
+    parts: dict[str, type[Any]] = {
+        "network": NetworkOptions,
+        "training": TrainingOptions,
+        "select": SelectOptions,
+        "correct": CorrectOptions,
+        "evaluate": EvaluateOptions,
+        "machine": MachineOptions,
+    }
+    built = {key: parts[key](**value) if key in parts else value for key, value in values.items()}
+    built["boxes"] = None if built["boxes"] is None else Path(built["boxes"])
+    return Run(folder=Path(), **built)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo(Command):
+    """Nothing here is tuned to look good; if fine-tuning did not help, the table and the report say so."""
+
+    folder: Path = Path("demo")
+    """Folder of the demo's study; an earlier demo there goes on where it stopped."""
+    photographs: int = 320
+    """Synthetic photographs."""
+    seed: int = 0
+    """Seed of everything."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where the processor computes it natively, else fp32."""
+
+    def run(self) -> Result:
+        """Run the loop on a synthetic set small enough for two cores and five minutes."""
+        command = Run(
+            folder=self.folder,
+            data=f"synthetic:{self.photographs}",
+            size=128,
+            seed=self.seed,
+            network=NetworkOptions(backbone="resnet18"),
+            training=TrainingOptions(epochs=12),
+            finetune_epochs=8,
+            evaluate=EvaluateOptions(faithfulness=12, steps=16),
+            machine=MachineOptions(precision=self.precision),
+            output=self.output,
+        )
+        return command.run()

@@ -1,0 +1,160 @@
+"""A model folder: `model.safetensors` and `model.json`, no pickle.
+
+Invariant: `model.json` is written last and whole, so a folder that has it is complete. It says everything that is
+needed to build, run and trace the model.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from regaze.errors import ModelError
+from regaze.files import read_json, replacing, write_json
+from regaze.models.build import Network, build_network
+from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.models.predictor import Decoding, Predictor
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What lies beside a model's weights.
+
+    Attributes:
+        name: The model's name in its study.
+        network: How the network was built; `weights` is where phase 1 started.
+        classes: Class names, K of them.
+        ordinal: True where the classes are grades on one scale.
+        decoding: How probabilities become grades.
+        size: Side of the square input in cropped pixels.
+        crop: Whether photographs are cropped to the field of view.
+        mean, std: Normalisation, RGB in 0..1.
+        recipe: `phase1` or `finetune` with all its options.
+        lineage: Names and keys of the models it descends from, oldest first.
+        data: Spelling, fingerprint, folds, this model's fold, number of photographs.
+        corrections: Number and fingerprint of the corrections it learned from.
+        history: Mean losses per epoch.
+        key: Hash of everything that decides the weights.
+        details: Seed, device, precision, wall time, what was taken from the weights.
+        versions: Of regaze, Python and the libraries that compute.
+        created: UTC, ISO 8601.
+        schema_version: Of this file.
+    """
+
+    name: str
+    network: NetworkOptions
+    classes: tuple[str, ...]
+    ordinal: bool
+    decoding: Decoding
+    size: int
+    crop: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    recipe: Mapping[str, Any]
+    lineage: tuple[Mapping[str, Any], ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    corrections: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, float], ...] = ()
+    key: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    schema_version: int = SCHEMA_VERSION
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    found = {"python": platform.python_version()}
+    for package in ("regaze", "torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless"):
+        found[package] = version(package)
+    return found
+
+
+def save_model(folder: Path, network: Network, card: ModelCard) -> None:
+    """Write a model folder; an existing one is replaced only as a whole file at a time, card last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with replacing(folder / "model.safetensors") as temporary:
+        save_file(state, temporary)
+    write_json(folder / "model.json", asdict(card))
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read `model.json`.
+
+    Raises:
+        ModelError: It is missing, damaged, or written by a newer version of regaze.
+    """
+    path = folder / "model.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} is no model folder (it has no model.json): give a folder that `regaze train` wrote."
+        )
+    try:
+        values = read_json(path)
+        found = int(values["schema_version"])
+        if found > SCHEMA_VERSION:
+            raise ModelError(f"{path} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
+        values["network"] = NetworkOptions(**values["network"])
+        for key in ("classes", "mean", "std", "lineage", "history"):
+            values[key] = tuple(values[key])
+        known = {item.name for item in fields(ModelCard)}
+        return ModelCard(**{key: value for key, value in values.items() if key in known})
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}): train the model again or restore the file.") from error
+
+
+def load_network(folder: Path, card: ModelCard) -> Network:
+    """Build the card's network with the folder's weights, in evaluation mode on the CPU.
+
+    Raises:
+        ModelError: The weights are missing, damaged or do not fit the card.
+    """
+    path = folder / "model.safetensors"
+    built = build_network(_unweighted(card.network), len(card.classes), card.size)
+    try:
+        state = load_file(path)
+        built.network.load_state_dict(state)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): train the model again or restore the file.") from error
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ModelError(
+            f"{path} does not fit its model.json ({reason}): the two files are not of one model."
+        ) from error
+    built.network.eval()
+    return built.network
+
+
+def load_model(folder: Path, machine: MachineOptions | None = None, batch: int = 32) -> tuple[Predictor, ModelCard]:
+    """A model folder, ready to predict.
+
+    Args:
+        folder: What `save_model` wrote.
+        machine: Device and precision; default: automatic.
+        batch: Photographs per forward pass.
+
+    Raises:
+        ModelError: The folder is no model folder, is damaged, or was written by a newer version.
+    """
+    card = read_card(folder)
+    network = load_network(folder, card)
+    predictor = Predictor(network, card.mean, card.std, card.decoding, machine or MachineOptions(), batch)
+    return predictor, card
+
+
+def _unweighted(options: NetworkOptions) -> NetworkOptions:
+    """The same network without pretrained weights: the folder brings its own."""
+    values = asdict(options) | {"weights": "none"}
+    return NetworkOptions(**values)

@@ -1,0 +1,146 @@
+"""Predict photographs that belong to no study: grade, probabilities, overlays and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regaze.data.geometry import Geometry
+from regaze.data.images import IMAGE_SUFFIXES, read_photo
+from regaze.data.pixels import load_pixels
+from regaze.errors import DataError
+from regaze.files import replacing, write_json
+from regaze.models.folder import ModelCard, load_model
+from regaze.models.options import MachineOptions
+from regaze.models.predictor import Predictions
+from regaze.records import Sample
+from regaze.report.pictures import overlay
+from regaze.study.voice import Voice
+
+_OVERLAY_SIDE = 1600  # longest side of an overlay in pixels
+
+
+def predict_files(
+    model: Path, images: Sequence[Path], out: Path, machine: MachineOptions, batch: int, voice: Voice
+) -> dict[str, Any]:
+    """Grade photographs and write, for each, `NAME.overlay.png` and `NAME.maps.npz`, then `predictions.json`.
+
+    The maps in the npz are in map cells (`scale1` finest, `fused`) and, as `original`, the fused map laid back on the
+    photograph (H, W) float16 in original pixels.
+
+    Returns:
+        `predictions` (one dict per photograph) and `failed` (file and reason).
+
+    Raises:
+        ModelError: `model` is no model folder.
+        DataError: There is no photograph at all.
+    """
+    predictor, card = load_model(model, machine, batch)
+    files = list(_files(images))
+    if not files:
+        raise DataError(
+            f"No photograph in {', '.join(map(str, images))}: give files ending in {_endings()}, or folders."
+        )
+    found: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    names = _unique_names([name for _, name in files])
+    with voice.progress("predicting") as feed:
+        for start in range(0, len(files), batch):
+            chunk = list(zip(files[start : start + batch], names[start : start + batch], strict=True))
+            loaded = _load([path for (path, _), _ in chunk], card, machine.workers)
+            good = [
+                (path, name, item)
+                for ((path, _), name), item in zip(chunk, loaded, strict=True)
+                if not isinstance(item, DataError)
+            ]
+            for ((path, _), _), item in zip(chunk, loaded, strict=True):
+                if isinstance(item, DataError):
+                    failed.append({"file": str(path), "reason": str(item)})
+                    voice.warn(f"{path} skipped: {item}")
+            if good:
+                predictions = predictor.predict(np.stack([item[0] for _, _, item in good]))
+                for index, (path, name, item) in enumerate(good):
+                    found.append(_describe(path, card, predictions, index))
+                    _write(out, name, path, predictions, index, item[1])
+            feed(min(start + batch, len(files)), len(files))
+    result = {"model": str(model), "key": card.key, "predictions": found, "failed": failed, "out": str(out)}
+    write_json(out / "predictions.json", result)
+    return result
+
+
+def _files(images: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Photographs and the names of their results; a folder gives all photographs below it."""
+    for path in images:
+        if path.is_dir():
+            for item in sorted(path.rglob("*")):
+                if item.suffix.lower().lstrip(".") in _SUFFIXES and item.is_file():
+                    yield item, "_".join(item.relative_to(path).with_suffix("").parts)
+        else:
+            yield path, path.stem
+
+
+_SUFFIXES = {suffix.lower().lstrip(".") for suffix in IMAGE_SUFFIXES}
+
+
+def _endings() -> str:
+    return ", ".join(f".{suffix}" for suffix in sorted(_SUFFIXES))
+
+
+def _unique_names(names: list[str]) -> list[str]:
+    """Two photographs of the same name must not overwrite each other's results."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return unique
+
+
+def _load(paths: Sequence[Path], card: ModelCard, workers: int) -> list[tuple[NDArray[np.uint8], Geometry] | DataError]:
+    def one(path: Path) -> tuple[NDArray[np.uint8], Geometry] | DataError:
+        try:
+            if not path.is_file():
+                return DataError("no such file")
+            pixels = load_pixels([Sample(path.name, path, None)], card.size, None, 1, crop=card.crop)
+            return pixels.images[0], pixels.geometries[0]
+        except DataError as error:
+            return DataError(str(error).removeprefix(f"{path.name}: "))
+
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        return list(pool.map(one, paths))
+
+
+def _describe(path: Path, card: ModelCard, predictions: Predictions, index: int) -> dict[str, Any]:
+    grade = int(predictions.grades[index])
+    probabilities = predictions.probabilities[index]
+    return {
+        "file": str(path),
+        "grade": grade,
+        "class": card.classes[grade],
+        "confidence": float(probabilities[grade]),
+        "probabilities": {name: float(value) for name, value in zip(card.classes, probabilities, strict=True)},
+    }
+
+
+def _write(out: Path, name: str, path: Path, predictions: Predictions, index: int, geometry: Geometry) -> None:
+    original = geometry.map_to_original(predictions.fused[index])
+    arrays = {f"scale{scale + 1}": maps[index] for scale, maps in enumerate(predictions.maps)}
+    with replacing(out / f"{name}.maps.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, fused=predictions.fused[index], original=original.astype(np.float16), **arrays)
+    photo = read_photo(path, at_least=_OVERLAY_SIDE // 2)
+    share = min(1.0, _OVERLAY_SIDE / max(photo.shape[:2]))
+    size = (round(photo.shape[1] * share), round(photo.shape[0] * share))
+    picture = overlay(
+        cv2.resize(photo, size, interpolation=cv2.INTER_AREA),
+        cv2.resize(original, size, interpolation=cv2.INTER_AREA).clip(0, 1),
+        side=max(size),
+    )
+    with replacing(out / f"{name}.overlay.png") as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")

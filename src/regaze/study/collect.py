@@ -1,0 +1,129 @@
+"""Collect: what the model says about its training photographs, where it looked, and whether an expert should look too."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from regaze.errors import StudyError
+from regaze.evaluation.agreement import lesion_enrichment, relevance_rank, squared_error
+from regaze.files import read_json, replacing, write_json
+from regaze.models.folder import load_model
+from regaze.models.options import MachineOptions
+from regaze.models.predictor import Predictions
+from regaze.records import Collected, Sample
+from regaze.selection.diagnosis import diagnose
+from regaze.study.folder import Study
+from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
+
+
+def collect(study: Study, name: str, machine: MachineOptions) -> dict[str, int]:
+    """Run a model over its training photographs, on every fold, and write what it says.
+
+    Writes `collected/NAME/foldK/collected.json` and `maps.safetensors` (float16 maps per scale, map cells).
+
+    Returns:
+        Diagnosis -> number of photographs, over all folds.
+
+    Raises:
+        StudyError: The model is missing.
+    """
+    study.require_model(name)
+    counts: dict[str, int] = {"misgraded": 0, "elsewhere": 0, "fine": 0, "unknown": 0}
+    for fold in study.folds:
+        folder = study.path / "collected" / name / f"fold{fold}"
+        predictor, card = load_model(study.model_folder(name, fold), machine)
+        if not _is_current(folder, card.key):
+            samples = study.training(fold)
+            pixels = study.pixels(samples, card.size, machine.workers)
+            with study.voice.progress(f"collecting maps of {name}") as feed:
+                predictions = predictor.predict(pixels.images, feed)
+            masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
+            collected = judge(samples, predictions, masks, known)
+            _write(folder, name, card.key, collected, predictions)
+        for item in read_collected(study, name, fold):
+            counts[item.diagnosis] += 1
+    return counts
+
+
+def judge(
+    samples: list[Sample], predictions: Predictions, masks: np.ndarray[Any, Any], known: np.ndarray[Any, Any]
+) -> list[Collected]:
+    """Measure each photograph's maps against its lesions and diagnose it.
+
+    Args:
+        samples: N photographs.
+        predictions: Of the model to be corrected.
+        masks: (N, S, S) bool lesions in cropped pixels.
+        known: (N,) bool, False where nothing is known about lesions.
+    """
+    side = masks.shape[1]
+    wanted = targets(masks, grids_of(predictions))
+    fused = enlarge(predictions.fused, side)
+    collected = []
+    for place, sample in enumerate(samples):
+        has_lesions = bool(known[place] and masks[place].any())
+        error = rank = enrichment = None
+        if known[place]:
+            errors = [
+                squared_error(maps[place], target[place]) for maps, target in zip(predictions.maps, wanted, strict=True)
+            ]
+            error = float(np.mean(errors))
+        if has_lesions:
+            rank = relevance_rank(fused[place], masks[place])
+            enrichment = lesion_enrichment(fused[place], masks[place])
+        grade = int(predictions.grades[place])
+        collected.append(
+            Collected(
+                sample=sample.id,
+                label=sample.label,
+                grade=grade,
+                confidence=float(predictions.probabilities[place, grade]),
+                squared_error=error,
+                relevance_rank=rank,
+                enrichment=enrichment,
+                diagnosis=diagnose(
+                    sample.label,
+                    grade,
+                    rank,
+                    enrichment,
+                    lesions_known=bool(known[place]),
+                    has_lesions=has_lesions,
+                ),
+            )
+        )
+    return collected
+
+
+def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
+    """What `collect` wrote for one fold.
+
+    Raises:
+        StudyError: The model's maps have not been collected.
+    """
+    file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
+    if not file.is_file():
+        raise StudyError(f"The maps of {name} have not been collected: run `regaze collect {study.path}` first.")
+    return [Collected(**item) for item in read_json(file)["photographs"]]
+
+
+def _is_current(folder: Path, key: str) -> bool:
+    file = folder / "collected.json"
+    return file.is_file() and (folder / "maps.safetensors").is_file() and read_json(file)["key"] == key
+
+
+def _write(folder: Path, name: str, key: str, collected: list[Collected], predictions: Predictions) -> None:
+    arrays: dict[str, Any] = {
+        f"scale{index + 1}": maps.astype(np.float16) for index, maps in enumerate(predictions.maps)
+    }
+    arrays |= {"fused": predictions.fused.astype(np.float16), "probabilities": predictions.probabilities}
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "maps.safetensors") as temporary:
+        save_file(arrays, temporary)
+    write_json(
+        folder / "collected.json", {"model": name, "key": key, "photographs": [asdict(item) for item in collected]}
+    )

@@ -1,0 +1,91 @@
+"""What a study holds, and its figures as a table for a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from regaze.study.folder import Study
+
+
+def describe(study: Study) -> dict[str, Any]:
+    """Counts of what a study holds; `lines` says the same to a person."""
+    samples = study.dataset.samples
+    grades = Counter("no grade" if sample.label is None else study.classes[sample.label] for sample in samples)
+    origins = Counter(sample.origin for sample in samples)
+    training = [sample for sample in samples if sample.part == "training"]
+    validation = [sample for fold in study.folds for sample in study.validation(fold)]
+    ordered = [name for name in (*study.classes, "no grade") if name in grades]
+    lines = [
+        f"study: {study.path}",
+        f"photographs: {len(samples)} ({len(training)} training part, {len(samples) - len(training)} test part)",
+        "grades: " + ", ".join(f"{name} {grades[name]}" for name in ordered),
+        f"lesions known from masks: {origins['masks']}, from boxes: {origins['boxes']}, unknown: {origins['none']}",
+        f"validation: {len(validation)} photographs"
+        + (f" in {len(study.folds)} folds" if len(study.folds) > 1 else " (one fixed part)"),
+        *(f"note: {note}" for note in study.dataset.notes),
+    ]
+    return {
+        "study": str(study.path),
+        "photographs": len(samples),
+        "grades": dict(grades),
+        "origins": dict(origins),
+        "patients": len({sample.patient for sample in samples if sample.patient is not None}),
+        "validation": len(validation),
+        "test": len(samples) - len(training),
+        "notes": list(study.dataset.notes),
+        "lines": lines,
+    }
+
+
+def table(result: dict[str, Any]) -> None:
+    """Print the figures of `evaluate`: one row per model, then the paired differences."""
+    console = Console(highlight=False)
+    view = Table(title=f"{result['part']}, {result['n']} graded photographs")
+    for heading in ("model", "kappa", "95 % interval", "map error", "(zero map)", "on lesions", "rank", "del", "ins"):
+        view.add_column(heading, justify="left" if heading == "model" else "right")
+    for name, figures in result["models"].items():
+        fused = figures["maps"]["fused"]
+        view.add_row(
+            name,
+            number(figures["quadratic_weighted_kappa"]),
+            interval(figures["interval"]),
+            number(fused["squared_error"]),
+            number(fused["zero_map_squared_error"]),
+            number(fused["lesion_enrichment"], 2, "x"),
+            number(fused["relevance_rank"], 2),
+            number(figures["deletion"]),
+            number(figures["insertion"]),
+        )
+    console.print(view)
+    for label, pair in result["paired"].items():
+        console.print(f"{label}:")
+        for key, text, higher_is_better in (("kappa", "kappa", True), ("enrichment", "attention on lesions", True)):
+            if pair.get(key) is not None and pair[key]["difference"] is not None:
+                console.print(f"  {text} {sentence(pair[key], higher_is_better)}", markup=False)
+    for note in result["notes"]:
+        console.print(f"note: {note}", markup=False)
+
+
+def sentence(pair: dict[str, Any], higher_is_better: bool) -> str:
+    """A paired difference in words: better, worse, or no difference that this many photographs can show."""
+    low, high = pair["interval"]
+    text = f"{pair['difference']:+.3f} [{number(low)}, {number(high)}]"
+    if low is None or high is None or low <= 0 <= high:
+        return f"{text}: no difference shown"
+    return f"{text}: {'better' if (low > 0) == higher_is_better else 'worse'}"
+
+
+def number(value: float | None, digits: int = 3, unit: str = "") -> str:
+    """A figure, or a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}{unit}"
+
+
+def interval(bounds: list[float | None] | None) -> str:
+    """[lo, hi], or a dash."""
+    if not bounds or bounds[0] is None or bounds[1] is None:
+        return "-"
+    return f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"

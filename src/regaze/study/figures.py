@@ -1,0 +1,191 @@
+"""From records per photograph to the figures that `regaze evaluate` prints, and to paired comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from regaze.errors import StudyError
+from regaze.evaluation.agreement import summarise_maps
+from regaze.evaluation.grading import grading_summary, reliability
+from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
+from regaze.files import write_json
+from regaze.models.options import MachineOptions
+from regaze.records import Dataset
+from regaze.study.folder import Study
+from regaze.study.judge import judge_model, part_of, pooled
+from regaze.study.options import EvaluateOptions
+
+Row = dict[str, Any]
+REFERABLE_FROM = 2
+
+
+def evaluate(
+    study: Study,
+    options: EvaluateOptions,
+    machine: MachineOptions,
+    other: Dataset | None = None,
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Judge all models of a study.
+
+    Args:
+        study: The study.
+        options: Resamples, deletion and insertion.
+        machine: Device and precision.
+        other: Judge on this data instead of the study's own test or validation part.
+        names: Models to judge; default: all that are complete.
+
+    Returns:
+        `part`, `n`, `models`, `paired` and `notes` (see docs/cli.md for the shape). Figures that cannot be computed
+        are None; notes say why.
+
+    Raises:
+        StudyError: The study has no model.
+    """
+    names = list(names if names is not None else study.models())
+    if not names:
+        raise StudyError(f"Study {study.path} has no model yet: run `regaze train {study.path}` first.")
+    rows = {name: judge_model(study, name, options, machine, other=other) for name in names}
+    part = "test" if other is not None else part_of(study)
+    first = rows[names[0]]
+    result: dict[str, Any] = {
+        "part": part,
+        "n": sum(row["label"] is not None for row in first),
+        "n_photographs": len(first),
+        "models": {name: summary(study, rows[name], options) for name in names},
+        "paired": {},
+        "notes": _notes(study, rows, part, other, options),
+    }
+    for name in names:
+        parent = _parent(study, name)
+        if parent in rows:
+            result["paired"][f"{name} against {parent}"] = compare(study, rows[parent], rows[name], options)
+            control = control_of(study, names, parent)
+            if control is not None and control != name:
+                result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
+    if other is None:
+        write_json(study.path / "evaluation" / f"{part}.json", result)
+    return result
+
+
+def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
+    """All figures of one model."""
+    graded = [row for row in rows if row["label"] is not None]
+    figures: dict[str, Any] = {}
+    if graded:
+        probabilities = np.array([row["probabilities"] for row in graded], dtype=np.float64)
+        labels = np.array([row["label"] for row in graded])
+        figures = grading_summary(
+            probabilities,
+            np.array([row["grade"] for row in graded]),
+            labels,
+            referable_from=REFERABLE_FROM if study.dataset.ordinal else None,
+            groups=[row["patient"] for row in graded],
+            resamples=options.resamples,
+        )
+        figures["reliability"] = reliability(probabilities, labels)
+    else:
+        figures = dict.fromkeys(_GRADING_KEYS)
+    measured = [row for row in rows if row["deletion"] is not None]
+    figures["deletion"] = float(np.mean([row["deletion"] for row in measured])) if measured else None
+    figures["insertion"] = float(np.mean([row["insertion"] for row in measured])) if measured else None
+    figures["n_faithfulness"] = len(measured)
+    scales = list(rows[0]["maps"])
+    figures["maps"] = {scale: summarise_maps([row["maps"][scale] for row in rows]) for scale in scales}
+    return figures
+
+
+_GRADING_KEYS = (
+    "quadratic_weighted_kappa",
+    "interval",
+    "accuracy",
+    "recall",
+    "confusion",
+    "referable",
+    "calibration_error",
+    "reliability",
+)
+
+
+def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
+    """Paired differences after - before over the same photographs, resampled by patient."""
+    assert [row["sample"] for row in before] == [row["sample"] for row in after]
+    places = [place for place, row in enumerate(before) if row["label"] is not None]
+    kappa = None
+    if places:
+        kappa = paired_kappa_difference(
+            [before[place]["label"] for place in places],
+            [before[place]["grade"] for place in places],
+            [after[place]["grade"] for place in places],
+            len(study.classes),
+            groups=[before[place]["patient"] for place in places],
+            resamples=options.resamples,
+        )
+    found: dict[str, Any] = {"kappa": kappa}
+    for key, field in (("enrichment", "lesion_enrichment"), ("squared_error", "squared_error")):
+        found[key] = paired_mean_difference(
+            np.array(pooled(before, "fused", field), dtype=np.float64),
+            np.array(pooled(after, "fused", field), dtype=np.float64),
+            groups=[row["patient"] for row in before],
+            resamples=options.resamples,
+        )
+    return found
+
+
+def _parent(study: Study, name: str) -> str | None:
+    lineage = study.lineage(name)
+    return str(lineage[-1]["name"]) if lineage else None
+
+
+def is_control(study: Study, name: str) -> bool:
+    """True for a model that was fine-tuned without the map loss."""
+    recipe = study.card_values(name)["recipe"]
+    return "finetune" in recipe and recipe["finetune"]["map_weight"] == 0
+
+
+def control_of(study: Study, names: Sequence[str], parent: str | None) -> str | None:
+    """The control among `names` that descends from `parent`, the latest if there are several."""
+    found = [name for name in names if is_control(study, name) and _parent(study, name) == parent]
+    return found[-1] if found else None
+
+
+def _notes(
+    study: Study, rows: dict[str, list[Row]], part: str, other: Dataset | None, options: EvaluateOptions
+) -> list[str]:
+    """What a reader of the figures must know."""
+    first = next(iter(rows.values()))
+    notes = []
+    if other is not None:
+        notes.append(f"Judged on other data: {other.spec}.")
+    elif part == "validation":
+        pooled_text = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
+        notes.append(
+            f"The data has no test part: judged on the validation photographs ({pooled_text}, split by patient)."
+        )
+    if len(study.folds) > 1 and (part == "test" or other is not None):
+        notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
+    if study.dataset.ordinal:
+        notes.append(f"Referable: grade {study.classes[min(REFERABLE_FROM, len(study.classes) - 1)]} or worse.")
+    used = sum(record["lesion_pixels"] > 0 and record["known"] for record in (row["maps"]["fused"] for row in first))
+    if used == 0:
+        notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
+    else:
+        origins = {sample.id: sample.origin for sample in (other or study.dataset).samples}
+        boxes = sum(origins[row["sample"]] == "boxes" and row["maps"]["fused"]["lesion_pixels"] > 0 for row in first)
+        notes.append(
+            f"Map figures over {used} photographs with lesions: {used - boxes} with masks, {boxes} with boxes."
+        )
+    measured = sum(row["deletion"] is not None for row in first)
+    if measured:
+        notes.append(f"Deletion and insertion over {measured} photographs in {options.steps} steps, fused map.")
+    else:
+        notes.append("Deletion and insertion are null: --faithfulness 0.")
+    if any(study.card_values(name)["network"]["network"] == "plain" for name in rows):
+        notes.append("The map of a plain network is its class activation map.")
+    for name in rows:
+        dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]
+        notes += [f"{name}: the map of {scale} is constant on every photograph (dead)." for scale in dead]
+    return notes

@@ -1,0 +1,232 @@
+"""The folder that holds one study.
+
+    study.json        options, classes, data fingerprint, the split; written once
+    records.sqlite    selections and corrections
+    cache/            decoded photographs (may be deleted)
+    data/             synthetic photographs, where the study is about them
+    models/NAME/foldK/      model.safetensors, model.json
+    collected/NAME/foldK/   collected.json, maps.safetensors
+    evaluation/       figures per model, per photograph
+    report.html
+
+Invariant: the split is made once, by patient, and stored; the data must still be what it was (same fingerprint).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from regaze import __version__
+from regaze.corrections.store import Store
+from regaze.data.pixels import Pixels, load_pixels
+from regaze.data.sources import load_dataset
+from regaze.data.split import make_split
+from regaze.errors import StudyError
+from regaze.files import read_json, write_json
+from regaze.records import Dataset, Sample
+from regaze.study.options import StudyOptions
+from regaze.study.voice import Voice
+
+SCHEMA_VERSION = 1
+DEFAULT_FOLDS = 5  # a single validation part is one fifth
+
+
+@dataclass
+class Study:
+    """One study, open.
+
+    Attributes:
+        path: Its folder.
+        options: As the study was made.
+        dataset: The photographs.
+        split: Sample id -> fold, for photographs of the training part.
+        voice: Says what is going on.
+    """
+
+    path: Path
+    options: StudyOptions
+    dataset: Dataset
+    split: dict[str, int]
+    voice: Voice
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds that are validated: [0] without cross-validation."""
+        return list(range(self.options.folds))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names."""
+        return self.dataset.classes
+
+    @cached_property
+    def store(self) -> Store:
+        """Selections and corrections."""
+        return Store(self.path / "records.sqlite")
+
+    def training(self, fold: int) -> list[Sample]:
+        """What fold's models learn from."""
+        return [sample for sample in self.dataset.samples if self.split.get(sample.id, fold) != fold]
+
+    def validation(self, fold: int) -> list[Sample]:
+        """What fold's models never see."""
+        return [sample for sample in self.dataset.samples if self.split.get(sample.id) == fold]
+
+    def test(self) -> list[Sample]:
+        """What the data itself sets aside for the final test."""
+        return [sample for sample in self.dataset.samples if sample.part == "test"]
+
+    def pixels(self, samples: Sequence[Sample], size: int, workers: int = 2) -> Pixels:
+        """Photographs in cropped pixels, from the cache where it has them."""
+        with self.voice.progress("decoding photographs") as feed:
+            return load_pixels(samples, size, self.path / "cache", workers, feed, crop=self.options.crop)
+
+    def model_folder(self, name: str, fold: int) -> Path:
+        """Where a model lies."""
+        return self.path / "models" / name / f"fold{fold}"
+
+    def models(self) -> list[str]:
+        """Names of the models that are complete on every fold, phase 1 first, in the order they were made."""
+        root = self.path / "models"
+        if not root.is_dir():
+            return []
+        ready = [
+            entry.name
+            for entry in sorted(root.iterdir())
+            if entry.is_dir() and all((entry / f"fold{fold}" / "model.json").is_file() for fold in self.folds)
+        ]
+        return sorted(ready, key=lambda name: (len(self.lineage(name)), self.card_values(name)["created"], name))
+
+    def card_values(self, name: str) -> dict[str, Any]:
+        """`model.json` of a model's first fold, as plain values."""
+        values: dict[str, Any] = read_json(self.model_folder(name, self.folds[0]) / "model.json")
+        return values
+
+    def lineage(self, name: str) -> list[Any]:
+        """The models that a model descends from, oldest first."""
+        return list(self.card_values(name)["lineage"])
+
+    def require_model(self, name: str) -> None:
+        """Make sure that a model is complete.
+
+        Raises:
+            StudyError: It is not there, or not on every fold.
+        """
+        if name not in self.models():
+            there = ", ".join(self.models()) or "none yet"
+            raise StudyError(f"Study {self.path} has no model {name!r} (models: {there}): run `regaze train` first.")
+
+
+def create_study(path: Path, options: StudyOptions, voice: Voice) -> Study:
+    """Make a study, or open it where the folder already holds the very same one.
+
+    Raises:
+        StudyError: The folder holds another study or other files, or an option is out of range.
+        DataError: The data cannot be read.
+    """
+    _check(options)
+    if (path / "study.json").is_file():
+        study = open_study(path, voice)
+        changed = _differences(study.options, options)
+        if changed:
+            raise StudyError(f"Study {path} was made with {changed}: give the same options, or another folder.")
+        return study
+    if path.exists() and (not path.is_dir() or any(item.name != "data" for item in path.iterdir())):
+        raise StudyError(f"{path} is not empty and no study: give a new folder.")
+    made = not path.exists()
+    try:
+        dataset = _load(path, options, voice)
+        if not any(sample.label is not None for sample in dataset.samples if sample.part == "training"):
+            raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
+        split = make_split(
+            dataset.samples, max(options.folds, DEFAULT_FOLDS if options.folds == 1 else 2), options.seed
+        )
+        values = {
+            "schema_version": SCHEMA_VERSION,
+            "regaze": __version__,
+            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "options": _plain(options),
+            "classes": list(dataset.classes),
+            "ordinal": dataset.ordinal,
+            "fingerprint": dataset.fingerprint,
+            "notes": list(dataset.notes),
+            "split": split,
+        }
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / "study.json", values)
+    except BaseException:
+        if made and path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        raise
+    return Study(path, options, dataset, split, voice)
+
+
+def open_study(path: Path, voice: Voice) -> Study:
+    """Open a study and make sure that its data is still what it was.
+
+    Raises:
+        StudyError: The folder is no study, is damaged, was written by a newer version, or its data has changed.
+    """
+    file = path / "study.json"
+    if not file.is_file():
+        raise StudyError(f"{path} is no study (it has no study.json): run `regaze init {path} --data ...` first.")
+    try:
+        values = read_json(file)
+        found = int(values["schema_version"])
+        stored = values["options"]
+        boxes = stored["boxes"]
+        options = StudyOptions(**(stored | {"boxes": None if boxes is None else Path(boxes)}))
+        split = {str(key): int(fold) for key, fold in values["split"].items()}
+        fingerprint = str(values["fingerprint"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
+    if found > SCHEMA_VERSION:
+        raise StudyError(f"{file} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
+    dataset = _load(path, options, voice)
+    if dataset.fingerprint != fingerprint:
+        raise StudyError(
+            f"The data of study {path} ({options.data}) has changed since the study was made: "
+            "restore it, or start a new study."
+        )
+    return Study(path, options, dataset, split, voice)
+
+
+def _load(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
+    with voice.progress("reading photographs") as feed:
+        return load_dataset(
+            options.data,
+            boxes=options.boxes,
+            patient=options.patient,
+            folder=path / "data",
+            seed=options.seed,
+            progress=feed,
+        )
+
+
+def _check(options: StudyOptions) -> None:
+    if not 32 <= options.size <= 4096:
+        raise StudyError(f"--size {options.size}: expected 32 to 4096 pixels.")
+    if not 1 <= options.folds <= 20:
+        raise StudyError(f"--folds {options.folds}: expected 1 (one validation part) or 2 to 20.")
+
+
+def _plain(options: StudyOptions) -> dict[str, Any]:
+    """Options as JSON; paths absolute, so that the study can be used from any folder."""
+    values = asdict(options)
+    kind, _, rest = options.data.partition(":")
+    if kind in ("idrid", "folder", "csv"):
+        values["data"] = f"{kind}:{Path(rest).expanduser().resolve()}"
+    values["boxes"] = None if options.boxes is None else str(options.boxes.expanduser().resolve())
+    return values
+
+
+def _differences(stored: StudyOptions, asked: StudyOptions) -> str:
+    """The stored options that differ from the asked ones, as they would be written on the command line."""
+    one, other = _plain(stored), _plain(asked)
+    return " ".join(f"--{key} {one[key]}" for key in one if one[key] != other[key])

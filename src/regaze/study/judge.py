@@ -1,0 +1,247 @@
+"""Judge a study's models on photographs they never saw, one record per photograph, pooled over the folds.
+
+Invariant: every model of a study is judged on the same photographs. Records are kept in `evaluation/` and made again
+only when the model, the data or the options change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regaze.data.pixels import Pixels
+from regaze.data.sources import load_dataset
+from regaze.errors import DataError, StudyError
+from regaze.evaluation.agreement import agree_all
+from regaze.evaluation.faithfulness import deletion_insertion
+from regaze.files import digest, read_json, write_json
+from regaze.models.folder import ModelCard, load_model, read_card
+from regaze.models.options import MachineOptions
+from regaze.models.predictor import Predictions, Predictor, decode
+from regaze.records import Dataset, Sample
+from regaze.study.folder import Study
+from regaze.study.lesions import enlarge, grids_of, known_lesions, mean_targets, targets
+from regaze.study.options import EvaluateOptions
+
+_FORMAT = 1  # of the records; raise it when their content changes
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One model, or one model per fold whose probabilities and maps are averaged (on the test part)."""
+
+    members: tuple[Predictor, ...]
+
+    def predict(self, images_NSSC: NDArray[np.uint8]) -> Predictions:
+        """Mean probabilities, decoded; mean maps."""
+        said = [member.predict(images_NSSC) for member in self.members]
+        probabilities = np.mean([item.probabilities for item in said], axis=0).astype(np.float32)
+        return Predictions(
+            probabilities=probabilities,
+            grades=decode(probabilities, self.members[0].decoding),
+            maps=tuple(np.mean(scale, axis=0) for scale in zip(*(item.maps for item in said), strict=True)),
+            fused=np.mean([item.fused for item in said], axis=0),
+        )
+
+    def scores(self, images_B3SS: Tensor) -> Tensor:
+        """Mean softmax probabilities (B, K)."""
+        return torch.stack([member.scores(images_B3SS) for member in self.members]).mean(dim=0)
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One panel and the photographs it is judged on.
+
+    Attributes:
+        name: Model name.
+        cards: Cards of the panel's members.
+        samples: Photographs to judge on.
+        learned: Photographs that the members learned from (for the mean-map baseline).
+        file: Where the records go.
+    """
+
+    name: str
+    folders: tuple[Path, ...]
+    cards: tuple[ModelCard, ...]
+    samples: tuple[Sample, ...]
+    learned: tuple[Sample, ...]
+    file: Path
+
+
+def part_of(study: Study) -> str:
+    """`test` where the data sets photographs aside, else `validation`."""
+    return "test" if study.test() else "validation"
+
+
+def judge_model(
+    study: Study,
+    name: str,
+    options: EvaluateOptions,
+    machine: MachineOptions,
+    part: str | None = None,
+    other: Dataset | None = None,
+) -> list[dict[str, Any]]:
+    """Records of one model on every photograph of a part.
+
+    Args:
+        study: The study.
+        name: A complete model.
+        options: How many photographs get deletion and insertion, and in how many steps.
+        machine: Device and precision.
+        part: `test` or `validation`; default: `part_of`.
+        other: Judge on this data instead.
+
+    Returns:
+        One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `maps` (scale -> record of
+        `agree`), `deletion` and `insertion` (None where not measured).
+    """
+    study.require_model(name)
+    rows: list[dict[str, Any]] = []
+    for sitting in _sittings(study, name, part or part_of(study), other):
+        key = _key(study, sitting, options, machine)
+        if sitting.file.is_file() and (stored := read_json(sitting.file))["key"] == key:
+            rows += stored["photographs"]
+            continue
+        found = _sit(study, sitting, options, machine)
+        write_json(sitting.file, {"key": key, "model": name, "photographs": found})
+        rows += found
+    return rows
+
+
+def other_data(study: Study, spec: str, boxes: Path | None) -> Dataset:
+    """Read other data of the same classes.
+
+    Raises:
+        StudyError: Its classes are not the study's.
+        DataError: It cannot be read.
+    """
+    with study.voice.progress("reading photographs") as feed:
+        dataset = load_dataset(spec, boxes=boxes, folder=study.path / "data", seed=study.options.seed, progress=feed)
+    if len(dataset.classes) != len(study.classes) or (not study.dataset.ordinal and dataset.classes != study.classes):
+        raise StudyError(
+            f"{spec} has the classes {', '.join(dataset.classes)}, the study has {', '.join(study.classes)}: "
+            "give data of the same classes."
+        )
+    return dataset
+
+
+def _sittings(study: Study, name: str, part: str, other: Dataset | None) -> list[Sitting]:
+    everything = tuple(study.model_folder(name, fold) for fold in study.folds)
+    root = study.path / "evaluation"
+    if other is not None:
+        own = tuple(item for item in other.samples if item.part == "test") or other.samples
+        where = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"
+        return [_sitting(study, name, everything, own, where)]
+    if part == "test":
+        return [_sitting(study, name, everything, tuple(study.test()), root / "test" / f"{name}.json")]
+    return [
+        _sitting(
+            study, name, (folder,), tuple(study.validation(fold)), root / "validation" / f"{name}-fold{fold}.json", fold
+        )
+        for fold, folder in zip(study.folds, everything, strict=True)
+    ]
+
+
+def _sitting(
+    study: Study, name: str, folders: tuple[Path, ...], samples: tuple[Sample, ...], file: Path, fold: int | None = None
+) -> Sitting:
+    if not samples:
+        raise DataError("There is no photograph to judge the models on: give data with a test or validation part.")
+    learned = study.training(fold if fold is not None else study.folds[0])
+    cards = tuple(read_card(folder) for folder in folders)
+    return Sitting(name, folders, cards, samples, tuple(learned), file)
+
+
+def _key(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> str:
+    contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in sitting.samples]
+    cards = [card.key for card in sitting.cards]
+    how = [options.faithfulness, options.steps, machine.precision]
+    return digest([_FORMAT, cards, contents, study.dataset.fingerprint, how])
+
+
+def _sit(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> list[dict[str, Any]]:
+    panel = Panel(tuple(load_model(folder, machine)[0] for folder in sitting.folders))
+    side = sitting.cards[0].size
+    samples = list(sitting.samples)
+    pixels = study.pixels(samples, side, machine.workers)
+    predictions = panel.predict(pixels.images)
+    rows: list[dict[str, Any]] = [
+        {
+            "sample": sample.id,
+            "label": sample.label,
+            "patient": sample.patient,
+            "probabilities": [float(value) for value in predictions.probabilities[place]],
+            "grade": int(predictions.grades[place]),
+            "maps": {},
+            "deletion": None,
+            "insertion": None,
+        }
+        for place, sample in enumerate(samples)
+    ]
+    _measure_maps(study, sitting, pixels, predictions, rows)
+    _measure_faithfulness(study, sitting, panel, pixels, predictions, rows, options)
+    return rows
+
+
+def _measure_maps(
+    study: Study, sitting: Sitting, pixels: Pixels, predictions: Predictions, rows: list[dict[str, Any]]
+) -> None:
+    """Agreement with lesions per scale and fused, at each map's own grid and in cropped pixels."""
+    side = pixels.images.shape[1]
+    masks, known = known_lesions(sitting.samples, pixels, study.dataset.ordinal)
+    grids = [*grids_of(predictions), (int(predictions.fused.shape[1]), int(predictions.fused.shape[2]))]
+    learned = study.pixels(sitting.learned, side)
+    means = mean_targets(known_lesions(sitting.learned, learned, study.dataset.ordinal)[0], grids)
+    names = [*(f"scale{index + 1}" for index in range(len(predictions.maps))), "fused"]
+    layers = [*predictions.maps, predictions.fused]
+    with study.voice.progress(f"measuring maps of {sitting.name}") as feed:
+        for done, (name, maps, wanted, mean) in enumerate(
+            zip(names, layers, targets(masks, grids), means, strict=True), start=1
+        ):
+            records = agree_all(maps, enlarge(maps, side), wanted, masks, mean_target=mean, known=known)
+            for row, record in zip(rows, records, strict=True):
+                row["maps"][name] = record
+            feed(done, len(names))
+
+
+def _measure_faithfulness(
+    study: Study,
+    sitting: Sitting,
+    panel: Panel,
+    pixels: Pixels,
+    predictions: Predictions,
+    rows: list[dict[str, Any]],
+    options: EvaluateOptions,
+) -> None:
+    """Deletion and insertion of the fused map on an evenly spread share of the photographs, the same for each model."""
+    # `faithfulness` counts photographs over all folds, so each fold takes its share.
+    wanted = options.faithfulness if len(sitting.folders) > 1 else -(-options.faithfulness // len(study.folds))
+    chosen = spread(len(rows), wanted)
+    side = pixels.images.shape[1]
+    with study.voice.progress(f"deletion and insertion of {sitting.name}") as feed:
+        for done, place in enumerate(chosen, start=1):
+            image = panel.members[0].normalise(pixels.images[place : place + 1])
+            large = torch.from_numpy(enlarge(predictions.fused[place : place + 1], side)).to(image.device)
+            result = deletion_insertion(panel.scores, image, large, step=-(-side * side // options.steps))
+            rows[place]["deletion"] = float(result.deletion[0])
+            rows[place]["insertion"] = float(result.insertion[0])
+            feed(done, len(chosen))
+
+
+def spread(total: int, wanted: int) -> list[int]:
+    """At most `wanted` places spread evenly over 0..total-1."""
+    if wanted <= 0:
+        return []
+    return sorted({int(place) for place in np.linspace(0, total - 1, min(wanted, total)).round()})
+
+
+def pooled(rows: Sequence[dict[str, Any]], scale: str, field: str) -> list[float | None]:
+    """One figure per photograph, in the records' order: `field` of the agreement record of `scale`."""
+    return [row["maps"][scale][field] if scale in row["maps"] else None for row in rows]

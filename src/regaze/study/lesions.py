@@ -1,0 +1,80 @@
+"""What a study knows about the lesions of a photograph, and the maps that follow from it.
+
+Invariant: "known to be free of lesions" is claimed only where somebody looked and the grade does not contradict it. A
+clinician's box file without a box beside a grade of R2 means that the lesions were not boxed, not that there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from regaze.data.pixels import Pixels
+from regaze.models.predictor import Predictions
+from regaze.records import Sample
+from regaze.training.targets import target_maps
+
+Knowledge = Literal["lesions", "free", "unknown"]
+
+
+def knowledge(sample: Sample, has_lesions: bool, ordinal: bool) -> Knowledge:
+    """What is known about a photograph's lesions.
+
+    Args:
+        sample: The photograph.
+        has_lesions: Whether its masks or boxes mark anything.
+        ordinal: Whether the classes are grades on one scale, so that class 0 means "no finding".
+    """
+    if has_lesions:
+        return "lesions"
+    if sample.origin == "none" or (ordinal and sample.label not in (0, None)):
+        return "unknown"
+    return "free"
+
+
+def known_lesions(
+    samples: Sequence[Sample], pixels: Pixels, ordinal: bool
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Lesion masks and where they are known.
+
+    Returns:
+        (N, S, S) bool masks in cropped pixels and (N,) bool: True where the lesions are known, or known to be absent.
+    """
+    masks = pixels.union
+    found: NDArray[np.bool_] = np.asarray(masks.any(axis=(1, 2)))
+    known = [knowledge(sample, bool(has), ordinal) != "unknown" for sample, has in zip(samples, found, strict=True)]
+    return masks, np.array(known, dtype=bool)
+
+
+def targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]]) -> list[NDArray[np.float32]]:
+    """Target maps M' per scale, as training sees them: (N, h, w) float32 in 0..1."""
+    found = target_maps(torch.from_numpy(np.ascontiguousarray(masks_NSS)), grids)
+    return [item.squeeze(1).numpy() for item in found]
+
+
+def mean_targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]]) -> list[NDArray[np.float32]]:
+    """The mean target map per scale over the photographs that have lesions: a baseline that has seen no image.
+
+    Returns:
+        One (h, w) float32 array per scale; all zero where no photograph has lesions.
+    """
+    some = masks_NSS[masks_NSS.any(axis=(1, 2))]
+    if len(some) == 0:
+        return [np.zeros(grid, dtype=np.float32) for grid in grids]
+    return [item.mean(axis=0) for item in targets(some, grids)]
+
+
+def enlarge(maps_Nhw: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Maps brought bilinearly to cropped pixels: (N, side, side) float32."""
+    maps = torch.from_numpy(np.ascontiguousarray(maps_Nhw)).unsqueeze(1)
+    return functional.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False).squeeze(1).numpy()
+
+
+def grids_of(predictions: Predictions) -> list[tuple[int, int]]:
+    """(h, w) of every scale, finest first."""
+    return [(int(item.shape[1]), int(item.shape[2])) for item in predictions.maps]

@@ -1,0 +1,61 @@
+"""Options of the study's commands. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What a study is about; fixed when it is made."""
+
+    data: str
+    """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N]."""
+    boxes: Path | None = None
+    """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
+    size: int = 224
+    """Side of the square that the network sees, in pixels (the paper's lesions want 512; 224 is for quick runs)."""
+    folds: int = 1
+    """1: one fixed validation part of 20 %. K: cross-validation, K models per method, validation pooled."""
+    seed: int = 0
+    """Seed of the split, the weights, the order and the augmentation."""
+    patient: str | None = None
+    """Column (csv) or regular expression on the file name (folder) that names the patient."""
+    crop: bool = True
+    """Crop to the round field of view; off for photographs that have none."""
+
+
+@dataclass(frozen=True)
+class SelectOptions:
+    """Which photographs an expert should see."""
+
+    rule: Literal["confidence", "map-error", "random"] = "map-error"
+    """confidence: least sure first. map-error: largest error against the lesions first (needs them known). random."""
+    share: float = 1.0
+    """Share of the candidates, above 0 to 1. The paper's gain comes at 0.3; a mask file costs no expert's time."""
+
+
+@dataclass(frozen=True)
+class CorrectOptions:
+    """Where the expert's corrections come from."""
+
+    source: Literal["masks", "boxes", "all"] = "all"
+    """masks: lesion masks. boxes: a clinician's boxes. all: masks, and boxes where a photograph has no masks."""
+    healthy: bool = True
+    """Also say "nothing here deserves attention" for photographs of the lowest grade that are known to have no lesion."""
+    author: str | None = None
+    """Who corrects; default: the user's login name."""
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How the study's models are judged."""
+
+    faithfulness: int = 24
+    """Photographs for deletion and insertion (they cost two forward passes per step each); 0: leave them out."""
+    steps: int = 28
+    """Steps of deletion and insertion; RISE's own step of one image row is --steps equal to the side."""
+    resamples: int = 2000
+    """Bootstrap resamples of each interval."""

@@ -1,0 +1,42 @@
+"""What a command says while it works: progress and remarks on stderr, so that stdout stays for the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Voice:
+    """Says things to a person, or nothing.
+
+    Args:
+        quiet: Say nothing (warnings are still said).
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False)
+
+    def say(self, text: str) -> None:
+        """A remark."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """A remark that a quiet run says too."""
+        self.console.print(f"warning: {text}", markup=False)
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar that is fed with (done, total)."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self.console, disable=self.quiet, transient=True) as bar:
+            task = bar.add_task(label, total=None)
+
+            def feed(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            yield feed
