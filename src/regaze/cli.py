@@ -30,7 +30,7 @@ from regaze.commands import (
 )
 from regaze.errors import RegazeError
 
-_HELP = {
+COMMANDS = {
     "init": (Init, "Make a study: read the photographs and fix the split by patient."),
     "train": (Train, "Phase 1: learn grades from the photographs alone."),
     "collect": (Collect, "Show where the model looked in each training photograph, and diagnose it."),
@@ -49,7 +49,7 @@ def parser_type() -> Any:
     """The union of all commands, as tyro parses it."""
     members = [
         Annotated[kind, tyro.conf.subcommand(name, description=f"{text}\n\n{kind.__doc__ or ''}".strip())]
-        for name, (kind, text) in _HELP.items()
+        for name, (kind, text) in COMMANDS.items()
     ]
     union: Any = members[0]
     for member in members[1:]:
@@ -68,9 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
         prog="regaze",
         description="Teach an image classifier where to look.",
         args=given,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff) if False else (tyro.conf.OmitArgPrefixes,),
+        config=(tyro.conf.OmitArgPrefixes,),
     )
-    sys.exit(_guarded(lambda: command.run(), command))
+    sys.exit(_guarded(command.run, command))
 
 
 def _guarded(call: Callable[[], tuple[dict[str, Any], int]], command: Command) -> int:

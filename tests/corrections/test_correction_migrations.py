@@ -18,9 +18,7 @@ from regaze.errors import CorrectionError
 SECOND = Migration(
     2, "strokes", ("CREATE TABLE strokes (id INTEGER)", "ALTER TABLE corrections ADD COLUMN round INTEGER")
 )
-BROKEN = Migration(
-    2, "broken", ("CREATE TABLE strokes (id INTEGER)", "CREATE TABLE corrections (again INTEGER)")
-)
+BROKEN = Migration(2, "broken", ("CREATE TABLE strokes (id INTEGER)", "CREATE TABLE corrections (again INTEGER)"))
 
 
 @pytest.fixture
@@ -104,7 +102,7 @@ def test_a_first_step_that_fails_leaves_an_empty_file_that_can_be_used(tmp_path)
 
 
 def test_two_that_open_a_new_file_at_once_make_it_once(tmp_path, monkeypatch):
-    """Who comes second, after having seen an empty file, asks again under the write lock and finds it made."""
+    """Who has seen an empty file asks again under the write lock, and finds that another made it."""
     path = tmp_path / "records.sqlite"
     real = migrations_module._applied
     calls = []
@@ -117,9 +115,7 @@ def test_two_that_open_a_new_file_at_once_make_it_once(tmp_path, monkeypatch):
             connection.exec_driver_sql("BEGIN")
             _upgrade(path, *MIGRATIONS)
             monkeypatch.setattr(migrations_module, "_applied", interrupted)
-        elif (
-            len(calls) == 2
-        ):  # the answer under the lock stays true: nobody else can write before the step is done
+        elif len(calls) == 2:  # asked under the lock: the answer stays true, since nobody else can write now
             with (
                 closing(sqlite3.connect(path, timeout=0)) as other,
                 pytest.raises(sqlite3.OperationalError, match="locked"),
@@ -154,9 +150,7 @@ def test_a_database_of_a_newer_regaze_is_refused_with_the_cure(path):
 def test_a_database_with_other_steps_is_refused(path):
     """The same number under another name (a branch that never was released) is not taken for ours."""
     other = Migration(1, "another beginning", ())
-    with pytest.raises(
-        CorrectionError, match=r"step 1 'corrections and selections'.*expects 1 'another beginning'"
-    ):
+    with pytest.raises(CorrectionError, match=r"step 1 'corrections and selections'.*expects 1 'another beginning'"):
         _upgrade(path, other)
 
 

@@ -210,9 +210,7 @@ def test_the_content_hash_is_what_the_docstring_says(store, path):
 def test_moving_text_between_fields_changes_the_hash(store, monkeypatch):
     """`ab`+`c` and `a`+`bc` are two different corrections."""
     monkeypatch.setattr(store_module, "_now", lambda: "2026-01-01T00:00:00Z")
-    one, two, same = store.add_corrections(
-        [_draft("ab", model="c"), _draft("a", model="bc"), _draft("ab", model="c")]
-    )
+    one, two, same = store.add_corrections([_draft("ab", model="c"), _draft("a", model="bc"), _draft("ab", model="c")])
     assert one.hash != two.hash
     assert one.hash == same.hash
 
@@ -251,9 +249,7 @@ def test_selections_come_back_in_order_and_by_model(path):
     """Samples and reasons keep their order; the latest is the last one stored, for any or for one model."""
     with Store(path) as store:
         assert store.latest_selection() is None
-        first = store.add_selection(
-            "phase1", "confidence", 0.3, -7, ["b", "a"], ["why b", "why 'a'; ü"], "Me"
-        )
+        first = store.add_selection("phase1", "confidence", 0.3, -7, ["b", "a"], ["why b", "why 'a'; ü"], "Me")
         second = store.add_selection("round1", "random", 1, 2**63 - 1, ["c"], ["why"], "Me")
     with Store(path) as store:
         assert store.selections() == [first, second]

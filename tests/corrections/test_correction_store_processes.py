@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -47,13 +47,23 @@ with Store(sys.argv[1]) as store:
 """
 
 
-def _start(script, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start():
+    """Start a script in a process of its own; none outlives the test, however the test ends."""
+    with ExitStack() as stack:
+
+        def started(script, *arguments):
+            process = subprocess.Popen(
+                [sys.executable, "-c", script, *map(str, arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)  # called before the process is waited for
+            return process
+
+        yield started
 
 
 def _go(process):
@@ -68,9 +78,9 @@ def _kill_at_a_random_moment(process):
     printed = [process.stdout.readline() for _ in range(random.randint(1, 5))]
     time.sleep(random.uniform(0, 0.06))
     process.kill()
-    rest, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    lines = printed + rest.splitlines(keepends=True)
+    # Not communicate(), which would pass over lines that are in the buffer already.
+    lines = printed + process.stdout.read().splitlines(keepends=True)
+    assert process.wait() == -signal.SIGKILL
     return [int(line) for line in lines if line.endswith("\n")]
 
 
@@ -80,11 +90,11 @@ def _integrity(path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
-def test_a_committed_correction_survives_sigkill(tmp_path):
+def test_a_committed_correction_survives_sigkill(tmp_path, start):
     """Every id that a killed process printed is found back whole, and the file opens cleanly."""
     path = tmp_path / "records.sqlite"
     for run in range(3):
-        ids = _kill_at_a_random_moment(_start(WRITER, path, f"run{run}", 100_000, run))
+        ids = _kill_at_a_random_moment(start(WRITER, path, f"run{run}", 100_000, run))
         assert ids
         with Store(path) as store:
             for one in ids:
@@ -99,10 +109,10 @@ def test_a_committed_correction_survives_sigkill(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
-def test_a_killed_batch_is_there_whole_or_not_at_all(tmp_path):
+def test_a_killed_batch_is_there_whole_or_not_at_all(tmp_path, start):
     """No kill leaves a part of a batch behind."""
     path = tmp_path / "records.sqlite"
-    numbers = _kill_at_a_random_moment(_start(BATCHES, path))
+    numbers = _kill_at_a_random_moment(start(BATCHES, path))
     with Store(path) as store:
         samples = [entry.sample for entry in store.correction_index()]
     whole = [str(i) for i in range(len(samples) // 5) for _ in range(5)]
@@ -110,15 +120,15 @@ def test_a_killed_batch_is_there_whole_or_not_at_all(tmp_path):
     assert len(samples) // 5 - len(numbers) in (0, 1)
 
 
-def test_two_processes_write_at_once(tmp_path):
+def test_two_processes_write_at_once(tmp_path, start):
     """Two processes create the file and write at the same moment: nothing fails, is lost or is mixed up."""
     path = tmp_path / "records.sqlite"
     n = 40
-    writers = [_start(WRITER, path, name, n, seed) for seed, name in enumerate(("ada", "ben"))]
+    writers = [start(WRITER, path, name, n, seed) for seed, name in enumerate(("ada", "ben"))]
     for writer in writers:
         _go(writer)
-    outputs = [writer.communicate(timeout=60)[0].split() for writer in writers]
-    assert [writer.returncode for writer in writers] == [0, 0]
+    outputs = [writer.stdout.read().split() for writer in writers]
+    assert [writer.wait() for writer in writers] == [0, 0]
     ids = [int(one) for output in outputs for one in output]
     assert len(set(ids)) == 2 * n
     with Store(path) as store:

@@ -155,14 +155,9 @@ def test_anatomy():
         eye = paint_eye((15, index), 200)
         across = eye.disc[0] - eye.fovea[0]
         assert (across < 0) == eye.left
-        assert np.hypot(across, eye.disc[1] - eye.fovea[1]) / (2 * eye.disc_radius) == pytest.approx(
-            2.5, abs=0.3
-        )
+        assert np.hypot(across, eye.disc[1] - eye.fovea[1]) / (2 * eye.disc_radius) == pytest.approx(2.5, abs=0.3)
         green = cv2.GaussianBlur(eye.canvas[..., 1], (0, 0), 3)
-        at = {
-            name: green[int(p[1] * 200), int(p[0] * 200)]
-            for name, p in (("disc", eye.disc), ("fovea", eye.fovea))
-        }
+        at = {name: green[int(p[1] * 200), int(p[0] * 200)] for name, p in (("disc", eye.disc), ("fovea", eye.fovea))}
         assert at["fovea"] < np.median(green) < at["disc"]
         trunk = {a: max(v.widths[0] for v in eye.vessels if v.artery is a) for a in (False, True)}
         assert trunk[True] < 0.8 * trunk[False]

@@ -89,6 +89,18 @@ def test_lossy_noise_is_not_lesion(tmp_path, name):
     assert mask[:5].sum() == 0
 
 
+def test_jpeg_noise_of_few_levels_is_not_taken_for_labels(tmp_path):
+    """A small JPEG mask may have as few levels as a label picture; its noise is still not lesion."""
+    mask = np.zeros((16, 16), dtype=bool)
+    mask[:, 2:8] = True
+    Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "a.jpg", quality=30)
+    with Image.open(tmp_path / "a.jpg") as lossy:
+        noisy = np.asarray(lossy)
+    assert len(np.unique(noisy)) <= 8
+    assert noisy[~mask].any()  # else this test would prove nothing
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.jpg"), mask)
+
+
 def test_an_empty_mask_is_empty(tmp_path):
     """Black is black in every format: no level is promoted to lesion."""
     for name in ("a.jpg", "a.png", "a.tif"):

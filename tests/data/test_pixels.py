@@ -105,7 +105,7 @@ def test_one_window_at_every_size_and_never_blurred(tmp_path, size):
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:1200, :1600] + 0.5
     disc = (x - 800) ** 2 + (y - 600) ** 2 < 550**2
-    coarse = np.kron(rng.integers(60, 250, (150, 200, 3)), np.ones((8, 8, 1)))
+    coarse = np.kron(rng.integers(60, 250, (300, 400, 1)), np.ones((4, 4, 3)))
     Image.fromarray((coarse * disc[..., None]).astype(np.uint8)).save(tmp_path / "a.jpg", quality=95)
     loaded = load_pixels([Sample(id="a", image=tmp_path / "a.jpg", label=0)], size, None)
     shape = loaded.geometries[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +123,7 @@ def test_progress_counts_to_the_end(tmp_path):
     folder = tmp_path / "new" / "set"
     folder.mkdir(parents=True)
     steps = []
-    write_synthetic(
-        folder, 3, 0, size=64, workers=1, progress=lambda done, count: steps.append((done, count))
-    )
+    write_synthetic(folder, 3, 0, size=64, workers=1, progress=lambda done, count: steps.append((done, count)))
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert [path.name for path in folder.parent.iterdir()] == ["set"]
     assert json.loads((folder / "synthetic.json").read_text())["seed"] == 0
@@ -138,7 +138,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, workers):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_synthetic(tmp_path / "set", 6, 0, size=64, workers=workers, progress=interrupt)
+        write_synthetic(tmp_path / "set", 18, 0, size=64, workers=workers, progress=interrupt)
     assert list(tmp_path.iterdir()) == []
     assert len(read(write_synthetic(tmp_path / "set", 4, 0, size=64, workers=1))) == 4
 
@@ -178,3 +178,18 @@ def test_numbers_out_of_range(tmp_path, options, words):
     with pytest.raises(OptionError, match=words):
         write_synthetic(tmp_path / "set", **({"count": 2, "seed": 0} | options))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_script_without_a_guard_is_told_the_cure(tmp_path):
+    """Spawned processes import the script: one that paints at import is told so in one line, and leaves nothing."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from regaze.data.synthetic import write_synthetic\n"
+        f"write_synthetic(Path({str(tmp_path / 'sets' / 'set')!r}), 20, 0, size=64, workers=2)\n"
+    )
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "DataError: A process that paints" in ended.stderr
+    assert "if __name__ == '__main__':" in ended.stderr
+    assert list((tmp_path / "sets").iterdir()) == []

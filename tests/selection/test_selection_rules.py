@@ -16,9 +16,7 @@ from regaze.records import Collected
 from regaze.selection.rules import RULES, Rule, candidates, select
 
 
-def _one(
-    sample, confidence=0.5, error=0.1, diagnosis="misgraded", label=3, grade=2, rank=0.1, enrichment=1.0
-):
+def _one(sample, confidence=0.5, error=0.1, diagnosis="misgraded", label=3, grade=2, rank=0.1, enrichment=1.0):
     return Collected(sample, label, grade, confidence, error, rank, enrichment, diagnosis)
 
 
@@ -236,9 +234,7 @@ def test_a_new_rule_is_one_function_and_one_entry(monkeypatch):
 @pytest.mark.parametrize("everything", [False, True])
 def test_a_rule_sees_the_photographs_by_id(monkeypatch, everything):
     """A rule that looks at positions gets them sorted: the order of the input is no matter."""
-    monkeypatch.setitem(
-        RULES, "position", Rule(lambda pool, _seed: -np.arange(len(pool)) * 1.0, "position")
-    )
+    monkeypatch.setitem(RULES, "position", Rule(lambda pool, _seed: -np.arange(len(pool)) * 1.0, "position"))
     shuffled = [_one(sample) for sample in "cadb"]
     assert select(shuffled, "position", share=1.0, everything=everything).samples == tuple("abcd")
 
@@ -264,9 +260,7 @@ def test_an_option_outside_its_range_is_refused(options, message):
 def test_map_error_without_any_truth_names_the_cure():
     """The oracle cannot rank where nothing is known about lesions; the message names the rules that can."""
     collected = [_one("a", error=None), _one("b", error=None, diagnosis="unknown")]
-    expected = (
-        r"'map-error' needs lesion masks or boxes, which none of the 2 .*another rule \(confidence, random\)"
-    )
+    expected = r"'map-error' needs lesion masks or boxes, which none of the 2 .*another rule \(confidence, random\)"
     with pytest.raises(OptionError, match=expected):
         select(collected, "map-error")
 

@@ -107,9 +107,7 @@ class Database:
             # Reading a write-ahead database needs an index file beside it, which this folder does not allow.
             # Without a log nobody is writing, so the file may be read as it stands.
             uri += "&immutable=1"
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = FULL")

@@ -34,9 +34,7 @@ def check_mask(mask: NDArray[np.bool_], name: str, sample: str) -> None:
     if not isinstance(mask, np.ndarray):
         raise CorrectionError(f"{what} is a {type(mask).__name__}, expected a NumPy array (H, W) of bool")
     if mask.dtype != np.bool_:
-        raise CorrectionError(
-            f"{what} has dtype {mask.dtype}, expected bool: pass a comparison such as mask > 0"
-        )
+        raise CorrectionError(f"{what} has dtype {mask.dtype}, expected bool: pass a comparison such as mask > 0")
     if mask.ndim != 2:
         raise CorrectionError(f"{what} has shape {mask.shape}, expected (H, W): pass one plane")
     if not 1 <= mask.size <= MAX_PIXELS:
@@ -78,9 +76,7 @@ def decode_mask(png: bytes, height: int, width: int, what: str) -> NDArray[np.bo
         CorrectionError: If the bytes are no 1-bit PNG of that size.
     """
     if not 1 <= height * width <= MAX_PIXELS:
-        raise CorrectionError(
-            f"{what} claims {height} x {width} pixels, expected 1 to {MAX_PIXELS}: file damaged"
-        )
+        raise CorrectionError(f"{what} claims {height} x {width} pixels, expected 1 to {MAX_PIXELS}: file damaged")
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             if image.mode != "1" or image.size != (width, height):

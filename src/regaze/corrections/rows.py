@@ -28,10 +28,7 @@ CORRECTIONS = Table(
     "corrections",
     _METADATA,
     Column("id", Integer, primary_key=True),
-    *(
-        Column(name, Text)
-        for name in ("sample", "model", "origin", "mode", "author", "time", "remark", "hash")
-    ),
+    *(Column(name, Text) for name in ("sample", "model", "origin", "mode", "author", "time", "remark", "hash")),
     Column("height", Integer),
     Column("width", Integer),
     Column("look", LargeBinary),
@@ -100,9 +97,7 @@ def check_text(name: str, text: str, may_be_empty: bool = False) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:  # a file name whose bytes are no UTF-8
-        raise CorrectionError(
-            f"{name} {text!r} is not valid Unicode: rename the file it comes from"
-        ) from error
+        raise CorrectionError(f"{name} {text!r} is not valid Unicode: rename the file it comes from") from error
 
 
 def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
@@ -121,10 +116,7 @@ def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
     _check_correction(correction)
     look, avoid = correction.look, correction.avoid
     values: dict[str, Any] = {
-        **{
-            name: getattr(correction, name)
-            for name in ("sample", "model", "origin", "mode", "author", "remark")
-        },
+        **{name: getattr(correction, name) for name in ("sample", "model", "origin", "mode", "author", "remark")},
         "time": time,
         "height": look.shape[0],
         "width": look.shape[1],
@@ -152,10 +144,7 @@ def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
     size = (values["height"], values["width"])
     avoid = values["avoid"]
     return Correction(
-        **{
-            name: values[name]
-            for name in ("id", "sample", "model", "origin", "mode", "author", "time", "remark")
-        },
+        **{name: values[name] for name in ("id", "sample", "model", "origin", "mode", "author", "time", "remark")},
         look=decode_mask(values["look"], *size, what),
         avoid=None if avoid is None else decode_mask(avoid, *size, what),
     )
@@ -181,9 +170,7 @@ def pack_selection(selection: Selection) -> dict[str, Any]:
         check_text("reason", reason)
     n_samples, n_reasons = len(selection.samples), len(selection.reasons)
     if n_samples == 0 or len(set(selection.samples)) != n_samples:
-        raise CorrectionError(
-            f"a selection of {n_samples} samples, expected at least one and none of them twice"
-        )
+        raise CorrectionError(f"a selection of {n_samples} samples, expected at least one and none of them twice")
     if n_reasons != n_samples:
         raise CorrectionError(f"{n_reasons} reasons for {n_samples} samples: pass one line per sample")
     if not 0 < selection.share <= 1:
@@ -247,9 +234,7 @@ def _check_correction(correction: Correction) -> None:
     check_text("remark", correction.remark, may_be_empty=True)
     sample, look, avoid = correction.sample, correction.look, correction.avoid
     if correction.id != 0:
-        raise CorrectionError(
-            f"correction of {sample!r} has id {correction.id}, expected 0: it is stored already"
-        )
+        raise CorrectionError(f"correction of {sample!r} has id {correction.id}, expected 0: it is stored already")
     for name, known in (("mode", MODES), ("origin", ORIGINS)):
         if getattr(correction, name) not in known:
             value = getattr(correction, name)

@@ -108,9 +108,7 @@ class Store:
         Raises:
             CorrectionError: If a value lies outside what is stated above, or the file refuses.
         """
-        selection = Selection(
-            0, model, rule, float(share), int(seed), tuple(samples), tuple(reasons), author, _now()
-        )
+        selection = Selection(0, model, rule, float(share), int(seed), tuple(samples), tuple(reasons), author, _now())
         values = pack_selection(selection)
         with self._database.transaction(write=True) as connection:
             key = connection.execute(insert(SELECTIONS).values(values)).inserted_primary_key
@@ -132,9 +130,7 @@ class Store:
         query = select(SELECTIONS).order_by(SELECTIONS.c.id)
         if model is not None:
             query = query.where(SELECTIONS.c.model == model)
-        return [
-            unpack_selection(row._asdict(), f"selection {row.id} in {self.path}") for row in self._rows(query)
-        ]
+        return [unpack_selection(row._asdict(), f"selection {row.id} in {self.path}") for row in self._rows(query)]
 
     def latest_selection(self, model: str | None = None) -> Selection | None:
         """The selection stored last, or the last one for one model.
@@ -238,9 +234,7 @@ class Store:
             CorrectionError: If the file cannot be read.
         """
         if isinstance(samples, str):  # a collection of one-letter ids, which would silently find nothing
-            raise TypeError(
-                f"samples is the text {samples!r}, expected a list of sample ids: pass [{samples!r}]"
-            )
+            raise TypeError(f"samples is the text {samples!r}, expected a list of sample ids: pass [{samples!r}]")
         # Filtered here and not in SQL, which limits how many values a query may name.
         wanted = None if samples is None else frozenset(samples)
         query = select(*(CORRECTIONS.c[name] for name in ENTRY_FIELDS)).order_by(CORRECTIONS.c.id)
@@ -331,9 +325,7 @@ class Store:
             TypeError: If `samples` is a single text.
             CorrectionError: If the file cannot be read or a row is damaged.
         """
-        return {
-            correction.sample: correction for correction in self.iterate_corrections(samples, current=True)
-        }
+        return {correction.sample: correction for correction in self.iterate_corrections(samples, current=True)}
 
     def fingerprint(self, samples: Collection[str] | None = None) -> str:
         """A hash over the current corrections, by which a model records exactly what it learned from.

@@ -209,12 +209,8 @@ def _macula(canvas: Floats, rng: np.random.Generator, fovea: tuple[float, float]
     """Darken and redden the macula, in place."""
     x, y = _axes(canvas.shape[0])
     distance = (x - fovea[0]) ** 2 + (y - fovea[1]) ** 2
-    wide = np.exp(-distance / np.float32(2 * rng.uniform(0.05, 0.08) ** 2)) * np.float32(
-        rng.uniform(0.25, 0.5)
-    )
-    pit = np.exp(-distance / np.float32(2 * rng.uniform(0.014, 0.024) ** 2)) * np.float32(
-        rng.uniform(0.1, 0.35)
-    )
+    wide = np.exp(-distance / np.float32(2 * rng.uniform(0.05, 0.08) ** 2)) * np.float32(rng.uniform(0.25, 0.5))
+    pit = np.exp(-distance / np.float32(2 * rng.uniform(0.014, 0.024) ** 2)) * np.float32(rng.uniform(0.1, 0.35))
     dark = np.maximum(wide, 0) + pit * (1 - wide)
     canvas *= 1 - dark[..., None] * rgb(0.45, 0.85, 0.7)
     if rng.random() < 0.3:  # the reflex in the pit of a young fovea
@@ -267,9 +263,7 @@ def stain(canvas: Floats, speck: Speck, factor: Floats, sharp: bool = False) -> 
     canvas[y0:y1, x0:x1] *= 1 + np.float32(speck.amount) * shape[..., None] * (factor - 1)
 
 
-def _marks(
-    canvas: Floats, rng: np.random.Generator, vessels: tuple[Vessel, ...], fovea: tuple[float, float]
-) -> None:
+def _marks(canvas: Floats, rng: np.random.Generator, vessels: tuple[Vessel, ...], fovea: tuple[float, float]) -> None:
     """Paint what is no diabetic lesion, in place: drusen-like and pigment spots, reflexes of young eyes."""
     size = canvas.shape[0]
     if rng.random() < 0.3:

@@ -64,9 +64,7 @@ def _haze(image: Floats, rng: np.random.Generator) -> Floats:
     """Light scattered in a clouded lens: contrast is lost to the picture's own glow; image (S, S, 3)."""
     amount = rng.uniform(0.0, 0.12) if rng.random() < 0.8 else rng.uniform(0.15, 0.42)
     small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA)
-    glow = cv2.resize(
-        cv2.GaussianBlur(small, (0, 0), 4.0), image.shape[1::-1], interpolation=cv2.INTER_LINEAR
-    )
+    glow = cv2.resize(cv2.GaussianBlur(small, (0, 0), 4.0), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     glow = glow * rgb(1.0, 1.06, 1.15) + np.float32(0.02)
     return np.asarray(image + np.float32(amount) * (glow - image), np.float32)
 
@@ -75,13 +73,9 @@ def _flare(image: Floats, eye: Eye, rng: np.random.Generator) -> None:
     """A pale crescent at one side of the field's edge, where light leaks past the pupil; in place."""
     if rng.random() > 0.35:
         return
-    centres = (np.arange(eye.size, dtype=np.float32) + np.float32(0.5)) / np.float32(eye.size) - np.float32(
-        0.5
-    )
+    centres = (np.arange(eye.size, dtype=np.float32) + np.float32(0.5)) / np.float32(eye.size) - np.float32(0.5)
     angle, shift = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.06)
-    distance = np.hypot(
-        centres[None, :] + shift * math.cos(angle), centres[:, None] + shift * math.sin(angle)
-    )
+    distance = np.hypot(centres[None, :] + shift * math.cos(angle), centres[:, None] + shift * math.sin(angle))
     rise = np.clip((distance - np.float32(eye.camera.radius - 0.02)) / np.float32(0.09), 0, 1) ** 1.5
     image += rise[..., None] * rgb(0.45, 0.5, 0.42) * np.float32(rng.uniform(0.3, 1.0))
 
@@ -114,9 +108,7 @@ def develop(eye: Eye, canvas: Floats, rng: np.random.Generator) -> NDArray[np.ui
 
 def _through_jpeg(photo: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """What JPEG leaves of a photograph (S, S, 3) RGB."""
-    _, coded = cv2.imencode(
-        ".jpg", np.ascontiguousarray(photo[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    _, coded = cv2.imencode(".jpg", np.ascontiguousarray(photo[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
     assert decoded is not None
     return np.asarray(decoded[..., ::-1], np.uint8).copy()

@@ -51,9 +51,7 @@ class _Plan:
 
     def __init__(self, eye: Eye, rng: np.random.Generator) -> None:
         self.eye, self.rng = eye, rng
-        self.contrast = float(
-            rng.uniform(0.55, 1.0)
-        )  # of red lesions: fresh or old blood, dark or pale fundus
+        self.contrast = float(rng.uniform(0.55, 1.0))  # of red lesions: fresh or old blood, dark or pale fundus
         self.lesions: list[Lesion] = []
         self._taken: list[tuple[float, float, float]] = []
 
@@ -97,9 +95,7 @@ class _Plan:
             if point is not None:
                 shape = _blob(self.rng, point, radius, 0.08, 10)
                 self.lesions.append(
-                    Lesion(
-                        "microaneurysms", (shape,), point[None], self.contrast * self.rng.uniform(0.6, 1.0)
-                    )
+                    Lesion("microaneurysms", (shape,), point[None], self.contrast * self.rng.uniform(0.6, 1.0))
                 )
                 self.take(point, radius)
 
@@ -177,9 +173,7 @@ class _Plan:
                 for _ in range(3)
             ]
             strength = float(rng.uniform(0.4, 0.85))
-            self.lesions.append(
-                Lesion("soft_exudates", tuple(shapes), point[None], strength, soft=0.28 * radius)
-            )
+            self.lesions.append(Lesion("soft_exudates", tuple(shapes), point[None], strength, soft=0.28 * radius))
             self.take(point, radius * 1.7)
 
     def new_vessels(self, on_disc: bool) -> bool:
@@ -203,9 +197,7 @@ class _Plan:
             line = np.cumsum(np.stack([np.cos(bends), np.sin(bends)], axis=1), axis=0) * reach * 0.11
             line *= min(1.0, reach * rng.uniform(0.6, 1.0) / float(np.hypot(*line.T).max()))
             shapes.append(point + np.concatenate([np.zeros((1, 2)), line]))
-        shapes = [shape for shape in shapes if all(self.eye.room(x, y) > 0.01 for x, y in shape)] or shapes[
-            :1
-        ]
+        shapes = [shape for shape in shapes if all(self.eye.room(x, y) > 0.01 for x, y in shape)] or shapes[:1]
         strength = float(rng.uniform(0.6, 1.0))
         width = float(rng.uniform(0.0018, 0.003))
         self.lesions.append(Lesion("neovascularisation", tuple(shapes), point[None], strength, 0.0, width))
@@ -239,9 +231,7 @@ class _Plan:
             if len(beads) >= 3:
                 shapes = tuple(shape for _, shape in beads)
                 anchors = np.array([place for place, _ in beads])
-                self.lesions.append(
-                    Lesion("beading", shapes, anchors, float(self.rng.uniform(0.4, 0.7)), soft=0.0008)
-                )
+                self.lesions.append(Lesion("beading", shapes, anchors, float(self.rng.uniform(0.4, 0.7)), soft=0.0008))
                 for anchor in anchors:
                     self.take(anchor, 0.014)
                 return True
@@ -294,9 +284,7 @@ def _proliferative(plan: _Plan) -> None:
         for _ in range(int(rng.integers(0, 3))):
             found = plan.new_vessels(on_disc=False) or found
         while not (found or preretinal):
-            found = plan.new_vessels(
-                on_disc=True
-            )  # the disc lies in the field and nothing else is planned yet
+            found = plan.new_vessels(on_disc=True)  # the disc lies in the field and nothing else is planned yet
     background = rng.choice(3, p=(0.2, 0.5, 0.3))
     if background:
         (_moderate, _severe)[background - 1](plan)

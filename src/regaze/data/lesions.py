@@ -129,9 +129,7 @@ def _coverage(lesion: Lesion, size: int) -> tuple[Floats, int, int]:
     for shape in lesion.shapes:
         ends = np.round(((shape * size - (left, top)) * fine - 0.5) * 16).astype(np.int32)
         if lesion.stroke:
-            cv2.polylines(
-                layer, [ends], False, 255, max(1, round(lesion.stroke * size * fine)), cv2.LINE_8, 4
-            )
+            cv2.polylines(layer, [ends], False, 255, max(1, round(lesion.stroke * size * fine)), cv2.LINE_8, 4)
         else:
             cv2.fillPoly(layer, [ends], 255, cv2.LINE_8, 4)
     if fine > 1:
@@ -174,9 +172,7 @@ def paint_lesions(eye: Eye, lesions: tuple[Lesion, ...]) -> tuple[Floats, dict[s
         cover, left, top = _coverage(lesion, eye.size)
         inside = cover > _LEAST
         if lesion.soft * eye.size > 0.15:
-            cover = (cover - np.float32(_LEAST)) / np.float32(
-                1 - _LEAST
-            )  # a soft edge ends where the mask ends
+            cover = (cover - np.float32(_LEAST)) / np.float32(1 - _LEAST)  # a soft edge ends where the mask ends
         amount = (np.where(inside, cover, np.float32(0)) * np.float32(lesion.strength))[..., None]
         rows, columns = slice(top, top + cover.shape[0]), slice(left, left + cover.shape[1])
         canvas[rows, columns] = _tint(canvas[rows, columns], lesion.sign, amount, eye.base)

@@ -17,6 +17,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -32,13 +33,12 @@ from regaze.errors import DataError, OptionError
 
 GENERATOR = 1  # raise it whenever the same seed would paint another picture or write another file
 CSV_NAME, SHEET_NAME = "synthetic.csv", "synthetic.json"
-MASK_COLUMNS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation")
+MASK_COLUMNS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation", "lesion")
 COLUMNS = ("image", "label", "patient", "split", *MASK_COLUMNS)
 
 _QUALITY = 92
-_KINSHIP = (
-    0.85  # correlation of the two eyes' latent severity; their grades then agree in about two pairs of three
-)
+_KINSHIP = 0.85  # correlation of the two eyes' latent severity; their grades then agree in about two pairs of three
+_POOL_PAYS = 16  # starting the processes takes about as long as painting this many photographs of 512 pixels
 _TEST_SHARE = 5  # one patient in so many is set aside for the test
 
 
@@ -91,12 +91,10 @@ def _prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _rows(
-    folder: Path, count: int, seed: int, size: int, workers: int
-) -> Generator[dict[str, str], None, None]:
+def _rows(folder: Path, count: int, seed: int, size: int, workers: int) -> Generator[dict[str, str], None, None]:
     """Write all photographs, in order; leaves no process behind when it is closed or interrupted."""
     write = partial(_write_one, folder=folder, seed=seed, size=size)
-    if workers == 1 or count == 1:
+    if workers == 1 or count < _POOL_PAYS:
         yield from map(write, range(count))
         return
     # Spawned, not forked: a fork copies locks that threads of OpenCV or torch may hold.
@@ -104,6 +102,11 @@ def _rows(
     pool = ProcessPoolExecutor(min(workers, count), mp_context=context, initializer=_prepare_worker)
     try:
         yield from pool.map(write, range(count), chunksize=max(1, min(8, count // (4 * workers))))
+    except BrokenProcessPool:
+        raise DataError(
+            "A process that paints synthetic photographs ended early: in a script, call from below "
+            "`if __name__ == '__main__':`; if memory is short, pass workers=1."
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -141,11 +144,7 @@ def _already(folder: Path, sheet: dict[str, int]) -> bool:
 
 
 def _spell(sheet: object) -> str:
-    return (
-        ", ".join(f"{key} {value}" for key, value in sheet.items())
-        if isinstance(sheet, dict)
-        else "unreadable"
-    )
+    return ", ".join(f"{key} {value}" for key, value in sheet.items()) if isinstance(sheet, dict) else "unreadable"
 
 
 def _save(path: Path, text: str) -> None:
@@ -196,7 +195,7 @@ def write_synthetic(
 
     Raises:
         OptionError: If a number lies outside its range.
-        DataError: If the folder holds anything else than this very set.
+        DataError: If the folder holds anything else than this very set, or a painting process died.
     """
     _check(count, seed, size, workers)
     sheet = {"generator": GENERATOR, "count": count, "seed": seed, "size": size}

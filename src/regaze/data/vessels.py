@@ -109,9 +109,7 @@ def _grow(shoot: _Shoot, ground: _Ground) -> list[Vessel]:
     return grown
 
 
-def _trunks(
-    rng: np.random.Generator, disc: tuple[float, float], radius: float, toward: float
-) -> list[_Shoot]:
+def _trunks(rng: np.random.Generator, disc: tuple[float, float], radius: float, toward: float) -> list[_Shoot]:
     """The four arcades and the small vessels that leave the disc on their own."""
     shoots = []
     for up in (1.0, -1.0):
@@ -127,9 +125,7 @@ def _trunks(
             )
         )
         shoots.append(
-            _Shoot(
-                root, up * rng.uniform(1.75, 2.4), up * rng.uniform(-0.3, 0.7), rng.uniform(0.3, 0.45), 0.7, 0
-            )
+            _Shoot(root, up * rng.uniform(1.75, 2.4), up * rng.uniform(-0.3, 0.7), rng.uniform(0.3, 0.45), 0.7, 0)
         )
     for _ in range(rng.integers(2, 6)):
         heading = rng.uniform(-0.9, 0.9) + (np.pi if rng.random() < 0.6 else 0.0)
@@ -159,9 +155,7 @@ def grow_vessels(
     for artery, width in ((False, vein_width), (True, artery_width)):
         ground = _Ground(rng, toward, fovea, artery)
         for trunk in _trunks(rng, disc, radius, toward):
-            shoot = _Shoot(
-                trunk.start, trunk.heading, trunk.turn, trunk.length, trunk.width * width, trunk.generation
-            )
+            shoot = _Shoot(trunk.start, trunk.heading, trunk.turn, trunk.length, trunk.width * width, trunk.generation)
             grown.extend(_grow(shoot, ground))
     return tuple(grown)
 
@@ -189,9 +183,7 @@ def draw_vessels(vessels: tuple[Vessel, ...], size: int, scale: float = 1.0) -> 
         edges = np.flatnonzero(np.diff(thick)) + 1
         for first, last in zip([0, *edges], [*edges, len(thick) - 1], strict=True):
             if last > first:
-                cv2.polylines(
-                    layer, [corners[first : last + 1]], False, tone, int(thick[first]), cv2.LINE_8, 4
-                )
+                cv2.polylines(layer, [corners[first : last + 1]], False, tone, int(thick[first]), cv2.LINE_8, 4)
     if factor > 1:
         layer = cv2.resize(layer, (size, size), interpolation=cv2.INTER_AREA)
     return layer.astype(np.float32) / np.float32(255)

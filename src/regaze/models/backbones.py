@@ -8,7 +8,7 @@ Shapes: B batch, C channels, H height, W width (map cells).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -34,6 +34,7 @@ class Backbone:
         segments: Four modules that share `whole`'s weights, or None where the model cannot be cut.
         channels: Channels behind each segment (or feature level).
         mean, std: Normalisation of the input, RGB in 0..1.
+        up_to: Where the model cannot be cut: makes a copy that ends behind so many levels, counted from the finest.
     """
 
     name: str
@@ -42,13 +43,15 @@ class Backbone:
     channels: tuple[int, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    up_to: Callable[[int], nn.Module] | None = None
 
 
 def torchvision_backbone(name: str) -> Backbone:
     """One of `TORCHVISION`, without weights.
 
     ResNet: stem and layer1 | layer2 | layer3 | layer4. AlexNet: conv1 | conv2 | conv3 | conv4 and conv5, each behind
-    the pooling that precedes it; its 4096-wide classifier is left out, since it fixes the image size.
+    the pooling that precedes it. `whole` has no classifier: it would fix AlexNet's image size, and a weights file's
+    classifier would be reported as taken.
     """
     whole = getattr(torchvision_models, name)(weights=None)
     if name == "alexnet":
@@ -56,12 +59,14 @@ def torchvision_backbone(name: str) -> Backbone:
         cuts = [layers[:2], layers[2:5], layers[5:8], layers[8:12]]
         segments = [nn.Sequential(*cut) for cut in cuts]
         channels: tuple[int, ...] = (64, 192, 384, 256)
+        whole.classifier = nn.Identity()
     else:
         stem = [whole.conv1, whole.bn1, whole.relu, whole.maxpool]
         segments = [nn.Sequential(*stem, *whole.layer1)]
         segments += [nn.Sequential(*layer) for layer in (whole.layer2, whole.layer3, whole.layer4)]
         width = whole.fc.in_features
         channels = (width // 8, width // 4, width // 2, width)
+        whole.fc = nn.Identity()
     return Backbone(name, whole, segments, channels, IMAGENET_MEAN, IMAGENET_STD)
 
 
@@ -82,27 +87,43 @@ def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:
         raise ModelError(
             f"Unknown backbone {name!r}: expected one of {', '.join(TORCHVISION)} or a timm model name{hint}."
         )
-    config = timm.get_pretrained_cfg(name).to_dict()
+    try:
+        config = timm.get_pretrained_cfg(name).to_dict()
+    except RuntimeError as error:  # the model is known, its tag is not
+        raise ModelError(f"Unknown backbone {name!r} ({error}): leave out the tag or give one that timm has.") from error
     shape = {"img_size": size} if config.get("fixed_input_size") else {}
     try:
-        model = timm.create_model(name, pretrained=pretrained, features_only=True, **shape)
-        info = list(model.feature_info.info)
-        if len(info) > 4 and len({item["reduction"] for item in info}) == 1:
-            # A vision transformer: every block has one and the same grid; take four spread over its depth.
-            spread = [len(info) * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
-            model = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=spread, **shape)
-            info = [info[index] for index in spread]
+        model, taken = _feature_model(name, pretrained, shape)
     except (RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
         if pretrained:
             raise
-        reason = str(error).splitlines()[0][:120]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ModelError(f"Backbone {name!r} gives no feature maps ({reason}): choose another timm model.") from error
-    info = info[-4:]
+    info = [model.feature_info.info[index] for index in taken]
     if len(info) < 2:
         raise ModelError(f"Backbone {name!r} gives {len(info)} level of feature maps, at least 2 are needed.")
     channels = tuple(int(item["num_chs"]) for item in info)
     segments = _cut(model, [str(item["module"]) for item in info], size if shape else _PROBE_SIDE)
-    return Backbone(name, model, segments, channels, tuple(config["mean"]), tuple(config["std"]))
+
+    def up_to(levels: int) -> nn.Module:
+        short: nn.Module = timm.create_model(name, features_only=True, out_indices=taken[:levels], **shape)
+        short.load_state_dict(model.state_dict(), strict=False)  # what lies deeper has no place in it
+        return short
+
+    return Backbone(name, model, segments, channels, tuple(config["mean"]), tuple(config["std"]), up_to)
+
+
+def _feature_model(name: str, pretrained: bool, shape: dict[str, int]) -> tuple[nn.Module, list[int]]:
+    """timm's feature model, and the indices of the four (or fewer) of its levels that are used."""
+    model = timm.create_model(name, pretrained=pretrained, features_only=True, **shape)
+    info = list(model.feature_info.info)
+    chosen = list(range(len(info)))[-4:]
+    if len(info) > 4 and len({item["reduction"] for item in info}) == 1:
+        # A vision transformer: every block has one and the same grid; take four spread over its depth.
+        chosen = [len(info) * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+    if list(model.feature_info.out_indices)[-len(chosen) :] != chosen:
+        model = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=chosen, **shape)
+    return model, chosen
 
 
 def _cut(model: nn.Module, ends: Sequence[str], side: int) -> list[nn.Sequential] | None:
@@ -193,7 +214,8 @@ class WholeExtractor(nn.Module):
 def unstride(stage: nn.Module) -> nn.Module:
     """Make a stage keep its input's grid: strided convolutions get stride 1, poolings become the identity.
 
-    Changes `stage` in place (hand in a copy) and returns it.
+    Changes `stage` in place (hand in a copy) and returns it. A strided convolution with an even kernel (ConvNeXt's
+    downsampling) cannot keep the grid; the caller checks.
     """
     for name, child in list(stage.named_children()):
         if isinstance(child, nn.MaxPool2d | nn.AvgPool2d):
@@ -202,19 +224,9 @@ def unstride(stage: nn.Module) -> nn.Module:
         if isinstance(child, nn.Conv2d) and max(child.stride) > 1:
             child.stride = (1, 1)
             if "Same" not in type(child).__name__:
-                child.padding = "same" if child.kernel_size[0] % 2 == 0 else tuple(k // 2 for k in child.kernel_size)
-                child._reversed_padding_repeated_twice = _reversed_padding(child)
+                child.padding = tuple(k // 2 for k in child.kernel_size)
         unstride(child)
     return stage
-
-
-def _reversed_padding(conv: nn.Conv2d) -> list[int]:
-    """The private field that torch's padding='same' reads, as torch.nn.modules.conv computes it."""
-    sides = []
-    for kernel in reversed(conv.kernel_size):
-        total = kernel - 1
-        sides += [total // 2, total - total // 2]
-    return sides
 
 
 def first_block(segment: nn.Sequential) -> nn.Sequential:
@@ -245,6 +257,11 @@ def last_blocks(segment: nn.Sequential) -> list[nn.Module]:
         if inner is not None:
             found.insert(0, inner)
     return found
+
+
+def looks_around(module: nn.Module) -> bool:
+    """True where the module has a convolution over more than one cell."""
+    return any(isinstance(part, nn.Conv2d) and max(part.kernel_size) > 1 for part in module.modules())
 
 
 def _convolutions(module: nn.Module) -> int:

@@ -18,6 +18,7 @@ from regaze.models.backbones import (
     WholeExtractor,
     first_block,
     last_blocks,
+    looks_around,
     timm_backbone,
     torchvision_backbone,
     unstride,
@@ -60,7 +61,7 @@ def build_network(options: NetworkOptions, classes: int, size: int = 224, seed: 
     if classes < 2:
         raise ModelError(f"A classifier needs at least 2 classes, the data has {classes}.")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the caller's GPUs too
         backbone, report = _backbone(options, size)
         network = _plain(backbone, classes) if options.network == "plain" else _attention(backbone, options, classes)
     return Built(network, backbone.mean, backbone.std, report)
@@ -106,10 +107,12 @@ def _attention(backbone: Backbone, options: NetworkOptions, classes: int) -> Att
     fusion = None
     if options.fusion == "concat":
         fusion = nn.Linear(sum(branch.classify.in_features for branch in perception), classes)
+    levels = blocks[-1] + 1
     if backbone.segments is None:
-        extractor: nn.Module = WholeExtractor(backbone.whole, blocks, len(backbone.channels))
+        assert backbone.up_to is not None  # only timm models cannot be cut
+        extractor: nn.Module = WholeExtractor(backbone.up_to(levels), blocks, levels)
     else:
-        extractor = CutExtractor(backbone.segments[: blocks[-1] + 1], first=blocks[0])
+        extractor = CutExtractor(backbone.segments[:levels], first=blocks[0])
     return AttentionNetwork(extractor, attention, perception, fusion, classes)
 
 
@@ -129,7 +132,8 @@ def _attention_stage(backbone: Backbone, block: int) -> tuple[nn.Module, int]:
     if block + 1 < len(segments):
         candidates.append(unstride(copy.deepcopy(first_block(segments[block + 1]))))
     for stage in candidates:
-        shape = _shape_behind(stage, channels)
+        # Squeeze-and-excitation, MLPs and bare poolings keep the grid too, but a map needs a look at the neighbours.
+        shape = _shape_behind(stage, channels) if looks_around(stage) else None
         if shape is not None and shape[1:] == (_PROBE, _PROBE):
             return stage, shape[0]
     return BasicBlock(channels, channels), channels

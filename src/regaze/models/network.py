@@ -210,7 +210,9 @@ class PlainNetwork(nn.Module):
         if self.training:
             return Output(logits)
         weights_BC = self.classify.weight[logits.argmax(dim=1)]
-        evidence = torch.einsum("bc,bchw->bhw", weights_BC.float(), features.float()).unsqueeze(1)
+        # In fp32 also under autocast (einsum would be cast to bfloat16), for the reason given in AttentionBranch.
+        with torch.autocast(features.device.type, enabled=False):
+            evidence = torch.einsum("bc,bchw->bhw", weights_BC.float(), features.float()).unsqueeze(1)
         positive = functional.relu(evidence)
         peak = positive.amax(dim=(2, 3), keepdim=True).clamp_min(1e-12)
         return Output(logits, map_logits=[evidence], maps=[positive / peak])

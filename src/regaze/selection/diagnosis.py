@@ -55,9 +55,7 @@ def diagnose(
     if not 0 <= min_rank <= 1:
         raise OptionError(f"min-rank is {min_rank}, expected a share between 0 and 1")
     if not min_enrichment >= 0:
-        raise OptionError(
-            f"min-enrichment is {min_enrichment}, expected 0 or more (1 is what a random map has)"
-        )
+        raise OptionError(f"min-enrichment is {min_enrichment}, expected 0 or more (1 is what a random map has)")
     if has_lesions and not lesions_known:
         raise ValueError("has_lesions without lesions_known: lesions that nobody knows cannot be there")
     if label is not None and label != grade:

@@ -184,8 +184,7 @@ def select(
     ranked.sort(key=lambda pair: (-pair[1], _draw("tie", seed, pair[0].sample), pair[0].sample))
     n_taken = _amount(len(ranked), share, count)
     reasons = tuple(
-        f"rank {rank} of {len(ranked)} by {rule}: {RULES[rule].quantity} {score:.3f}; "
-        f"{_describe(one, classes)}"
+        f"rank {rank} of {len(ranked)} by {rule}: {RULES[rule].quantity} {score:.3f}; {_describe(one, classes)}"
         for rank, (one, score) in enumerate(ranked[:n_taken], start=1)
     )
     samples = tuple(one.sample for one, _ in ranked[:n_taken])
@@ -197,9 +196,7 @@ def _check_amount(share: float | None, count: int | None) -> None:
         if count < 1:
             raise OptionError(f"count is {count}, expected 1 or more photographs")
     elif share is None:
-        raise OptionError(
-            "neither share nor count is given, expected one of them: how many photographs to take"
-        )
+        raise OptionError("neither share nor count is given, expected one of them: how many photographs to take")
     elif not 0 < share <= 1:
         raise OptionError(f"share is {share}, expected above 0 and at most 1")
 

@@ -42,9 +42,12 @@ class WeightAverage:
     def copy_to(self, network: nn.Module) -> None:
         """Put the average into the network.
 
-        Tensors that never changed (a frozen extractor) come out as the same bytes: lerp between equal values is exact.
+        Tensors that never changed (a frozen extractor) keep their bytes: lerp between equal values is exact but for
+        -0.0, which it makes 0.0, so tensors that compare equal are not written.
         """
-        network.load_state_dict(self.state)
+        for name, tensor in network.state_dict().items():
+            if not torch.equal(tensor, self.state[name]):
+                tensor.copy_(self.state[name])
 
     def load(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Take up an average that a checkpoint kept."""

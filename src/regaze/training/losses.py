@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from regaze.models.network import Output
 
-# Spread of a soft ordinal label in grades. 0.6 puts .23 on each neighbour's side against .92 of the peak before the
-# division; a Gaussian over grades is what the literature on retinopathy grading found to beat hard labels.
+# Spread of a soft ordinal label in grades. 0.6 puts .66 on the grade itself and .17 on each neighbour (inner grades,
+# before smoothing); a Gaussian over grades is what the literature on retinopathy grading found to beat hard labels.
 ORDINAL_SIGMA = 0.6
 
 
@@ -71,7 +71,9 @@ def map_loss(maps: Sequence[Tensor], targets: Sequence[Tensor], corrected_B: Ten
     total = maps[0].new_zeros((), dtype=torch.float32)
     count = corrected_B.sum().clamp_min(1)
     for attention_map, target in zip(maps, targets, strict=True):
-        squared = (attention_map.float() - target).square().sum(dim=(1, 2, 3))
+        # `where` before the norm: whatever the target of an uncorrected image holds, it gives neither loss nor gradient.
+        difference = torch.where(corrected_B.view(-1, 1, 1, 1), attention_map.float() - target, 0.0)
+        squared = difference.square().sum(dim=(1, 2, 3))
         cells = attention_map.shape[2] * attention_map.shape[3]
         # ε inside the root: the norm's gradient is undefined where map and target agree.
         norms = torch.sqrt(squared + 1e-8) * (weight / cells**0.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,7 @@ def train_phase1(
         loss=loss,
         weight_decay=options.weight_decay,
         averaging=options.averaging,
-        identity=_identity("phase1", options, feed, network, machine),
+        identity=_identity(["phase1", kind], options, feed, network, machine),
     )
     return fit(network, feed, plan, make_fabric(machine), checkpoint, progress)
 
@@ -133,7 +135,7 @@ def finetune(
         loss=loss,
         weight_decay=options.weight_decay,
         averaging=options.averaging,
-        identity=_identity("finetune", options, feed, network, machine),
+        identity=_identity(["finetune", kind, phase1.smoothing], options, feed, network, machine),
     )
     try:
         return fit(network, feed, plan, make_fabric(machine), checkpoint, progress)
@@ -181,16 +183,28 @@ def _feed(
 
 
 def _identity(
-    recipe: str,
+    recipe: Sequence[object],
     options: TrainingOptions | FinetuneOptions,
     feed: Feed,
     network: Network,
     machine: MachineOptions,
 ) -> str:
-    """Hash of what decides the result; a checkpoint with another one is another run's."""
+    """Hash of what decides the result; a checkpoint with another one is another run's.
+
+    Args:
+        recipe: The recipe's name and whatever decides its result beside the other arguments.
+        options, feed, network, machine: As the recipe has them; photographs count by every 16th pixel of every 16th
+            row, masks, labels and weights by every byte and its place (two corrections may have equal areas).
+    """
     data = feed.data
-    sums = [int(data.images[:, ::16, ::16].long().sum()), int((data.labels + 2).long().square().sum())]
-    masks = (data.look, data.touched, data.corrected)
-    sums += [-1 if mask is None else int(mask.long().sum()) for mask in masks]
-    weights = float(sum(parameter.detach().double().abs().sum() for parameter in network.parameters()))
-    return digest([recipe, asdict(options), feed.seed, feed.sampling, len(data), sums, weights, machine.precision])
+    tensors = [data.images[:, ::16, ::16], data.labels, data.look, data.touched, data.corrected]
+    contents = [None if tensor is None else _content(tensor) for tensor in tensors]
+    weights = {name: _content(tensor) for name, tensor in network.state_dict().items()}
+    settings = [feed.seed, feed.sampling, feed.classes, feed.mean, feed.std, machine.precision]
+    return digest([list(recipe), asdict(options), settings, len(data), contents, weights])
+
+
+def _content(tensor: Tensor) -> str:
+    """Hash of a tensor's values in order."""
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.blake2b(values.numpy(), digest_size=16).hexdigest()
