@@ -85,6 +85,10 @@ def _guarded(call: Callable[[], tuple[dict[str, Any], int]], command: Command) -
         return 130
     except BrokenPipeError:
         return 0
+    except OSError as error:  # a folder that may not be written, a full disk: nothing that a traceback would mend
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"regaze: {error.strerror or error}{where}: check the path, its rights and the disk.", file=sys.stderr)  # noqa: T201
+        return 1
     if command.output.json:
         print(json.dumps(result, ensure_ascii=False, allow_nan=False))  # noqa: T201 - the result
     return code

@@ -30,14 +30,17 @@ _EVALUATE = """
 {"part": "test" | "validation", "n": graded photographs, "n_photographs": all photographs,
  "models": {NAME: {
     "quadratic_weighted_kappa", "interval": [lo, hi], "accuracy", "recall": [per grade], "confusion": [[...]],
-    "referable": {"auroc", "sensitivity", "specificity"}, "calibration_error", "reliability": [...],
+    "referable": {"auroc", "sensitivity", "specificity"}, "calibration_error",
+    "n", "reliability": [{"confidence", "accuracy", "n"}, ...],
     "deletion", "insertion", "n_faithfulness",
     "maps": {"fused" | "scale1" | "scale2" | "scale3" | "scale4": {
         "squared_error", "zero_map_squared_error", "mean_map_squared_error", "lesion_enrichment", "relevance_rank",
         "pointing_game", "auroc", "n_used", "n_skipped", "healthy_squared_error", "n_healthy", "dead"}}}},
- "paired": {"A against B": {"kappa" | "enrichment" | "squared_error": {"difference": A - B, "interval": [lo, hi], ...}}},
+ "paired": {"A against B": {"kappa" | "enrichment" | "squared_error": {"difference": A - B, "interval", ...}}},
  "notes": [...]}
 ```
+
+`regaze run` and `regaze demo` print the same with "report" (its path), "before", "after" and "control" (model names).
 
 A figure that cannot be computed is null, and a note says why. scale1 is the finest block.
 """

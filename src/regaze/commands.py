@@ -6,14 +6,17 @@ the rooms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from regaze.errors import OptionError, RegazeError, StudyError
 from regaze.models.options import MachineOptions, NetworkOptions
-from regaze.study.options import CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
+from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
 Result = tuple[dict[str, Any], int]
@@ -41,7 +44,7 @@ class Command:
         raise NotImplementedError
 
     def voice(self) -> Any:
-        """Who speaks on stderr; limits the arithmetic's threads to the machine's cores on the way."""
+        """Who speaks on stderr."""
         from regaze.study.voice import Voice
 
         return Voice(quiet=self.output.quiet)
@@ -104,6 +107,7 @@ class Collect(Command):
     """Folder of the study."""
     model: str = "multi-scale"
     """Name of the model whose maps are collected."""
+    collect: CollectOptions = field(default_factory=CollectOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
 
     def run(self) -> Result:
@@ -112,7 +116,7 @@ class Collect(Command):
         from regaze.study.folder import open_study
 
         study = open_study(self.folder, self.voice())
-        counts = collect(study, self.model, self.machine)
+        counts = collect(study, self.model, self.machine, self.collect)
         self.say(f"{self.model}: " + ", ".join(f"{count} {diagnosis}" for diagnosis, count in counts.items()))
         return {"model": self.model, "diagnosis": counts, "folder": str(study.path / "collected" / self.model)}, 0
 
@@ -214,6 +218,8 @@ class Evaluate(Command):
         from regaze.study.folder import open_study
         from regaze.study.judge import other_data
 
+        if self.boxes is not None and self.data is None:
+            raise OptionError(f"--boxes {self.boxes}: they go with --data; the study's own boxes are part of it.")
         study = open_study(self.folder, self.voice())
         other = other_data(study, self.data, self.boxes) if self.data is not None else None
         result = evaluate(study, self.evaluate, self.machine, other)
@@ -243,7 +249,7 @@ class Report(Command):
         commands = [f"regaze report {self.folder}"]
         stored = _stored_run(study.path)
         if stored is not None:
-            commands.insert(0, stored["command"])
+            commands.insert(0, stored[0])
         content = assemble(study, self.evaluate, self.machine, commands)
         path = write_report(content, self.to or study.path / "report.html")
         self.say(f"report: {path}")
@@ -285,7 +291,7 @@ class Run(Command):
     boxes: Path | None = None
     """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
     size: int = StudyOptions.size
-    """Side of the square that the network sees, in pixels."""
+    """Side of the square that the network sees, in pixels (the paper's lesions want 512; 224 is for quick runs)."""
     folds: int = StudyOptions.folds
     """1: one fixed validation part of 20 %. K: cross-validation, K models per method, validation pooled."""
     seed: int = StudyOptions.seed
@@ -315,18 +321,20 @@ class Run(Command):
         from regaze.report.page import write_report
         from regaze.study.describe import table
         from regaze.study.figures import evaluate
-        from regaze.study.folder import create_study, open_study
-        from regaze.study.run import run_loop
+        from regaze.study.check import check_evaluation
+        from regaze.study.folder import create_study
+        from regaze.study.run import check_loop, require_lesions, run_loop
 
         if self.data is None:
             return self._go_on()
         options = StudyOptions(self.data, self.boxes, self.size, self.folds, self.seed, self.patient, self.crop)
-        voice = self.voice()
-        if (self.folder / "study.json").is_file():
-            study = open_study(self.folder, voice)
-        study = create_study(self.folder, options, voice)
-        command = _store_run(study.path, self)
-        done = run_loop(study, self._loop(), self.machine)
+        loop = self._loop()
+        check_loop(loop)
+        check_evaluation(self.evaluate)
+        study = create_study(self.folder, options, self.voice(), lambda dataset: require_lesions(dataset, loop))
+        command = _command_line(self)
+        with _storing_run(study.path, self, command):
+            done = run_loop(study, loop, self.machine)
         result = evaluate(study, self.evaluate, self.machine)
         report = None
         if done.after is not None:
@@ -347,34 +355,75 @@ class Run(Command):
 
     def _go_on(self) -> Result:
         """Take up the study's last run with the options it had."""
-        from regaze.errors import StudyError
-
         stored = _stored_run(self.folder)
         if stored is None:
             raise StudyError(f"{self.folder} has no earlier run to go on with: pass --data.")
-        again = _command_from(stored["options"])
-        return replace(again, folder=self.folder, output=self.output).run()
+        ignored = _given(self, Run(folder=self.folder))
+        if ignored:
+            raise OptionError(
+                f"{' '.join(ignored)} without --data: a run that goes on takes the options that it began with; "
+                "leave them out, or pass --data too."
+            )
+        return replace(stored[1], folder=self.folder, output=self.output).run()
 
 
-def _store_run(folder: Path, run: Run) -> str:
-    """Write the run's options beside the study, for a later call without options; returns it as a command line."""
-    import shlex
-    import sys
+@contextmanager
+def _storing_run(folder: Path, run: Run, command: str) -> Iterator[None]:
+    """Keep the run's options beside the study while the block runs and after it, for a later call without options.
 
-    from regaze.files import write_json
+    A run that is refused is not what `regaze run STUDY` should go on with: then the file is as before.
+    """
+    from regaze.files import write_json, write_text
 
-    values = _plain(run)
-    arguments = sys.argv[1:] if sys.argv[1:2] == ["run"] else ["run", str(folder), "--data", str(run.data)]
-    command = shlex.join(["regaze", *arguments])
-    write_json(folder / "run.json", {"command": command, "options": values})
-    return command
+    file = folder / "run.json"
+    before = file.read_text(encoding="utf-8") if file.is_file() else None
+    write_json(file, {"command": command, "options": _plain(run)})
+    try:
+        yield
+    except RegazeError:
+        if before is None:
+            file.unlink()
+        else:
+            write_text(file, before)
+        raise
 
 
-def _stored_run(folder: Path) -> dict[str, Any] | None:
+def _stored_run(folder: Path) -> tuple[str, Run] | None:
+    """The command line and the options of the study's last run; None where there was none.
+
+    Raises:
+        StudyError: run.json is damaged.
+    """
     from regaze.files import read_json
 
     file = folder / "run.json"
-    return read_json(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        values = read_json(file)
+        return str(values["command"]), _command_from(values["options"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StudyError(f"{file} is damaged ({error}): pass --data and the options of the run again.") from error
+
+
+def _given(run: Run, usual: Run) -> list[str]:
+    """The options of `run` that differ from those of `usual`, as words of a command line."""
+    words: list[str] = []
+    for part, default in [(run, usual), *((getattr(run, name), getattr(usual, name)) for name in _PARTS)]:
+        for item in fields(part):
+            value = getattr(part, item.name)
+            if item.name in (*_PARTS, "output", "folder") or value == getattr(default, item.name):
+                continue
+            flag = item.name.replace("_", "-")
+            words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    return words
+
+
+def _command_line(run: Run) -> str:
+    """The command that does this run again, however it was called (`regaze demo`, or `regaze run` to go on)."""
+    import shlex
+
+    return shlex.join(["regaze", "run", str(run.folder), *_given(run, Run(folder=run.folder))])
 
 
 def _plain(run: Run) -> dict[str, Any]:
@@ -390,16 +439,18 @@ def _plain(run: Run) -> dict[str, Any]:
     return values
 
 
+_PARTS: dict[str, type[Any]] = {
+    "network": NetworkOptions,
+    "training": TrainingOptions,
+    "select": SelectOptions,
+    "correct": CorrectOptions,
+    "evaluate": EvaluateOptions,
+    "machine": MachineOptions,
+}
+
+
 def _command_from(values: dict[str, Any]) -> Run:
-    parts: dict[str, type[Any]] = {
-        "network": NetworkOptions,
-        "training": TrainingOptions,
-        "select": SelectOptions,
-        "correct": CorrectOptions,
-        "evaluate": EvaluateOptions,
-        "machine": MachineOptions,
-    }
-    built = {key: parts[key](**value) if key in parts else value for key, value in values.items()}
+    built = {key: _PARTS[key](**value) if key in _PARTS else value for key, value in values.items()}
     built["boxes"] = None if built["boxes"] is None else Path(built["boxes"])
     return Run(folder=Path(), **built)
 

@@ -12,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 
+# The mask can be read only by setting it, which is not safe beside other threads: once, at import.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Hand out a temporary path beside `path`; move it there when the block ends well, remove it otherwise."""
@@ -24,9 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
         # mkstemp makes files private to their owner; results are as readable as the user's other files.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

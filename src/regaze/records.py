@@ -132,7 +132,8 @@ class Collected:
             truth about lesions is unknown.
         relevance_rank: Share of the top-k pixels of the fused map that lie in lesions, k = number of lesion pixels;
             None where unknown or where there is no lesion.
-        enrichment: Energy of the fused map inside lesions over the share of the image that lesions cover; None as above.
+        enrichment: Share of the fused map's energy inside lesions over the share of the image that they cover; None
+            as above.
         diagnosis: `misgraded`; `elsewhere` (graded right, map misses the lesions); `fine`; `unknown`.
     """
 

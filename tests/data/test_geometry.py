@@ -111,6 +111,7 @@ def test_fit_centres_and_pads_to_a_square():
 
 
 @given(st.data(), st.integers(1, 60), st.integers(1, 60), st.booleans())
+@settings(deadline=None)  # a busy machine is no failure
 def test_fit_never_loses_the_field_of_view(data, width, height, crop):
     """The window holds the whole field, and its centre is the field's within half a pixel."""
     left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
@@ -136,6 +137,7 @@ def test_empty_fields_and_sizes_are_refused(field):
 
 
 @given(geometries(), st.floats(-100, 200), st.floats(-100, 200))
+@settings(deadline=None)  # a busy machine is no failure
 def test_points_go_there_and_back(shape, x, y):
     """The matrix maps the window's corners to the square's, and the inverse undoes it."""
     there = shape.matrix @ [x, y, 1.0]
@@ -147,6 +149,7 @@ def test_points_go_there_and_back(shape, x, y):
 
 
 @given(geometries())
+@settings(deadline=None)  # a busy machine is no failure
 def test_json_goes_there_and_back(shape):
     """A stored geometry is the geometry."""
     assert Geometry.from_json(shape.to_json()) == shape
@@ -175,6 +178,7 @@ def exact_cell(shape, x, y):
 
 
 @given(st.data(), geometries())
+@settings(deadline=None)  # a busy machine is no failure
 def test_a_one_pixel_lesion_survives_in_its_cell(data, shape):
     """Inside the window one true pixel reaches the cell that holds its centre; outside it reaches none."""
     x, y = data.draw(st.integers(0, shape.width - 1)), data.draw(st.integers(0, shape.height - 1))
@@ -197,7 +201,7 @@ def test_a_one_pixel_lesion_survives_in_its_cell(data, shape):
 
 
 @given(geometries(largest=40), st.integers(0, 2**32 - 1), st.floats(0, 1))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_masks_against_a_plain_loop(shape, seed, share):
     """When shrinking, the mask is what a loop over pixels says: no cell more, no cell less."""
     assume(shape.side >= shape.size)
@@ -210,6 +214,7 @@ def test_masks_against_a_plain_loop(shape, seed, share):
 
 
 @given(geometries())
+@settings(deadline=None)  # a busy machine is no failure
 def test_a_full_mask_has_no_holes(shape):
     """The photograph's whole area is true in cropped pixels, shrunk or enlarged; only padding is False."""
     small = shape.mask(np.ones((shape.height, shape.width), dtype=bool))
@@ -230,6 +235,7 @@ def test_a_full_mask_has_no_holes(shape):
 
 
 @given(st.data(), geometries())
+@settings(deadline=None)  # a busy machine is no failure
 def test_one_cell_drawn_by_an_expert_survives_the_way_back(data, shape):
     """Laying back is any-of too: a single cell inside the photograph marks at least one original pixel."""
     column, row = data.draw(st.integers(0, shape.size - 1)), data.draw(st.integers(0, shape.size - 1))
@@ -263,6 +269,7 @@ def test_wrong_shapes_are_refused():
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.integers(0, 999))
+@settings(deadline=None)  # a busy machine is no failure
 def test_resizing_loses_no_pixel(width, height, new_width, new_height, seed):
     """Every true pixel is found again in the pixel of the result that holds its centre."""
     mask = np.random.default_rng(seed).random((height, width)) < 0.3
@@ -308,7 +315,7 @@ def test_padding_is_black_and_the_window_is_cut_out(size):
 
 
 @given(geometries(largest=60), st.data())
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 def test_image_and_mask_agree(shape, data):
     """A white square in the photograph lands on the cropped pixels of its mask, and on no others."""
     x0, y0 = data.draw(st.integers(0, shape.width - 1)), data.draw(st.integers(0, shape.height - 1))
@@ -356,7 +363,7 @@ def test_a_map_comes_back_bilinear():
 
 
 @given(st.data(), st.integers(1, 24), st.integers(1, 24))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_a_bright_cell_comes_back_where_it_was(data, rows, columns):
     """The centre of mass of one bright cell lies within half a cell of the cell's place in the photograph."""
     side = data.draw(st.integers(max(rows, columns), 120))
@@ -380,6 +387,7 @@ def test_a_bright_cell_comes_back_where_it_was(data, rows, columns):
 
 
 @given(geometries())
+@settings(deadline=None)  # a busy machine is no failure
 def test_a_constant_map_fills_the_window_and_nothing_else(shape):
     """Negative values too: zero is kept for what the model has not seen."""
     back = shape.map_to_original(np.full((3, 5), -2.0, dtype=np.float32))

@@ -99,7 +99,7 @@ def test_the_disc_is_cropped_and_crop_false_keeps_all(samples):
         assert (whole.left, whole.top, whole.side) == (0, -70, 400)
 
 
-@pytest.mark.parametrize("size", [16, 64, 200, 300])
+@pytest.mark.parametrize("size", [16, 200, 500])
 def test_one_window_at_every_size_and_never_blurred(tmp_path, size):
     """The window does not depend on the size, and the decode behind it keeps at least `size` pixels of it."""
     rng = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def test_one_window_at_every_size_and_never_blurred(tmp_path, size):
         [Sample(id="a", image=tmp_path / "a.jpg", label=0)], 16, None
     ).geometries[0]  # fmt: skip
     full = shape.image(read_photo(tmp_path / "a.jpg")).astype(int)
-    assert np.abs(full - loaded.images[0]).mean() < 3
+    assert np.abs(full - loaded.images[0]).mean() < 1  # 8 if enlarged from a smaller decode
 
 
 def test_cache_gives_what_decoding_gives(samples, tmp_path, monkeypatch):

@@ -4,11 +4,14 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regaze.errors import OptionError
 from regaze.selection.diagnosis import diagnose
+
+# A busy machine is slow; that is no fault of the code.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 LESIONS = {"lesions_known": True, "has_lesions": True}
 NO_LESIONS = {"lesions_known": True, "has_lesions": False}
@@ -64,6 +67,7 @@ def test_the_thresholds_can_be_moved():
     assert diagnose(1, 1, 0.9, 9.0, **LESIONS, min_enrichment=10) == "elsewhere"
 
 
+@_PATIENT
 @given(st.floats(0, 1), st.floats(0, 50), st.floats(0, 1), st.floats(0, 50))
 def test_a_better_map_is_never_judged_worse(rank, enrichment, more_rank, more_enrichment):
     """If a map is fine, a map with at least its rank and enrichment is fine."""

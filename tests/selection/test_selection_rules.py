@@ -8,12 +8,15 @@ from decimal import ROUND_CEILING, Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regaze.errors import OptionError
 from regaze.records import Collected
 from regaze.selection.rules import RULES, Rule, candidates, select
+
+# A busy machine is slow; that is no fault of the code.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _one(sample, confidence=0.5, error=0.1, diagnosis="misgraded", label=3, grade=2, rank=0.1, enrichment=1.0):
@@ -123,6 +126,7 @@ _SHARE = st.floats(0, 1, exclude_min=True)
 _SEED = st.integers(-(2**63), 2**63 - 1)
 
 
+@_PATIENT
 @given(_COLLECTED, _RULE, _SEED, st.randoms(use_true_random=False))
 def test_the_order_of_the_input_does_not_matter(collected, rule, seed, shuffler):
     """Photographs in another order give the very same ranking, ties included."""
@@ -131,6 +135,7 @@ def test_the_order_of_the_input_does_not_matter(collected, rule, seed, shuffler)
     assert select(shuffled, rule, share=1.0, seed=seed) == select(collected, rule, share=1.0, seed=seed)
 
 
+@_PATIENT
 @given(_COLLECTED, _RULE, _SEED, _SHARE, _SHARE)
 def test_a_bigger_share_begins_with_the_smaller_one(collected, rule, seed, one, other):
     """Growing the budget with the same seed only adds photographs at the end, with the same reasons."""
@@ -141,6 +146,7 @@ def test_a_bigger_share_begins_with_the_smaller_one(collected, rule, seed, one, 
     assert big.reasons[: len(small.reasons)] == small.reasons
 
 
+@_PATIENT
 @given(_COLLECTED, _RULE, _SEED)
 def test_a_full_ranking_is_sorted_and_complete(collected, rule, seed):
     """Against NumPy's sort: scores never rise along the ranking, and nobody is lost or doubled."""
@@ -152,6 +158,7 @@ def test_a_full_ranking_is_sorted_and_complete(collected, rule, seed):
     np.testing.assert_array_equal(scores, -np.sort(-scores))
 
 
+@_PATIENT
 @given(_COLLECTED, _SEED, st.sampled_from(["confidence", "random"]))
 def test_a_photograph_that_leaves_does_not_reorder_the_others(collected, seed, rule):
     """After one photograph was corrected and has left, the rest keep their order under the same seed."""

@@ -81,9 +81,7 @@ def read_classes(folder: Path) -> dict[int, str | None] | None:
         if file.is_file():
             names = parse(_text(file))
             if not names:
-                raise DataError(
-                    f"{file} names no classes: write one name per line, class 0 first, in classes.txt."
-                )
+                raise DataError(f"{file} names no classes: write one name per line, class 0 first, in classes.txt.")
             return {number: lesion_type(text) for number, text in names.items()}
     return None
 
@@ -109,8 +107,7 @@ def read_box_file(file: Path, classes: Mapping[int, str | None]) -> tuple[Box, .
         kind, edges = _parse_line(line, where)
         if kind not in classes:
             raise DataError(
-                f"{where}: class {kind} is not one of {sorted(classes)}: name it in "
-                f"{file.parent / 'classes.txt'}."
+                f"{where}: class {kind} is not one of {sorted(classes)}: name it in {file.parent / 'classes.txt'}."
             )
         lesion = classes[kind]
         if lesion is not None:
@@ -161,9 +158,7 @@ def with_boxes(
             unmatched.append(file)
             continue
         if index in claimed:
-            raise DataError(
-                f"{claimed[index]} and {file} both describe {samples[index].id}: keep one of them."
-            )
+            raise DataError(f"{claimed[index]} and {file} both describe {samples[index].id}: keep one of them.")
         claimed[index] = file
         boxes = read_box_file(file, classes)
         if samples[index].origin == "masks":
@@ -234,9 +229,7 @@ def _parse_line(line: str, where: str) -> tuple[int, tuple[float, float, float, 
         raise DataError(f"{where}: the box is {width} wide and {height} high: both must be above 0.")
     x0, y0, x1, y1 = (min(1.0, max(0.0, edge)) for edge in edges)
     if x0 >= x1 or y0 >= y1:
-        raise DataError(
-            f"{where}: the box {' '.join(words[1:])} lies outside the photograph: correct or remove it."
-        )
+        raise DataError(f"{where}: the box {' '.join(words[1:])} lies outside the photograph: correct or remove it.")
     return kind, (x0, y0, x1, y1)
 
 
@@ -255,9 +248,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{file} cannot be read as text ({type(error).__name__}): replace or remove it."
-        ) from error
+        raise DataError(f"{file} cannot be read as text ({type(error).__name__}): replace or remove it.") from error
 
 
 def _listed_names(text: str) -> dict[int, str]:
@@ -278,16 +269,12 @@ def _yaml_names(text: str) -> dict[int, str]:
     names: dict[int, str] = {}
     for position, entry in enumerate(entries):
         keyed = re.fullmatch(r"\s*(\d+)\s*:\s*(.*)", entry)
-        number, name = (
-            (int(keyed.group(1)), keyed.group(2)) if keyed else (position, entry.strip().removeprefix("-"))
-        )
+        number, name = (int(keyed.group(1)), keyed.group(2)) if keyed else (position, entry.strip().removeprefix("-"))
         names[number] = re.sub(r"\s+#.*$", "", name).strip(" \t'\"")
     return {number: name for number, name in names.items() if name}
 
 
-def _notes(
-    samples: Sequence[Sample], matched: int, covered: int, unmatched: Sequence[Path]
-) -> tuple[str, ...]:
+def _notes(samples: Sequence[Sample], matched: int, covered: int, unmatched: Sequence[Path]) -> tuple[str, ...]:
     origins = Counter(sample.origin for sample in samples)
     unmarked = sum(sample.origin == "boxes" and not sample.boxes for sample in samples)
     notes = [

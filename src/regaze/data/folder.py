@@ -90,11 +90,7 @@ def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
     places, empty = _places(root)
     classes, ordinal = ordered_classes({place.name for place in places})
     tree = _mask_tree(root)
-    samples = [
-        _sample(photo, place, classes.index(place.name))
-        for place in places
-        for photo in pictures(place.folder)
-    ]
+    samples = [_sample(photo, place, classes.index(place.name)) for place in places for photo in pictures(place.folder)]
     _refuse_same_ids(samples)
     notes = [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
     if tree is not None:
@@ -128,9 +124,7 @@ def ordered_classes(names: Iterable[str]) -> tuple[tuple[str, ...], bool]:
 def natural_key(text: str) -> tuple[list[tuple[bool, int, str]], str]:
     """Return a key that sorts numbers inside names by value, and ties (case, leading zeros) by the name."""
     pieces = re.split(r"(\d+)", text.casefold())
-    return [
-        (not piece.isdigit(), int(piece) if piece.isdigit() else 0, piece) for piece in pieces if piece
-    ], text
+    return [(not piece.isdigit(), int(piece) if piece.isdigit() else 0, piece) for piece in pieces if piece], text
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -256,9 +250,7 @@ def _collect(top: Path, kind: str, mvtec: bool, tree: _MaskTree) -> None:
             for file in pictures(place):
                 stem = file.stem
                 if stem in by_stem:
-                    raise DataError(
-                        f"{by_stem[stem]} and {file} mask one photograph alike: keep one of them."
-                    )
+                    raise DataError(f"{by_stem[stem]} and {file} mask one photograph alike: keep one of them.")
                 by_stem[stem] = file
 
 
@@ -284,9 +276,7 @@ def _with_masks(
             free[place.name] += 1
         origin: Origin = "masks" if known else "none"
         marked.append(replace(sample, masks={kind: (file,) for kind, file in masks.items()}, origin=origin))
-    everything = [
-        file for kinds in tree.files.values() for stems in kinds.values() for file in stems.values()
-    ]
+    everything = [file for kinds in tree.files.values() for stems in kinds.values() for file in stems.values()]
     orphans = [file for file in everything if file not in owners]
     if everything and not owners:
         raise DataError(
@@ -322,9 +312,7 @@ def _mask_notes(samples: Sequence[Sample], free: Counter[str], orphans: Sequence
     counts = Counter(sample.origin for sample in samples)
     yield f"Masks: {counts['masks'] - free.total()} photographs have masks, {counts['none']} are unknown."
     if free:
-        listed = ", ".join(
-            f"{name}: {count}" for name, count in sorted(free.items(), key=lambda p: natural_key(p[0]))
-        )
+        listed = ", ".join(f"{name}: {count}" for name, count in sorted(free.items(), key=lambda p: natural_key(p[0])))
         yield (
             f"Masks: {free.total()} photographs without a mask file count as free of lesions, because their "
             f"class "

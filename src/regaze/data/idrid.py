@@ -117,9 +117,7 @@ def read_labels(table: Path) -> dict[str, tuple[int, str]]:
             reader = csv.reader(stream)
             lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            f"{table} cannot be read as a CSV table ({type(error).__name__}): restore the file."
-        ) from error
+        raise DataError(f"{table} cannot be read as a CSV table ({type(error).__name__}): restore the file.") from error
     lines = [(number, cells) for number, cells in lines if any(cells)]
     header = [cell.lower() for cell in lines[0][1]] if lines else []
     if "image name" not in header or "retinopathy grade" not in header:
@@ -168,15 +166,11 @@ def _graded(section: Path | None, notes: _Notes) -> Iterator[Sample]:
         assert section is not None  # no section, no photographs
         table = section / _LABELS / _TABLES[part]
         if not table.is_file():
-            raise DataError(
-                f"The grades of {len(photos)} {part} photographs are missing: expected them at {table}."
-            )
+            raise DataError(f"The grades of {len(photos)} {part} photographs are missing: expected them at {table}.")
         labels = read_labels(table)
         names = {photo.stem for photo in photos}
         notes.add(len(labels.keys() - names), f"rows of the {part} grades have no photograph.")
-        notes.add(
-            len(names - labels.keys()), f"photographs of the graded {part} set have no row: not graded."
-        )
+        notes.add(len(names - labels.keys()), f"photographs of the graded {part} set have no row: not graded.")
         for photo in photos:
             label = labels[photo.stem][0] if photo.stem in labels else None
             yield Sample(f"{part}/{photo.stem}", photo, label, part)
@@ -188,9 +182,7 @@ def _segmented(section: Path | None, notes: _Notes) -> Iterator[Sample]:
         assert section is not None  # no section, no photographs
         top = section / _MASKS / _SETS[part]
         if not top.is_dir():
-            raise DataError(
-                f"The masks of {len(photos)} {part} photographs are missing: expected them in {top}."
-            )
+            raise DataError(f"The masks of {len(photos)} {part} photographs are missing: expected them in {top}.")
         names = {photo.stem for photo in photos}
         files: dict[str, dict[str, list[Path]]] = {}
         for folder, kind in LESION_FOLDERS.items():
@@ -241,15 +233,11 @@ def _shared_patients(
             if lent[taker].patient is None and lent[giver].patient is not None:
                 lent[taker] = replace(lent[taker], patient=lent[giver].patient)
                 borrowed += 1
-    notes.add(
-        borrowed, "photographs without a visit show an eye that was shot twice, and take the other's visit."
-    )
+    notes.add(borrowed, "photographs without a visit show an eye that was shot twice, and take the other's visit.")
     return lent
 
 
-def _merged(
-    samples: Sequence[Sample], graded: int, same: Sequence[tuple[int, ...]], notes: _Notes
-) -> list[Sample]:
+def _merged(samples: Sequence[Sample], graded: int, same: Sequence[tuple[int, ...]], notes: _Notes) -> list[Sample]:
     """Hand masks to graded twins, drop the segmented copies, and keep every picture in one set.
 
     Args:
@@ -306,8 +294,7 @@ def _note_twins(samples: Sequence[Sample], notes: _Notes) -> None:
     for twins in by_twin.values():
         if len({sample.label for sample in twins}) > 1:
             listed = ", ".join(
-                f"{sample.id} {'ungraded' if sample.label is None else CLASSES[sample.label]}"
-                for sample in twins
+                f"{sample.id} {'ungraded' if sample.label is None else CLASSES[sample.label]}" for sample in twins
             )
             notes.lines.append(f"One picture, different grades: {listed}.")
 

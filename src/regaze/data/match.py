@@ -178,9 +178,7 @@ def with_twins(samples: Sequence[Sample], progress: Progress | None = None) -> l
     Raises:
         DataError: A file cannot be read as a picture.
     """
-    links = [
-        (group[0], other) for group in twin_groups([s.image for s in samples], progress) for other in group
-    ]
+    links = [(group[0], other) for group in twin_groups([s.image for s in samples], progress) for other in group]
     first_with: dict[str, int] = {}
     for index, sample in enumerate(samples):
         if sample.content:
@@ -212,9 +210,7 @@ def _shrunk(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
 def _coarse(path: Path) -> NDArray[np.float32]:
     """Return a signature of unit length, (3072,) float32; all zero for a picture without detail."""
     # By way of the fine size: at a bare 48 pixels the decoder's own shrinking would be too rough.
-    grey = np.asarray(
-        cv2.resize(_shrunk(path, FINE_SIZE), COARSE_SIZE, interpolation=cv2.INTER_AREA), np.float32
-    )
+    grey = np.asarray(cv2.resize(_shrunk(path, FINE_SIZE), COARSE_SIZE, interpolation=cv2.INTER_AREA), np.float32)
     detail = cv2.GaussianBlur(grey, (0, 0), 0.5) - cv2.GaussianBlur(grey, (0, 0), 4.0)
     flat = np.asarray(detail, np.float32).ravel()
     flat -= flat.mean()

@@ -69,9 +69,7 @@ def load_dataset(
     if kind not in readers:
         raise DataError(f"The data '{spec}' are spelled in an unknown way: write {SPELLINGS}.")
     if patient is not None and kind in ("idrid", "synthetic"):
-        raise DataError(
-            f"patient is '{patient}', but {kind} photographs name their patients themselves: leave it out."
-        )
+        raise DataError(f"patient is '{patient}', but {kind} photographs name their patients themselves: leave it out.")
     dataset = readers[kind]()
     samples: Sequence[Sample] = with_contents(dataset.samples)
     notes = dataset.notes
@@ -87,9 +85,7 @@ def load_dataset(
             prefix="training/" if idrid else "",
         )
         notes += more
-    return replace(
-        dataset, samples=tuple(samples), notes=notes, fingerprint=fingerprint(dataset.classes, samples)
-    )
+    return replace(dataset, samples=tuple(samples), notes=notes, fingerprint=fingerprint(dataset.classes, samples))
 
 
 def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
@@ -157,9 +153,7 @@ def _twin_notes(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str,
         if sample.twin is not None:
             by_twin.setdefault(sample.twin, []).append(sample)
     groups = list(by_twin.values())
-    notes = (
-        [f"{len(groups)} pictures occur more than once: kept, on one side of every split."] if groups else []
-    )
+    notes = [f"{len(groups)} pictures occur more than once: kept, on one side of every split."] if groups else []
     for twins in groups:
         parts = Counter(sample.part for sample in twins)
         if len(parts) > 1:

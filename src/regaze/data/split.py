@@ -42,9 +42,7 @@ def make_split(samples: Sequence[Sample], folds: int = 5, seed: int = 0) -> dict
     """
     if folds < 2:
         raise OptionError(f"folds is {folds}: a split needs 2 folds or more.")
-    training = sorted(
-        (sample for sample in samples if sample.part == "training"), key=lambda sample: sample.id
-    )
+    training = sorted((sample for sample in samples if sample.part == "training"), key=lambda sample: sample.id)
     grouped = groups(len(training), _links(training))
     if len(grouped) < folds:
         raise DataError(

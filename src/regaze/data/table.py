@@ -98,9 +98,7 @@ def _read_rows(file: Path) -> tuple[list[str], list[_Row]]:
             reader = csv.reader(stream)
             lines = [(reader.line_num, cells) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = (
-            "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
-        )
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         raise DataError(
             f"{file} cannot be read as a CSV table in UTF-8 ({reason}): check the path and file."
         ) from error
@@ -112,9 +110,7 @@ def _read_rows(file: Path) -> tuple[list[str], list[_Row]]:
     columns = [name.strip().lower() for name in lines[0][1]]
     for needed in ("image", "label"):
         if needed not in columns:
-            raise DataError(
-                f"{file} has no column '{needed}' (its columns: {', '.join(columns)}): add or rename it."
-            )
+            raise DataError(f"{file} has no column '{needed}' (its columns: {', '.join(columns)}): add or rename it.")
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
     if twice:
         raise DataError(f"{file} has two columns '{twice[0]}': rename one of them.")
@@ -122,9 +118,7 @@ def _read_rows(file: Path) -> tuple[list[str], list[_Row]]:
     for number, cells in lines[1:]:
         where = f"{file}, line {number}"
         if any(cell.strip() for cell in cells[len(columns) :]):
-            raise DataError(
-                f"{where} has {len(cells)} cells, expected {len(columns)}: quote cells that hold a comma."
-            )
+            raise DataError(f"{where} has {len(cells)} cells, expected {len(columns)}: quote cells that hold a comma.")
         padded = [cell.strip() for cell in cells] + [""] * (len(columns) - len(cells))
         rows.append(_Row(where, number, dict(zip(columns, padded, strict=False))))
     if not rows:
@@ -169,9 +163,7 @@ def _refuse_twice(rows: Sequence[_Row], images: Sequence[Path]) -> None:
     for row, image in zip(rows, images, strict=True):
         other = seen.setdefault(image.resolve(), row)
         if other is not row:
-            raise DataError(
-                f"{row.where}: {row.cells['image']} is listed in line {other.line} already: keep one row."
-            )
+            raise DataError(f"{row.where}: {row.cells['image']} is listed in line {other.line} already: keep one row.")
 
 
 def _plain_number(label: str) -> str:
@@ -183,9 +175,7 @@ def _classes(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[str, ..
     """Return classes, whether they are ordinal, and notes; the empty label is no class."""
     present = {label for label in labels if label}
     if not present:
-        raise DataError(
-            f"{rows[0].where} and all rows below it have no label: grade at least some photographs."
-        )
+        raise DataError(f"{rows[0].where} and all rows below it have no label: grade at least some photographs.")
     if not all(re.fullmatch(r"-?\d+", label) for label in present):
         return *ordered_classes(present), []
     for row, label in zip(rows, labels, strict=True):

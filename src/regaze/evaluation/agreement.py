@@ -82,9 +82,7 @@ def lesion_enrichment(attention_map: FloatArray, mask: BoolArray) -> float | Non
     """
     found, lesions = _as_pair(attention_map, mask)
     if found.min(initial=0.0) < 0:
-        raise ValueError(
-            f"the map's smallest value is {found.min()}: energy needs a map after its sigmoid, 0 or more"
-        )
+        raise ValueError(f"the map's smallest value is {found.min()}: energy needs a map after its sigmoid, 0 or more")
     if not lesions.any():
         return None
     total = found.sum()

@@ -238,16 +238,13 @@ def _curves(
 ) -> NDArray[np.float64]:
     """(N, n_steps + 1) float64: the followed class's probability of each row of the batches."""
     parts = [
-        _probabilities(scores, rows).gather(1, followed[image_B][:, None])[:, 0].cpu()
-        for rows, image_B in batches
+        _probabilities(scores, rows).gather(1, followed[image_B][:, None])[:, 0].cpu() for rows, image_B in batches
     ]
     flat = torch.cat(parts) if parts else torch.zeros(0)
     return flat.double().numpy().reshape(len(followed), n_steps + 1)
 
 
-def _followed_classes(
-    scores: Scores, images: Tensor, classes: Tensor | NDArray[np.int64] | None, batch: int
-) -> Tensor:
+def _followed_classes(scores: Scores, images: Tensor, classes: Tensor | NDArray[np.int64] | None, batch: int) -> Tensor:
     """(N,) int64 on the images' device: those given, or the arg-max on the untouched images."""
     if not len(images):
         return torch.zeros(0, dtype=torch.int64, device=images.device)
@@ -257,14 +254,10 @@ def _followed_classes(
         return torch.cat(parts)
     given = torch.as_tensor(classes).to(device=images.device, dtype=torch.int64)
     if given.shape != (len(images),):
-        raise ValueError(
-            f"classes have shape {tuple(given.shape)} for {len(images)} images: pass one class per image"
-        )
+        raise ValueError(f"classes have shape {tuple(given.shape)} for {len(images)} images: pass one class per image")
     known = _probabilities(scores, images[:1].clone()).shape[1]
     if given.min() < 0 or given.max() >= known:
-        raise ValueError(
-            f"classes span {given.min()}..{given.max()}, but the scores have classes 0..{known - 1}"
-        )
+        raise ValueError(f"classes span {given.min()}..{given.max()}, but the scores have classes 0..{known - 1}")
     return given
 
 
@@ -272,9 +265,7 @@ def _probabilities(scores: Scores, rows: Tensor) -> Tensor:
     """(B, K) float32 on the rows' device, checked."""
     found = scores(rows)
     if found.ndim != 2 or len(found) != len(rows):
-        raise ValueError(
-            f"scores of shape {tuple(found.shape)} for {len(rows)} images: return (B, K) probabilities"
-        )
+        raise ValueError(f"scores of shape {tuple(found.shape)} for {len(rows)} images: return (B, K) probabilities")
     found = found.to(device=rows.device, dtype=torch.float32)
     # Softmax in half precision may end a hair above 1.
     if not bool(((found >= 0) & (found <= 1 + 1e-3)).all()):
@@ -285,25 +276,19 @@ def _probabilities(scores: Scores, rows: Tensor) -> Tensor:
     return found
 
 
-def _check(
-    images: Tensor, maps: Tensor, step: int | None, batch: int, blur: tuple[int, float] | None
-) -> None:
+def _check(images: Tensor, maps: Tensor, step: int | None, batch: int, blur: tuple[int, float] | None) -> None:
     """Raise on inputs that cannot be evaluated."""
     if images.ndim != 4 or images.shape[-1] != images.shape[-2]:
         raise ValueError(f"images have shape {tuple(images.shape)}: pass square ones, (N, 3, S, S)")
     expected = (images.shape[0], *images.shape[-2:])
     if tuple(maps.shape) != expected:
-        raise ValueError(
-            f"maps have shape {tuple(maps.shape)}, expected {expected}: bring them to the images' grid"
-        )
+        raise ValueError(f"maps have shape {tuple(maps.shape)}, expected {expected}: bring them to the images' grid")
     if step is not None and step < 1:
         raise OptionError(f"step is {step}: pass at least 1 pixel per step, or nothing for one row's worth")
     if batch < 1:
         raise OptionError(f"batch is {batch}: pass at least 1 image per batch")
     if blur is not None and (blur[0] < 1 or blur[0] % 2 == 0 or blur[1] <= 0):
-        raise OptionError(
-            f"blur is {blur}: pass an odd kernel side and a sigma above 0, in pixels, such as (11, 5)"
-        )
+        raise OptionError(f"blur is {blur}: pass an odd kernel side and a sigma above 0, in pixels, such as (11, 5)")
     if not bool(torch.isfinite(maps).all()):
         raise ModelError(
             "An attention map holds NaN or infinite values, expected finite ones: "

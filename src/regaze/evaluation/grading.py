@@ -87,9 +87,7 @@ def grading_summary(
     n, classes = shares.shape
     truth, decided = as_classes(labels, classes, "labels"), as_classes(grades, classes, "grades")
     if not n == truth.size == decided.size:
-        raise ValueError(
-            f"{n} rows of probabilities, {decided.size} grades, {truth.size} labels: pass one per image"
-        )
+        raise ValueError(f"{n} rows of probabilities, {decided.size} grades, {truth.size} labels: pass one per image")
     per_group = group_confusions(truth, decided, classes, group_codes(groups, n))
     confusion = per_group.sum(0)
     rows = confusion.sum(1)

@@ -49,8 +49,7 @@ def as_classes(values: ArrayLike, classes: int, name: str) -> NDArray[np.int64]:
         raise ValueError(f"{name} has dtype {found.dtype}: pass whole class indices 0..{classes - 1}")
     if found.min() < 0 or found.max() >= classes:
         raise ValueError(
-            f"{name} spans {found.min()}..{found.max()}, outside 0..{classes - 1}: "
-            "leave out images without a class"
+            f"{name} spans {found.min()}..{found.max()}, outside 0..{classes - 1}: leave out images without a class"
         )
     return found.astype(np.int64)
 

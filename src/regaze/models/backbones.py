@@ -90,7 +90,7 @@ def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:
     try:
         config = timm.get_pretrained_cfg(name).to_dict()
     except RuntimeError as error:  # the model is known, its tag is not
-        raise ModelError(f"Unknown backbone {name!r} ({error}): leave out the tag or give one that timm has.") from error
+        raise ModelError(f"Unknown backbone {name!r} ({error}): leave out the tag or give one of timm's.") from error
     shape = {"img_size": size} if config.get("fixed_input_size") else {}
     try:
         model, taken = _feature_model(name, pretrained, shape)
@@ -113,9 +113,9 @@ def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:
     return Backbone(name, model, segments, channels, tuple(config["mean"]), tuple(config["std"]), up_to)
 
 
-def _feature_model(name: str, pretrained: bool, shape: dict[str, int]) -> tuple[nn.Module, list[int]]:
-    """timm's feature model, and the indices of the four (or fewer) of its levels that are used."""
-    model = timm.create_model(name, pretrained=pretrained, features_only=True, **shape)
+def _feature_model(name: str, pretrained: bool, shape: dict[str, int]) -> tuple[Any, list[int]]:
+    """A model of timm's that gives features, and the indices of the four (or fewer) of its levels that are used."""
+    model: Any = timm.create_model(name, pretrained=pretrained, features_only=True, **shape)
     info = list(model.feature_info.info)
     chosen = list(range(len(info)))[-4:]
     if len(info) > 4 and len({item["reduction"] for item in info}) == 1:

@@ -24,9 +24,9 @@ class NetworkOptions:
     perception: Literal["light", "full"] = "light"
     """Depth of a perception branch: light: the next stage. full: all stages that follow the block."""
     fusion: Literal["concat", "mean"] = "concat"
-    """Final grade: a linear layer over the branches' joined vectors, or the mean of the branches' logits."""
+    """Final grade: a linear layer over the branches' joined vectors, or the mean of their logits."""
     attention_width: Literal["wide", "faithful"] = "wide"
-    """Channels of the attention branch before the map: wide: max(classes, 16). faithful: classes, as the original ABN."""
+    """Channels of the attention branch before the map. wide: max(classes, 16). faithful: classes, as the ABN's."""
 
 
 @dataclass(frozen=True)

@@ -47,10 +47,10 @@ def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.i
     predictions it beats the arg-max, docs/results.md); `argmax` is for classes without an order.
     """
     if how == "argmax":
-        return probabilities_NK.argmax(axis=1).astype(np.int64)
+        likeliest: NDArray[np.int64] = probabilities_NK.argmax(axis=1).astype(np.int64)
+        return likeliest
     expected: NDArray[np.float64] = probabilities_NK.astype(np.float64) @ np.arange(probabilities_NK.shape[1])
-    grades: NDArray[np.int64] = np.floor(expected + 0.5).astype(np.int64)
-    return grades
+    return np.asarray(np.floor(expected + 0.5), dtype=np.int64)
 
 
 @contextmanager

@@ -119,7 +119,7 @@ def _offline_if_unreachable() -> Iterator[None]:
 
 
 def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadReport:
-    """Copy tensors by name; timm's feature models flatten names (`stages.0` -> `stages_0`), so compare them flattened."""
+    """Copy tensors by name; timm's feature models flatten names (`stages.0` -> `stages_0`), so both are flattened."""
     target = backbone.whole.state_dict()
     flat_source = {_flat(name): name for name in state}
     taken, missing, used = {}, [], set()

@@ -18,9 +18,9 @@ WIDTH = 340  # user units; a phone shows the chart at this size, so that 11 unit
 
 
 def _svg(height: float, label: str, body: Markup, width: int = WIDTH) -> Markup:
-    return Markup(
-        '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">{body}</svg>'
-    ).format(w=width, h=f"{height:g}", label=label, body=body)
+    return Markup('<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">{body}</svg>').format(
+        w=width, h=f"{height:g}", label=label, body=body
+    )
 
 
 def _text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> Markup:
@@ -42,9 +42,7 @@ def _rect(x: float, y: float, width: float, height: float, kind: str) -> Markup:
 
 
 def _dot(x: float, y: float, radius: float, kind: str) -> Markup:
-    return Markup('<circle cx="{}" cy="{}" r="{}" class="{}"/>').format(
-        f"{x:.1f}", f"{y:.1f}", f"{radius:.1f}", kind
-    )
+    return Markup('<circle cx="{}" cy="{}" r="{}" class="{}"/>').format(f"{x:.1f}", f"{y:.1f}", f"{radius:.1f}", kind)
 
 
 def _join(parts: Sequence[Markup]) -> Markup:
@@ -142,9 +140,7 @@ def kappa_chart(rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Markup:
         if value is not None:
             parts.append(_dot(at(value), y, 4.5, f"dot {kind}"))
         parts.append(_text(WIDTH - 4, y + 4, figure(value), "end", "strong"))
-    spoken = "; ".join(
-        f"{name} {figure(figures.get('quadratic_weighted_kappa'))}" for name, _, figures in rows
-    )
+    spoken = "; ".join(f"{name} {figure(figures.get('quadratic_weighted_kappa'))}" for name, _, figures in rows)
     return _svg(bottom + 20, f"Kappa of each model with its interval: {spoken}", _join(parts))
 
 
@@ -175,13 +171,8 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], name: str, kind: str) -
         spots = " ".join(f"{left + c * side:.1f},{top + (1 - a) * side:.1f}" for c, a, _ in known)
         parts.append(Markup('<polyline points="{}" class="curve {}"/>').format(spots, kind))
     for c, a, n in known:
-        parts.append(
-            _dot(left + c * side, top + (1 - a) * side, 2 + 6 * math.sqrt(n / largest), f"dot {kind}")
-        )
-    spoken = (
-        "; ".join(f"confidence {c:.0%}, right {a:.0%}, {n:.0f} photographs" for c, a, n in known)
-        or "no figures"
-    )
+        parts.append(_dot(left + c * side, top + (1 - a) * side, 2 + 6 * math.sqrt(n / largest), f"dot {kind}"))
+    spoken = "; ".join(f"confidence {c:.0%}, right {a:.0%}, {n:.0f} photographs" for c, a, n in known) or "no figures"
     return _svg(top + side + 20, f"Reliability of {name}: {spoken}", _join(parts), left + side + 20)
 
 
@@ -218,6 +209,4 @@ def probability_chart(
         parts.append(_text(left + span + 5, y + 13, f"{after[k]:.0%}".replace("%", ""), kind="faint"))
     parts.append(_line(left, 0, left, 2 + len(indices) * pitch, "axis"))
     spoken = "; ".join(f"{classes[k]} {before[k]:.0%} before, {after[k]:.0%} after" for k in indices)
-    return _svg(
-        4 + len(indices) * pitch, f"Probability in percent of each class: {spoken}", _join(parts), width
-    )
+    return _svg(4 + len(indices) * pitch, f"Probability in percent of each class: {spoken}", _join(parts), width)

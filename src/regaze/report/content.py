@@ -78,9 +78,7 @@ class Case:
         layers = {"lesions": self.lesions, "before.fused": self.before.fused, "after.fused": self.after.fused}
         for name, layer in layers.items():
             if layer is not None and layer.shape != (side, side):
-                raise ValueError(
-                    f"{name} of {self.sample} is {layer.shape}, expected the photo's {(side, side)}"
-                )
+                raise ValueError(f"{name} of {self.sample} is {layer.shape}, expected the photo's {(side, side)}")
 
 
 @dataclass(frozen=True, eq=False)

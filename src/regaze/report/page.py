@@ -154,17 +154,13 @@ def caveats(content: ReportContent) -> list[str]:
         for scale, entry in (figures_of(content, name).get("maps") or {}).items():
             dead = dead_maps(entry or {})
             if dead:
-                found.append(
-                    f"{words}: dead maps (the same everywhere) at {SCALES.get(scale, scale)}: {dead}."
-                )
+                found.append(f"{words}: dead maps (the same everywhere) at {SCALES.get(scale, scale)}: {dead}.")
     return [*found, *(str(note) for note in content.results.get("notes") or ())]
 
 
 def _galleries(content: ReportContent) -> dict[str, Any]:
     order: list[int | None] = [*range(len(content.classes)), None]
-    order += sorted(
-        {c.label for c in content.cases if c.label is not None} - set(range(len(content.classes)))
-    )
+    order += sorted({c.label for c in content.cases if c.label is not None} - set(range(len(content.classes))))
     groups: list[tuple[str, list[dict[str, Any]]]] = []
     for label in order:
         shown = [c for c in content.cases if c.label == label]
@@ -188,9 +184,7 @@ def _case(content: ReportContent, case: Case, key: str) -> dict[str, Any]:
         lesions = "Known to be free of lesions"
         if outline:
             lesions = (
-                "Lesions as drawn by an expert"
-                if case.origin == "masks"
-                else "Lesions within a clinician's boxes"
+                "Lesions as drawn by an expert" if case.origin == "masks" else "Lesions within a clinician's boxes"
             )
     return {
         "key": key,
@@ -201,10 +195,7 @@ def _case(content: ReportContent, case: Case, key: str) -> dict[str, Any]:
         "outline": outline,
         "boxes": case.origin == "boxes",
         "lesions": lesions,
-        "views": [
-            _view(content, case, role, view)
-            for role, view in (("before", case.before), ("after", case.after))
-        ],
+        "views": [_view(content, case, role, view) for role, view in (("before", case.before), ("after", case.after))],
         "probabilities": charts.probability_chart(
             content.classes, case.before.probabilities, case.after.probabilities, case.label
         ),

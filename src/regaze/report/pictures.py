@@ -104,9 +104,7 @@ def shrink(photo: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def overlay(
-    photo: NDArray[np.uint8], attention_map: NDArray[np.float32], side: int = SIDE
-) -> NDArray[np.uint8]:
+def overlay(photo: NDArray[np.uint8], attention_map: NDArray[np.float32], side: int = SIDE) -> NDArray[np.uint8]:
     """Lay an attention map over a photograph.
 
     Args:
@@ -148,9 +146,7 @@ def outline_path(mask: NDArray[np.bool_], margin: int | None = None) -> str:
         return ""
     reach = max(1, round(mask.shape[0] / 128)) if margin is None else margin
     padded = np.pad(mask.astype(np.uint8), reach)  # a lesion at the rim is outlined too
-    kernel = cv2.getStructuringElement(
-        cv2.MORPH_RECT if reach == 1 else cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2
-    )
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT if reach == 1 else cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
     contours, _ = cv2.findContours(cv2.dilate(padded, kernel), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     parts = []
     for contour in contours:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regaze.data.geometry import Geometry
-from regaze.data.images import IMAGE_SUFFIXES, read_photo
+from regaze.data.images import IMAGE_SUFFIXES, photo_size, read_photo
 from regaze.data.pixels import load_pixels
-from regaze.errors import DataError
+from regaze.errors import DataError, OptionError
 from regaze.files import replacing, write_json
 from regaze.models.folder import ModelCard, load_model
 from regaze.models.options import MachineOptions
@@ -25,6 +25,7 @@ from regaze.report.pictures import overlay
 from regaze.study.voice import Voice
 
 _OVERLAY_SIDE = 1600  # longest side of an overlay in pixels
+_OVERLAY = ".overlay.png"
 
 
 def predict_files(
@@ -41,13 +42,15 @@ def predict_files(
     Raises:
         ModelError: `model` is no model folder.
         DataError: There is no photograph at all.
+        OptionError: `batch` is below 1.
     """
+    if batch < 1:
+        raise OptionError(f"--batch {batch}: expected 1 or more.")
     predictor, card = load_model(model, machine, batch)
-    files = list(_files(images))
+    files = list(_files(images, out))
     if not files:
-        raise DataError(
-            f"No photograph in {', '.join(map(str, images))}: give files ending in {_endings()}, or folders."
-        )
+        where = f"in {', '.join(map(str, images))}" if images else "to predict"
+        raise DataError(f"No photograph {where}: give files ending in {_endings()}, or folders.")
     found: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     names = _unique_names([name for _, name in files])
@@ -75,11 +78,14 @@ def predict_files(
     return result
 
 
-def _files(images: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Photographs and the names of their results; a folder gives all photographs below it."""
+def _files(images: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:
+    """Photographs and the names of their results; a folder gives all photographs below it, but no results in `out`."""
+    results = out.resolve()
     for path in images:
         if path.is_dir():
             for item in sorted(path.rglob("*")):
+                if item.name.endswith(_OVERLAY) and results in item.resolve().parents:
+                    continue
                 if item.suffix.lower().lstrip(".") in _SUFFIXES and item.is_file():
                     yield item, "_".join(item.relative_to(path).with_suffix("").parts)
         else:
@@ -95,11 +101,15 @@ def _endings() -> str:
 
 def _unique_names(names: list[str]) -> list[str]:
     """Two photographs of the same name must not overwrite each other's results."""
+    taken = set(names)  # a photograph's own name goes first: a second `a` must not become the `a-2` that is there too
     seen: dict[str, int] = {}
     unique = []
     for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+        seen[name] = number = seen.get(name, 0) + 1
+        while number > 1 and f"{name}-{number}" in taken:
+            seen[name] = number = number + 1
+        unique.append(name if number == 1 else f"{name}-{number}")
+        taken.add(unique[-1])
     return unique
 
 
@@ -134,13 +144,14 @@ def _write(out: Path, name: str, path: Path, predictions: Predictions, index: in
     arrays = {f"scale{scale + 1}": maps[index] for scale, maps in enumerate(predictions.maps)}
     with replacing(out / f"{name}.maps.npz") as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, fused=predictions.fused[index], original=original.astype(np.float16), **arrays)
-    photo = read_photo(path, at_least=_OVERLAY_SIDE // 2)
-    share = min(1.0, _OVERLAY_SIDE / max(photo.shape[:2]))
-    size = (round(photo.shape[1] * share), round(photo.shape[0] * share))
+    width, height = photo_size(path)
+    share = min(1.0, _OVERLAY_SIDE / max(width, height))
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    photo = read_photo(path, at_least=min(size))
     picture = overlay(
         cv2.resize(photo, size, interpolation=cv2.INTER_AREA),
         cv2.resize(original, size, interpolation=cv2.INTER_AREA).clip(0, 1),
         side=max(size),
     )
-    with replacing(out / f"{name}.overlay.png") as temporary:
+    with replacing(out / f"{name}{_OVERLAY}") as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")

@@ -113,9 +113,7 @@ def evidence(content: ReportContent) -> dict[str, Any]:
     }
 
 
-def _row(
-    words: str, path: Sequence[str], digits: int, way: str, models: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _row(words: str, path: Sequence[str], digits: int, way: str, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = [number(_dig(figures, path)) for figures in models]
     write = percent if digits < 0 else figure
     cells = [write(v) if digits < 0 else figure(v, digits) for v in values]
@@ -130,11 +128,7 @@ def _row(
         scale = 100 if digits < 0 else 1
         change = figure(scale * (last - first), max(digits, 0), sign=True) + (" points" if digits < 0 else "")
         moved = last - first if way == "higher" else first - last
-        trend = (
-            "same"
-            if float(f"{abs(scale * moved):.{max(digits, 0)}f}") == 0
-            else ("up" if moved > 0 else "down")
-        )
+        trend = "same" if float(f"{abs(scale * moved):.{max(digits, 0)}f}") == 0 else ("up" if moved > 0 else "down")
     return {"words": words, "cells": cells, "notes": notes, "change": change, "trend": trend, "way": way}
 
 
@@ -151,9 +145,7 @@ def _recalls(content: ReportContent, models: Sequence[Mapping[str, Any]]) -> lis
         recalls = []
         for figures in models:
             values = figures.get("recall") or []
-            recalls.append(
-                {"recall": values[k] if k < len(values) else None, "confusion": figures.get("confusion")}
-            )
+            recalls.append({"recall": values[k] if k < len(values) else None, "confusion": figures.get("confusion")})
         row = _row(f"Recognised: {name}", ("recall",), -1, "higher", recalls)
         row["notes"] = [_of(entry["confusion"], k) for entry in recalls]
         rows.append(row)

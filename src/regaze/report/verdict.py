@@ -228,9 +228,7 @@ def grading_claim(content: ReportContent) -> Claim:
         "unknown": "With these photographs a gain cannot be told from a loss.",
         "worse": "Its grades agree less with the experts' than before, by more than chance explains.",
     }
-    sentences = (
-        [reasons[state]] if comparison.low is not None else ["No paired comparison of the grades is given."]
-    )
+    sentences = [reasons[state]] if comparison.low is not None else ["No paired comparison of the grades is given."]
     sentences += [
         f"Agreement (kappa: 0 is chance, 1 is perfect) went from {figure(before)} to {figure(after)}. "
         f"{_how_much(comparison)}",
@@ -276,9 +274,7 @@ def places_claim(content: ReportContent) -> Claim:
     ]
     credit, credited = _credit(content, "enrichment", state, ENRICHMENT_MARGIN)
     sentences.append(credit)
-    return Claim(
-        "Does it look in better places?", state, _STATES[state], tuple(s for s in sentences if s), credited
-    )
+    return Claim("Does it look in better places?", state, _STATES[state], tuple(s for s in sentences if s), credited)
 
 
 def _went(content: ReportContent, comparison: Comparison) -> str:
@@ -287,10 +283,7 @@ def _went(content: ReportContent, comparison: Comparison) -> str:
         before, after = (_fused(content, name) for name in (content.before, content.after))
     if DASH in (before, after):
         return _how_much(comparison)
-    return (
-        f"Attention on the lesions (1 is chance) went from {before} to {after} times chance. "
-        f"{_how_much(comparison)}"
-    )
+    return f"Attention on the lesions (1 is chance) went from {before} to {after} times chance. {_how_much(comparison)}"
 
 
 def _fused(content: ReportContent, name: str) -> str:
@@ -356,9 +349,7 @@ def _credit(content: ReportContent, key: str, state: State, margin: float) -> tu
         "worse": "is worse",
     }
     detail = _how_much(comparison)
-    text = (
-        f"Against the control, trained equally long without the corrected maps, it {words[against]}. {detail}"
-    )
+    text = f"Against the control, trained equally long without the corrected maps, it {words[against]}. {detail}"
     if state != "better":
         return text, None
     ending = (

@@ -1,4 +1,4 @@
-"""Collect: what the model says about its training photographs, where it looked, and whether an expert should look too."""
+"""Collect: what the model says of its training photographs, where it looked, and whether an expert should look."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from regaze.errors import StudyError
 from regaze.evaluation.agreement import lesion_enrichment, relevance_rank, squared_error
-from regaze.files import read_json, replacing, write_json
+from regaze.files import digest, read_json, replacing, write_json
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
@@ -19,9 +20,10 @@ from regaze.records import Collected, Sample
 from regaze.selection.diagnosis import diagnose
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
+from regaze.study.options import CollectOptions
 
 
-def collect(study: Study, name: str, machine: MachineOptions) -> dict[str, int]:
+def collect(study: Study, name: str, machine: MachineOptions, options: CollectOptions | None = None) -> dict[str, int]:
     """Run a model over its training photographs, on every fold, and write what it says.
 
     Writes `collected/NAME/foldK/collected.json` and `maps.safetensors` (float16 maps per scale, map cells).
@@ -32,26 +34,32 @@ def collect(study: Study, name: str, machine: MachineOptions) -> dict[str, int]:
     Raises:
         StudyError: The model is missing.
     """
+    options = options or CollectOptions()
     study.require_model(name)
     counts: dict[str, int] = {"misgraded": 0, "elsewhere": 0, "fine": 0, "unknown": 0}
     for fold in study.folds:
         folder = study.path / "collected" / name / f"fold{fold}"
         predictor, card = load_model(study.model_folder(name, fold), machine)
-        if not _is_current(folder, card.key):
+        key = digest([card.key, asdict(options)])
+        if not _is_current(folder, key):
             samples = study.training(fold)
             pixels = study.pixels(samples, card.size, machine.workers)
             with study.voice.progress(f"collecting maps of {name}") as feed:
                 predictions = predictor.predict(pixels.images, feed)
             masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
-            collected = judge(samples, predictions, masks, known)
-            _write(folder, name, card.key, collected, predictions)
+            collected = judge(samples, predictions, masks, known, options)
+            _write(folder, name, key, collected, predictions)
         for item in read_collected(study, name, fold):
             counts[item.diagnosis] += 1
     return counts
 
 
 def judge(
-    samples: list[Sample], predictions: Predictions, masks: np.ndarray[Any, Any], known: np.ndarray[Any, Any]
+    samples: list[Sample],
+    predictions: Predictions,
+    masks: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    options: CollectOptions,
 ) -> list[Collected]:
     """Measure each photograph's maps against its lesions and diagnose it.
 
@@ -60,6 +68,7 @@ def judge(
         predictions: Of the model to be corrected.
         masks: (N, S, S) bool lesions in cropped pixels.
         known: (N,) bool, False where nothing is known about lesions.
+        options: When a map misses the lesions.
     """
     side = masks.shape[1]
     wanted = targets(masks, grids_of(predictions))
@@ -93,6 +102,8 @@ def judge(
                     enrichment,
                     lesions_known=bool(known[place]),
                     has_lesions=has_lesions,
+                    min_rank=options.min_rank,
+                    min_enrichment=options.min_enrichment,
                 ),
             )
         )
@@ -108,12 +119,20 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
     file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
     if not file.is_file():
         raise StudyError(f"The maps of {name} have not been collected: run `regaze collect {study.path}` first.")
-    return [Collected(**item) for item in read_json(file)["photographs"]]
+    try:
+        return [Collected(**item) for item in read_json(file)["photographs"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{file} is damaged ({error}): remove it and run `regaze collect {study.path}`.") from error
 
 
 def _is_current(folder: Path, key: str) -> bool:
     file = folder / "collected.json"
-    return file.is_file() and (folder / "maps.safetensors").is_file() and read_json(file)["key"] == key
+    if not (file.is_file() and (folder / "maps.safetensors").is_file()):
+        return False
+    try:
+        return bool(read_json(file)["key"] == key)
+    except (ValueError, KeyError, TypeError):  # damaged: collected again
+        return False
 
 
 def _write(folder: Path, name: str, key: str, collected: list[Collected], predictions: Predictions) -> None:

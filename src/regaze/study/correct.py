@@ -38,7 +38,12 @@ def select(study: Study, name: str, options: SelectOptions, author: str | None =
         )
         model = f"{name}/fold{fold}"
         latest = study.store.latest_selection(model)
-        if latest is None or (latest.rule, latest.samples) != (options.rule, ranking.samples):
+        if latest is None or (latest.rule, latest.share, latest.seed, latest.samples) != (
+            options.rule,
+            options.share,
+            study.options.seed,
+            ranking.samples,
+        ):
             latest = study.store.add_selection(
                 model=model,
                 rule=options.rule,

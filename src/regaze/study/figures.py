@@ -14,6 +14,7 @@ from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_dif
 from regaze.files import write_json
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset
+from regaze.study.check import check_evaluation
 from regaze.study.folder import Study
 from regaze.study.judge import judge_model, part_of, pooled
 from regaze.study.options import EvaluateOptions
@@ -44,7 +45,9 @@ def evaluate(
 
     Raises:
         StudyError: The study has no model.
+        OptionError: An option is out of range.
     """
+    check_evaluation(options)
     names = list(names if names is not None else study.models())
     if not names:
         raise StudyError(f"Study {study.path} has no model yet: run `regaze train {study.path}` first.")
@@ -160,6 +163,11 @@ def _notes(
     notes = []
     if other is not None:
         notes.append(f"Judged on other data: {other.spec}.")
+        learned = {sample.content for sample in study.dataset.samples if sample.part == "training"}
+        judged = {row["sample"] for row in first}
+        again = sum(sample.id in judged and sample.content in learned for sample in other.samples)
+        if again:
+            notes.append(f"{again} of the photographs belong to the study's own training part: the figures flatter.")
     elif part == "validation":
         pooled_text = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
         notes.append(

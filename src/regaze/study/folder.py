@@ -15,7 +15,8 @@ Invariant: the split is made once, by patient, and stored; the data must still b
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,9 +28,10 @@ from regaze.corrections.store import Store
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
-from regaze.errors import StudyError
+from regaze.errors import DataError, ModelError, OptionError, RegazeError, StudyError
 from regaze.files import read_json, write_json
 from regaze.records import Dataset, Sample
+from regaze.study.check import check_value
 from regaze.study.options import StudyOptions
 from regaze.study.voice import Voice
 
@@ -104,8 +106,19 @@ class Study:
         return sorted(ready, key=lambda name: (len(self.lineage(name)), self.card_values(name)["created"], name))
 
     def card_values(self, name: str) -> dict[str, Any]:
-        """`model.json` of a model's first fold, as plain values."""
-        values: dict[str, Any] = read_json(self.model_folder(name, self.folds[0]) / "model.json")
+        """`model.json` of a model's first fold, as plain values.
+
+        Raises:
+            ModelError: It is damaged.
+        """
+        path = self.model_folder(name, self.folds[0]) / "model.json"
+        try:
+            values: dict[str, Any] = read_json(path)
+            lacking = {"network", "recipe", "lineage", "created"} - values.keys()
+        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+            raise ModelError(f"{path} is damaged ({error}): restore it, or remove {path.parent}.") from error
+        if lacking:
+            raise ModelError(f"{path} is damaged (no {min(lacking)}): restore it, or remove {path.parent}.")
         return values
 
     def lineage(self, name: str) -> list[Any]:
@@ -123,11 +136,22 @@ class Study:
             raise StudyError(f"Study {self.path} has no model {name!r} (models: {there}): run `regaze train` first.")
 
 
-def create_study(path: Path, options: StudyOptions, voice: Voice) -> Study:
+def create_study(
+    path: Path, options: StudyOptions, voice: Voice, check: Callable[[Dataset], None] | None = None
+) -> Study:
     """Make a study, or open it where the folder already holds the very same one.
 
+    A study that is refused leaves no folder behind.
+
+    Args:
+        path: Its folder.
+        options: What it is about.
+        voice: Says what is going on.
+        check: Raises where the photographs do not suit what the study is made for; asked before anything is written.
+
     Raises:
-        StudyError: The folder holds another study or other files, or an option is out of range.
+        StudyError: The folder holds another study or other files, or the data is too small.
+        OptionError: An option is out of range.
         DataError: The data cannot be read.
     """
     _check(options)
@@ -144,9 +168,9 @@ def create_study(path: Path, options: StudyOptions, voice: Voice) -> Study:
         dataset = _load(path, options, voice)
         if not any(sample.label is not None for sample in dataset.samples if sample.part == "training"):
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
-        split = make_split(
-            dataset.samples, max(options.folds, DEFAULT_FOLDS if options.folds == 1 else 2), options.seed
-        )
+        if check is not None:
+            check(dataset)
+        split = _split(dataset, options)
         values = {
             "schema_version": SCHEMA_VERSION,
             "regaze": __version__,
@@ -160,9 +184,9 @@ def create_study(path: Path, options: StudyOptions, voice: Voice) -> Study:
         }
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / "study.json", values)
-    except BaseException:
-        if made and path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
+    except RegazeError:
+        if made:
+            shutil.rmtree(path, ignore_errors=True)
         raise
     return Study(path, options, dataset, split, voice)
 
@@ -179,15 +203,15 @@ def open_study(path: Path, voice: Voice) -> Study:
     try:
         values = read_json(file)
         found = int(values["schema_version"])
+        if found > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
+            raise StudyError(f"{file} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
         stored = values["options"]
         boxes = stored["boxes"]
         options = StudyOptions(**(stored | {"boxes": None if boxes is None else Path(boxes)}))
         split = {str(key): int(fold) for key, fold in values["split"].items()}
         fingerprint = str(values["fingerprint"])
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
-    if found > SCHEMA_VERSION:
-        raise StudyError(f"{file} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
     dataset = _load(path, options, voice)
     if dataset.fingerprint != fingerprint:
         raise StudyError(
@@ -210,10 +234,24 @@ def _load(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
 
 
 def _check(options: StudyOptions) -> None:
-    if not 32 <= options.size <= 4096:
-        raise StudyError(f"--size {options.size}: expected 32 to 4096 pixels.")
+    check_value("size", options.size)
     if not 1 <= options.folds <= 20:
-        raise StudyError(f"--folds {options.folds}: expected 1 (one validation part) or 2 to 20.")
+        raise OptionError(f"--folds {options.folds}: expected 1 (one validation part) or 2 to 20.")
+    if options.seed < 0:
+        raise OptionError(f"--seed {options.seed}: expected 0 or more.")
+
+
+def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:
+    """Sample id -> fold; without cross-validation fold 0 of five is the validation part."""
+    if options.folds > 1:
+        return make_split(dataset.samples, options.folds, options.seed)
+    try:
+        return make_split(dataset.samples, DEFAULT_FOLDS, options.seed)
+    except DataError as error:  # which speaks of folds that the user did not ask for
+        raise StudyError(
+            f"{options.data} is too small for a validation part of one fifth, which needs the training photographs of "
+            f"at least {DEFAULT_FOLDS} patients: pass --folds 2, or add photographs."
+        ) from error
 
 
 def _plain(options: StudyOptions) -> dict[str, Any]:

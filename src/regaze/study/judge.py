@@ -7,7 +7,7 @@ only when the model, the data or the options change.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,17 +106,27 @@ def judge_model(
     rows: list[dict[str, Any]] = []
     for sitting in _sittings(study, name, part or part_of(study), other):
         key = _key(study, sitting, options, machine)
-        if sitting.file.is_file() and (stored := read_json(sitting.file))["key"] == key:
-            rows += stored["photographs"]
-            continue
-        found = _sit(study, sitting, options, machine)
-        write_json(sitting.file, {"key": key, "model": name, "photographs": found})
+        found = _stored(sitting.file, key)
+        if found is None:
+            found = _sit(study, sitting, options, machine)
+            write_json(sitting.file, {"key": key, "model": name, "photographs": found})
         rows += found
     return rows
 
 
+def _stored(file: Path, key: str) -> list[dict[str, Any]] | None:
+    """Records of an earlier sitting; None where there are none, they are of another key, or the file is damaged."""
+    if not file.is_file():
+        return None
+    try:
+        values = read_json(file)
+        return list(values["photographs"]) if values["key"] == key else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def other_data(study: Study, spec: str, boxes: Path | None) -> Dataset:
-    """Read other data of the same classes.
+    """Read other data of the same classes; a small set may lack the last of them (the worst grades).
 
     Raises:
         StudyError: Its classes are not the study's.
@@ -124,7 +134,11 @@ def other_data(study: Study, spec: str, boxes: Path | None) -> Dataset:
     """
     with study.voice.progress("reading photographs") as feed:
         dataset = load_dataset(spec, boxes=boxes, folder=study.path / "data", seed=study.options.seed, progress=feed)
-    if len(dataset.classes) != len(study.classes) or (not study.dataset.ordinal and dataset.classes != study.classes):
+    if dataset.classes == study.classes[: len(dataset.classes)]:
+        return replace(dataset, classes=study.classes, ordinal=study.dataset.ordinal)
+    # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
+    scales = dataset.ordinal and study.dataset.ordinal
+    if not scales or len(dataset.classes) != len(study.classes):
         raise StudyError(
             f"{spec} has the classes {', '.join(dataset.classes)}, the study has {', '.join(study.classes)}: "
             "give data of the same classes."

@@ -28,6 +28,16 @@ class StudyOptions:
 
 
 @dataclass(frozen=True)
+class CollectOptions:
+    """When a map that belongs to a right grade is said to miss the lesions."""
+
+    min_rank: float = 0.3
+    """Relevance rank below which a map misses the lesions, 0 to 1."""
+    min_enrichment: float = 2.0
+    """Energy in lesions over their area below which a map misses them; 1 is chance."""
+
+
+@dataclass(frozen=True)
 class SelectOptions:
     """Which photographs an expert should see."""
 
@@ -43,8 +53,8 @@ class CorrectOptions:
 
     source: Literal["masks", "boxes", "all"] = "all"
     """masks: lesion masks. boxes: a clinician's boxes. all: masks, and boxes where a photograph has no masks."""
-    healthy: bool = True
-    """Also say "nothing here deserves attention" for photographs of the lowest grade that are known to have no lesion."""
+    healthy: bool = False
+    """Also say "nothing here deserves attention" of photographs of the lowest grade that have no lesion."""
     author: str | None = None
     """Who corrects; default: the user's login name."""
 

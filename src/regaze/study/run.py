@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 from regaze.errors import StudyError
 from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.records import Dataset
+from regaze.study.check import check_finetuning, check_training, check_value
 from regaze.study.collect import collect
 from regaze.study.correct import correct, select
 from regaze.study.folder import Study
@@ -55,17 +57,39 @@ class LoopResult:
     control: str | None
 
 
+def check_loop(options: LoopOptions) -> None:
+    """Refuse options that a later step of the loop would refuse.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+    check_training(options.training)
+    check_finetuning(options.finetuning)
+    check_value("share", options.select.share)
+
+
+def require_lesions(dataset: Dataset, options: LoopOptions) -> None:
+    """Make sure that there is something to correct maps with.
+
+    Raises:
+        StudyError: The data says nothing about lesions.
+    """
+    if options.network.network != "plain" and not any(sample.origin != "none" for sample in dataset.samples):
+        raise StudyError(
+            f"{dataset.spec} has neither masks nor boxes to correct maps with: pass --boxes DIR, add masks, "
+            "or pass --network plain."
+        )
+
+
 def run_loop(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
     """Do the loop; models that are finished are taken as they are.
 
     Raises:
         StudyError: The data says nothing about lesions, so there is nothing to correct with.
+        OptionError: A value is out of range.
     """
-    if options.network.network != "plain" and not any(sample.origin != "none" for sample in study.dataset.samples):
-        raise StudyError(
-            f"{study.options.data} has neither masks nor boxes to correct maps with: pass --boxes DIR, add masks, "
-            "or pass --network plain."
-        )
+    check_loop(options)
+    require_lesions(study.dataset, options)
     if options.baselines:
         for kind in ("plain", "single-scale"):
             if kind != options.network.network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from regaze.corrections.rows import CorrectionEntry
 from regaze.errors import StudyError
 from regaze.files import digest
 from regaze.models.build import Built, Network, build_network
 from regaze.models.folder import ModelCard, load_network, read_card, save_model
 from regaze.models.options import MachineOptions, NetworkOptions
-from regaze.records import Correction, Sample
+from regaze.records import Sample
+from regaze.study.check import check_finetuning, check_name, check_training, check_value
 from regaze.study.folder import Study
 from regaze.training.batches import TrainingSet
 from regaze.training.loop import History, Progress
@@ -46,9 +49,13 @@ def train(
 
     Raises:
         StudyError: A model of that name exists and was made differently.
+        OptionError: An option is out of range.
     """
-    name = name or network.network
-    side = size or study.options.size
+    name = network.network if name is None else name
+    side = study.options.size if size is None else size
+    check_name(name)
+    check_value("size", side)
+    check_training(training)
     recipe = {"phase1": asdict(training)}
     for fold in study.folds:
         key = digest([asdict(network), recipe, study.options.seed, side, study.dataset.fingerprint, fold])
@@ -121,13 +128,17 @@ def finetune_model(
     Raises:
         StudyError: The parent is missing or no phase-1 model, there is no correction, or a model of that name exists
             and was made differently.
+        OptionError: An option is out of range.
     """
+    check_finetuning(options)
+    if name is not None:
+        check_name(name)
     study.require_model(parent)
     if study.lineage(parent):
         raise StudyError(f"{parent} is fine-tuned itself: give the phase-1 model, fine-tuning always restarts from it.")
     if study.card_values(parent)["network"]["network"] == "plain":
         raise StudyError(f"{parent} is a plain network without attention maps: fine-tune single-scale or multi-scale.")
-    corrections = {fold: corrections_of(study, fold) for fold in study.folds}
+    corrections = {fold: corrections_of(study, parent, fold) for fold in study.folds}
     if not any(corrections.values()) and options.map_weight > 0:
         raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
     keys = {fold: _finetune_key(study, parent, fold, options, corrections[fold]) for fold in study.folds}
@@ -146,7 +157,7 @@ def _finetune_fold(
     fold: int,
     options: FinetuneOptions,
     machine: MachineOptions,
-    corrections: list[Correction],
+    corrections: list[CorrectionEntry],
     key: str,
 ) -> None:
     folder = study.model_folder(parent, fold)
@@ -176,8 +187,8 @@ def _finetune_fold(
     history, seconds = _timed(study, f"fine-tuning {name}", fold, options.epochs, recipe_call)
     learned = {
         "n": len(corrections),
-        "n_empty": sum(not item.look.any() for item in corrections),
-        "fingerprint": digest([_mark(item) for item in corrections]),
+        "fingerprint": digest([entry.hash for entry in corrections]),
+        "ids": [entry.id for entry in corrections],
     }
     tuned = ModelCard(
         name=name,
@@ -200,26 +211,23 @@ def _finetune_fold(
     _finish(study, name, fold, network, tuned)
 
 
-def corrections_of(study: Study, fold: int) -> list[Correction]:
-    """The latest correction of each photograph, made on models of this fold, ordered by photograph.
+def corrections_of(study: Study, parent: str, fold: int) -> list[CorrectionEntry]:
+    """The latest correction of each photograph, made on maps of `parent` or its descendants, ordered by photograph.
 
-    With cross-validation every fold has its own selection, so corrections made for another fold's model stay out.
+    With cross-validation every fold has its own selection, so corrections made for another fold's model stay out; and
+    so do corrections of another network's maps, so that each method of a comparison learns from its own.
     """
-    ending = f"/fold{fold}"
-    latest: dict[str, int] = {}
-    for entry in study.store.correction_index():
-        if entry.model.endswith(ending):
-            latest[entry.sample] = entry.id
-    return [study.store.correction(latest[sample]) for sample in sorted(latest)]
+    family = [name for name in study.models() if any(item["name"] == parent for item in study.lineage(name))]
+    makers = {f"{name}/fold{fold}" for name in (parent, *family)}
+    latest = {entry.sample: entry for entry in study.store.correction_index() if entry.model in makers}
+    return [latest[sample] for sample in sorted(latest)]
 
 
-def _mark(correction: Correction) -> list[Any]:
-    return [correction.sample, correction.model, correction.mode, correction.origin, int(correction.look.sum())]
-
-
-def _finetune_key(study: Study, parent: str, fold: int, options: FinetuneOptions, corrections: list[Correction]) -> str:
+def _finetune_key(
+    study: Study, parent: str, fold: int, options: FinetuneOptions, corrections: list[CorrectionEntry]
+) -> str:
     parent_key = read_card(study.model_folder(parent, fold)).key
-    marks = [_mark(item) for item in corrections] if options.map_weight > 0 else []
+    marks = [entry.hash for entry in corrections] if options.map_weight > 0 else []
     return digest([parent_key, asdict(options), marks, fold])
 
 
@@ -259,7 +267,7 @@ def _training_set(study: Study, samples: list[Sample], side: int, workers: int) 
 
 
 def _with_corrections(
-    study: Study, data: TrainingSet, samples: list[Sample], card: ModelCard, corrections: list[Correction]
+    study: Study, data: TrainingSet, samples: list[Sample], card: ModelCard, corrections: list[CorrectionEntry]
 ) -> TrainingSet:
     """Render the corrections to cropped pixels beside their photographs."""
     places = {sample.id: place for place, sample in enumerate(samples)}
@@ -267,10 +275,11 @@ def _with_corrections(
     look = np.zeros((len(samples), card.size, card.size), dtype=bool)
     touched = np.ones_like(look)
     corrected = np.zeros(len(samples), dtype=bool)
-    for correction in corrections:
-        place = places.get(correction.sample)
+    for entry in corrections:
+        place = places.get(entry.sample)
         if place is None:
             continue
+        correction = study.store.correction(entry.id)
         geometry = geometries[place]
         look[place] = geometry.mask(correction.look)
         if correction.mode == "edit":
@@ -290,6 +299,8 @@ def _with_corrections(
 def _timed(
     study: Study, label: str, fold: int, epochs: int, call: Callable[[Progress], History]
 ) -> tuple[History, float]:
+    # Fabric says on stderr which precision it takes: neither progress nor a remark of ours, and not for a quiet run.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     text = label if len(study.folds) == 1 else f"{label}, fold {fold + 1} of {len(study.folds)}"
     start = time.monotonic()
     with study.voice.progress(text) as feed:

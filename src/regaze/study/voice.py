@@ -23,11 +23,11 @@ class Voice:
     def say(self, text: str) -> None:
         """A remark."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self.console.print(text, markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """A remark that a quiet run says too."""
-        self.console.print(f"warning: {text}", markup=False)
+        self.console.print(f"warning: {text}", markup=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:

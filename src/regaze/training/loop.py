@@ -138,5 +138,6 @@ def _check_finite(losses: dict[str, float], epoch: int) -> None:
     for name, value in losses.items():
         if not math.isfinite(value):
             raise ModelError(
-                f"The loss {name} became {value} in epoch {epoch + 1}: lower the learning rates, or pass --precision fp32."
+                f"The loss {name} became {value} in epoch {epoch + 1}: "
+                "lower the learning rates, or pass --precision fp32."
             )

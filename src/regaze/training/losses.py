@@ -71,7 +71,7 @@ def map_loss(maps: Sequence[Tensor], targets: Sequence[Tensor], corrected_B: Ten
     total = maps[0].new_zeros((), dtype=torch.float32)
     count = corrected_B.sum().clamp_min(1)
     for attention_map, target in zip(maps, targets, strict=True):
-        # `where` before the norm: whatever the target of an uncorrected image holds, it gives neither loss nor gradient.
+        # `where` before the norm: whatever an uncorrected image's target holds, it gives neither loss nor gradient.
         difference = torch.where(corrected_B.view(-1, 1, 1, 1), attention_map.float() - target, 0.0)
         squared = difference.square().sum(dim=(1, 2, 3))
         cells = attention_map.shape[2] * attention_map.shape[3]

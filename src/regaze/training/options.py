@@ -14,21 +14,21 @@ from typing import Literal
 class TrainingOptions:
     """Phase 1: learn grades from images alone."""
 
-    epochs: int = 12
+    epochs: int = 10
     """Passes over the training part."""
     batch: int = 16
     """Images per step."""
-    loss: Literal["ordinal", "cross-entropy"] = "ordinal"
-    """ordinal: soft labels that spread over neighbouring grades. cross-entropy: the paper's. Classes without an order
-    always take cross-entropy."""
+    loss: Literal["cross-entropy", "ordinal"] = "cross-entropy"
+    """cross-entropy: the paper's. ordinal: soft labels that spread over neighbouring grades (classes without an order
+    always take cross-entropy)."""
     smoothing: float = 0.1
     """Share of the label spread over all classes, 0 to 1 (label smoothing)."""
     sampling: Literal["square-root", "balanced", "natural"] = "square-root"
     """How often a class is drawn: by the square root of its share, equally, or as it comes."""
     lr_extractor: float = 3e-4
     """Peak learning rate of the feature extractor."""
-    lr_branches: float = 3e-4
-    """Peak learning rate of the branches' pretrained stages."""
+    lr_branches: float = 1e-3
+    """Peak learning rate of the branches' stages."""
     lr_heads: float = 1e-3
     """Peak learning rate of the layers that start from nothing."""
     weight_decay: float = 1e-2

@@ -191,10 +191,8 @@ def _identity(
 ) -> str:
     """Hash of what decides the result; a checkpoint with another one is another run's.
 
-    Args:
-        recipe: The recipe's name and whatever decides its result beside the other arguments.
-        options, feed, network, machine: As the recipe has them; photographs count by every 16th pixel of every 16th
-            row, masks, labels and weights by every byte and its place (two corrections may have equal areas).
+    `recipe` is its name and what the other arguments do not say. Photographs count by every 16th pixel of every 16th
+    row; masks, labels and weights by every byte and its place, since two corrections may have equal areas.
     """
     data = feed.data
     tensors = [data.images[:, ::16, ::16], data.labels, data.look, data.touched, data.corrected]
@@ -207,4 +205,4 @@ def _identity(
 def _content(tensor: Tensor) -> str:
     """Hash of a tensor's values in order."""
     values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return hashlib.blake2b(values.numpy(), digest_size=16).hexdigest()
+    return hashlib.blake2b(values.numpy().tobytes(), digest_size=16).hexdigest()

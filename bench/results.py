@@ -1,0 +1,126 @@
+"""Tables of docs/results.md from finished studies; run by hand, its output is what the page shows.
+
+Usage: python bench/results.py STUDY [STUDY ...]   (prints Markdown)
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import cohen_kappa_score
+
+from regaze.files import read_json
+from regaze.study.describe import interval, number
+
+
+def main() -> None:
+    """Print a section for every study."""
+    for argument in sys.argv[1:]:
+        section(Path(argument))
+
+
+def section(study: Path) -> None:
+    """One study: its command, the figures of its models, paired differences, wall times."""
+    about = read_json(study / "study.json")
+    part = next(
+        path for path in (study / "evaluation" / f"{name}.json" for name in ("test", "validation")) if path.is_file()
+    )
+    result = read_json(part)
+    run = study / "run.json"
+    if run.is_file():
+        # Paths of this machine become the ones that docs/results.md explains.
+        command = re.sub(r"/\S*?/(shared/)", r"../\1", read_json(run)["command"])
+        print(f"```console\n$ {command}\n```\n")
+    folds = about["options"]["folds"]
+    print(
+        f"{result['part']}, {result['n']} graded photographs, {folds} fold{'s' if folds > 1 else ''}, "
+        f"{about['options']['size']} px, seed {about['options']['seed']}.\n"
+    )
+    grading(study, result)
+    maps(result)
+    paired(result)
+    times(study, list(result["models"]), folds)
+    for note in result["notes"]:
+        print(f"* {note}")
+    print()
+
+
+def grading(study: Path, result: dict[str, Any]) -> None:
+    """Kappa as decoded and by the arg-max, accuracy, referable disease, calibration, deletion and insertion."""
+    print(
+        "| model | kappa | 95 % interval | kappa by arg-max | accuracy | AUROC referable | sens. | spec. | calibration "
+        "| deletion | insertion |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for name, figures in result["models"].items():
+        rows = [row for row in records(study, result["part"], name) if row["label"] is not None]
+        labels = [row["label"] for row in rows]
+        highest = [int(np.argmax(row["probabilities"])) for row in rows]
+        by_maximum = cohen_kappa_score(labels, highest, weights="quadratic")
+        referable = figures["referable"]
+        cells = [
+            number(figures["quadratic_weighted_kappa"]),
+            interval(figures["interval"]),
+            number(float(by_maximum)),
+            number(figures["accuracy"]),
+            *(number(referable[key]) for key in ("auroc", "sensitivity", "specificity")),
+            *(number(figures[key]) for key in ("calibration_error", "deletion", "insertion")),
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    print()
+
+
+def maps(result: dict[str, Any]) -> None:
+    """Agreement of maps with lesions, per scale."""
+    print("| model | map | squared error | zero map | mean map | enrichment | relevance rank | pointing | n |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, figures in result["models"].items():
+        for scale, found in figures["maps"].items():
+            cells = [
+                number(found[key], 4) for key in ("squared_error", "zero_map_squared_error", "mean_map_squared_error")
+            ]
+            cells += [number(found[key], 2) for key in ("lesion_enrichment", "relevance_rank", "pointing_game")]
+            print(f"| {name} | {scale} | " + " | ".join(cells) + f" | {found['n_used']} |")
+    print()
+
+
+def paired(result: dict[str, Any]) -> None:
+    """Paired differences with their intervals."""
+    if not result["paired"]:
+        return
+    print("| comparison (first minus second) | kappa | enrichment | squared error |")
+    print("|---|---|---|---|")
+    for label, pair in result["paired"].items():
+        cells = [
+            "-" if pair[key] is None else f"{number(pair[key]['difference'])} {interval(pair[key]['interval'])}"
+            for key in ("kappa", "enrichment", "squared_error")
+        ]
+        print(f"| {label} | " + " | ".join(cells) + " |")
+    print()
+
+
+def times(study: Path, names: list[str], folds: int) -> None:
+    """Wall time of the training of each model."""
+    print("| model | epochs | seconds an epoch | seconds in all |")
+    print("|---|---|---|---|")
+    for name in names:
+        cards = [read_json(study / "models" / name / f"fold{fold}" / "model.json") for fold in range(folds)]
+        recipe = cards[0]["recipe"].get("finetune", cards[0]["recipe"]["phase1"])
+        total = sum(card["details"]["seconds"] for card in cards)
+        print(f"| {name} | {recipe['epochs']} | {total / folds / recipe['epochs']:.1f} | {total:.0f} |")
+    print()
+
+
+def records(study: Path, part: str, name: str) -> list[dict[str, Any]]:
+    """Records per photograph of one model, pooled over the folds."""
+    folder = study / "evaluation" / part
+    files = [folder / f"{name}.json"] if part == "test" else sorted(folder.glob(f"{name}-fold[0-9]*.json"))
+    return [row for file in files for row in read_json(file)["photographs"]]
+
+
+if __name__ == "__main__":
+    main()

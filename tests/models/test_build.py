@@ -1,0 +1,262 @@
+"""Building networks: families of backbones, determinism, where the branches start."""
+
+import random
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from regaze.errors import ModelError
+from regaze.models.backbones import looks_around, timm_backbone, torchvision_backbone, unstride
+from regaze.models.build import build_network
+from regaze.models.options import NetworkOptions
+from regaze.training.losses import classification_loss, soft_labels
+
+# Families by what is special about them; tiny members of each.
+CUT = [
+    "resnet18",
+    "alexnet",
+    "test_resnet",  # timm's own ResNet: stem outside the stages, five levels
+    "mobilenetv3_small_050",  # inverted residuals, squeeze-and-excitation inside
+    "test_convnext",  # layer norm, strided convolutions with even kernels
+    "test_byobnet",  # squeeze-and-excitation as wide as the block
+]
+
+
+def live(network):
+    """Make layers that timm starts at zero (the last norm of a residual block) let gradients through."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+    return network
+
+
+def dead_parameters(network, images):
+    """Names of the parameters that phase 1's loss gives no gradient."""
+    output = network.train()(images)
+    classification_loss(output, soft_labels(torch.tensor([0, 4]), 5, "ordinal", 0.1)).backward()
+    return [name for name, item in network.named_parameters() if item.grad is None or not item.grad.any()]
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3, 4])
+@pytest.mark.parametrize("backbone", CUT[1:])
+def test_families_on_every_number_of_scales(backbone, scales, images):
+    """A cut backbone gives S maps, finest first, and no parameter without a gradient in phase 1."""
+    options = NetworkOptions(backbone=backbone, scales=scales)
+    network = live(build_network(options, 5, size=64).network)
+    output = network.eval()(images)
+    assert len(output.maps) == network.scales == scales
+    sides = [item.shape[2] for item in output.maps]
+    assert sides == sorted(sides, reverse=True)
+    assert output.logits.shape == (2, 5)
+    assert all(looks_around(branch.stage) for branch in network.attention)
+    dead = dead_parameters(network, images)
+    # A bias before a batch norm has no effect by construction.
+    assert [name for name in dead if not name.endswith("bias")] == []
+
+
+@pytest.mark.parametrize("depth", ["light", "full"])
+def test_no_parameter_of_resnet18_is_dead(depth, images):
+    """Every weight of every group gets a gradient from phase 1's loss."""
+    network = build_network(NetworkOptions(perception=depth), 5, seed=1).network
+    assert dead_parameters(network, images) == []
+
+
+@pytest.mark.parametrize("fusion", ["concat", "mean"])
+def test_plain_and_attention_networks_learn_whole(fusion, images):
+    """The same for the mean fusion and for the plain network."""
+    for kind in ("plain", "multi-scale"):
+        options = NetworkOptions(network=kind, backbone="test_resnet", fusion=fusion)
+        network = live(build_network(options, 5).network)
+        assert dead_parameters(network, images) == []
+
+
+@pytest.fixture(scope="module")
+def swin():
+    """A Swin network at 64 pixels."""
+    return build_network(NetworkOptions(backbone="swin_tiny_patch4_window7_224"), 3, size=64).network
+
+
+def test_swin_is_not_cut_but_works(swin, images):
+    """A model whose features come as NHWC still gives NCHW maps on its levels' grids."""
+    output = swin.eval()(images)
+    assert [tuple(item.shape[1:]) for item in swin.extractor(images)] == [(96, 16, 16), (192, 8, 8), (384, 4, 4)]
+    assert [item.shape[2] for item in output.maps] == [16, 8, 4]
+    assert output.logits.shape == (2, 3)
+
+
+def test_swin_carries_no_level_that_nobody_uses(swin, images):
+    """Three of four levels are used: the fourth is neither stored nor trained."""
+    output = swin.train()(images)
+    sum(item.square().sum() for item in [output.logits, *output.attention_logits, *output.perception_logits]).backward()
+    assert [name for name, item in swin.named_parameters() if item.grad is None] == []
+
+
+@pytest.mark.parametrize("scales", [1, 3, 4])
+def test_vision_transformers_give_levels_spread_over_their_depth(scales, images):
+    """test_vit has 6 blocks on one 4x4 grid: levels behind blocks 1, 3, 4 and 6 (counted from 1)."""
+    network = build_network(NetworkOptions(backbone="test_vit", scales=scales), 5, size=64).network
+    assert [tuple(item.shape[2:]) for item in network.eval()(images).maps] == [(4, 4)] * scales
+    torch.manual_seed(0)
+    whole = timm_backbone("test_vit", 64)
+    assert whole.segments is None
+    levels = whole.whole.eval()(images)
+    # Independent reference: the class's own interface on the whole model with the same weights.
+    full = timm.create_model("test_vit", img_size=64, num_classes=0)
+    wanted = {name.removeprefix("model."): item for name, item in whole.whole.state_dict().items()}
+    full.load_state_dict(wanted, strict=False)
+    blocks = full.eval().forward_intermediates(images, indices=[0, 2, 3, 5], intermediates_only=True)
+    for level, block in zip(levels, blocks, strict=True):
+        torch.testing.assert_close(level, block)
+    short = whole.up_to(2).eval()(images)
+    assert len(short) == 2
+    assert all(torch.equal(item, level) for item, level in zip(short, levels, strict=False))
+
+
+def test_segments_give_torchvisions_features(images):
+    """The segments in turn compute what torchvision's forward computes behind layer1 to layer4."""
+    backbone = torchvision_backbone("resnet18")
+    model = torchvision.models.resnet18()
+    model.load_state_dict(backbone.whole.state_dict(), strict=False)
+    model.eval()
+    wanted = model.maxpool(model.relu(model.bn1(model.conv1(images))))
+    found = images
+    for segment, layer, channels in zip(
+        backbone.segments, (model.layer1, model.layer2, model.layer3, model.layer4), backbone.channels, strict=True
+    ):
+        wanted, found = layer(wanted), segment.eval()(found)
+        assert torch.equal(found, wanted)
+        assert found.shape[1] == channels
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv3_small_050"])
+def test_segments_give_timms_features(name, images):
+    """A cut timm model computes what the whole model computes."""
+    backbone = timm_backbone(name, 64)
+    levels = backbone.whole.eval()(images)[-4:]
+    found = images
+    for segment, level in zip(backbone.segments, levels, strict=True):
+        found = segment.eval()(found)
+        assert torch.equal(found, level)
+
+
+@pytest.mark.parametrize("depth", ["light", "full"])
+def test_branches_start_from_the_files_stages(tmp_path, depth):
+    """Attention: the last block of the block's own stage. Perception: the stages that follow. Byte for byte."""
+    torch.manual_seed(5)
+    state = torchvision.models.resnet18().state_dict()
+    save_file(state, tmp_path / "resnet18.safetensors")
+    options = NetworkOptions(weights=str(tmp_path / "resnet18.safetensors"), perception=depth)
+    built = build_network(options, 5)
+    network = built.network
+
+    def under(prefix):
+        return [item for name, item in state.items() if name.startswith(prefix)]
+
+    for place, layer in enumerate((1, 2, 3)):
+        found = list(network.attention[place].stage.state_dict().values())
+        assert len(found) == len(under(f"layer{layer}.1."))
+        assert all(torch.equal(a, b) for a, b in zip(found, under(f"layer{layer}.1."), strict=True))
+        following = range(layer + 1, 5) if depth == "full" else [layer + 1]
+        wanted = [item for number in following for item in under(f"layer{number}.")]
+        found = list(network.perception[place].stage.state_dict().values())
+        assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+    wanted = under("conv1.") + under("bn1.") + [item for number in (1, 2, 3) for item in under(f"layer{number}.")]
+    assert all(torch.equal(a, b) for a, b in zip(network.extractor.state_dict().values(), wanted, strict=True))
+    assert built.report.taken == 120
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "alexnet", "test_resnet", "test_vit"])
+def test_a_branch_never_shares_memory_with_the_extractor(backbone):
+    """Training a branch while the extractor is frozen must not change the extractor through shared storage."""
+    network = build_network(NetworkOptions(backbone=backbone, scales=4), 5, size=64).network
+    places = [item.untyped_storage().data_ptr() for item in network.state_dict().values()]
+    assert len(places) == len(set(places)) > 20
+    before = {name: item.clone() for name, item in network.extractor.state_dict().items()}
+    with torch.no_grad():
+        for part in (network.attention, network.perception):
+            for parameter in part.parameters():
+                parameter.add_(1)
+    after = network.extractor.state_dict()
+    assert all(torch.equal(after[name], item) for name, item in before.items())
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "test_resnet", "test_vit"])
+def test_the_seed_decides_the_weights(backbone):
+    """The same seed gives the same bytes whatever happened before; another seed gives other weights."""
+    options = NetworkOptions(backbone=backbone, scales=2)
+
+    def weights(seed):
+        torch.rand(seed + 3)
+        return build_network(options, 5, size=64, seed=seed).network.state_dict()
+
+    first, second, other = weights(7), weights(7), weights(8)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_building_leaves_the_callers_random_state(monkeypatch):
+    """torch's, NumPy's and Python's generators are as before, and no GPU is seeded."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("seeded the caller's GPUs"))
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002 - must not change
+    build_network(NetworkOptions(backbone="test_resnet"), 5)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002 - as above
+    assert random.getstate() == before[2]
+    with pytest.raises(ModelError):
+        build_network(NetworkOptions(backbone="test_resnet", scales=9), 5)
+    assert torch.equal(torch.get_rng_state(), before[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "classes", "message"),
+    [
+        (NetworkOptions(scales=0), 5, "--scales 0: backbone resnet18 gives 1 to 4 scales"),
+        (NetworkOptions(scales=5), 5, "--scales 5: backbone resnet18 gives 1 to 4 scales"),
+        (NetworkOptions(), 1, "at least 2 classes, the data has 1"),
+        (NetworkOptions(backbone="resnet19"), 5, "Unknown backbone 'resnet19': expected one of alexnet, resnet18"),
+        (NetworkOptions(backbone="resnet10x"), 5, "close names: .*resnet"),
+        (NetworkOptions(backbone="no such thing"), 5, "Unknown backbone 'no such thing'"),
+        (NetworkOptions(backbone="test_resnet.nonsense"), 5, r"Unknown backbone 'test_resnet\.nonsense' .*tag"),
+        (NetworkOptions(backbone="volo_d1_224"), 5, "gives no feature maps"),
+    ],
+)
+def test_what_cannot_be_built_is_named(options, classes, message):
+    """A user's mistake is one line that names the value and what was expected."""
+    with pytest.raises(ModelError, match=message) as caught:
+        build_network(options, classes, size=64)
+    assert "\n" not in str(caught.value)
+
+
+def test_normalisation_is_the_backbones():
+    """torchvision's networks take ImageNet's statistics, timm's those of their own configuration."""
+    built = build_network(NetworkOptions(), 5)
+    assert (built.mean, built.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    config = timm.get_pretrained_cfg("test_vit")
+    built = build_network(NetworkOptions(backbone="test_vit"), 5, size=64)
+    assert (built.mean, built.std) == (tuple(config.mean), tuple(config.std))
+    assert built.mean == (0.5, 0.5, 0.5)
+    assert built.report is None
+
+
+def test_unstriding_keeps_the_grid_and_the_weights():
+    """Strides and poolings go, weights stay, and only the copy that was handed in changes."""
+    stage = torchvision.models.resnet18().layer2
+    weights = [item.clone() for item in stage.state_dict().values()]
+    same = unstride(nn.Sequential(nn.MaxPool2d(2), *stage))
+    assert same.eval()(torch.zeros(1, 64, 9, 7)).shape == (1, 128, 9, 7)
+    assert all(torch.equal(a, b) for a, b in zip(weights, same.state_dict().values(), strict=True))
+    assert max(item.stride[0] for item in same.modules() if isinstance(item, nn.Conv2d)) == 1
+
+
+def test_an_attention_stage_looks_around():
+    """Squeeze-and-excitation, an MLP or a bare pooling keeps grid and channels but sees one cell: never a stage."""
+    assert not looks_around(nn.Sequential(nn.Conv2d(4, 2, 1), nn.ReLU(), nn.Conv2d(2, 4, 1)))
+    assert not looks_around(nn.Identity())
+    assert looks_around(nn.Conv2d(1, 1, 3))
+    network = build_network(NetworkOptions(backbone="seresnet18", scales=1), 5).network
+    assert [type(branch.stage).__name__ for branch in network.attention] == ["BasicBlock"]
