@@ -319,9 +319,9 @@ class Run(Command):
         """Do the whole loop."""
         from regaze.report.assemble import assemble
         from regaze.report.page import write_report
+        from regaze.study.check import check_evaluation
         from regaze.study.describe import table
         from regaze.study.figures import evaluate
-        from regaze.study.check import check_evaluation
         from regaze.study.folder import create_study
         from regaze.study.run import check_loop, require_lesions, run_loop
 
@@ -415,7 +415,9 @@ def _given(run: Run, usual: Run) -> list[str]:
             if item.name in (*_PARTS, "output", "folder") or value == getattr(default, item.name):
                 continue
             flag = item.name.replace("_", "-")
-            words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+            words += (
+                [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+            )
     return words
 
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
 # The mask can be read only by setting it, which is not safe beside other threads: once, at import.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)

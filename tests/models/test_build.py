@@ -222,7 +222,6 @@ def test_building_leaves_the_callers_random_state(monkeypatch):
         (NetworkOptions(backbone="resnet10x"), 5, "close names: .*resnet"),
         (NetworkOptions(backbone="no such thing"), 5, "Unknown backbone 'no such thing'"),
         (NetworkOptions(backbone="test_resnet.nonsense"), 5, r"Unknown backbone 'test_resnet\.nonsense' .*tag"),
-        (NetworkOptions(backbone="volo_d1_224"), 5, "gives no feature maps"),
     ],
 )
 def test_what_cannot_be_built_is_named(options, classes, message):
@@ -230,6 +229,19 @@ def test_what_cannot_be_built_is_named(options, classes, message):
     with pytest.raises(ModelError, match=message) as caught:
         build_network(options, classes, size=64)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("features_only not implemented\nfor this"), AssertionError()])
+def test_a_model_without_feature_maps_is_named(monkeypatch, error):
+    """Whatever timm raises for such a model, even without a word, becomes one line."""
+
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    reason = str(error).split("\n")[0] or "AssertionError"
+    with pytest.raises(ModelError, match=rf"Backbone 'test_vit' gives no feature maps \({reason}\): choose"):
+        build_network(NetworkOptions(backbone="test_vit"), 5, size=64)
 
 
 def test_normalisation_is_the_backbones():

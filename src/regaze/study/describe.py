@@ -44,9 +44,11 @@ def describe(study: Study) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> None:
     """Print the figures of `evaluate`: one row per model, then the paired differences."""
     console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width of its own; 80 would cut the models' names
+        console = Console(highlight=False, width=120)
     view = Table(title=f"{result['part']}, {result['n']} graded photographs")
     for heading in ("model", "kappa", "95 % interval", "map error", "(zero map)", "on lesions", "rank", "del", "ins"):
-        view.add_column(heading, justify="left" if heading == "model" else "right")
+        view.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=heading == "model")
     for name, figures in result["models"].items():
         fused = figures["maps"]["fused"]
         view.add_row(
