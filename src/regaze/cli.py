@@ -6,6 +6,7 @@ each command imports its rooms when it runs. Results go to stdout, everything el
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -75,8 +76,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _guarded(call: Callable[[], tuple[dict[str, Any], int]], command: Command) -> int:
     """Run a command; a user's mistake becomes one line on stderr, never a traceback."""
+    # With --json stdout is the object's alone, whatever a library prints.
+    aside = contextlib.redirect_stdout(sys.stderr) if command.output.json else contextlib.nullcontext()
     try:
-        result, code = call()
+        with aside:
+            result, code = call()
     except RegazeError as error:
         print(f"regaze: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
         return 1

@@ -36,7 +36,10 @@ _EVALUATE = """
     "maps": {"fused" | "scale1" | "scale2" | "scale3" | "scale4": {
         "squared_error", "zero_map_squared_error", "mean_map_squared_error", "lesion_enrichment", "relevance_rank",
         "pointing_game", "auroc", "n_used", "n_skipped", "healthy_squared_error", "n_healthy", "dead"}}}},
- "paired": {"A against B": {"kappa" | "enrichment" | "squared_error": {"difference": A - B, "interval", ...}}},
+ "paired": {"A against B": {
+    "kappa": {"difference": A - B, "interval": [lo, hi], "probability_better"},
+    "enrichment" | "squared_error": {"difference": A - B, "interval": [lo, hi], "probability_greater",
+        "mean_a": mean of B, "mean_b": mean of A, "n_used", "n_skipped"}}},
  "notes": [...]}
 ```
 

@@ -18,8 +18,6 @@ from regaze.training.losses import classification_loss, soft_labels
 
 # Families by what is special about them; tiny members of each.
 CUT = [
-    "resnet18",
-    "alexnet",
     "test_resnet",  # timm's own ResNet: stem outside the stages, five levels
     "mobilenetv3_small_050",  # inverted residuals, squeeze-and-excitation inside
     "test_convnext",  # layer norm, strided convolutions with even kernels
@@ -42,8 +40,8 @@ def dead_parameters(network, images):
     return [name for name, item in network.named_parameters() if item.grad is None or not item.grad.any()]
 
 
-@pytest.mark.parametrize("scales", [1, 2, 3, 4])
-@pytest.mark.parametrize("backbone", CUT[1:])
+@pytest.mark.parametrize("scales", [1, 3, 4])
+@pytest.mark.parametrize("backbone", CUT)
 def test_families_on_every_number_of_scales(backbone, scales, images):
     """A cut backbone gives S maps, finest first, and no parameter without a gradient in phase 1."""
     options = NetworkOptions(backbone=backbone, scales=scales)
@@ -59,10 +57,10 @@ def test_families_on_every_number_of_scales(backbone, scales, images):
     assert [name for name in dead if not name.endswith("bias")] == []
 
 
-@pytest.mark.parametrize("depth", ["light", "full"])
-def test_no_parameter_of_resnet18_is_dead(depth, images):
+@pytest.mark.parametrize("options", [NetworkOptions(perception="full"), NetworkOptions(backbone="alexnet", scales=4)])
+def test_no_parameter_of_torchvisions_networks_is_dead(options, images):
     """Every weight of every group gets a gradient from phase 1's loss."""
-    network = build_network(NetworkOptions(perception=depth), 5, seed=1).network
+    network = build_network(options, 5, seed=1).network
     assert dead_parameters(network, images) == []
 
 
@@ -200,12 +198,12 @@ def test_the_seed_decides_the_weights(backbone):
 
 
 def test_building_leaves_the_callers_random_state(monkeypatch):
-    """torch's, NumPy's and Python's generators are as before, and no GPU is seeded."""
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("seeded the caller's GPUs"))
-    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002 - must not change
+    """The generators of torch, NumPy and Python are as before, and no GPU is seeded."""
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("seeded the caller's GPUs"))
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
     build_network(NetworkOptions(backbone="test_resnet"), 5)
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002 - as above
+    assert (np.random.get_state()[1] == before[1]).all()
     assert random.getstate() == before[2]
     with pytest.raises(ModelError):
         build_network(NetworkOptions(backbone="test_resnet", scales=9), 5)
@@ -245,7 +243,7 @@ def test_a_model_without_feature_maps_is_named(monkeypatch, error):
 
 
 def test_normalisation_is_the_backbones():
-    """torchvision's networks take ImageNet's statistics, timm's those of their own configuration."""
+    """Networks of torchvision take ImageNet's statistics, timm's those of their own configuration."""
     built = build_network(NetworkOptions(), 5)
     assert (built.mean, built.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     config = timm.get_pretrained_cfg("test_vit")

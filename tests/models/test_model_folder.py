@@ -5,11 +5,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 import regaze
 from regaze.errors import ModelError
+from regaze.models import folder as folder_module
 from regaze.models.build import build_network
 from regaze.models.folder import SCHEMA_VERSION, ModelCard, load_model, load_network, read_card, save_model
 from regaze.models.options import MachineOptions, NetworkOptions
@@ -106,10 +106,15 @@ def test_there_is_no_pickle_and_no_leftover(folder):
     assert len(load_file(folder / "model.safetensors")) > 20
 
 
-def test_the_card_is_written_last(tmp_path, network):
-    """A folder that has a card is complete: when the weights cannot be written there is no card."""
-    network.register_buffer("sparse", torch.eye(2).to_sparse())
-    with pytest.raises(ValueError, match="sparse"):
+def test_the_card_is_written_last(tmp_path, network, monkeypatch):
+    """A folder that has a card is complete: a full disk leaves neither a card nor half of the weights."""
+
+    def full_disk(state, path):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(folder_module, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
         save_model(tmp_path / "m", network, card_of())
     assert list((tmp_path / "m").iterdir()) == []
 

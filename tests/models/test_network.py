@@ -179,7 +179,7 @@ def test_groups_cover_all_parameters(kind):
 
 
 def test_branches_work_on_features_that_were_handed_out(shared, images):
-    """forward = branches after extractor, and the branches leave the features as they were."""
+    """`forward` is branches after extractor, and the branches leave the features as they were."""
     features = shared.extractor(images)
     before = [item.clone() for item in features]
     assert torch.equal(shared.branches(features).logits, shared(images).logits)
@@ -193,7 +193,8 @@ class Given(nn.Module):
         super().__init__()
         self.features = features
 
-    def forward(self, images):
+    def forward(self, _):
+        """The same features, whatever the images."""
         return [self.features]
 
 

@@ -166,7 +166,7 @@ def unplugged(monkeypatch, tmp_path):
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_name)
-    monkeypatch.setattr(socket.socket, "connect", lambda *args: pytest.fail("touched the network"))
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("touched the network"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         monkeypatch.setattr(huggingface_hub.constants, name, str(tmp_path / "hub"), raising=False)
@@ -186,7 +186,7 @@ def test_without_a_network_the_hub_fails_fast_in_one_line(unplugged, capfd, name
     assert time.monotonic() - start < 20
     assert "\n" not in str(caught.value)
     assert "--weights FILE.safetensors or --weights none" in str(caught.value)
-    assert huggingface_hub.constants.HF_HUB_OFFLINE == before
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is before
     assert capfd.readouterr().err == ""
 
 
@@ -203,7 +203,7 @@ def test_hub_weights_are_copied(monkeypatch):
     torch.manual_seed(9)
     state = torchvision.models.resnet18().state_dict()
     entry = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
-    monkeypatch.setattr(type(entry), "get_state_dict", lambda *args, **kwargs: state)
+    monkeypatch.setattr(type(entry), "get_state_dict", lambda *_, **__: state)
     backbone = torchvision_backbone("resnet18")
     for weights in ("hub", "hub:IMAGENET1K_V1"):
         report = load_weights(backbone, weights, 64)

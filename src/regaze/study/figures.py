@@ -177,12 +177,13 @@ def _notes(
         notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
     if study.dataset.ordinal:
         notes.append(f"Referable: grade {study.classes[min(REFERABLE_FROM, len(study.classes) - 1)]} or worse.")
-    used = sum(record["lesion_pixels"] > 0 and record["known"] for record in (row["maps"]["fused"] for row in first))
+    # Where nothing is known about lesions, `lesion_pixels` is None.
+    used = sum(bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
     if used == 0:
         notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
     else:
         origins = {sample.id: sample.origin for sample in (other or study.dataset).samples}
-        boxes = sum(origins[row["sample"]] == "boxes" and row["maps"]["fused"]["lesion_pixels"] > 0 for row in first)
+        boxes = sum(origins[row["sample"]] == "boxes" and bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
         notes.append(
             f"Map figures over {used} photographs with lesions: {used - boxes} with masks, {boxes} with boxes."
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import time
 from collections.abc import Callable
@@ -61,7 +63,8 @@ def train(
         key = digest([asdict(network), recipe, study.options.seed, side, study.dataset.fingerprint, fold])
         if _is_done(study, name, fold, key):
             continue
-        built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
+        with contextlib.redirect_stdout(io.StringIO()):  # torch.hub says there what it downloads; stdout is the result's
+            built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
         if built.report is not None and fold == study.folds[0]:
             study.voice.say(built.report.line())
         samples = study.training(fold)

@@ -31,9 +31,9 @@ class Voice:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar that is fed with (done, total)."""
+        """A bar that is fed with (done, total); nothing where stderr is no terminal, which a bar would fill with lines."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, disable=self.quiet, transient=True) as bar:
+        with Progress(*columns, console=self.console, disable=self.quiet or not self.console.is_terminal, transient=True) as bar:
             task = bar.add_task(label, total=None)
 
             def feed(done: int, total: int) -> None:
