@@ -14,6 +14,7 @@ import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
 from regaze.files import read_json
+from regaze.models.predictor import decode
 from regaze.study.describe import interval, number
 
 
@@ -52,20 +53,21 @@ def section(study: Path) -> None:
 def grading(study: Path, result: dict[str, Any]) -> None:
     """Kappa as decoded and by the arg-max, accuracy, referable disease, calibration, deletion and insertion."""
     print(
-        "| model | kappa | 95 % interval | kappa by arg-max | accuracy | AUROC referable | sens. | spec. | calibration "
+        "| model | kappa | 95 % interval | by arg-max | by expected value | accuracy | AUROC | sens. | spec. | ECE "
         "| deletion | insertion |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name, figures in result["models"].items():
         rows = [row for row in records(study, result["part"], name) if row["label"] is not None]
         labels = [row["label"] for row in rows]
         highest = [int(np.argmax(row["probabilities"])) for row in rows]
-        by_maximum = cohen_kappa_score(labels, highest, weights="quadratic")
+        expected = decode(np.array([row["probabilities"] for row in rows], dtype=np.float32), "expected")
+        others = [cohen_kappa_score(labels, grades, weights="quadratic") for grades in (highest, expected)]
         referable = figures["referable"]
         cells = [
             number(figures["quadratic_weighted_kappa"]),
             interval(figures["interval"]),
-            number(float(by_maximum)),
+            *(number(float(value)) for value in others),
             number(figures["accuracy"]),
             *(number(referable[key]) for key in ("auroc", "sensitivity", "specificity")),
             *(number(figures[key]) for key in ("calibration_error", "deletion", "insertion")),

@@ -110,6 +110,8 @@ REFUSED = {
     "share 0": ("select {study} --share 0", "--share 0.0: expected above 0, up to 1|share is 0.0", None),
     "share 2": ("select {study} --share 2", "share.* 2.0.*expected above 0", None),
     "share of a run": (RUN_NEW + " --share 2", "--share 2.0: expected above 0, up to 1", None),
+    "rank": ("collect {study} --min-rank 2", "min-rank is 2.0, expected a share between 0 and 1", None),
+    "enrichment": ("collect {study} --min-enrichment -1", "min-enrichment is -1.0, expected 0 or more", None),
     "epochs 0": (TRAIN + " --epochs 0", "--epochs 0: expected 1 or more", None),
     "epochs negative": (TRAIN + " --epochs -3", "--epochs -3: expected 1 or more", None),
     "batch 0": (TRAIN + " --batch 0", "--batch 0: expected 2 or more", None),

@@ -133,4 +133,9 @@ def test_decoding_by_hand():
     )
     np.testing.assert_array_equal(decode(probabilities, "expected"), [0, 2, 1, 1, 1, 0, 2])
     np.testing.assert_array_equal(decode(probabilities, "argmax"), [0, 2, 0, 0, 0, 0, 1])
+    # The first class at which the cumulative probability reaches one half.
+    assert decode(np.array([[0.3, 0.1, 0.6]], dtype=np.float32), "median")[0] == 2
+    assert decode(np.array([[0.3, 0.3, 0.4]], dtype=np.float32), "median")[0] == 1
+    assert decode(np.array([[0.5, 0.0, 0.5]], dtype=np.float32), "median")[0] == 0
+    assert decode(np.array([[0.0, 0.0, 1.0]], dtype=np.float32), "median")[0] == 2
     assert decode(probabilities, "expected").dtype == decode(probabilities, "argmax").dtype == np.int64

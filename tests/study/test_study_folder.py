@@ -39,7 +39,7 @@ def test_split_is_made_once(table, tmp_path, open_quietly):
             by_patient.setdefault(sample.patient, set()).add(made.split[sample.id])
     assert {len(folds) for folds in by_patient.values()} == {1}
     assert 0.1 < len(made.validation(0)) / len(made.split) < 0.35
-    assert [sample.id for sample in made.training(0) + made.validation(0)].sort() == list(made.split).sort()
+    assert sorted(sample.id for sample in made.training(0) + made.validation(0)) == sorted(made.split)
 
 
 def test_another_seed_is_another_split(table, tmp_path):

@@ -106,8 +106,8 @@ def test_corrections_stay_in_their_fold(folds, open_quietly):
 
 def test_report_shows_each_photograph_to_models_that_never_saw_it(folds, open_quietly, monkeypatch):
     """The report's pictures come from the model of the photograph's own validation fold."""
-    from regaze.report import assemble as module
     from regaze.models.options import MachineOptions
+    from regaze.report import assemble as module
     from regaze.study.options import EvaluateOptions
 
     folder, _, fed = folds

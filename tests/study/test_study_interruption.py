@@ -1,6 +1,6 @@
 """Ctrl-C at any step costs nothing but the epoch it fell into."""
 
-STEPS = 2  # per epoch: 19 training photographs, 8 per batch
+STEPS = 2  # per epoch: 20 training photographs, 8 per batch, rounded
 
 
 def test_interrupted_run_ends_as_an_undisturbed_one(new_study, finished, regaze, tiny, files_of, count_steps):

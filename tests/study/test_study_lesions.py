@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from regaze.data.images import photo_size
-from regaze.records import Box, Sample
+from regaze.records import Sample
 from regaze.study.lesions import enlarge, knowledge, mean_targets, targets
 
 
@@ -124,8 +124,6 @@ def test_boxes_become_corrections(boxed, regaze, tiny, open_quietly):
     rows, columns = np.nonzero(look)
     assert (columns.min() / width, (columns.max() + 1) / width) == pytest.approx((0.4, 0.6), abs=2 / width)
     assert (rows.min() / height, (rows.max() + 1) / height) == pytest.approx((0.2, 0.3), abs=2 / height)
-    assert study.dataset.samples[0].boxes == () or isinstance(study.dataset.samples[0].boxes[0], Box)
-
     again = correct(study, "multi-scale", CorrectOptions(source="boxes", healthy=True))
     assert (again["written"], again["kept"]) == (0, len(stored))
 

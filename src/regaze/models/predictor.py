@@ -20,7 +20,7 @@ from regaze.models.device import choose_device, uses_bf16
 from regaze.models.network import Output, fuse
 from regaze.models.options import MachineOptions
 
-Decoding = Literal["expected", "argmax"]
+Decoding = Literal["median", "expected", "argmax"]
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,18 @@ class Predictions:
 def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.int64]:
     """From probabilities to grades.
 
-    `expected` rounds the expected value Σ k·p_k, which suits grades on one scale (on IDRiD's pooled out-of-fold
-    predictions it beats the arg-max, docs/results.md); `argmax` is for classes without an order.
+    `median`: the first grade at which the cumulative probability reaches one half; it minimises the expected distance
+    in grades. On IDRiD's pooled out-of-fold predictions it agreed best with the expert's grades, and unlike `expected`
+    (the rounded expected value Σ k·p_k) it kept the accuracy of `argmax` (docs/results.md). `argmax` is for classes
+    without an order.
     """
     if how == "argmax":
-        likeliest: NDArray[np.int64] = probabilities_NK.argmax(axis=1).astype(np.int64)
-        return likeliest
-    expected: NDArray[np.float64] = probabilities_NK.astype(np.float64) @ np.arange(probabilities_NK.shape[1])
+        return np.asarray(probabilities_NK.argmax(axis=1), dtype=np.int64)
+    exact = probabilities_NK.astype(np.float64)
+    if how == "median":
+        below = np.cumsum(exact, axis=1) < 0.5 * exact.sum(axis=1, keepdims=True)
+        return np.asarray(below.sum(axis=1), dtype=np.int64)
+    expected = exact @ np.arange(probabilities_NK.shape[1])
     return np.asarray(np.floor(expected + 0.5), dtype=np.int64)
 
 

@@ -31,7 +31,7 @@ def describe(study: Study) -> dict[str, Any]:
     return {
         "study": str(study.path),
         "photographs": len(samples),
-        "grades": dict(grades),
+        "grades": {name: grades[name] for name in ordered},
         "origins": dict(origins),
         "patients": len({sample.patient for sample in samples if sample.patient is not None}),
         "validation": len(validation),

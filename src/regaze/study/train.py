@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from regaze.corrections.rows import CorrectionEntry
+from regaze.data.images import content_hash
 from regaze.errors import StudyError
 from regaze.files import digest
 from regaze.models.build import Built, Network, build_network
+from regaze.models.device import choose_device, uses_bf16
 from regaze.models.folder import ModelCard, load_network, read_card, save_model
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.records import Sample
@@ -59,11 +61,14 @@ def train(
     check_value("size", side)
     check_training(training)
     recipe = {"phase1": asdict(training)}
+    # A weights file counts by its content, so that another spelling of its path is the same model.
+    start = asdict(network) | {"weights": _weights_mark(network.weights)}
     for fold in study.folds:
-        key = digest([asdict(network), recipe, study.options.seed, side, study.dataset.fingerprint, fold])
+        key = digest([start, recipe, study.options.seed, side, study.dataset.fingerprint, fold, _arithmetic(machine)])
         if _is_done(study, name, fold, key):
             continue
-        with contextlib.redirect_stdout(io.StringIO()):  # torch.hub says there what it downloads; stdout is the result's
+        # torch.hub says on stdout what it downloads; stdout is for the result.
+        with contextlib.redirect_stdout(io.StringIO()):
             built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
         if built.report is not None and fold == study.folds[0]:
             study.voice.say(built.report.line())
@@ -92,7 +97,7 @@ def train(
             network=network,
             classes=study.classes,
             ordinal=study.dataset.ordinal,
-            decoding="expected" if study.dataset.ordinal else "argmax",
+            decoding=training.decoding if study.dataset.ordinal else "argmax",
             size=side,
             crop=study.options.crop,
             mean=built.mean,
@@ -144,7 +149,7 @@ def finetune_model(
     corrections = {fold: corrections_of(study, parent, fold) for fold in study.folds}
     if not any(corrections.values()) and options.map_weight > 0:
         raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
-    keys = {fold: _finetune_key(study, parent, fold, options, corrections[fold]) for fold in study.folds}
+    keys = {fold: _finetune_key(study, parent, fold, options, machine, corrections[fold]) for fold in study.folds}
     suffix = "finetuned" if options.map_weight > 0 else "control"
     name = name or _free_name(study, f"{parent}-{suffix}", keys)
     for fold in study.folds:
@@ -227,11 +232,26 @@ def corrections_of(study: Study, parent: str, fold: int) -> list[CorrectionEntry
 
 
 def _finetune_key(
-    study: Study, parent: str, fold: int, options: FinetuneOptions, corrections: list[CorrectionEntry]
+    study: Study,
+    parent: str,
+    fold: int,
+    options: FinetuneOptions,
+    machine: MachineOptions,
+    corrections: list[CorrectionEntry],
 ) -> str:
     parent_key = read_card(study.model_folder(parent, fold)).key
     marks = [entry.hash for entry in corrections] if options.map_weight > 0 else []
-    return digest([parent_key, asdict(options), marks, fold])
+    return digest([parent_key, asdict(options), marks, fold, _arithmetic(machine)])
+
+
+def _weights_mark(weights: str) -> str:
+    path = Path(weights).expanduser()
+    return content_hash(path) if path.is_file() else weights
+
+
+def _arithmetic(machine: MachineOptions) -> str:
+    """The part of the machine's options that changes a result beyond rounding."""
+    return "bf16" if uses_bf16(machine.precision, choose_device(machine.device)) else "fp32"
 
 
 def _free_name(study: Study, wanted: str, keys: dict[int, str]) -> str:
@@ -302,8 +322,6 @@ def _with_corrections(
 def _timed(
     study: Study, label: str, fold: int, epochs: int, call: Callable[[Progress], History]
 ) -> tuple[History, float]:
-    # Fabric says on stderr which precision it takes: neither progress nor a remark of ours, and not for a quiet run.
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     text = label if len(study.folds) == 1 else f"{label}, fold {fold + 1} of {len(study.folds)}"
     start = time.monotonic()
     with study.voice.progress(text) as feed:

@@ -31,9 +31,10 @@ class Voice:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar that is fed with (done, total); nothing where stderr is no terminal, which a bar would fill with lines."""
+        """A bar that is fed with (done, total); none where stderr is no terminal (a log file)."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, disable=self.quiet or not self.console.is_terminal, transient=True) as bar:
+        silent = self.quiet or not self.console.is_terminal
+        with Progress(*columns, console=self.console, disable=silent, transient=True) as bar:
             task = bar.add_task(label, total=None)
 
             def feed(done: int, total: int) -> None:

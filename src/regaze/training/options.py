@@ -23,6 +23,9 @@ class TrainingOptions:
     always take cross-entropy)."""
     smoothing: float = 0.1
     """Share of the label spread over all classes, 0 to 1 (label smoothing)."""
+    decoding: Literal["median", "expected", "argmax"] = "median"
+    """From probabilities to a grade: median, the rounded expected value, or the most probable class (classes without an
+    order always take argmax)."""
     sampling: Literal["square-root", "balanced", "natural"] = "square-root"
     """How often a class is drawn: by the square root of its share, equally, or as it comes."""
     lr_extractor: float = 3e-4

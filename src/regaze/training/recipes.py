@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,7 @@ Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 def make_fabric(machine: MachineOptions) -> Fabric:
     """Fabric for one process on the chosen device (several processes come from Fabric's own launcher)."""
     device = choose_device(machine.device)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every start
     precision = "bf16-mixed" if uses_bf16(machine.precision, device) else "32-true"
     devices: Any = [device.index or 0] if device.type == "cuda" else 1
     return Fabric(accelerator=device.type, devices=devices, precision=precision)
@@ -74,7 +76,8 @@ def train_phase1(
         "heads": options.lr_heads,
         "maps": options.lr_heads,
     }
-    feed = _feed(data, options, options.sampling, classes, normalisation, seed)
+    fabric = make_fabric(machine)
+    feed = _feed(data, options, options.sampling, classes, normalisation, seed, fabric)
     plan = Plan(
         epochs=options.epochs,
         groups=_groups(network, rates),
@@ -84,7 +87,7 @@ def train_phase1(
         averaging=options.averaging,
         identity=_identity(["phase1", kind], options, feed, network, machine),
     )
-    return fit(network, feed, plan, make_fabric(machine), checkpoint, progress)
+    return fit(network, feed, plan, fabric, checkpoint, progress)
 
 
 def finetune(
@@ -127,7 +130,8 @@ def finetune(
     frozen = network.frozen_part()
     frozen.requires_grad_(requires_grad=False)
     rates = {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
-    feed = _feed(data, options, phase1.sampling, classes, normalisation, seed)
+    fabric = make_fabric(machine)
+    feed = _feed(data, options, phase1.sampling, classes, normalisation, seed, fabric)
     plan = Plan(
         epochs=options.epochs,
         groups=_groups(network, rates),
@@ -138,7 +142,7 @@ def finetune(
         identity=_identity(["finetune", kind, phase1.smoothing], options, feed, network, machine),
     )
     try:
-        return fit(network, feed, plan, make_fabric(machine), checkpoint, progress)
+        return fit(network, feed, plan, fabric, checkpoint, progress)
     finally:
         frozen.requires_grad_(requires_grad=True)
 
@@ -169,6 +173,7 @@ def _feed(
     classes: int,
     normalisation: Normalisation,
     seed: int,
+    fabric: Fabric,
 ) -> Feed:
     return Feed(
         data=data,
@@ -179,6 +184,8 @@ def _feed(
         augment=options.augment,
         mean=normalisation[0],
         std=normalisation[1],
+        rank=fabric.global_rank,
+        world=fabric.world_size,
     )
 
 
