@@ -13,7 +13,7 @@ import pytest
 
 from regaze import cli_reference, commands
 from regaze.cli import COMMANDS
-from regaze.commands import Demo, Run
+from regaze.commands_loop import Demo, Run
 from regaze.study.options import StudyOptions
 from regaze.training.options import FinetuneOptions
 

@@ -15,20 +15,8 @@ from typing import Annotated, Any
 import tyro
 
 from regaze import __version__
-from regaze.commands import (
-    Collect,
-    Command,
-    Correct,
-    Demo,
-    Evaluate,
-    Finetune,
-    Init,
-    Predict,
-    Report,
-    Run,
-    Select,
-    Train,
-)
+from regaze.commands import Collect, Command, Correct, Evaluate, Finetune, Init, Predict, Select, Train
+from regaze.commands_loop import Demo, Report, Run
 from regaze.errors import RegazeError
 
 COMMANDS = {

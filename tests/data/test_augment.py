@@ -45,6 +45,26 @@ def test_a_one_pixel_lesion_is_lost_only_by_leaving_the_frame(seed, side, data):
         assert len(found) <= 5
 
 
+@pytest.mark.parametrize("degrees", [0, 4, 9, 15])
+def test_no_lesion_is_lost_at_the_smallest_scale(degrees):
+    """256 one-pixel lesions in one photograph that shrinks to .9: all of them are still there after the warp."""
+    side, places = 96, [(row, column) for row in range(3, 96, 6) for column in range(2, 96, 6)]
+    mask = torch.zeros(1, 1, side, side)
+    for row, column in places:
+        mask[0, 0, row, column] = 1
+    cosine, sine = math.cos(math.radians(degrees)) / SCALE[0], math.sin(math.radians(degrees)) / SCALE[0]
+    matrix = torch.tensor([[[cosine, -sine, 0.0], [sine, cosine, 0.0]]])
+    _, warped = warp(mask.expand(1, 3, side, side), mask, matrix)
+    inside = 0
+    for row, column in places:
+        y, x = landing(matrix[0].numpy(), row, column, side)
+        if 1 <= y < side - 2 and 1 <= x < side - 2:
+            inside += 1
+            top, left = math.floor(y), math.floor(x)
+            assert warped[0, 0, top : top + 2, left : left + 2].any(), (row, column)
+    assert inside > 200
+
+
 def test_the_worst_place_for_a_one_pixel_lesion():
     """The module's threshold: searched over rotations and offsets, the peak never falls below .194 at scale .9."""
     worst = 1.0
@@ -138,4 +158,4 @@ def test_large_masks_grow_by_less_than_a_pixel():
     _, warped = warp(mask.expand(8, 3, 64, 64), mask, matrices)
     scale = 1 / torch.linalg.det(matrices[:, :, :2].double()).abs().sqrt()
     for area, factor in zip(warped.sum((1, 2, 3)).tolist(), scale.tolist(), strict=True):
-        assert (16 * factor) ** 2 <= area <= (16 * factor + 2) ** 2
+        assert (16 * factor) ** 2 <= area <= (16 * factor + 1.2) ** 2

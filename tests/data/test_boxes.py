@@ -141,10 +141,7 @@ def test_marked_unmarked_unknown_and_masked(tmp_path):
         ("masks", 0),
     ]
     assert marked[4] == samples[4]
-    assert (
-        "4 files fit a photograph; 3 photographs take them (2 of these with no lesion marked), 1 keep"
-        in notes[0]
-    )
+    assert "4 files fit a photograph; 3 photographs take them (2 of these with no lesion marked), 1 keep" in notes[0]
     assert "1 files fit no photograph (for example stranger.txt)" in notes[1]
 
 
@@ -194,9 +191,7 @@ def test_nothing_fits(tmp_path):
         with_boxes(one, tmp_path)
 
 
-@pytest.mark.skipif(
-    not (SHARED / "idrid_boxes").is_dir(), reason=f"boxes are not at {SHARED / 'idrid_boxes'}"
-)
+@pytest.mark.skipif(not (SHARED / "idrid_boxes").is_dir(), reason=f"boxes are not at {SHARED / 'idrid_boxes'}")
 def test_default_numbers_agree_with_the_published_boxes(tmp_path):
     """The built-in meaning of the numbers is what CODRAS's own `classes.txt` says."""
     assert read_classes(SHARED / "idrid_boxes") == dict(CODRAS_CLASSES)

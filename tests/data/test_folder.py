@@ -163,9 +163,7 @@ def test_masks_by_part(tmp_path):
     mask.rename(tmp_path / "set" / "masks" / "a.png")
     mask.parent.rmdir()
     picture(tmp_path / "set" / "masks" / "bad" / "a.png")
-    with pytest.raises(
-        DataError, match="could belong to test/bad/a or training/bad/a: lay the masks out by part"
-    ):
+    with pytest.raises(DataError, match="could belong to test/bad/a or training/bad/a: lay the masks out by part"):
         read_folder(tmp_path / "set", "folder:x")
 
 
@@ -176,9 +174,7 @@ def test_masks_that_fit_nothing(tmp_path):
     with pytest.raises(DataError, match="None of the 1 masks fits a photograph"):
         read_folder(tmp_path, "folder:x")
     picture(tmp_path / "masks" / "sick" / "a.png")
-    assert (
-        read_folder(tmp_path, "folder:x").notes[-1] == "Masks: 1 files fit no photograph (for example z.png)."
-    )
+    assert read_folder(tmp_path, "folder:x").notes[-1] == "Masks: 1 files fit no photograph (for example z.png)."
 
 
 def test_names_that_clash(tmp_path):

@@ -14,9 +14,7 @@ from regaze.errors import DataError
 from regaze.records import Dataset, Sample
 
 SHARED = Path(os.environ.get("REGAZE_SHARED") or Path(__file__).resolve().parents[3] / "shared")
-needs_idrid = pytest.mark.skipif(
-    not (SHARED / "idrid").is_dir(), reason=f"IDRiD is not at {SHARED / 'idrid'}"
-)
+needs_idrid = pytest.mark.skipif(not (SHARED / "idrid").is_dir(), reason=f"IDRiD is not at {SHARED / 'idrid'}")
 SETS = {"training": "a. Training Set", "test": "b. Testing Set"}
 TABLES = {
     "training": "a. IDRiD_Disease Grading_Training Labels.csv",
@@ -38,9 +36,7 @@ class Copy:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def grade(
-        self, part: str, name: str, picture: Image.Image, grade: int | None = 0, visit: str = ""
-    ) -> None:
+    def grade(self, part: str, name: str, picture: Image.Image, grade: int | None = 0, visit: str = "") -> None:
         """Add a graded photograph and its row (None: no row)."""
         folder = self.root / "B. Disease Grading" / "1. Original Images" / SETS[part]
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,9 +121,7 @@ def test_a_picture_is_in_one_set_only(tmp_path):
         "test/IDRiD_002": ("test", 4, []),
         "segmentation-test/IDRiD_56": ("test", None, ["soft_exudates"]),
     }
-    assert (
-        "1 training photographs are left out, because the test set holds the same picture." in dataset.notes
-    )
+    assert "1 training photographs are left out, because the test set holds the same picture." in dataset.notes
     assert any(note.startswith("2 segmented photographs belong to the other set") for note in dataset.notes)
 
 
@@ -160,8 +154,7 @@ def test_visits(tmp_path):
     dataset = read_idrid(tmp_path, "idrid:x")
     assert [s.patient for s in dataset.samples] == ["010820171", None, None, "010820171"]
     assert dataset.notes[-2:] == (
-        "1 known visits in training, 1 in test; the visit of 2 photographs is unknown, each counts as its "
-        "own.",
+        "1 known visits in training, 1 in test; the visit of 2 photographs is unknown, each counts as its own.",
         "1 test photographs share a visit with training; the official split stands.",
     )
 
@@ -220,9 +213,7 @@ def test_missing_pieces(tmp_path):
 def test_labels_are_read_robustly(tmp_path):
     """BOM, blanks, further columns and empty rows do no harm."""
     table = tmp_path / "t.csv"
-    table.write_text(
-        "\ufeffImage name , Retinopathy grade,,,\r\nIDRiD_001 ,3 ,2,,\r\n,,,,\r\nIDRiD_002,0\r\n", "utf-8"
-    )
+    table.write_text("\ufeffImage name , Retinopathy grade,,,\r\nIDRiD_001 ,3 ,2,,\r\n,,,,\r\nIDRiD_002,0\r\n", "utf-8")
     assert {name: grade for name, (grade, _) in read_labels(table).items()} == {
         "IDRiD_001": 3,
         "IDRiD_002": 0,

@@ -79,9 +79,7 @@ def test_correlation_is_that_of_numpy(tmp_path):
     a, b = (_fine(saved(eye(seed), tmp_path / f"{seed}.png")) for seed in (1, 2))
     shared = a.inside & b.inside
     assert 0.3 < shared.mean() < 0.6  # the round field without its rim: pi/4 * (310/320 - rim)^2 * 320/480
-    assert _correlation(a, b) == pytest.approx(
-        np.corrcoef(a.detail[shared], b.detail[shared])[0, 1], abs=1e-6
-    )
+    assert _correlation(a, b) == pytest.approx(np.corrcoef(a.detail[shared], b.detail[shared])[0, 1], abs=1e-6)
     assert _correlation(a, a) == pytest.approx(1)
 
 

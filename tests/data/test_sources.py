@@ -107,9 +107,7 @@ def test_picture_in_training_and_test_is_noted(folder):
 def test_synthetic(tmp_path):
     """Synthetic photographs are painted once, have five grades whatever their number, patients and masks."""
     heard: list[tuple[int, int]] = []
-    dataset = load_dataset(
-        "synthetic:6", folder=tmp_path, seed=3, progress=lambda *numbers: heard.append(numbers)
-    )
+    dataset = load_dataset("synthetic:6", folder=tmp_path, seed=3, progress=lambda *numbers: heard.append(numbers))
     assert (dataset.classes, dataset.ordinal) == (("0", "1", "2", "3", "4"), True)
     assert (len(dataset.samples), heard[0]) == (6, (1, 6))
     assert {s.origin for s in dataset.samples} == {"masks"}

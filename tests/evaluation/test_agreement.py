@@ -82,9 +82,7 @@ def test_relevance_rank_is_the_mean_over_random_tie_breaks(seed):
     found, mask = drawn(seed)
     rng = np.random.default_rng(seed)
     k = mask.sum()
-    trials = [
-        mask.ravel()[np.lexsort((rng.random(mask.size), -found.ravel()))[:k]].mean() for _ in range(1500)
-    ]
+    trials = [mask.ravel()[np.lexsort((rng.random(mask.size), -found.ravel()))[:k]].mean() for _ in range(1500)]
     # Five standard errors; at least a hair where every trial agrees.
     slack = 5 * np.std(trials) / np.sqrt(len(trials)) + 1e-9
     assert relevance_rank(found, mask) == pytest.approx(np.mean(trials), abs=slack)

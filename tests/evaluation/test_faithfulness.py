@@ -71,9 +71,7 @@ def test_by_hand():
     """A 2 x 2 image, one pixel a step, a classifier that sums: both curves worked out on paper."""
     image = torch.tensor([[0.4, 0.8], [0.0, 1.0]]).expand(1, 3, 2, 2)
     attention_map = torch.tensor([[[2.0, 1.0], [-3.0, 4.0]]])  # order: 1.0, .4, .8, 0
-    found = deletion_insertion(
-        mean_brightness, image, attention_map, step=1, classes=torch.tensor([0]), blur=(1, 1.0)
-    )
+    found = deletion_insertion(mean_brightness, image, attention_map, step=1, classes=torch.tensor([0]), blur=(1, 1.0))
     np.testing.assert_allclose(found.deletion_curves, [[0.55, 0.3, 0.2, 0, 0]], atol=1e-6)
     # (1.05 - .275 - 0) / 4
     np.testing.assert_allclose(found.deletion, [0.19375], atol=1e-6)
@@ -262,9 +260,7 @@ def test_the_callers_world_is_left_alone():
     assert torch.equal(maps, maps_before)
     assert torch.is_grad_enabled()
     np.testing.assert_array_equal(found.deletion_curves, given.deletion_curves)
-    np.testing.assert_array_equal(
-        found.deletion_curves, deletion_insertion(network, images, maps).deletion_curves
-    )
+    np.testing.assert_array_equal(found.deletion_curves, deletion_insertion(network, images, maps).deletion_curves)
 
 
 def test_grad_mode_returns_after_an_exception():

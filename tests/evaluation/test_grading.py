@@ -157,10 +157,7 @@ def test_interval_is_the_percentile_of_scikit_learns_kappa():
     """Our vectorised resamples are those of a plain loop over the same draws with scikit-learn's kappa."""
     shares, grades, labels = predictions(40)
     draws = np.random.default_rng(3).integers(40, size=(150, 40))
-    slow = [
-        cohen_kappa_score(labels[draw], grades[draw], labels=range(CLASSES), weights="quadratic")
-        for draw in draws
-    ]
+    slow = [cohen_kappa_score(labels[draw], grades[draw], labels=range(CLASSES), weights="quadratic") for draw in draws]
     summary = grading_summary(shares, grades, labels, resamples=150, seed=3)
     assert summary["interval"] == pytest.approx(list(np.percentile(slow, [2.5, 97.5])))
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from regaze.errors import ModelError
 from regaze.models.build import build_network
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor, decode, evaluating
@@ -54,6 +55,15 @@ def test_the_batch_size_changes_nothing(photographs, batch):
     np.testing.assert_allclose(parts.fused, whole.fused, atol=1e-5)
     for part, wanted in zip(parts.maps, whole.maps, strict=True):
         np.testing.assert_allclose(part, wanted, atol=1e-5)
+
+
+def test_a_model_that_gives_no_number_is_an_error(photographs):
+    """NaN never becomes a grade: the median would call it healthy."""
+    predictor = predictor_of()
+    with torch.no_grad():
+        predictor.network.fusion.bias[0] = float("nan")
+    with pytest.raises(ModelError, match=r"no number for 5 of 5 photographs \(NaN\)"):
+        predictor.predict(photographs)
 
 
 def test_predicting_twice_gives_the_same_bytes(photographs):

@@ -57,9 +57,7 @@ class Reader(HTMLParser):
 
     def all(self, tag, kind=None):
         """Attributes of all tags of a name (and class)."""
-        return [
-            a for t, a in self.tags if t == tag and (kind is None or kind in (a.get("class") or "").split())
-        ]
+        return [a for t, a in self.tags if t == tag and (kind is None or kind in (a.get("class") or "").split())]
 
 
 def view(grade=1, **changes):
@@ -252,10 +250,7 @@ def test_means_over_the_compared_photographs_stand_in_the_answer():
 def test_numbers_of_the_answer_are_those_of_the_study():
     """Before, after, difference, interval and counts stand in the text as they were measured."""
     text = Reader(render(content(kappa=paired(0.01, 0.25, n_used=20)))).text
-    assert (
-        "went from 0.61 to 0.74. Difference +0.13 (95 % interval +0.01 to +0.25), over 20 photographs."
-        in text
-    )
+    assert "went from 0.61 to 0.74. Difference +0.13 (95 % interval +0.01 to +0.25), over 20 photographs." in text
     assert "Graded exactly right: 15 of 20 photographs before, 15 of 20 after." in text
     assert "5 that were wrong are now right, 3 that were right are now wrong." in text
     assert "7 maps moved towards the lesions, 1 away from them." in text
@@ -342,9 +337,7 @@ def test_page_loads_nothing():
     assert "://" not in page
     assert "@import" not in page
     assert not re.search(r"url\((?!data:)", page)
-    policy = next(
-        a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
-    )
+    policy = next(a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; img-src data:;")
 
 
@@ -377,9 +370,7 @@ def test_cases_are_grouped_by_the_experts_grade_and_none_is_lost():
     """Every case is shown once, under its grade; ungraded ones under a heading of their own."""
     reader = Reader(render(content(cases=[case("x", 2), case("y", None), case("z", 1), case("w", 9)])))
     text = reader.text
-    order = [
-        text.index(f"Expert: {name}") for name in ("mild", "moderate", "No grade by an expert", "class 9")
-    ]
+    order = [text.index(f"Expert: {name}") for name in ("mild", "moderate", "No grade by an expert", "class 9")]
     assert order == sorted(order)
     names = [a["aria-label"] for a in reader.all("article", "case")]
     assert names == ["z", "x", "y", "w", "training/d", "training/e"]
@@ -449,9 +440,7 @@ def test_thirty_cases_stay_below_six_megabytes():
     rng = np.random.default_rng(0)
     photo = np.clip(rng.normal(120, 18, (512, 512, 3)), 0, 255).astype(np.uint8)
     fused = rng.random((512, 512)).astype(np.float32)
-    seen = View(
-        1, 0.5, [0.3, 0.5, 0.2], fused, [rng.random((s, s)).astype(np.float32) for s in (128, 64, 32)]
-    )
+    seen = View(1, 0.5, [0.3, 0.5, 0.2], fused, [rng.random((s, s)).astype(np.float32) for s in (128, 64, 32)])
     one = Case("training/a", 1, photo, None, "none", seen, seen)
     page = render(content(cases=[one], worse_graded=[], worse_maps=[]))
     base = len(render(content(cases=[], worse_graded=[], worse_maps=[])))

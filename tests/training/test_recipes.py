@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from regaze.errors import ModelError
+from regaze.errors import ModelError, OptionError
 from regaze.models.build import build_network
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.training import loop, recipes
@@ -273,10 +273,12 @@ def test_fine_tuning_leaves_the_extractor_untouched(tmp_path):
 
 
 def test_the_extractor_is_free_again_after_an_interruption(tmp_path):
-    """Freezing is undone when fine-tuning is stopped."""
+    """Freezing is undone when fine-tuning is stopped or cannot begin."""
     network = network_of()
     with pytest.raises(KeyboardInterrupt):
         run("finetune", tmp_path, network, progress=Stop(1))
+    with pytest.raises(OptionError, match="--device gpu"):
+        run("finetune", tmp_path, network, machine=MachineOptions(device="gpu"))
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from regaze.errors import ModelError
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.network import Output, fuse
@@ -117,6 +118,9 @@ class Predictor:
         Args:
             images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
             progress: Called with (photographs done, N).
+
+        Raises:
+            ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest).
         """
         probabilities: list[Tensor] = []
         fused: list[Tensor] = []
@@ -131,6 +135,12 @@ class Predictor:
                 if progress is not None:
                     progress(min(start + self.batch, len(images_NSSC)), len(images_NSSC))
         all_probabilities = torch.cat(probabilities).numpy()
+        if not np.isfinite(all_probabilities).all():
+            bad = int((~np.isfinite(all_probabilities).all(axis=1)).sum())
+            raise ModelError(
+                f"The model gives no number for {bad} of {len(all_probabilities)} photographs (NaN): "
+                "pass --precision fp32, or train it again."
+            )
         return Predictions(
             probabilities=all_probabilities,
             grades=decode(all_probabilities, self.decoding),

@@ -128,7 +128,6 @@ def finetune(
         return terms
 
     frozen = network.frozen_part()
-    frozen.requires_grad_(requires_grad=False)
     rates = {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
     fabric = make_fabric(machine)
     feed = _feed(data, options, phase1.sampling, classes, normalisation, seed, fabric)
@@ -141,6 +140,7 @@ def finetune(
         averaging=options.averaging,
         identity=_identity(["finetune", kind, phase1.smoothing], options, feed, network, machine),
     )
+    frozen.requires_grad_(requires_grad=False)
     try:
         return fit(network, feed, plan, fabric, checkpoint, progress)
     finally:
