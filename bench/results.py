@@ -35,6 +35,7 @@ def section(study: Path) -> None:
     if run.is_file():
         # Paths of this machine become the ones that docs/results.md explains.
         command = re.sub(r"/\S*?/(shared/)", r"../\1", read_json(run)["command"])
+        command = re.sub(r"(regaze run )\S+", rf"\1{study.name}", command)
         print(f"```console\n$ {command}\n```\n")
     folds = about["options"]["folds"]
     print(

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from regaze import cli_reference, commands
+from regaze import cli_reference, commands_loop
 from regaze.cli import COMMANDS
 from regaze.commands_loop import Demo, Run
-from regaze.study.options import StudyOptions
+from regaze.models.options import MachineOptions
+from regaze.study.options import CorrectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "cli.md"
@@ -31,7 +32,7 @@ def options_of(reference):
         ):
             entries = groups.setdefault(title, {})
             for line in body.splitlines():
-                if re.match(r"  (-|PATH|\[\[)", line) and not line.startswith("  ---"):
+                if re.match(r"  (-|[A-Z]{3,}|\[\[)", line) and not line.startswith("  ---"):
                     head, _, text = re.sub(r"^  ", "", line).partition("  ")
                     flag, _, kind = head.partition(" ") if "," not in head else (head, "", "yes or no")
                     entries[flag] = (kind or flag, text.strip())
@@ -90,7 +91,7 @@ def test_every_option_is_explained(options):
                 count += 1
                 assert re.search(r"\((required|default: .*)\)$", text), (command, flag, text)
                 assert len(re.sub(r"\((required|default: .*)\)$", "", text)) > 12, (command, flag)
-                assert kind == "yes or no" or re.search(r"PATH|STR|INT|FLOAT|\{.+\}", kind), (command, flag, kind)
+                assert kind == "yes or no" or re.search(r"PATH|STUDY|STR|INT|FLOAT|\{.+\}", kind), (command, flag, kind)
     assert count > 100
 
 
@@ -108,7 +109,7 @@ def test_shared_options_are_spelled_alike(options):
     for title, by_command in shared.items():
         first = next(iter(by_command.values()))
         assert all(entries == first for entries in by_command.values()), title
-    types.pop("PATH")
+    types = {flag: by_command for flag, by_command in types.items() if flag.startswith("-")}
     for flag, by_command in types.items():
         assert len(set(by_command.values())) == 1, (flag, by_command)
 
@@ -325,7 +326,7 @@ def test_json_is_alone_on_stdout(tmp_path):
 def test_demo_is_a_run(monkeypatch, tmp_path, regaze):
     """`demo` is `run` with options of its own: what it promises is what `run` does."""
     seen = []
-    monkeypatch.setattr(commands.Run, "run", lambda self: (seen.append(self), ({"part": "test"}, 0))[1])
+    monkeypatch.setattr(commands_loop.Run, "run", lambda self: (seen.append(self), ({"part": "test"}, 0))[1])
     outcome = regaze("demo", "--folder", tmp_path / "d", "--photographs", "20", "--seed", "3", "--json")
     assert outcome.json == {"part": "test"}
     run = seen[0]
@@ -345,14 +346,14 @@ def test_command_line_of_a_run_makes_it_again(tmp_path):
         crop=False,
         control=False,
         map_weight=2.5,
-        correct=commands.CorrectOptions(author="A. N. Other", healthy=not commands.CorrectOptions().healthy),
-        machine=commands.MachineOptions(workers=1),
+        correct=CorrectOptions(author="A. N. Other", healthy=not CorrectOptions().healthy),
+        machine=MachineOptions(workers=1),
     )
     import shlex
 
     import tyro
 
-    words = shlex.split(commands._command_line(run))
+    words = shlex.split(commands_loop._command_line(run))
     assert words[0] == "regaze"
     assert tyro.cli(parser_type(), args=words[1:], config=(tyro.conf.OmitArgPrefixes,)) == run
 

@@ -208,6 +208,8 @@ class Evaluate(Command):
     """Judge on this data of the same classes instead: idrid:DIR, folder:DIR, csv:FILE or synthetic[:N]."""
     boxes: Path | None = None
     """Folder with a clinician's boxes for --data."""
+    patient: str | None = None
+    """Column (csv) or regular expression on the file name (folder) that names the patient in --data."""
 
     def run(self) -> Result:
         """Evaluate."""
@@ -219,7 +221,7 @@ class Evaluate(Command):
         if self.boxes is not None and self.data is None:
             raise OptionError(f"--boxes {self.boxes}: they go with --data; the study's own boxes are part of it.")
         study = open_study(self.folder, self.voice())
-        other = other_data(study, self.data, self.boxes) if self.data is not None else None
+        other = other_data(study, self.data, self.boxes, self.patient) if self.data is not None else None
         result = evaluate(study, self.evaluate, self.machine, other)
         if not self.output.json:
             table(result)

@@ -124,7 +124,8 @@ def ordered_classes(names: Iterable[str]) -> tuple[tuple[str, ...], bool]:
 def natural_key(text: str) -> tuple[list[tuple[bool, int, str]], str]:
     """Return a key that sorts numbers inside names by value, and ties (case, leading zeros) by the name."""
     pieces = re.split(r"(\d+)", text.casefold())
-    return [(not piece.isdigit(), int(piece) if piece.isdigit() else 0, piece) for piece in pieces if piece], text
+    # isdecimal, not isdigit: a superscript is a digit that int() does not read.
+    return [(not piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces if piece], text
 
 
 def pictures(folder: Path) -> list[Path]:

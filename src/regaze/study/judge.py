@@ -125,7 +125,7 @@ def _stored(file: Path, key: str) -> list[dict[str, Any]] | None:
         return None
 
 
-def other_data(study: Study, spec: str, boxes: Path | None) -> Dataset:
+def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None = None) -> Dataset:
     """Read other data of the same classes; a small set may lack the last of them (the worst grades).
 
     Raises:
@@ -133,7 +133,9 @@ def other_data(study: Study, spec: str, boxes: Path | None) -> Dataset:
         DataError: It cannot be read.
     """
     with study.voice.progress("reading photographs") as feed:
-        dataset = load_dataset(spec, boxes=boxes, folder=study.path / "data", seed=study.options.seed, progress=feed)
+        dataset = load_dataset(
+            spec, boxes=boxes, patient=patient, folder=study.path / "data", seed=study.options.seed, progress=feed
+        )
     if dataset.classes == study.classes[: len(dataset.classes)]:
         return replace(dataset, classes=study.classes, ordinal=study.dataset.ordinal)
     # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
