@@ -14,7 +14,7 @@ import pytest
 from regaze import cli_reference, commands_loop
 from regaze.cli import COMMANDS
 from regaze.commands_loop import Demo, Run
-from regaze.models.options import MachineOptions
+from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CorrectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions
 
@@ -346,6 +346,7 @@ def test_command_line_of_a_run_makes_it_again(tmp_path):
         crop=False,
         control=False,
         map_weight=2.5,
+        network=NetworkOptions(network="single-scale", scales=2),
         correct=CorrectOptions(author="A. N. Other", healthy=not CorrectOptions().healthy),
         machine=MachineOptions(workers=1),
     )

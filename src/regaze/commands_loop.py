@@ -178,7 +178,10 @@ def _given(run: Run, usual: Run) -> list[str]:
     for part, default in [(run, usual), *((getattr(run, name), getattr(usual, name)) for name in _PARTS)]:
         for item in fields(part):
             value = getattr(part, item.name)
-            if item.name in (*_PARTS, "output", "folder") or value == getattr(default, item.name):
+            # Parts of the run have their own turn; inside a part, `network` is an option like any other.
+            if part is run and item.name in (*_PARTS, "output", "folder"):
+                continue
+            if value == getattr(default, item.name):
                 continue
             flag = item.name.replace("_", "-")
             words += (
@@ -233,6 +236,9 @@ class Demo(Command):
     """Synthetic photographs."""
     seed: int = 0
     """Seed of everything."""
+    weights: str = "none"
+    """none: from scratch, which on so few photographs moves the maps but hardly learns the grades. hub (needs a
+    network) or a .safetensors file of ResNet18: start from those."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 where the processor computes it natively, else fp32."""
 
@@ -243,7 +249,7 @@ class Demo(Command):
             data=f"synthetic:{self.photographs}",
             size=128,
             seed=self.seed,
-            network=NetworkOptions(backbone="resnet18"),
+            network=NetworkOptions(backbone="resnet18", weights=self.weights),
             training=TrainingOptions(epochs=12),
             finetune_epochs=8,
             evaluate=EvaluateOptions(faithfulness=12, steps=16),
