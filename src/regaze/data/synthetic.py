@@ -179,8 +179,8 @@ def write_synthetic(
     """Write a set of synthetic photographs, or find it written.
 
     Two eyes per patient, right then left, with one camera and correlated grades; the last fifth of the
-    patients are for the test. The masks are those of five lesion types; beaded veins (`lesion` in
-    `Painted.masks`) have no column, as IDRiD has no mask for them.
+    patients are for the test. The masks are those of five lesion types, and of beaded veins in the column
+    `lesion`.
 
     Args:
         folder: Where the set is to be: a new or an empty folder, or one that holds this very set.
@@ -202,6 +202,10 @@ def write_synthetic(
     folder = Path(folder)
     if _already(folder, sheet):
         return folder / CSV_NAME
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A spawned process that is still importing an unguarded script: it must not paint, and being killed with the
+        # pool it could not clear away a folder of its own. The parent says what to do.
+        raise DataError("Painting was called while a painting process starts: see the message of the script itself.")
     parent = folder.absolute().parent
     parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
