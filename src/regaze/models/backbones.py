@@ -232,8 +232,8 @@ def unstride(stage: nn.Module) -> nn.Module:
 def first_block(segment: nn.Sequential) -> nn.Sequential:
     """The segment's leading modules up to and including its first block with two or more convolutions.
 
-    The paper's attention branch is a residual stage; one block of it costs half and lost nothing in the trial that
-    `method.md` reports. Where no such block exists (AlexNet) this is the whole segment.
+    The paper's attention branch is a residual stage; one block of it costs half, and is what the
+    method's first trial used. Where no such block exists (AlexNet) this is the whole segment.
     """
     taken: list[nn.Module] = []
     for module in _flat(segment):

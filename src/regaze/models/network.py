@@ -47,7 +47,7 @@ class AttentionBranch(nn.Module):
     a -> 3x3 conv -> sigmoid.
 
     Deviations from the official ABN: the map path has a bias instead of a batch norm before the sigmoid (with batch
-    norm the map loss hardly moved the maps, see docs/results.md), and `width` channels instead of K in a (with K = 5
+    norm the map loss hardly moved the maps, see docs/design.md), and `width` channels instead of K in a (with K = 5
     dead ReLUs can make the map constant); `attention_width="faithful"` restores the latter.
     """
 

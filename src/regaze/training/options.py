@@ -1,7 +1,7 @@
 """Options of the two recipes. Importing this module imports no torch.
 
-The defaults are settled by pooled patient-wise out-of-fold predictions on IDRiD's training half: docs/results.md names
-the runs.
+Where the defaults come from: the decoding is settled by pooled patient-wise out-of-fold predictions on IDRiD's training
+half (docs/results.md); the rest starts from the method's first trial, and docs/LOG.md says what was compared.
 """
 
 from __future__ import annotations
