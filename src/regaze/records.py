@@ -175,6 +175,27 @@ class Selection:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """One thing that an expert drew, in original pixels.
+
+    Attributes:
+        kind: `stroke` (a round brush along a line), `polygon`, `box`, or `mask`.
+        look: True: "look here". False: "not here".
+        points: (x, y) pairs. A stroke's line (one point: a dot); a polygon's corners, three or more, closed by
+            itself; a box's two opposite corners; none for a mask.
+        radius: Half the width of a stroke's brush; 0 for the other kinds.
+        runs: A mask's run lengths row by row, starting with the pixels outside (which may be 0); their sum is
+            height x width. Empty for the other kinds.
+    """
+
+    kind: Literal["stroke", "polygon", "box", "mask"]
+    look: bool
+    points: tuple[tuple[float, float], ...] = ()
+    radius: float = 0.0
+    runs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Correction:
     """An expert's word on where the model should look in one photograph.
 
@@ -190,6 +211,9 @@ class Correction:
         author: Who made it.
         time: UTC, ISO 8601, seconds, ends with `Z`.
         remark: Free text.
+        map: Which map was corrected: `fused`, `scale1`, `scale2` ...; empty where it was not one map in particular.
+        shapes: How `look` and `avoid` were drawn, in order, a later shape over an earlier one; empty: they came as
+            masks. Where there are shapes, the two masks are exactly what `corrections.shapes.rasterise` makes of them.
     """
 
     id: int
@@ -202,3 +226,5 @@ class Correction:
     author: str
     time: str
     remark: str = ""
+    map: str = ""
+    shapes: tuple[Shape, ...] = ()
