@@ -135,6 +135,12 @@ class Collected:
         enrichment: Share of the fused map's energy inside lesions over the share of the image that they cover; None
             as above.
         diagnosis: `misgraded`; `elsewhere` (graded right, map misses the lesions); `fine`; `unknown`.
+        probabilities: K probabilities of the classes, sum 1; empty where an older version collected.
+        signals: What the model's own behaviour says about its map, no label needed; each 0 or more, higher = more
+            doubtful; None where it could not be computed. Keys: `branches` (disagreement among the branches' grades),
+            `scales` (disagreement among the scales' maps), `cam` (gap between the attention map and Grad-CAM),
+            `instability` (of the map under flips and small shifts), `prior` (distance to what earlier corrections
+            make one expect). A missing key counts as None.
     """
 
     sample: str
@@ -145,6 +151,8 @@ class Collected:
     relevance_rank: float | None
     enrichment: float | None
     diagnosis: Diagnosis
+    probabilities: tuple[float, ...] = ()
+    signals: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
