@@ -136,6 +136,9 @@ REFUSED = {
     "weights missing": (TRAIN + " --weights {nowhere}", "No weights file .*nowhere: give a .safetensors file", None),
     "weights pickled": (TRAIN + " --weights {pickle}", "not a safetensors file.*pickled weights are not read", None),
     "weights foreign": (TRAIN + " --weights {foreign}", "do not fit test_resnet: 0 of its tensors", None),
+    "unknown backbone of a run": (RUN_NEW + " --backbone resnet19", "Unknown backbone 'resnet19'", None),
+    "weights of a run": (RUN_NEW + " --weights {foreign}", "do not fit test_resnet: 0 of its tensors", None),
+    "rank of a run": (RUN_NEW + " --min-rank 2", "--min-rank 2.0: expected 0 to 1", None),
     "hub of timm": (TRAIN + " --weights hub", "Hub weights for test_resnet could not be had.*--weights none", None),
     "hub of torchvision": (
         "train {study} --backbone resnet18 --weights hub --name other",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from regaze.commands import Command, Result, StudyFolder
 from regaze.errors import OptionError, RegazeError, StudyError
 from regaze.models.options import MachineOptions, NetworkOptions
-from regaze.study.options import CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
+from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
 
@@ -72,6 +72,7 @@ class Run(Command):
     """Passes over the training part in fine-tuning."""
     map_weight: float = FinetuneOptions.map_weight
     """λ of the map loss."""
+    collect: CollectOptions = field(default_factory=CollectOptions)
     select: SelectOptions = field(default_factory=SelectOptions)
     correct: CorrectOptions = field(default_factory=CorrectOptions)
     control: bool = True
@@ -89,7 +90,7 @@ class Run(Command):
         from regaze.study.describe import table
         from regaze.study.figures import evaluate
         from regaze.study.folder import create_study
-        from regaze.study.run import check_loop, require_lesions, run_loop
+        from regaze.study.run import check_loop, check_photographs, run_loop
 
         if self.data is None:
             return self._go_on()
@@ -97,7 +98,9 @@ class Run(Command):
         loop = self._loop()
         check_loop(loop)
         check_evaluation(self.evaluate)
-        study = create_study(self.folder, options, self.voice(), lambda dataset: require_lesions(dataset, loop))
+        study = create_study(
+            self.folder, options, self.voice(), lambda dataset: check_photographs(dataset, loop, self.size)
+        )
         command = _command_line(self)
         with _storing_run(study.path, self, command):
             done = run_loop(study, loop, self.machine)
@@ -116,7 +119,14 @@ class Run(Command):
 
         finetuning = FinetuneOptions(epochs=self.finetune_epochs, batch=self.training.batch, map_weight=self.map_weight)
         return LoopOptions(
-            self.network, self.training, finetuning, self.select, self.correct, self.control, self.baselines
+            network=self.network,
+            training=self.training,
+            finetuning=finetuning,
+            collect=self.collect,
+            select=self.select,
+            correct=self.correct,
+            control=self.control,
+            baselines=self.baselines,
         )
 
     def _go_on(self) -> Result:
@@ -213,6 +223,7 @@ def _plain(run: Run) -> dict[str, Any]:
 _PARTS: dict[str, type[Any]] = {
     "network": NetworkOptions,
     "training": TrainingOptions,
+    "collect": CollectOptions,
     "select": SelectOptions,
     "correct": CorrectOptions,
     "evaluate": EvaluateOptions,

@@ -64,7 +64,8 @@ def test_a_model_comes_back_with_the_same_predictions(folder, network):
     before = Predictor(network, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "expected", FP32).predict(photographs)
     predictor, card = load_model(folder, FP32, batch=32)
     after = predictor.predict(photographs)
-    assert card == card_of(created=card.created)
+    assert card.weights
+    assert card == card_of(created=card.created, weights=card.weights)
     np.testing.assert_array_equal(after.probabilities, before.probabilities)
     np.testing.assert_array_equal(after.grades, before.grades)
     np.testing.assert_array_equal(after.fused, before.fused)
@@ -186,7 +187,8 @@ def test_damaged_or_missing_weights_are_named(folder):
 
 
 def test_weights_of_another_network_are_named(folder):
-    """Other shapes, missing and superfluous tensors: the two files are not of one model."""
+    """Other shapes, missing and superfluous tensors beside an older card, which knows no hash of its weights."""
+    change(folder, weights="")
     state = load_file(folder / "model.safetensors")
     name = "perception.0.classify.weight"
     for other in (
@@ -198,6 +200,15 @@ def test_weights_of_another_network_are_named(folder):
         with pytest.raises(ModelError, match=r"does not fit its model\.json") as caught:
             load_model(folder, FP32)
         assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_model_of_the_same_shape_are_named(folder, tmp_path, network):
+    """A card never speaks for weights that it was not written with, even where they would fit."""
+    network.fusion.weight.data.fill_(2.0)
+    save_model(tmp_path / "other", network, card_of(name="other"))
+    (folder / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    with pytest.raises(ModelError, match=r"holds other weights than its model\.json describes"):
+        load_model(folder, FP32)
 
 
 def test_saving_again_replaces_both_files(folder, network):

@@ -6,10 +6,11 @@ needed to build, run and trace the model.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +47,7 @@ class ModelCard:
         corrections: Number and fingerprint of the corrections it learned from.
         history: Mean losses per epoch.
         key: Hash of everything that decides the weights.
+        weights: Hash of `model.safetensors`, which binds the two files; set by `save_model`. Empty: an older card.
         details: Seed, device, precision, wall time, what was taken from the weights.
         versions: Of regaze, Python and the libraries that compute.
         created: UTC, ISO 8601.
@@ -67,6 +69,7 @@ class ModelCard:
     corrections: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, float], ...] = ()
     key: str = ""
+    weights: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -87,7 +90,8 @@ def save_model(folder: Path, network: Network, card: ModelCard) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
         save_file(state, temporary)
-    write_json(folder / "model.json", asdict(card))
+        weights = _file_hash(temporary)
+    write_json(folder / "model.json", asdict(replace(card, weights=weights)))
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -119,15 +123,21 @@ def load_network(folder: Path, card: ModelCard) -> Network:
     """Build the card's network with the folder's weights, in evaluation mode on the CPU.
 
     Raises:
-        ModelError: The weights are missing, damaged or do not fit the card.
+        ModelError: The weights are missing, damaged, another model's, or do not fit the card.
     """
     path = folder / "model.safetensors"
     built = build_network(_unweighted(card.network), len(card.classes), card.size)
     try:
         state = load_file(path)
-        built.network.load_state_dict(state)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read ({error}): train the model again or restore the file.") from error
+    if card.weights and _file_hash(path) != card.weights:
+        raise ModelError(
+            f"{path} holds other weights than its model.json describes: restore the two files together, "
+            "or train the model again."
+        )
+    try:
+        built.network.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ModelError(
@@ -152,6 +162,11 @@ def load_model(folder: Path, machine: MachineOptions | None = None, batch: int =
     network = load_network(folder, card)
     predictor = Predictor(network, card.mean, card.std, card.decoding, machine or MachineOptions(), batch)
     return predictor, card
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _unweighted(options: NetworkOptions) -> NetworkOptions:

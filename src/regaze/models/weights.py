@@ -11,7 +11,7 @@ import io
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,8 @@ def load_weights(backbone: Backbone, weights: str, size: int) -> LoadReport | No
 def _hub_state(name: str, tag: str | None, size: int) -> Mapping[str, Tensor]:
     """Download pretrained weights; every failure to reach the hub becomes one clear line."""
     try:
-        with redirect_stderr(io.StringIO()), _offline_if_unreachable():
+        # torch.hub says on stdout what it downloads; stdout is for the result.
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()), _offline_if_unreachable():
             if name in TORCHVISION:
                 entry = torchvision_hub_weights(name, tag)
                 state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, weights_only=True)

@@ -26,6 +26,8 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "averaging": (0, True, 0.9999),
     "map_weight": (0, True, math.inf),
     "share": (0, False, 1),
+    "min_rank": (0, True, 1),
+    "min_enrichment": (0, True, math.inf),
     "faithfulness": (0, True, math.inf),
     "steps": (1, True, math.inf),
     "resamples": (1, True, math.inf),

@@ -8,13 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from regaze.errors import StudyError
-from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.models.build import build_network
+from regaze.models.options import MachineOptions, NetworkKind, NetworkOptions
 from regaze.records import Dataset
 from regaze.study.check import check_finetuning, check_training, check_value
 from regaze.study.collect import collect
 from regaze.study.correct import correct, select
 from regaze.study.folder import Study
-from regaze.study.options import CorrectOptions, SelectOptions
+from regaze.study.options import CollectOptions, CorrectOptions, SelectOptions
 from regaze.study.train import finetune_model, train
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
@@ -27,6 +28,7 @@ class LoopOptions:
         network: The network whose maps are corrected.
         training: Phase 1.
         finetuning: Fine-tuning on the corrections.
+        collect: When a map is said to miss the lesions.
         select: Which photographs are corrected.
         correct: Where corrections come from.
         control: Also fine-tune equally long without the map loss.
@@ -36,6 +38,7 @@ class LoopOptions:
     network: NetworkOptions
     training: TrainingOptions
     finetuning: FinetuneOptions
+    collect: CollectOptions
     select: SelectOptions
     correct: CorrectOptions
     control: bool = True
@@ -66,14 +69,30 @@ def check_loop(options: LoopOptions) -> None:
     check_training(options.training)
     check_finetuning(options.finetuning)
     check_value("share", options.select.share)
+    check_value("min_rank", options.collect.min_rank)
+    check_value("min_enrichment", options.collect.min_enrichment)
 
 
-def require_lesions(dataset: Dataset, options: LoopOptions) -> None:
-    """Make sure that there is something to correct maps with.
+def check_photographs(dataset: Dataset, options: LoopOptions, size: int) -> None:
+    """Make sure that the loop can be done on these photographs, before anything is written.
 
     Raises:
         StudyError: The data says nothing about lesions.
+        ModelError: The network cannot be built, or its weights do not fit or cannot be reached.
     """
+    _require_lesions(dataset, options)
+    for kind in _kinds(options):
+        build_network(replace(options.network, network=kind), len(dataset.classes), size)
+
+
+def _kinds(options: LoopOptions) -> list[NetworkKind]:
+    """The kinds of network that the loop trains, the one that matters last."""
+    kind = options.network.network
+    others: tuple[NetworkKind, ...] = ("plain", "single-scale") if options.baselines else ()
+    return [*(other for other in others if other != kind), kind]
+
+
+def _require_lesions(dataset: Dataset, options: LoopOptions) -> None:
     if options.network.network != "plain" and not any(sample.origin != "none" for sample in dataset.samples):
         raise StudyError(
             f"{dataset.spec} has neither masks nor boxes to correct maps with: pass --boxes DIR, add masks, "
@@ -89,11 +108,9 @@ def run_loop(study: Study, options: LoopOptions, machine: MachineOptions) -> Loo
         OptionError: A value is out of range.
     """
     check_loop(options)
-    require_lesions(study.dataset, options)
-    if options.baselines:
-        for kind in ("plain", "single-scale"):
-            if kind != options.network.network:
-                _one(study, replace(options, network=replace(options.network, network=kind), control=False), machine)
+    _require_lesions(study.dataset, options)
+    for kind in _kinds(options)[:-1]:
+        _one(study, replace(options, network=replace(options.network, network=kind), control=False), machine)
     return _one(study, options, machine)
 
 
@@ -101,7 +118,7 @@ def _one(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopRes
     before = train(study, options.network, options.training, machine)
     if options.network.network == "plain":
         return LoopResult(before, None, None)
-    collect(study, before, machine)
+    collect(study, before, machine, options.collect)
     select(study, before, options.select, options.correct.author)
     correct(study, before, options.correct)
     after = finetune_model(study, before, options.finetuning, machine)

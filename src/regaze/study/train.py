@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -67,9 +65,7 @@ def train(
         key = digest([start, recipe, study.options.seed, side, study.dataset.fingerprint, fold, _arithmetic(machine)])
         if _is_done(study, name, fold, key):
             continue
-        # torch.hub says on stdout what it downloads; stdout is for the result.
-        with contextlib.redirect_stdout(io.StringIO()):
-            built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
+        built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
         if built.report is not None and fold == study.folds[0]:
             study.voice.say(built.report.line())
         samples = study.training(fold)
