@@ -186,8 +186,8 @@ class Finetune(Command):
 
     def run(self) -> Result:
         """Fine-tune."""
+        from regaze.study.finetune import finetune_model
         from regaze.study.folder import open_study
-        from regaze.study.train import finetune_model
 
         study = open_study(self.folder, self.voice())
         name = finetune_model(study, self.model, self.finetuning, self.machine, self.name)

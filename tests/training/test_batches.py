@@ -21,19 +21,19 @@ def numbered(labels, side=1):
 
 def feed_of(data, **changes):
     """A feed without augmentation or normalisation."""
-    plain = Feed(data, 3, 4, 0, "natural", False, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    plain = Feed(data, 3, 4, 0, "natural", "none", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     return replace(plain, **changes)
 
 
 def order_of(feed, epoch):
     """Numbers of the photographs in the order they come."""
-    return [round(float(item) * 255) for batch in feed.epoch(epoch, CPU) for item in batch.images[:, 0, 0, 0]]
+    return [round(float(item) * 255) for batch in feed.epoch(epoch, CPU) for item in batch.inputs[:, 0, 0, 0]]
 
 
 def bytes_of(feed, epoch):
     """Everything of an epoch that a network sees."""
     batches = list(feed.epoch(epoch, CPU))
-    return [tensor for batch in batches for tensor in (batch.images, batch.labels, batch.look, batch.touched)]
+    return [tensor for batch in batches for tensor in (batch.inputs, batch.labels, batch.look, batch.avoid)]
 
 
 def blob_set(side=24, count=4):
@@ -43,19 +43,18 @@ def blob_set(side=24, count=4):
     centres = torch.randint(side // 4, side - side // 4, (count, 2), generator=generator)
     disc = torch.stack([(rows - y) ** 2 + (columns - x) ** 2 <= 9 for y, x in centres.tolist()])
     images = (disc.unsqueeze(3) * 200).to(torch.uint8).expand(-1, -1, -1, 3).contiguous()
-    touched = torch.ones_like(disc)
-    return TrainingSet(images, torch.arange(count) % 3, disc, touched, torch.tensor([True, False] * (count // 2)))
+    return TrainingSet(images, torch.arange(count) % 3, disc, torch.tensor([True, False] * (count // 2)), ~disc)
 
 
 @pytest.mark.parametrize("sampling", ["natural", "square-root", "balanced"])
 def test_order_and_augmentation_depend_on_seed_and_epoch_only(sampling):
     """The same epoch gives the same bytes whatever came before it; another epoch or seed gives others."""
-    feed = feed_of(blob_set(), augment=True, sampling=sampling, batch=2, seed=5)
+    feed = feed_of(blob_set(), augment="free", sampling=sampling, batch=2, seed=5)
     third = bytes_of(feed, 2)
     torch.manual_seed(99)
     for epoch in (0, 1):
         bytes_of(feed, epoch)
-    again = bytes_of(feed_of(blob_set(), augment=True, sampling=sampling, batch=2, seed=5), 2)
+    again = bytes_of(feed_of(blob_set(), augment="free", sampling=sampling, batch=2, seed=5), 2)
     assert all(torch.equal(a, b) for a, b in zip(third, again, strict=True))
     for other in (bytes_of(feed, 3), bytes_of(replace(feed, seed=6), 2)):
         assert not torch.equal(third[0], other[0])
@@ -64,7 +63,7 @@ def test_order_and_augmentation_depend_on_seed_and_epoch_only(sampling):
 def test_batches_leave_the_global_random_state():
     """Training does not touch the caller's generator."""
     before = torch.get_rng_state()
-    bytes_of(feed_of(blob_set(), augment=True, sampling="balanced"), 0)
+    bytes_of(feed_of(blob_set(), augment="free", sampling="balanced"), 0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -130,25 +129,26 @@ def test_a_batch_by_hand():
     batch = next(iter(feed_of(data, batch=2, mean=(0.5, 0.0, 0.25), std=(0.5, 1.0, 0.25)).epoch(0, CPU)))
     place = batch.corrected.tolist().index(True)
     assert batch.labels[place] == data.labels[0]
-    assert torch.equal(batch.look[place].bool(), data.look[0])
-    assert torch.equal(batch.touched, torch.ones(2, 8, 8))
+    assert torch.equal(batch.look[place, 0].bool(), data.look[0])
+    assert torch.equal(batch.avoid, 1 - batch.look)
+    assert (batch.doubt, batch.edited) == (None, None)
     bright = 200 / 255
     wanted = torch.tensor([(bright - 0.5) / 0.5, bright, (bright - 0.25) / 0.25])
     row, column = (int(item) for item in data.look[0].nonzero()[0])
-    torch.testing.assert_close(batch.images[place, :, row, column], wanted)
+    torch.testing.assert_close(batch.inputs[place, :, row, column], wanted)
     bare = next(iter(feed_of(numbered([0, 1])).epoch(0, CPU)))
-    assert (bare.look, bare.touched, bare.corrected) == (None, None, None)
-    untouched = next(iter(feed_of(replace(data, touched=None)).epoch(0, CPU)))
-    assert untouched.touched is None
-    assert untouched.look is not None
+    assert (bare.look, bare.avoid, bare.corrected) == (None, None, None)
+    silent = next(iter(feed_of(replace(data, avoid=None)).epoch(0, CPU)))
+    assert silent.avoid is None
+    assert silent.look is not None
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_mask_and_photograph_move_together(seed):
     """Under every augmentation the disc's mask lies on the disc: all bright pixels in it, and little more."""
-    for batch in feed_of(blob_set(), augment=True, seed=seed, batch=4).epoch(0, CPU):
-        for image, look in zip(batch.images, batch.look.bool(), strict=True):
+    for batch in feed_of(blob_set(), augment="free", seed=seed, batch=4).epoch(0, CPU):
+        for image, look in zip(batch.inputs, batch.look[:, 0].bool(), strict=True):
             bright = image.mean(0) > 0.45 * image.mean(0).max()
             assert bright.sum() > 15
             assert not (bright & ~look).any()

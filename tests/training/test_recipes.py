@@ -12,12 +12,13 @@ import torch
 
 from regaze.errors import ModelError, OptionError
 from regaze.models.build import build_network
+from regaze.models.features import FeatureCache
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.training import loop, recipes
-from regaze.training.batches import TrainingSet
-from regaze.training.losses import map_loss
+from regaze.training.batches import Feed, TrainingSet
+from regaze.training.losses import classification_loss, soft_labels
 from regaze.training.options import FinetuneOptions, TrainingOptions
-from regaze.training.recipes import _keep_untouched, finetune, train_phase1
+from regaze.training.recipes import finetune, train_phase1
 from regaze.training.targets import target_maps
 
 SIDE, CLASSES = 64, 3
@@ -44,7 +45,7 @@ PHASE1 = TrainingOptions(
     augment=True,
 )
 FINETUNE = FinetuneOptions(
-    epochs=4, batch=4, map_weight=5.0, lr_branches=3e-4, lr_maps=3e-3, weight_decay=1e-2, averaging=0.97, augment=True
+    epochs=4, batch=4, map_weight=5.0, lr_branches=3e-4, lr_maps=3e-3, weight_decay=1e-2, averaging=0.97, augment="free"
 )
 RECIPES = ("phase1", "finetune")
 
@@ -58,10 +59,12 @@ def photographs(count=8, edited=False):
         row, column = torch.randint(8, SIDE - 24, (2,), generator=generator).tolist()
         look[number, row : row + 12, column : column + 12] = True
     images[look] += 120
-    touched = torch.zeros_like(look) if edited else None
-    if touched is not None:
-        touched[:, : SIDE // 2] = True
-    return TrainingSet(images, torch.arange(count) % CLASSES, look, touched, torch.arange(count) % 2 == 0)
+    data = TrainingSet(images, torch.arange(count) % CLASSES, look, torch.arange(count) % 2 == 0)
+    if not edited:
+        return data
+    avoid = ~look
+    avoid[:, SIDE // 2 :] = False
+    return replace(data, avoid=avoid, edited=torch.ones(count, dtype=torch.bool))
 
 
 def network_of(backbone="test_resnet", seed=0, **options):
@@ -272,6 +275,59 @@ def test_fine_tuning_leaves_the_extractor_untouched(tmp_path):
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.parametrize(("augment", "edited"), [("none", False), ("none", True), ("turns", True)])
+def test_cached_and_uncached_training_are_the_same(tmp_path, augment, edited):
+    """In fp32 the losses agree to 1e-5 and every weight is the same, cold and warm, with edits and turned pictures."""
+    options = replace(FINETUNE, augment=augment)
+    data = photographs(edited=edited)
+    plain, history = run("finetune", tmp_path / "a", data=data, options=options)
+    for name in ("cold", "warm"):
+        cache = FeatureCache(tmp_path / "cache", 10**9)
+        cached, again = run("finetune", tmp_path / name, data=data, options=options, cache=cache)
+        for one, other in zip(history.epochs, again.epochs, strict=True):
+            assert one == pytest.approx(other, abs=1e-5)
+        assert same(plain, cached)
+    assert len(list((tmp_path / "cache").glob("*/*.safetensors"))) >= len(data)
+
+
+def test_cached_training_is_what_training_the_whole_network_would_be(tmp_path):
+    """Training on frozen features is one loop over the whole network with the extractor frozen, written out plainly."""
+    options = replace(FINETUNE, augment="none", epochs=2, averaging=0.0, map_weight=0.0)
+    data = photographs()
+    ours, _ = run("finetune", tmp_path, data=data, options=options)
+    network = network_of()
+    network.extractor.requires_grad_(requires_grad=False)
+    groups = recipes._groups(
+        network, {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
+    )
+    plan = loop.Plan(options.epochs, groups, None, options.weight_decay, 0.0, "")
+    optimizer = torch.optim.AdamW(loop._decayed(plan))
+    feed = Feed(data, CLASSES, options.batch, 3, PHASE1.sampling, "none", *COMMON["normalisation"])
+    for epoch in range(options.epochs):
+        for step, batch in enumerate(feed.epoch(epoch, torch.device("cpu"))):
+            network.train()
+            network.extractor.eval()
+            loop._set_rates(optimizer, (epoch * feed.steps() + step) / (options.epochs * feed.steps()))
+            target = soft_labels(batch.labels, CLASSES, PHASE1.loss, PHASE1.smoothing)
+            optimizer.zero_grad()
+            classification_loss(network(batch.inputs), target).backward()
+            optimizer.step()
+    for (name, one), other in zip(ours.state_dict().items(), network.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3, msg=name)
+
+
+@pytest.mark.parametrize("replay", [0.5, 0.25])
+def test_replay_draws_all_corrected_and_a_share_of_the_rest(replay):
+    """An epoch is as long as the corrected photographs and the share; each kind comes as often as it should."""
+    data = photographs(16)
+    feed = Feed(data, CLASSES, 2, 0, "natural", "none", *COMMON["normalisation"], replay=replay)
+    wanted = 8 + round(8 * replay)
+    assert feed.steps() == wanted // 2
+    drawn = torch.cat([batch.corrected for batch in feed.epoch(0, torch.device("cpu"))])
+    assert len(drawn) == wanted
+    assert int((drawn > 0).sum()) == 8
+
+
 def test_the_extractor_is_free_again_after_an_interruption(tmp_path):
     """Freezing is undone when fine-tuning is stopped or cannot begin."""
     network = network_of()
@@ -303,7 +359,7 @@ def map_error(network, data):
 def test_the_map_loss_moves_the_maps_to_the_lesions(tmp_path):
     """With λ the maps of every scale come nearer to their targets than before and than in the control without it."""
     data = photographs()
-    options = replace(FINETUNE, epochs=12, augment=False, averaging=0.0, lr_maps=3e-2)
+    options = replace(FINETUNE, epochs=12, augment="none", averaging=0.0, lr_maps=3e-2)
     before = map_error(network_of(), data)
     with_maps = map_error(run("finetune", tmp_path / "a", data=data, options=options)[0], data)
     control = map_error(run("finetune", tmp_path / "b", data=data, options=replace(options, map_weight=0.0))[0], data)
@@ -344,26 +400,11 @@ def test_without_any_correction_fine_tuning_is_the_control(tmp_path):
     assert same(first, second)
 
 
-def test_an_edit_leaves_untouched_cells_without_a_gradient():
-    """Cells that the expert did not touch pull on nothing; touched ones, also those to forget, do."""
-    maps = [torch.full((1, 1, 4, 4), 0.5, requires_grad=True)]
-    look, touched = torch.zeros(1, 16, 16), torch.zeros(1, 16, 16)
-    look[0, 2, 2] = touched[0, 2, 2] = 1  # cell (0, 0): look here
-    touched[0, 15, 15] = 1  # cell (3, 3): not here
-    wanted = _keep_untouched(target_maps(look, [(4, 4)]), maps, touched)
-    assert wanted[0][0, 0, 0, 0] == 1
-    assert wanted[0][0, 0, 3, 3] == 0
-    map_loss(maps, wanted, torch.tensor([True]), 1.0).backward()
-    gradient = maps[0].grad[0, 0]
-    assert gradient[0, 0] < 0 < gradient[3, 3]
-    assert gradient.count_nonzero() == 2
-
-
 def test_an_edit_that_touches_nothing_is_no_correction(tmp_path):
-    """`touched` empty everywhere: the weights are those of a run without a correction."""
+    """Neither "look here" nor "not here": the weights are those of a run without a correction."""
     options = replace(FINETUNE, epochs=1)
     data = photographs(edited=True)
-    untouched = replace(data, touched=torch.zeros_like(data.look))
+    untouched = replace(data, look=torch.zeros_like(data.look), avoid=None)
     none = replace(data, corrected=torch.zeros(8, dtype=torch.bool))
     first, _ = run("finetune", tmp_path / "a", data=untouched, options=options)
     second, _ = run("finetune", tmp_path / "b", data=none, options=options)

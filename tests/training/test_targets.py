@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from regaze.training.targets import SIGMA_CELLS, target_maps
+from regaze.training.targets import SIGMA_CELLS, render, target_maps
 
 GRIDS = [(56, 56), (28, 28), (14, 14)]
 
@@ -80,3 +80,51 @@ def test_each_photograph_has_its_own_peak():
     alone = [target_maps(masks[place : place + 1], [(8, 8)])[0] for place in range(3)]
     torch.testing.assert_close(together, torch.cat(alone))
     assert together.amax((1, 2, 3)).tolist() == [1, 1, 0]
+
+
+def planes(*pixels, side=16):
+    """(1, 1, side, side) with these (row, column) set."""
+    plane = torch.zeros(1, 1, side, side)
+    for row, column in pixels:
+        plane[0, 0, row, column] = 1
+    return plane
+
+
+def test_not_here_beside_look_here_is_exactly_zero():
+    """The Gaussian's halo of a lesion does not soften a neighbour cell that the expert refused."""
+    look = planes((6, 6))
+    halo = render(look, None, None, None, [(4, 4)])[0]
+    assert halo.value[0, 0, 1, 2] > 0.1
+    refused = render(look, planes((6, 9)), None, None, [(4, 4)])[0]
+    assert refused.value[0, 0, 1, 2] == 0
+    assert torch.equal(refused.value[0, 0, :, :2], halo.value[0, 0, :, :2])
+
+
+def test_look_here_wins_in_a_cell_with_both():
+    """A cell that holds a lesion is inside, even if the expert refused another part of it."""
+    target = render(planes((5, 5)), planes((6, 6)), None, None, [(4, 4)])[0]
+    assert target.inside[0, 0, 1, 1] == target.value[0, 0, 1, 1] == 1
+
+
+def test_an_edit_claims_what_was_touched():
+    """In an edit the cells with "look here" or "not here"; in a correction of the whole map all of them."""
+    look, avoid = planes((2, 2)), planes((15, 15))
+    both = [torch.cat([item, item]) for item in (look, avoid)]
+    target = render(*both, None, torch.tensor([True, False]), [(4, 4)])[0]
+    assert target.claim[0].nonzero().tolist() == [[0, 0, 0], [0, 3, 3]]
+    assert target.claim[1].all()
+
+
+def test_cells_in_doubt_are_not_claimed():
+    """Unless they hold a lesion or were refused."""
+    doubt = planes((2, 2), (2, 6), (15, 15))
+    target = render(planes((2, 3)), planes((14, 14)), doubt, None, [(4, 4)])[0]
+    assert (target.claim[0, 0] == 0).nonzero().tolist() == [[0, 1]]
+
+
+def test_each_scale_takes_its_own_plane():
+    """With one plane per scale, small lesions can go to the fine map and large ones to the coarse map."""
+    fine, coarse = planes((0, 0)), planes((12, 12))
+    targets = render(torch.cat([fine, coarse], dim=1), None, None, None, [(8, 8), (4, 4)])
+    assert targets[0].inside.nonzero().tolist() == [[0, 0, 0, 0]]
+    assert targets[1].inside.nonzero().tolist() == [[0, 0, 3, 3]]

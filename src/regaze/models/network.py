@@ -176,9 +176,24 @@ class AttentionNetwork(nn.Module):
             return "maps"
         return "branches" if ".stage." in name else "heads"
 
-    def frozen_part(self) -> nn.Module:
-        """The part that fine-tuning leaves untouched, weights and batch-norm statistics."""
-        return self.extractor
+
+class TrainableBranches(nn.Module):
+    """The part of an attention network that fine-tuning trains; it shares its modules with the network.
+
+    Args:
+        network: The network; its extractor is not part of this module, so nothing here can change it.
+    """
+
+    def __init__(self, network: AttentionNetwork) -> None:
+        super().__init__()
+        self.attention = network.attention
+        self.perception = network.perception
+        self.fusion = network.fusion
+        self._branches = network.branches  # a bound method: does not register the network as a child
+
+    def forward(self, features: Sequence[Tensor]) -> Output:
+        """Grade from the extractor's features, finest block first."""
+        return self._branches(features)
 
 
 class PlainNetwork(nn.Module):

@@ -39,3 +39,5 @@ class MachineOptions:
     """auto, cpu, cuda, mps, or cuda:0 and the like."""
     workers: int = 2
     """Processes or threads that decode photographs."""
+    cache: str = "4GB"
+    """Most that the frozen extractor's features may take on the disk, least recently used out first; 0: none kept."""

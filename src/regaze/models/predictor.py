@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from regaze.errors import ModelError
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
-from regaze.models.network import Output, fuse
+from regaze.models.features import FeatureCache, FrozenFeatures
+from regaze.models.network import AttentionNetwork, Output, fuse
 from regaze.models.options import MachineOptions
 
 Decoding = Literal["median", "expected", "argmax"]
@@ -111,13 +112,17 @@ class Predictor:
             return torch.softmax(self._forward(images_B3SS).logits.float(), dim=1)
 
     def predict(
-        self, images_NSSC: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
+        self,
+        images_NSSC: NDArray[np.uint8],
+        progress: Callable[[int, int], None] | None = None,
+        cache: FeatureCache | None = None,
     ) -> Predictions:
         """Grades and maps of photographs.
 
         Args:
             images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
             progress: Called with (photographs done, N).
+            cache: Where an attention network's extractor keeps its features; the result is the same without.
 
         Raises:
             ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest).
@@ -126,8 +131,7 @@ class Predictor:
         fused: list[Tensor] = []
         maps: list[list[Tensor]] = [[] for _ in range(self.network.scales)]
         with evaluating(self.network):
-            for start in range(0, len(images_NSSC), self.batch):
-                output = self._forward(self.normalise(images_NSSC[start : start + self.batch]))
+            for start, output in self._outputs(images_NSSC, cache):
                 probabilities.append(torch.softmax(output.logits.float(), dim=1).cpu())
                 for kept, item in zip(maps, output.maps, strict=True):
                     kept.append(item.squeeze(1).float().cpu())
@@ -147,6 +151,25 @@ class Predictor:
             maps=tuple(torch.cat(item).numpy() for item in maps),
             fused=torch.cat(fused).numpy(),
         )
+
+    def _outputs(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None) -> Iterator[tuple[int, Output]]:
+        """The network's word on each batch, with the place of the batch's first photograph."""
+        starts = range(0, len(images_NSSC), self.batch)
+        if not isinstance(self.network, AttentionNetwork):
+            for start in starts:
+                yield start, self._forward(self.normalise(images_NSSC[start : start + self.batch]))
+            return
+        images = torch.from_numpy(np.ascontiguousarray(images_NSSC))
+        normalisation = (self.mean.flatten().tolist(), self.std.flatten().tolist())
+        frozen = FrozenFeatures(
+            self.network.extractor, images, *normalisation, self.device, bf16=self.bf16, cache=cache
+        )
+        for start in starts:
+            index = torch.arange(start, min(start + self.batch, len(images)))
+            features = frozen(index, [0] * len(index))
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+                output = self.network.branches(features)
+            yield start, output
 
     def _forward(self, images_B3SS: Tensor) -> Output:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):

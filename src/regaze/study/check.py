@@ -25,6 +25,8 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "weight_decay": (0, True, math.inf),
     "averaging": (0, True, 0.9999),
     "map_weight": (0, True, math.inf),
+    "replay": (0, False, 1),
+    "tolerance": (0, True, math.inf),
     "share": (0, False, 1),
     "min_rank": (0, True, 1),
     "min_enrichment": (0, True, math.inf),

@@ -18,6 +18,7 @@ from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.records import Collected, Sample
 from regaze.selection.diagnosis import diagnose
+from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
 from regaze.study.options import CollectOptions
@@ -45,7 +46,7 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
             samples = study.training(fold)
             pixels = study.pixels(samples, card.size, machine.workers)
             with study.voice.progress(f"collecting maps of {name}") as feed:
-                predictions = predictor.predict(pixels.images, feed)
+                predictions = predictor.predict(pixels.images, feed, feature_cache(study, machine))
             masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
             collected = judge(samples, predictions, masks, known, options)
             _write(folder, name, key, collected, predictions)

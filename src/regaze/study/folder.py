@@ -2,7 +2,7 @@
 
     study.json        options, classes, data fingerprint, the split; written once
     records.sqlite    selections and corrections
-    cache/            decoded photographs (may be deleted)
+    cache/            decoded photographs, features of frozen extractors (may be deleted)
     data/             synthetic photographs, where the study is about them
     models/NAME/foldK/      model.safetensors, model.json
     collected/NAME/foldK/   collected.json, maps.safetensors

@@ -22,10 +22,12 @@ from regaze.errors import DataError, StudyError
 from regaze.evaluation.agreement import agree_all
 from regaze.evaluation.faithfulness import deletion_insertion
 from regaze.files import digest, read_json, write_json
+from regaze.models.features import FeatureCache
 from regaze.models.folder import ModelCard, load_model, read_card
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions, Predictor, decode
 from regaze.records import Dataset, Sample
+from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, grids_of, known_lesions, mean_targets, targets
 from regaze.study.options import EvaluateOptions
@@ -39,9 +41,9 @@ class Panel:
 
     members: tuple[Predictor, ...]
 
-    def predict(self, images_NSSC: NDArray[np.uint8]) -> Predictions:
+    def predict(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None = None) -> Predictions:
         """Mean probabilities, decoded; mean maps."""
-        said = [member.predict(images_NSSC) for member in self.members]
+        said = [member.predict(images_NSSC, cache=cache) for member in self.members]
         probabilities = np.mean([item.probabilities for item in said], axis=0).astype(np.float32)
         return Predictions(
             probabilities=probabilities,
@@ -187,7 +189,7 @@ def _sit(study: Study, sitting: Sitting, options: EvaluateOptions, machine: Mach
     side = sitting.cards[0].size
     samples = list(sitting.samples)
     pixels = study.pixels(samples, side, machine.workers)
-    predictions = panel.predict(pixels.images)
+    predictions = panel.predict(pixels.images, feature_cache(study, machine))
     rows: list[dict[str, Any]] = [
         {
             "sample": sample.id,

@@ -14,9 +14,10 @@ from regaze.records import Dataset
 from regaze.study.check import check_finetuning, check_training, check_value
 from regaze.study.collect import collect
 from regaze.study.correct import correct, select
+from regaze.study.finetune import finetune_model
 from regaze.study.folder import Study
 from regaze.study.options import CollectOptions, CorrectOptions, SelectOptions
-from regaze.study.train import finetune_model, train
+from regaze.study.train import train
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
 

@@ -3,7 +3,7 @@
 Invariant: the order and the augmentation of epoch e depend on (seed, e) only, so that a run that was interrupted and
 resumed sees the batches it would have seen.
 
-Shapes: N photographs, B batch, S side of the cropped square.
+Shapes: N photographs, B batch, S side of the cropped square, P planes (1, or one per scale).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 
 from regaze.data.augment import jitter, random_matrices, warp
+from regaze.models.features import TURNS, FrozenFeatures, turn
+
+Augmentation = Literal["turns", "free", "none"]
 
 
 @dataclass(frozen=True)
@@ -25,16 +28,20 @@ class TrainingSet:
     Attributes:
         images: (N, S, S, 3) uint8, RGB, cropped pixels.
         labels: (N,) int64, -1 where there is no grade.
-        look: (N, S, S) bool, where the expert says "look here".
-        touched: (N, S, S) bool, where the expert's word counts, or None: everywhere. Outside, the map is left alone.
-        corrected: (N,) bool, images that have a correction.
+        look: (N, S, S) or (N, P, S, S) bool, where the expert says "look here".
+        corrected: (N,) bool or float32, how much a photograph's correction weighs; 0: it has none.
+        avoid: As `look`, where the expert says "not here" in so many words, or None: nowhere.
+        doubt: As `look`, where a correction claims nothing, or None: nowhere.
+        edited: (N,) bool, True where what the expert did not touch keeps the model's own value; None: nowhere.
     """
 
     images: Tensor
     labels: Tensor
     look: Tensor | None = None
-    touched: Tensor | None = None
     corrected: Tensor | None = None
+    avoid: Tensor | None = None
+    doubt: Tensor | None = None
+    edited: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,17 +52,21 @@ class Batch:
     """One step's tensors on the device.
 
     Attributes:
-        images: (B, 3, S, S) float32, normalised, channels_last.
+        inputs: (B, 3, S, S) float32, normalised, channels_last; in fine-tuning the frozen extractor's features
+            instead, one (B, C_l, H_l, W_l) tensor per block.
         labels: (B,) int64.
-        look, touched: (B, S, S) float32 of 0 and 1, or None.
-        corrected: (B,) bool or None.
+        look, avoid, doubt: (B, P, S, S) float32 of 0 and 1, or None.
+        corrected: (B,) float32 or None.
+        edited: (B,) bool or None.
     """
 
-    images: Tensor
+    inputs: Tensor | list[Tensor]
     labels: Tensor
     look: Tensor | None
-    touched: Tensor | None
+    avoid: Tensor | None
+    doubt: Tensor | None
     corrected: Tensor | None
+    edited: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -68,8 +79,10 @@ class Feed:
         batch: B per process.
         seed: With the epoch, the only source of randomness.
         sampling: See `TrainingOptions.sampling`.
-        augment: See `TrainingOptions.augment`.
+        augment: See `FinetuneOptions.augment`.
         mean, std: Normalisation.
+        frozen: The frozen extractor, where batches hold features.
+        replay: Share of the photographs without a correction that an epoch draws, above 0 to 1.
         rank, world: This process among the processes; each takes every world-th image of the epoch's order.
     """
 
@@ -78,15 +91,17 @@ class Feed:
     batch: int
     seed: int
     sampling: Literal["square-root", "balanced", "natural"]
-    augment: bool
+    augment: Augmentation
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    frozen: FrozenFeatures | None = None
+    replay: float = 1.0
     rank: int = 0
     world: int = 1
 
     def steps(self) -> int:
         """Steps of an epoch, the same for every process."""
-        share = len(self.data) // self.world
+        share = self._drawn() // self.world
         return max(1, round(share / self.batch))
 
     def epoch(self, number: int, device: torch.device) -> Iterator[Batch]:
@@ -97,38 +112,85 @@ class Feed:
             places = torch.arange(step * self.batch, (step + 1) * self.batch) * self.world + self.rank
             yield self._batch(order[places % len(order)], generator, device)
 
+    def _corrected(self) -> Tensor:
+        """(N,) bool."""
+        corrected = self.data.corrected
+        return torch.zeros(len(self.data), dtype=torch.bool) if corrected is None else corrected > 0
+
+    def _drawn(self) -> int:
+        """Photographs of an epoch: all, or the corrected ones and the replayed share of the rest."""
+        corrected = int(self._corrected().sum())
+        return corrected + round(self.replay * (len(self.data) - corrected))
+
     def _order(self, generator: torch.Generator) -> Tensor:
-        """Indices of the epoch: a shuffle (`natural`), or drawn with replacement by class weight."""
-        total = len(self.data)
+        """Indices of the epoch."""
+        if self.replay == 1:
+            return self._draw(torch.arange(len(self.data)), len(self.data), generator)
+        corrected = self._corrected()
+        ours, others = corrected.nonzero().flatten(), (~corrected).nonzero().flatten()
+        both = [self._draw(ours, len(ours), generator), self._draw(others, self._drawn() - len(ours), generator)]
+        joined = torch.cat(both)
+        return joined[torch.randperm(len(joined), generator=generator)]
+
+    def _draw(self, places: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """`count` of the places: a shuffle (`natural`), or drawn with replacement by class weight."""
+        if count == 0 or len(places) == 0:
+            return places[:0]
         if self.sampling == "natural":
-            return torch.randperm(total, generator=generator)
+            return places[torch.randperm(len(places), generator=generator)[:count]]
+        weights = self._weights()[places]
+        return places[torch.multinomial(weights, count, replacement=True, generator=generator)]
+
+    def _weights(self) -> Tensor:
+        """(N,) float64: how often each photograph is drawn."""
         labels = self.data.labels
         counts = torch.bincount(labels.clamp_min(0)[labels >= 0], minlength=self.classes).clamp_min(1).double()
         power = 0.5 if self.sampling == "square-root" else 1.0
         weights = torch.where(labels >= 0, counts[labels.clamp_min(0)] ** -power, 0.0)
         # A photograph without a grade comes as often as the average one.
         graded = weights[labels >= 0]
-        weights = torch.where(labels >= 0, weights, graded.mean() if len(graded) else torch.tensor(1.0).double())
-        return torch.multinomial(weights, total, replacement=True, generator=generator)
+        return torch.where(labels >= 0, weights, graded.mean() if len(graded) else torch.tensor(1.0).double())
 
     def _batch(self, index: Tensor, generator: torch.Generator, device: torch.device) -> Batch:
         data = self.data
-        images = data.images[index].to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-        masks = None
-        if data.look is not None:
-            planes = [data.look[index]] if data.touched is None else [data.look[index], data.touched[index]]
-            masks = torch.stack(planes, dim=1).to(device, non_blocking=True).float()
-        if self.augment:
-            matrices = random_matrices(len(index), generator).to(device)
-            images, masks = warp(images, masks, matrices)
-            images = jitter(images, generator)
-        mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
-        images = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-        return Batch(
-            images=images,
-            labels=data.labels[index].to(device, non_blocking=True),
-            look=None if masks is None else masks[:, 0],
-            touched=None if masks is None or data.touched is None else masks[:, 1],
-            corrected=None if data.corrected is None else data.corrected[index].to(device, non_blocking=True),
+        planes = {name: _planes(getattr(data, name), index) for name in ("look", "avoid", "doubt")}
+        given = [item for item in planes.values() if item is not None]
+        masks = torch.cat(given, dim=1).to(device, non_blocking=True).float() if given else None
+        turns = [0] * len(index)
+        if self.augment == "turns":
+            turns = torch.randint(TURNS, (len(index),), generator=generator).tolist()
+            masks = None if masks is None else turn_each(masks, turns)
+        if self.frozen is not None and self.augment != "free":
+            inputs: Tensor | list[Tensor] = self.frozen(index, turns)
+        else:
+            images = data.images[index].to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
+            if self.augment == "free":
+                images, masks = warp(images, masks, random_matrices(len(index), generator).to(device))
+                images = jitter(images, generator)
+            elif self.augment == "turns":
+                images = turn_each(images, turns)
+            mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
+            std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
+            images = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+            inputs = images if self.frozen is None else self.frozen.compute(images)
+        parts = iter(() if masks is None else torch.split(masks, [item.shape[1] for item in given], dim=1))
+        moved = {name: None if item is None else next(parts) for name, item in planes.items()}
+        labels, corrected, edited = (
+            None if item is None else item[index].to(device, non_blocking=True)
+            for item in (data.labels, data.corrected, data.edited)
         )
+        assert labels is not None
+        return Batch(inputs, labels, **moved, corrected=None if corrected is None else corrected.float(), edited=edited)
+
+
+def turn_each(planes: Tensor, turns: list[int]) -> Tensor:
+    """(B, C, S, S), each row in its own turn (see `models.features.turn`)."""
+    return torch.stack([turn(row, how) for row, how in zip(planes, turns, strict=True)])
+
+
+def _planes(plane: Tensor | None, index: Tensor) -> Tensor | None:
+    """(B, P, S, S) rows of a plane, or None."""
+    if plane is None:
+        return None
+    rows = plane[index]
+    return rows.unsqueeze(1) if rows.ndim == 3 else rows

@@ -35,7 +35,6 @@ class Plan:
     Attributes:
         epochs: Passes over the data.
         groups: Parameter groups for AdamW, each `{"params": [...], "lr": peak}`.
-        frozen: Modules kept in evaluation mode, so that their batch-norm statistics do not drift.
         loss: (output, batch) -> named terms; their sum is minimised.
         weight_decay: AdamW's; not applied to vectors (biases and norms).
         averaging: Decay of the weights' moving average; 0: off.
@@ -44,7 +43,6 @@ class Plan:
 
     epochs: int
     groups: Sequence[dict[str, Any]]
-    frozen: Sequence[nn.Module]
     loss: Loss
     weight_decay: float
     averaging: float
@@ -69,7 +67,7 @@ def fit(
     """Train `network` in place and leave the averaged weights in it.
 
     Args:
-        network: On any device; comes back on the fabric's device in evaluation mode.
+        network: What is trained, whole; on any device; comes back on the fabric's device in evaluation mode.
         feed: Batches by epoch.
         plan: Parameters, loss and length.
         fabric: Device, processes and precision; already launched.
@@ -88,12 +86,10 @@ def fit(
     steps = feed.steps()
     for epoch in range(start, plan.epochs):
         module.train()
-        for frozen in plan.frozen:
-            frozen.eval()
         sums: dict[str, Tensor] = {}
         for step, batch in enumerate(feed.epoch(epoch, fabric.device)):
             _set_rates(optimizer, (epoch * steps + step) / (plan.epochs * steps))
-            terms = plan.loss(module(batch.images), batch)
+            terms = plan.loss(module(batch.inputs), batch)
             total = torch.stack(list(terms.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(total)

@@ -1,11 +1,13 @@
 """Losses of phase 1 and of fine-tuning.
 
-Sources: the paper, equations 1 and 2. Shapes: B batch, K classes, S scales.
+Sources: the paper, equations 1 and 2; others at their functions. Shapes: B batch, K classes, S scales.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -13,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from regaze.models.network import Output
+from regaze.training.options import MapLoss
+from regaze.training.targets import Target
 
 # Spread of a soft ordinal label in grades. 0.6 puts .66 on the grade itself and .17 on each neighbour (inner grades,
 # before smoothing); a Gaussian over grades is what the literature on retinopathy grading found to beat hard labels.
@@ -56,26 +60,109 @@ def classification_loss(output: Output, target_BK: Tensor) -> Tensor:
     return torch.stack([grade_loss(item, target_BK) for item in logits]).sum()
 
 
-def map_loss(maps: Sequence[Tensor], targets: Sequence[Tensor], corrected_B: Tensor, weight: float) -> Tensor:
-    """Σ_l L_map of equation 2: λ_l ||M' - M||_2, un-squared, λ_l = λ / sqrt(H_l W_l).
+def map_loss(
+    output: Output, targets: Sequence[Target], corrected_B: Tensor, weight: float, kind: MapLoss = "norm"
+) -> Tensor:
+    """Σ_l L_map: how far the maps are from what the expert wants.
+
+    `norm` is the paper's equation 2, un-squared: λ_l ||M' - M||_2 with λ_l = λ / sqrt(H_l W_l). The others are λ times
+    a mean or ratio in 0..1 (bce: 0 or more) over the claimed cells: see `_MAP_LOSSES`.
 
     Args:
-        maps: S tensors (B, 1, H_l, W_l) in 0..1.
-        targets: The same shapes, M'.
-        corrected_B: (B,) bool; images without a correction give no L_map.
+        output: S maps (B, 1, H_l, W_l) in 0..1, and their logits.
+        targets: What each scale should show.
+        corrected_B: (B,) 0 or more: weight of each photograph's correction; 0: it has none and gives no L_map.
         weight: λ.
+        kind: Which distance.
 
     Returns:
-        Scalar: the sum over scales of the mean over the corrected images; 0 where none is corrected.
+        Scalar: the sum over scales of the weighted mean over the corrected photographs; 0 where none is corrected.
     """
-    total = maps[0].new_zeros((), dtype=torch.float32)
-    count = corrected_B.sum().clamp_min(1)
-    for attention_map, target in zip(maps, targets, strict=True):
-        # `where` before the norm: whatever an uncorrected image's target holds, it gives neither loss nor gradient.
-        difference = torch.where(corrected_B.view(-1, 1, 1, 1), attention_map.float() - target, 0.0)
-        squared = difference.square().sum(dim=(1, 2, 3))
-        cells = attention_map.shape[2] * attention_map.shape[3]
-        # ε inside the root: the norm's gradient is undefined where map and target agree.
-        norms = torch.sqrt(squared + 1e-8) * (weight / cells**0.5)
-        total = total + (norms * corrected_B).sum() / count
+    distance = _MAP_LOSSES[kind]
+    total: Tensor = output.maps[0].new_zeros((), dtype=torch.float32)
+    weights = corrected_B.float()
+    # Divided by the sum of the weights where that is above 1e-12, so that no correction gives 0 and not NaN.
+    share = weights / weights.sum().clamp_min(1e-12)
+    corrected = (weights > 0).view(-1, 1, 1, 1)
+    for attention_map, logits, target in zip(output.maps, output.map_logits, targets, strict=True):
+        # `where` before the distance: whatever an uncorrected photograph's target holds, it gives neither loss nor
+        # gradient.
+        claim = torch.where(corrected, target.claim, 0.0)
+        distances = distance(_Compared(attention_map.float(), logits.float(), target.value, claim, target.inside))
+        total = total + (torch.where(weights > 0, distances, 0.0) * share).sum() * weight
     return total
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """One scale's maps beside what is wanted; all (B, 1, h, w) float32."""
+
+    maps: Tensor
+    logits: Tensor
+    value: Tensor
+    claim: Tensor
+    inside: Tensor
+
+
+def _sum(values_B1hw: Tensor) -> Tensor:
+    return values_B1hw.sum(dim=(1, 2, 3))
+
+
+def _mean(values_B1hw: Tensor, over_B1hw: Tensor) -> Tensor:
+    """Mean over the cells that `over` holds; 0 where it holds none."""
+    return torch.div(_sum(values_B1hw * over_B1hw), _sum(over_B1hw).clamp_min(1))
+
+
+def _norm(one: _Compared) -> Tensor:
+    """||M' - M||_2 over the claimed cells, divided by the square root of the number of *all* cells (equation 2)."""
+    squared = _sum(torch.where(one.claim > 0, one.maps - one.value, 0.0).square())
+    # ε inside the root: the norm's gradient is undefined where map and target agree.
+    return torch.sqrt(squared + 1e-8) / math.sqrt(one.maps[0].numel())
+
+
+def _mse(one: _Compared) -> Tensor:
+    """Mean squared difference."""
+    return _mean((one.maps - one.value).square(), one.claim)
+
+
+def _l1(one: _Compared) -> Tensor:
+    """Mean absolute difference."""
+    return _mean((one.maps - one.value).abs(), one.claim)
+
+
+def _bce(one: _Compared) -> Tensor:
+    """Mean binary cross-entropy against M' as a probability; from the logits, so that no map saturates."""
+    losses = functional.binary_cross_entropy_with_logits(one.logits, one.value, reduction="none")
+    return _mean(losses, one.claim)
+
+
+def _dice(one: _Compared) -> Tensor:
+    """1 - soft Dice, 2 Σ M M' / (Σ M² + Σ M'²) (Milletari et al. 2016); for an empty M' the mean of the map."""
+    both = 2 * _sum(one.maps * one.value * one.claim)
+    each = _sum((one.maps.square() + one.value.square()) * one.claim)
+    empty = _sum(one.value * one.claim) == 0
+    return torch.where(empty, _mean(one.maps, one.claim), 1 - both / each.clamp_min(1e-12))
+
+
+def _energy(one: _Compared) -> Tensor:
+    """Share of the map's energy outside the lesions; where there are none, the mean of the map."""
+    inside = _sum(one.maps * one.inside * one.claim)
+    everything = _sum(one.maps * one.claim).clamp_min(1e-12)
+    empty = _sum(one.inside * one.claim) == 0
+    return torch.where(empty, _mean(one.maps, one.claim), 1 - inside / everything)
+
+
+def _outside(one: _Compared) -> Tensor:
+    """Mean of M² where there is no lesion; inside, the map is free (right for the right reasons, Ross et al. 2017)."""
+    return _mean(one.maps.square(), one.claim * (one.inside == 0))
+
+
+_MAP_LOSSES: dict[MapLoss, Callable[[_Compared], Tensor]] = {
+    "norm": _norm,
+    "mse": _mse,
+    "l1": _l1,
+    "bce": _bce,
+    "dice": _dice,
+    "energy": _energy,
+    "outside": _outside,
+}

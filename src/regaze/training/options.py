@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Experts = Literal["latest", "majority", "staple"]
+MapLoss = Literal["norm", "mse", "l1", "bce", "dice", "energy", "outside"]
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -52,6 +55,9 @@ class FinetuneOptions:
     """Images per step."""
     map_weight: float = 5.0
     """λ of the map loss; λ_l = λ / sqrt(H_l·W_l) per block. 0: fine-tune equally long without it (the control)."""
+    map_loss: MapLoss = "norm"
+    """norm: the paper's. mse, l1, bce, dice: other distances. energy: share of the map outside the lesions. outside:
+    only suppress what lies outside."""
     lr_branches: float = 3e-4
     """Peak learning rate of the branches and heads."""
     lr_maps: float = 3e-3
@@ -60,5 +66,16 @@ class FinetuneOptions:
     """AdamW's weight decay."""
     averaging: float = 0.97
     """Decay per step of the weights' moving average that becomes the model; 0: off."""
-    augment: bool = True
-    """Flips, rotation, scale and mild colour changes; corrections move with the image."""
+    tolerance: float = 0.0
+    """How far a drawn edge may be off, in pixels of the network's square; within it nothing is claimed."""
+    match_sizes: bool = False
+    """Small lesions teach the fine map, large ones the coarse map; off: every map shows every lesion."""
+    experts: Experts = "latest"
+    """Several experts on one photograph: latest takes the last word, whoever had it; majority and staple (Warfield
+    2004) take the latest of each expert together."""
+    authors: tuple[str, ...] = ()
+    """Weights of authors' corrections as NAME=WEIGHT; 1 where nothing is said."""
+    replay: float = 1.0
+    """Share of the photographs without a correction that each epoch draws, above 0 to 1."""
+    augment: Literal["turns", "free", "none"] = "turns"
+    """turns: flips and quarter turns, whose features are cached. free: as in phase 1, computed each time. none."""

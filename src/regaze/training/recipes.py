@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from regaze.errors import ModelError
 from regaze.files import digest
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
-from regaze.models.network import AttentionNetwork, Output
+from regaze.models.features import FeatureCache, FrozenFeatures
+from regaze.models.network import AttentionNetwork, Output, TrainableBranches
 from regaze.models.options import MachineOptions
-from regaze.training.batches import Batch, Feed, TrainingSet
+from regaze.training.batches import Augmentation, Batch, Feed, TrainingSet
 from regaze.training.loop import History, Plan, Progress, fit
 from regaze.training.losses import classification_loss, map_loss, soft_labels
 from regaze.training.options import FinetuneOptions, TrainingOptions
-from regaze.training.targets import target_maps
+from regaze.training.targets import render
 
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -77,17 +78,17 @@ def train_phase1(
         "maps": options.lr_heads,
     }
     fabric = make_fabric(machine)
-    feed = _feed(data, options, options.sampling, classes, normalisation, seed, fabric)
+    augment: Augmentation = "free" if options.augment else "none"
+    feed = Feed(data, classes, options.batch, seed, options.sampling, augment, *normalisation)
     plan = Plan(
         epochs=options.epochs,
         groups=_groups(network, rates),
-        frozen=(),
         loss=loss,
         weight_decay=options.weight_decay,
         averaging=options.averaging,
         identity=_identity(["phase1", kind], options, feed, network, machine),
     )
-    return fit(network, feed, plan, fabric, checkpoint, progress)
+    return fit(network, _shared(feed, fabric), plan, fabric, checkpoint, progress)
 
 
 def finetune(
@@ -103,11 +104,13 @@ def finetune(
     machine: MachineOptions,
     checkpoint: Path,
     progress: Progress | None = None,
+    cache: FeatureCache | None = None,
 ) -> History:
     """Fine-tune the branches on corrections (equations 1 and 2); `network` is changed in place.
 
-    The extractor is frozen, weights and batch-norm statistics. Start from the phase-1 model, with all corrections so
-    far in `data`; the grade's loss is phase 1's. Arguments as `train_phase1`.
+    The extractor is frozen, weights and batch-norm statistics: the loop sees its features only. Start from the phase-1
+    model, with all corrections so far in `data`; the grade's loss is phase 1's. Arguments as `train_phase1`; `cache`
+    keeps the features (same result without it).
 
     Raises:
         ModelError: The network has no attention branches.
@@ -121,39 +124,33 @@ def finetune(
         terms = {"grade": classification_loss(output, target)}
         if options.map_weight > 0 and batch.look is not None and batch.corrected is not None:
             grids = [(int(item.shape[2]), int(item.shape[3])) for item in output.maps]
-            wanted = target_maps(batch.look, grids)
-            if batch.touched is not None:
-                wanted = _keep_untouched(wanted, output.maps, batch.touched)
-            terms["map"] = map_loss(output.maps, wanted, batch.corrected, options.map_weight)
+            wanted = render(batch.look, batch.avoid, batch.doubt, batch.edited, grids)
+            terms["map"] = map_loss(output, wanted, batch.corrected, options.map_weight, options.map_loss)
         return terms
 
-    frozen = network.frozen_part()
     rates = {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
     fabric = make_fabric(machine)
-    feed = _feed(data, options, phase1.sampling, classes, normalisation, seed, fabric)
+    bf16 = uses_bf16(machine.precision, fabric.device)
+    frozen = FrozenFeatures(network.extractor, data.images, *normalisation, fabric.device, bf16=bf16, cache=cache)
+    feed = Feed(
+        data, classes, options.batch, seed, phase1.sampling, options.augment, *normalisation, frozen, options.replay
+    )
     plan = Plan(
         epochs=options.epochs,
         groups=_groups(network, rates),
-        frozen=(frozen,),
         loss=loss,
         weight_decay=options.weight_decay,
         averaging=options.averaging,
         identity=_identity(["finetune", kind, phase1.smoothing], options, feed, network, machine),
     )
-    frozen.requires_grad_(requires_grad=False)
-    try:
-        return fit(network, feed, plan, fabric, checkpoint, progress)
-    finally:
-        frozen.requires_grad_(requires_grad=True)
+    history = fit(TrainableBranches(network), _shared(feed, fabric), plan, fabric, checkpoint, progress)
+    network.eval()
+    return history
 
 
-def _keep_untouched(wanted: list[Tensor], maps: list[Tensor], touched_BSS: Tensor) -> list[Tensor]:
-    """Where the expert touched nothing, the target is the model's own value: no error, no gradient."""
-    kept = []
-    for target, own in zip(wanted, maps, strict=True):
-        cells = torch.nn.functional.adaptive_max_pool2d(touched_BSS.unsqueeze(1), target.shape[2:])
-        kept.append(torch.where(cells > 0, target, own.detach().float()))
-    return kept
+def _shared(feed: Feed, fabric: Fabric) -> Feed:
+    """The feed of this process among the fabric's."""
+    return replace(feed, rank=fabric.global_rank, world=fabric.world_size)
 
 
 def _groups(network: Network, rates: dict[str, float]) -> list[dict[str, Any]]:
@@ -164,29 +161,6 @@ def _groups(network: Network, rates: dict[str, float]) -> list[dict[str, Any]]:
         if group in chosen:
             chosen[group].append(parameter)
     return [{"params": chosen[group], "lr": rate} for group, rate in rates.items() if chosen[group]]
-
-
-def _feed(
-    data: TrainingSet,
-    options: TrainingOptions | FinetuneOptions,
-    sampling: Any,
-    classes: int,
-    normalisation: Normalisation,
-    seed: int,
-    fabric: Fabric,
-) -> Feed:
-    return Feed(
-        data=data,
-        classes=classes,
-        batch=options.batch,
-        seed=seed,
-        sampling=sampling,
-        augment=options.augment,
-        mean=normalisation[0],
-        std=normalisation[1],
-        rank=fabric.global_rank,
-        world=fabric.world_size,
-    )
 
 
 def _identity(
@@ -202,7 +176,8 @@ def _identity(
     row; masks, labels and weights by every byte and its place, since two corrections may have equal areas.
     """
     data = feed.data
-    tensors = [data.images[:, ::16, ::16], data.labels, data.look, data.touched, data.corrected]
+    corrections = [data.look, data.corrected, data.avoid, data.doubt, data.edited]
+    tensors = [data.images[:, ::16, ::16], data.labels, *corrections]
     contents = [None if tensor is None else _content(tensor) for tensor in tensors]
     weights = {name: _content(tensor) for name, tensor in network.state_dict().items()}
     settings = [feed.seed, feed.sampling, feed.classes, feed.mean, feed.std, machine.precision]

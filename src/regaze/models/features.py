@@ -1,0 +1,276 @@
+"""Features of the frozen extractor, computed once per photograph and turn, and kept on the disk under a budget.
+
+Fine-tuning never changes the extractor, so its features of a photograph in one of eight fixed positions (flips and
+quarter turns) are the same in every epoch and every round.
+
+Invariants: what comes from the cache equals, bit for bit, what computing it would give; a damaged entry is computed
+again; several processes may use one folder at once; the folder may be deleted at any time.
+
+Shapes: N photographs, B batch, S side of the cropped square, C_l channels and (H_l, W_l) cells of block l.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from regaze.errors import OptionError
+
+TURNS = 8  # flips and quarter turns of a square
+
+# Photographs per forward pass, always: the last batch is filled up, so that a photograph's features do not depend on
+# which others happened to be missing (convolution libraries choose their algorithm by the shape of the batch).
+_CHUNK = 16
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def turn(planes: Tensor, how: int) -> Tensor:
+    """Turn pictures, masks or maps; exact, so that a correction stays on its lesion to the pixel.
+
+    Args:
+        planes: (..., S, S), any type.
+        how: 0 to 7: `how % 4` quarter turns counter-clockwise, then from 4 on a flip left to right. 0: as it is.
+
+    Returns:
+        A view of the same shape where that is possible, else a copy.
+    """
+    turned = torch.rot90(planes, how % 4, dims=(-2, -1))
+    return turned.flip(-1) if how >= 4 else turned
+
+
+def parse_size(text: str) -> int:
+    """Bytes that a text such as `4GB`, `500 MB` or `0` names.
+
+    Raises:
+        OptionError: It names no size.
+    """
+    stripped = text.strip().upper()
+    digits = stripped.rstrip("BKMGT ")
+    unit = stripped[len(digits) :].strip()
+    try:
+        size = float(digits) * _UNITS[unit]
+        if not 0 <= size < float("inf"):
+            raise ValueError
+    except (KeyError, ValueError):
+        raise OptionError(f"--cache {text}: expected a size such as 4GB or 500MB, or 0 for no cache.") from None
+    return int(size)
+
+
+class FeatureCache:
+    """Entries of one folder under a budget, least recently used out first.
+
+    What this object has handed out or taken stays until others go: where the budget is too small for one run, what
+    does not fit is not kept (throwing out what the next epoch needs would keep nothing of use).
+
+    Args:
+        folder: Made when the first entry is written.
+        budget: Bytes; 0: keep nothing.
+    """
+
+    def __init__(self, folder: Path, budget: int) -> None:
+        self.folder = folder
+        self.budget = budget
+        self._ours: dict[str, list[Tensor]] = {}
+        self._used = _folder_size(folder)
+
+    def get(self, key: str) -> list[Tensor] | None:
+        """The features under a key as read-only memory-mapped tensors (H, W, C); None where there are none."""
+        if key in self._ours:
+            return self._ours[key]
+        path = self._path(key)
+        found = _read(path)
+        if found is not None:
+            self._ours[key] = found
+            with contextlib.suppress(OSError):  # another process may have thrown it out; the mapping stays valid
+                os.utime(path)
+        return found
+
+    def put(self, key: str, features: Sequence[Tensor]) -> None:
+        """Keep features, (H, W, C) each, where the budget allows it; a full disk is no error."""
+        size = sum(item.numel() * item.element_size() for item in features)
+        if size > self.budget or not self._make_room(size):
+            return
+        path = self._path(key)
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, features)
+            self._used += path.stat().st_size
+            stored = _read(path, check=False)
+            if stored is not None:
+                self._ours[key] = stored
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def _make_room(self, size: int) -> bool:
+        """Throw out what this object has not touched, oldest use first, until `size` bytes fit; False: they do not."""
+        if self._used + size <= self.budget:
+            return True
+        entries = []
+        for path in self.folder.glob("*/*.safetensors"):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                entries.append((status.st_mtime_ns, status.st_size, path))
+        self._used = sum(item[1] for item in entries)
+        others = sorted(item for item in entries if item[2].stem not in self._ours)
+        # A tenth more than needed, so that a full cache is not listed anew for every entry.
+        wanted = self.budget - size - self.budget // 10
+        if self._used - sum(item[1] for item in others) + size > self.budget:
+            return False
+        for _, bytes_there, path in others:
+            if self._used <= wanted:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+            self._used -= bytes_there
+        return self._used + size <= self.budget
+
+
+class FrozenFeatures:
+    """The frozen extractor as a function of (photograph, turn).
+
+    Args:
+        extractor: images -> features per block, finest first; put into evaluation mode, moved to the device.
+        images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
+        mean, std: Normalisation, RGB in 0..1.
+        device: Where the extractor computes and the features go.
+        bf16: Compute under autocast, and keep bfloat16.
+        cache: Where features are kept; None: computed each time.
+    """
+
+    def __init__(
+        self,
+        extractor: nn.Module,
+        images_NSSC: Tensor,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+        *,
+        bf16: bool,
+        cache: FeatureCache | None = None,
+    ) -> None:
+        self.extractor = extractor.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.images = images_NSSC
+        self.device = device
+        self.bf16 = bf16
+        self.cache = cache if cache is not None and cache.budget > 0 else None
+        self._mean = torch.tensor(tuple(mean), device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(tuple(std), device=device).view(1, 3, 1, 1)
+        settings = (str(extractor), tuple(mean), tuple(std), bf16, device.type, torch.__version__, _CHUNK)
+        self._pictures: dict[int, bytes] = {}  # place -> hash, made once
+        self._mark = _hash_extractor(extractor, repr(settings)) if self.cache is not None else ""
+
+    def normalise(self, images_B3SS: Tensor) -> Tensor:
+        """(B, 3, S, S) in 0..1 on the device -> normalised, channels_last."""
+        return ((images_B3SS - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def compute(self, images_B3SS: Tensor) -> list[Tensor]:
+        """Features of normalised images on the device: one (B, C_l, H_l, W_l) tensor per block."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            features: list[Tensor] = self.extractor(images_B3SS)
+        return [item.detach() for item in features]
+
+    def __call__(self, index: Tensor, turns: Sequence[int]) -> list[Tensor]:
+        """Features of photographs, each in its turn.
+
+        Args:
+            index: (B,) int64, places among the images.
+            turns: B numbers 0..7, see `turn`.
+
+        Returns:
+            One (B, C_l, H_l, W_l) tensor per block on the device, channels_last.
+        """
+        wanted = list(zip(index.tolist(), turns, strict=True))
+        if self.cache is None:
+            found = dict(self._computed(list(dict.fromkeys(wanted))))
+        else:
+            keys = {item: self._key(*item) for item in wanted}
+            stored = {item: self.cache.get(key) for item, key in keys.items()}
+            found = {item: features for item, features in stored.items() if features is not None}
+            for item, features in self._computed([item for item, features in stored.items() if features is None]):
+                self.cache.put(keys[item], features)
+                found[item] = features
+        blocks = zip(*(found[item] for item in wanted), strict=True)
+        return [torch.stack(list(block)).to(self.device, non_blocking=True).permute(0, 3, 1, 2) for block in blocks]
+
+    def _computed(self, items: list[tuple[int, int]]) -> list[tuple[tuple[int, int], list[Tensor]]]:
+        """Features (H_l, W_l, C_l) on the CPU of photographs in their turns, in chunks of one size."""
+        done: list[tuple[tuple[int, int], list[Tensor]]] = []
+        for start in range(0, len(items), _CHUNK):
+            chunk = items[start : start + _CHUNK]
+            filled = chunk + [chunk[-1]] * (_CHUNK - len(chunk))
+            pictures = torch.stack([turn(self.images[place].permute(2, 0, 1), how) for place, how in filled])
+            features = self.compute(self.normalise(pictures.to(self.device, non_blocking=True).float() / 255))
+            rows = [item.permute(0, 2, 3, 1).contiguous().cpu() for item in features]
+            done += [(item, [block[place] for block in rows]) for place, item in enumerate(chunk)]
+        return done
+
+    def _key(self, place: int, how: int) -> str:
+        state = hashlib.blake2b(self._mark.encode(), digest_size=16)
+        if place not in self._pictures:
+            self._pictures[place] = hashlib.blake2b(_bytes(self.images[place]), digest_size=16).digest()
+        state.update(b"%d" % how)
+        state.update(self._pictures[place])
+        return state.hexdigest()
+
+
+def _hash_extractor(extractor: nn.Module, settings: str) -> str:
+    state = hashlib.blake2b(settings.encode(), digest_size=16)
+    for name, tensor in extractor.state_dict().items():
+        state.update(name.encode())
+        state.update(_bytes(tensor.detach().cpu()))
+    return state.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _checksum(features: Sequence[Tensor]) -> str:
+    value = 0
+    for item in features:
+        value = zlib.crc32(_bytes(item), value)
+    return f"{value:08x}"
+
+
+def _write(path: Path, features: Sequence[Tensor]) -> None:
+    """Temporary name, then rename. No fsync: an entry that a crash left half written fails its checksum."""
+    tensors = {f"block{number}": item.contiguous() for number, item in enumerate(features)}
+    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, name, {"crc32": _checksum(list(tensors.values()))})
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _read(path: Path, check: bool = True) -> list[Tensor] | None:
+    """Memory-mapped tensors of an entry; None where there is none or it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as stream:
+            features = [stream.get_tensor(f"block{number}") for number in range(len(stream.keys()))]
+            if check and (stream.metadata() or {}).get("crc32") != _checksum(features):
+                return None
+            return features
+    except (SafetensorError, OSError):
+        return None
+
+
+def _folder_size(folder: Path) -> int:
+    total = 0
+    for path in folder.glob("*/*.safetensors"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size
+    return total
