@@ -107,8 +107,8 @@ REFUSED = {
     "folds 50": ("init {new} --data csv:{masks} --folds 50", r"--folds 50: expected 1 .* or 2 to 20", None),
     "folds 0": ("init {new} --data csv:{masks} --folds 0", "--folds 0: expected 1", None),
     "seed": ("init {new} --data csv:{masks} --seed -1", "--seed -1: expected 0 or more", None),
-    "share 0": ("select {study} --share 0", "--share 0.0: expected above 0, up to 1|share is 0.0", None),
-    "share 2": ("select {study} --share 2", "share.* 2.0.*expected above 0", None),
+    "share 0": ("select {study} --share 0", "--share 0.0: expected above 0, up to 1", None),
+    "share 2": ("select {study} --share 2", "--share 2.0: expected above 0, up to 1", None),
     "share of a run": (RUN_NEW + " --share 2", "--share 2.0: expected above 0, up to 1", None),
     "rank": ("collect {study} --min-rank 2", "min-rank is 2.0, expected a share between 0 and 1", None),
     "enrichment": ("collect {study} --min-enrichment -1", "min-enrichment is -1.0, expected 0 or more", None),
@@ -231,7 +231,7 @@ REFUSED = {
     "boxes without data": ("evaluate {study} --boxes {full}", "--boxes .*full: they go with --data", None),
     # predict
     "no model folder": ("predict {full} {masks}", "full is no model folder .*no model.json", None),
-    "study for a model": ("predict {study} {masks}", "study is no model folder", None),
+    "study without a model": ("predict {study} {full}", "no model 'multi-scale'.*regaze train", without("models")),
     "nothing to predict": ("predict {study}/models/multi-scale/fold0", "No photograph to predict: give files", None),
     "no photograph": ("predict {study}/models/multi-scale/fold0 {empty}", "No photograph in .*empty: give files", None),
 }
@@ -243,7 +243,7 @@ USAGE = {
     "missing folder": "train",
     "missing data": "init {new}",
     "word for a number": "init {new} --data csv:{masks} --size large",
-    "unknown choice": "select {new} --rule best",
+    "unknown choice": "select {new} --by best",
     "missing value": "train {new} --epochs",
     "too many": "collect {new} {new}",
 }

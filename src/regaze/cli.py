@@ -17,6 +17,7 @@ import tyro
 from regaze import __version__
 from regaze.commands import Collect, Command, Correct, Evaluate, Finetune, Init, Predict, Select, Train
 from regaze.commands_loop import Demo, Report, Run
+from regaze.commands_rounds import Export, Import, Rounds, Use
 from regaze.errors import RegazeError
 
 COMMANDS = {
@@ -25,7 +26,11 @@ COMMANDS = {
     "collect": (Collect, "Show where the model looked in each training photograph, and diagnose it."),
     "select": (Select, "Rank the photographs that an expert should correct."),
     "correct": (Correct, "Write the corrections that lesion masks or a clinician's boxes give."),
+    "import": (Import, "Take corrections from another tool's file."),
+    "export": (Export, "Write the corrections for another tool."),
     "finetune": (Finetune, "Fine-tune the branches on all corrections so far."),
+    "rounds": (Rounds, "List the rounds of corrections: what each brought, and whether to go on."),
+    "use": (Use, "Go back to an earlier round, or forward again."),
     "evaluate": (Evaluate, "Judge the study's models on photographs they never saw."),
     "report": (Report, "Write the report: did it help, by how much, how sure."),
     "predict": (Predict, "Grade photographs with a model and show where it looked."),

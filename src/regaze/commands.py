@@ -103,8 +103,8 @@ class Collect(Command):
 
     folder: StudyFolder
     """Folder of the study."""
-    model: str = "multi-scale"
-    """Name of the model whose maps are collected."""
+    model: str | None = None
+    """Name of the model whose maps are collected; default: the one in use, else multi-scale."""
     collect: CollectOptions = field(default_factory=CollectOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
 
@@ -112,11 +112,13 @@ class Collect(Command):
         """Collect."""
         from regaze.study.collect import collect
         from regaze.study.folder import open_study
+        from regaze.study.in_use import model_or_default
 
         study = open_study(self.folder, self.voice())
-        counts = collect(study, self.model, self.machine, self.collect)
-        self.say(f"{self.model}: " + ", ".join(f"{count} {diagnosis}" for diagnosis, count in counts.items()))
-        return {"model": self.model, "diagnosis": counts, "folder": str(study.path / "collected" / self.model)}, 0
+        model = model_or_default(study, self.model)
+        counts = collect(study, model, self.machine, self.collect)
+        self.say(f"{model}: " + ", ".join(f"{count} {diagnosis}" for diagnosis, count in counts.items()))
+        return {"model": model, "diagnosis": counts, "folder": str(study.path / "collected" / model)}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +127,8 @@ class Select(Command):
 
     folder: StudyFolder
     """Folder of the study."""
-    model: str = "multi-scale"
-    """Name of the model whose maps are to be corrected."""
+    model: str | None = None
+    """Name of the model whose maps are to be corrected; default: the one in use, else multi-scale."""
     select: SelectOptions = field(default_factory=SelectOptions)
     author: str | None = None
     """Who selects; default: the user's login name."""
@@ -135,16 +137,18 @@ class Select(Command):
         """Select."""
         from regaze.study.correct import select
         from regaze.study.folder import open_study
+        from regaze.study.in_use import model_or_default
 
         study = open_study(self.folder, self.voice())
-        selections = select(study, self.model, self.select, self.author)
+        model = model_or_default(study, self.model)
+        selections = select(study, model, self.select, self.author)
         for selection in selections:
             self.say(f"{selection.model}: {len(selection.samples)} photographs by {selection.rule}")
             self.say(*(f"  {sample}: {why}" for sample, why in zip(selection.samples, selection.reasons, strict=True)))
         lists = [
             {"model": item.model, "samples": list(item.samples), "reasons": list(item.reasons)} for item in selections
         ]
-        return {"model": self.model, "rule": self.select.rule, "selections": lists}, 0
+        return {"model": model, "rule": self.select.by, "selections": lists}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,22 +157,24 @@ class Correct(Command):
 
     folder: StudyFolder
     """Folder of the study."""
-    model: str = "multi-scale"
-    """Name of the model whose maps are corrected."""
+    model: str | None = None
+    """Name of the model whose maps are corrected; default: the one in use, else multi-scale."""
     correct: CorrectOptions = field(default_factory=CorrectOptions)
 
     def run(self) -> Result:
         """Correct."""
         from regaze.study.correct import correct
         from regaze.study.folder import open_study
+        from regaze.study.in_use import model_or_default
 
         study = open_study(self.folder, self.voice())
-        counts = correct(study, self.model, self.correct)
+        model = model_or_default(study, self.model)
+        counts = correct(study, model, self.correct)
         self.say(
             f"{counts['written']} corrections written ({counts['healthy']} of them: nothing deserves attention), "
             f"{counts['kept']} kept, {counts['without_knowledge']} photographs without masks or boxes left out"
         )
-        return {"model": self.model, **counts, "total": study.store.count()}, 0
+        return {"model": model, **counts, "total": study.store.count()}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,8 +183,8 @@ class Finetune(Command):
 
     folder: StudyFolder
     """Folder of the study."""
-    model: str = "multi-scale"
-    """Name of the phase-1 model."""
+    model: str | None = None
+    """Name of the phase-1 model; default: that of the model in use, else multi-scale."""
     finetuning: FinetuneOptions = field(default_factory=FinetuneOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
     name: str | None = None
@@ -188,12 +194,16 @@ class Finetune(Command):
         """Fine-tune."""
         from regaze.study.finetune import finetune_model
         from regaze.study.folder import open_study
+        from regaze.study.in_use import model_or_default, phase1_of
 
         study = open_study(self.folder, self.voice())
-        name = finetune_model(study, self.model, self.finetuning, self.machine, self.name)
+        chosen = self.model
+        if chosen is None:
+            chosen = phase1_of(study, model_or_default(study, None))
+        name = finetune_model(study, chosen, self.finetuning, self.machine, self.name)
         corrections = study.card_values(name)["corrections"]
         self.say(f"{name}: fine-tuned on {corrections['n']} corrections, {study.model_folder(name, 0).parent}")
-        return {"model": name, "parent": self.model, "corrections": corrections["n"]}, 0
+        return {"model": name, "parent": chosen, "corrections": corrections["n"]}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +243,7 @@ class Predict(Command):
     """Writes an overlay and the maps of each photograph; a broken file is reported and skipped (exit code 1)."""
 
     model: Annotated[Path, tyro.conf.Positional]
-    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0."""
+    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: the model in use."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Photographs, or folders of them."""
     out: Path = Path("predictions")
@@ -245,8 +255,9 @@ class Predict(Command):
     def run(self) -> Result:
         """Predict."""
         from regaze.report.predictions import predict_files
+        from regaze.study.in_use import model_folder
 
-        found = predict_files(self.model, self.images, self.out, self.machine, self.batch, self.voice())
+        found = predict_files(model_folder(self.model), self.images, self.out, self.machine, self.batch, self.voice())
         for item in found["predictions"]:
             self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
         return found, 1 if found["failed"] else 0

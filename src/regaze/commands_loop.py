@@ -111,7 +111,7 @@ class Run(Command):
             report = str(write_report(content, study.path / "report.html"))
         if not self.output.json:
             table(result)
-            self.say(f"report: {report}" if report else "no report: a plain network has no maps to correct")
+            self.say(f"report: {report}" if report else f"no report: {_why_none(self)}")
         return {**result, "report": report, "before": done.before, "after": done.after, "control": done.control}, 0
 
     def _loop(self) -> Any:
@@ -231,7 +231,15 @@ _PARTS: dict[str, type[Any]] = {
 }
 
 
+def _why_none(run: Run) -> str:
+    if run.network.network == "plain":
+        return "a plain network has no maps to correct"
+    return "no photograph needed a correction"
+
+
 def _command_from(values: dict[str, Any]) -> Run:
+    if "rule" in values["select"]:  # as an older version called it
+        values["select"]["by"] = values["select"].pop("rule")
     built = {key: _PARTS[key](**value) if key in _PARTS else value for key, value in values.items()}
     built["boxes"] = None if built["boxes"] is None else Path(built["boxes"])
     return Run(folder=Path(), **built)

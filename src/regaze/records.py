@@ -162,7 +162,7 @@ class Selection:
     Attributes:
         id: Row id in the store (0 before it is stored).
         model: Name of the model whose maps are to be corrected.
-        rule: `confidence`, `map-error` or `random`.
+        rule: The rule, and what else decided the order, e.g. `cam, diversity 0.5, quota equal`.
         share: Share of the candidates taken, 0..1.
         seed: Seed of the random rule and of ties.
         samples: `Sample.id`s, most wanted first.

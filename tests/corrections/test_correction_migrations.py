@@ -1,5 +1,6 @@
 """Steps from one layout to the next."""
 
+import hashlib
 import sqlite3
 from contextlib import closing
 
@@ -10,20 +11,23 @@ from regaze import __version__
 from regaze.corrections import migrations as migrations_module
 from regaze.corrections import store as store_module
 from regaze.corrections.database import Database
+from regaze.corrections.masks import encode_mask
 from regaze.corrections.migrations import MIGRATIONS, Migration, migrate
 from regaze.corrections.rows import CORRECTIONS, SELECTIONS
 from regaze.corrections.store import Store
 from regaze.errors import CorrectionError
 
-SECOND = Migration(
-    2, "strokes", ("CREATE TABLE strokes (id INTEGER)", "ALTER TABLE corrections ADD COLUMN round INTEGER")
+# A step that does not exist yet, after those that do.
+NEXT = len(MIGRATIONS) + 1
+LATER = Migration(
+    NEXT, "strokes", ("CREATE TABLE strokes (id INTEGER)", "ALTER TABLE corrections ADD COLUMN round INTEGER")
 )
-BROKEN = Migration(2, "broken", ("CREATE TABLE strokes (id INTEGER)", "CREATE TABLE corrections (again INTEGER)"))
+BROKEN = Migration(NEXT, "broken", ("CREATE TABLE strokes (id INTEGER)", "CREATE TABLE corrections (again INTEGER)"))
 
 
 @pytest.fixture
 def path(tmp_path):
-    """A database with one correction, as the first step leaves it."""
+    """A database with one correction, as the last step leaves it."""
     path = tmp_path / "records.sqlite"
     with Store(path) as store:
         store.add_correction("a", "m", "masks", np.eye(3, dtype=bool), author="x")
@@ -69,22 +73,23 @@ def test_the_tables_in_the_code_are_those_in_the_file(path, table):
 
 
 def test_an_older_database_gets_what_it_lacks_and_keeps_what_it_has(path):
-    """A database of the first step is brought to the second; its corrections are still there."""
-    _upgrade(path, MIGRATIONS[0], SECOND)
-    assert _query(path, "SELECT number, name FROM migrations") == [(1, MIGRATIONS[0].name), (2, "strokes")]
+    """A database of today's last step is brought to the next; its corrections are still there."""
+    _upgrade(path, *MIGRATIONS, LATER)
+    steps = [(step.number, step.name) for step in MIGRATIONS]
+    assert _query(path, "SELECT number, name FROM migrations") == [*steps, (NEXT, "strokes")]
     assert "strokes" in _tables(path)
     assert _query(path, "SELECT sample, round FROM corrections") == [("a", None)]
-    _upgrade(path, MIGRATIONS[0], SECOND)  # a second time: nothing to do
-    assert len(_query(path, "SELECT * FROM migrations")) == 2
+    _upgrade(path, *MIGRATIONS, LATER)  # a second time: nothing to do
+    assert len(_query(path, "SELECT * FROM migrations")) == NEXT
 
 
 def test_a_step_that_fails_halfway_leaves_no_trace(path):
     """Its tables are rolled back together with its row, and the database still opens at the step before."""
     before = _tables(path)
     with pytest.raises(CorrectionError, match="table corrections already exists"):
-        _upgrade(path, MIGRATIONS[0], BROKEN)
+        _upgrade(path, *MIGRATIONS, BROKEN)
     assert _tables(path) == before
-    assert _query(path, "SELECT number FROM migrations") == [(1,)]
+    assert _query(path, "SELECT number FROM migrations") == [(step.number,) for step in MIGRATIONS]
     with Store(path) as store:
         assert store.count() == 1
 
@@ -139,11 +144,11 @@ def test_an_empty_file_becomes_a_store(tmp_path):
 
 def test_a_database_of_a_newer_regaze_is_refused_with_the_cure(path):
     """An older regaze does not guess at a newer layout: it names the version to install."""
-    _upgrade(path, MIGRATIONS[0], SECOND)
+    _upgrade(path, *MIGRATIONS, LATER)
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE migrations SET version = '9.1.0' WHERE number = 2")
+        connection.execute("UPDATE migrations SET version = '9.1.0' WHERE number = ?", (NEXT,))
         connection.commit()
-    with pytest.raises(CorrectionError, match=r"regaze 9\.1\.0 \(step 2\).*install regaze 9\.1\.0 or newer"):
+    with pytest.raises(CorrectionError, match=rf"regaze 9\.1\.0 \(step {NEXT}\).*install regaze 9\.1\.0 or newer"):
         Store(path)
 
 
@@ -151,14 +156,14 @@ def test_a_database_with_other_steps_is_refused(path):
     """The same number under another name (a branch that never was released) is not taken for ours."""
     other = Migration(1, "another beginning", ())
     with pytest.raises(CorrectionError, match=r"step 1 'corrections and selections'.*expects 1 'another beginning'"):
-        _upgrade(path, other)
+        _upgrade(path, other, *MIGRATIONS[1:])
 
 
 def test_an_older_database_that_cannot_be_written_says_what_to_do(path):
     """Read-only and out of date: the message asks to open it once where it can be written."""
-    with pytest.raises(CorrectionError, match="is at step 1 of 2 and cannot be written here"):
-        _upgrade(path, MIGRATIONS[0], SECOND, read_only=True)
-    assert len(_query(path, "SELECT * FROM migrations")) == 1
+    with pytest.raises(CorrectionError, match=f"is at step {NEXT - 1} of {NEXT} and cannot be written here"):
+        _upgrade(path, *MIGRATIONS, LATER, read_only=True)
+    assert len(_query(path, "SELECT * FROM migrations")) == NEXT - 1
 
 
 def test_a_store_that_fails_to_open_holds_no_connection(path, monkeypatch):
@@ -179,3 +184,52 @@ def test_a_store_that_fails_to_open_holds_no_connection(path, monkeypatch):
         Store(path)
     assert len(opened) == 1
     assert opened[0]._engine is None
+
+
+@pytest.fixture
+def first_step(tmp_path):
+    """A database as regaze left it when it knew the first step alone, with rows and hashes of that time."""
+    path = tmp_path / "old.sqlite"
+    _upgrade(path, MIGRATIONS[0])
+    look, avoid = np.eye(3, 4, dtype=bool), np.roll(np.eye(3, 4, dtype=bool), 1, axis=1)
+    for number, one in enumerate((avoid, None), 1):
+        texts = {"sample": f"s{number}", "model": "m", "origin": "expert", "mode": "edit"}
+        images = {"look": encode_mask(look), "avoid": None if one is None else encode_mask(one)}
+        signed = {"author": "Expert", "time": "2026-01-01T00:00:00Z", "remark": "of old"}
+        row = {**texts, **images, **signed}
+        # The recipe of the first step, written out: names in this order, every value with its length.
+        parts = [
+            value.encode() if isinstance(value, str) else value for value in ("regaze correction 1", *row.values())
+        ]
+        data = b"".join(b"-" if part is None else b"%d:" % len(part) + part for part in parts)
+        row |= {"hash": hashlib.blake2b(data, digest_size=32).hexdigest(), "height": 3, "width": 4}
+        names = ", ".join(row)
+        with closing(sqlite3.connect(path)) as connection:
+            marks = ", ".join("?" * len(row))
+            connection.execute(f"INSERT INTO corrections ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608
+            connection.commit()
+    return path, look, avoid
+
+
+def test_a_database_of_the_first_step_gives_back_equal_corrections(first_step):
+    """Opening brings it to the last step; every field, mask and hash is what it was, and it can be added to."""
+    path, look, avoid = first_step
+    columns = "id, sample, model, origin, mode, author, time, remark, hash, height, width, look, avoid"
+    before = _query(path, f"SELECT {columns} FROM corrections")  # noqa: S608
+    with pytest.raises(CorrectionError, match=f"is at step 1 of {len(MIGRATIONS)} and cannot be written here"):
+        Store(path, read_only=True)
+    with Store(path) as store:
+        assert [entry.hash for entry in store.correction_index()] == [row[8] for row in before]
+        for number, (back, expected) in enumerate(zip(store.corrections(), (avoid, None), strict=True), 1):
+            assert (back.id, back.sample, back.model, back.origin) == (number, f"s{number}", "m", "expert")
+            assert (back.mode, back.author, back.time) == ("edit", "Expert", "2026-01-01T00:00:00Z")
+            assert (back.remark, back.map, back.shapes) == ("of old", "", ())
+            np.testing.assert_array_equal(back.look, look)
+            np.testing.assert_array_equal(back.avoid, expected)
+        stored = store.add_correction("s1", "m", "expert", look, author="New", map="fused")
+        assert stored.id == 3
+        assert store.current_corrections()["s1"].map == "fused"
+    assert _query(path, f"SELECT {columns} FROM corrections WHERE id < 3") == before  # noqa: S608
+    assert _query(path, "SELECT number FROM migrations") == [(step.number,) for step in MIGRATIONS]
+    with Store(path, read_only=True) as store:
+        assert store.count() == 3

@@ -51,7 +51,7 @@ def _raw(path, sql, *values):
 
 
 def _assert_same(one, other):
-    for name in ("id", "sample", "model", "origin", "mode", "author", "time", "remark"):
+    for name in ("id", "sample", "model", "origin", "mode", "author", "time", "remark", "map", "shapes"):
         assert getattr(one, name) == getattr(other, name)
     for left, right in ((one.look, other.look), (one.avoid, other.avoid)):
         assert (left is None) == (right is None)
@@ -191,11 +191,11 @@ def test_a_whole_data_set_is_stored_and_read_in_seconds(store):
 
 def test_the_index_lists_without_decoding(store, monkeypatch):
     """A listing of everything touches no mask, and agrees with the records."""
-    store.add_corrections([_draft("a", remark="r"), _draft("b", origin="boxes", author="Other")])
+    store.add_corrections([_draft("a", remark="r", map="scale1"), _draft("b", origin="boxes", author="Other")])
     full = store.corrections()
     monkeypatch.setattr("regaze.corrections.rows.decode_mask", None)  # calling it would fail
     for entry, correction in zip(store.correction_index(), full, strict=True):
-        for name in ("id", "sample", "model", "origin", "mode", "author", "time", "remark"):
+        for name in ("id", "sample", "model", "origin", "mode", "author", "time", "remark", "map"):
             assert getattr(entry, name) == getattr(correction, name)
         assert (entry.height, entry.width) == correction.look.shape
 

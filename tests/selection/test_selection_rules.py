@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from regaze.errors import OptionError
 from regaze.records import Collected
-from regaze.selection.rules import RULES, Rule, candidates, select
+from regaze.selection.rules import RULES, NothingToSelect, Rule, candidates, select
+from regaze.selection.scores import SIGNALS
 
 # A busy machine is slow; that is no fault of the code.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def _one(sample, confidence=0.5, error=0.1, diagnosis="misgraded", label=3, grade=2, rank=0.1, enrichment=1.0):
-    return Collected(sample, label, grade, confidence, error, rank, enrichment, diagnosis)
+def _one(sample, confidence=0.5, error=0.1, diagnosis="misgraded", label=3, grade=2, rank=0.1, enrichment=1.0, **more):
+    return Collected(sample, label, grade, confidence, error, rank, enrichment, diagnosis, **more)
 
 
 # Confidence and squared error disagree on purpose; `d` needs no expert and would come first by either rule.
@@ -116,6 +117,8 @@ _COLLECTED = st.lists(
         confidence=st.sampled_from([0.2, 0.5, 0.9]),  # few values: many ties
         error=st.sampled_from([0.0, 0.1, 0.2]),
         diagnosis=st.sampled_from(["misgraded", "elsewhere", "unknown", "fine"]),
+        probabilities=st.sampled_from([(0.2, 0.3, 0.5), (0.5, 0.3, 0.2), (0.0, 0.0, 1.0)]),
+        signals=st.fixed_dictionaries({name: st.sampled_from([0.0, 0.1, 0.2]) for name in SIGNALS}),
     ),
     min_size=1,
     max_size=25,
@@ -249,7 +252,11 @@ def test_a_rule_sees_the_photographs_by_id(monkeypatch, everything):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rule": "entropy"}, "rule is 'entropy', expected one of confidence, map-error, random"),
+        ({"rule": "doubt"}, "rule is 'doubt', expected one of confidence, entropy, margin, map-error, .*, random"),
+        ({"diversity": 1.5}, "diversity is 1.5, expected a number between 0"),
+        ({"diversity": math.nan}, "diversity is nan"),
+        ({"diversity": 0.5}, "diversity is 0.5 without features"),
+        ({"quota": "fair"}, "quota is 'fair', expected one of equal, proportional, or none"),
         ({"share": 0.0}, "share is 0.0, expected above 0 and at most 1"),
         ({"share": 1.01}, "share is 1.01"),
         ({"share": 30}, "share is 30"),
@@ -273,11 +280,15 @@ def test_map_error_without_any_truth_names_the_cure():
 
 
 def test_nobody_to_ask_about_is_said_plainly():
-    """All fine, or nothing collected: two different messages."""
-    with pytest.raises(OptionError, match=r"none of the 1 photographs needs an expert"):
+    """All fine, or nothing collected: two messages and two classes, so that a caller can go on from the first."""
+    with pytest.raises(NothingToSelect, match=r"none of the 1 photographs needs an expert") as caught:
         select([FOUR[3]], "confidence")
-    with pytest.raises(OptionError, match="no photograph was collected"):
+    assert all(
+        cure in str(caught.value) for cure in ("--min-rank", "--min-enrichment", "regaze collect", "--everything")
+    )
+    with pytest.raises(OptionError, match="no photograph was collected") as caught:
         select([], "confidence", everything=True)
+    assert not isinstance(caught.value, NothingToSelect)
 
 
 def test_one_id_twice_is_our_own_mistake():

@@ -104,7 +104,7 @@ def test_selected_once(study_copy, open_quietly):
     assert (some.author, some.rule, some.share) == ("expert", "map-error", 0.3)
     assert some.samples == whole.samples[: len(some.samples)]
     assert 0 < len(some.samples) < len(whole.samples)
-    unsure = select(study, "multi-scale", SelectOptions(rule="confidence"))[0]
+    unsure = select(study, "multi-scale", SelectOptions(by="confidence"))[0]
     assert set(unsure.samples) == set(whole.samples)
     confidence = {item.sample: item.confidence for item in read_collected(study, "multi-scale", 0)}
     assert [confidence[item] for item in unsure.samples] == sorted(confidence[item] for item in unsure.samples)

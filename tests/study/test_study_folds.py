@@ -9,7 +9,7 @@ import pytest
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory, regaze, tiny, table_of):
     """A study of two folds on a table without a test part, two of whose photographs have no grade."""
-    from regaze.study import train as module
+    from regaze.study import finetune, make, train
 
     folder = tmp_path_factory.mktemp("folds")
     ungraded = iter((True, True))
@@ -22,7 +22,7 @@ def folds(tmp_path_factory, regaze, tiny, table_of):
         },
     )
     fed = {}
-    original = module._training_set
+    original = make.training_set
 
     def spy(study, samples, side, workers):
         fed.setdefault(tuple(sample.id for sample in samples), 0)
@@ -30,7 +30,8 @@ def folds(tmp_path_factory, regaze, tiny, table_of):
         return original(study, samples, side, workers)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_training_set", spy)
+        for module in (train, finetune):
+            patch.setattr(module, "training_set", spy)
         options = [word for word in tiny["run"] if word != tiny["data"] and word != "--data"]
         outcome = regaze("run", folder / "study", "--data", f"csv:{table}", "--folds", "2", *options, "--json")
     assert outcome.code == 0, outcome.err

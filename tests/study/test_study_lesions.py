@@ -108,7 +108,7 @@ def test_boxes_become_corrections(boxed, regaze, tiny, open_quietly):
     assert collected[ids[sick]].diagnosis in ("misgraded", "unknown")
     assert (collected[ids[healthy]].enrichment, collected[ids[healthy]].squared_error is None) == (None, False)
 
-    select(study, "multi-scale", SelectOptions(rule="random"))
+    select(study, "multi-scale", SelectOptions(by="random"))
     chosen = study.store.latest_selection("multi-scale/fold0").samples
     counts = correct(study, "multi-scale", CorrectOptions(source="boxes", healthy=True, author="clinician"))
     stored = {item.sample: item for item in study.store.corrections()}
@@ -137,6 +137,6 @@ def test_without_healthy_nothing_is_said_of_the_healthy(boxed, open_quietly):
 
     study = open_quietly(boxed[0])
     collect(study, "multi-scale", MachineOptions(precision="fp32", workers=1))
-    select(study, "multi-scale", SelectOptions(rule="random"))
+    select(study, "multi-scale", SelectOptions(by="random"))
     correct(study, "multi-scale", CorrectOptions(healthy=False))
     assert all(item.look.any() for item in study.store.corrections())

@@ -93,6 +93,16 @@ MIGRATIONS: tuple[Migration, ...] = (
             *_append_only("selections"),
         ),
     ),
+    Migration(
+        2,
+        "maps and shapes of corrections",
+        (
+            # Which map was corrected, and how the masks were drawn (JSON); empty in the rows of step 1, whose
+            # hashes stay what they are.
+            "ALTER TABLE corrections ADD COLUMN map TEXT NOT NULL DEFAULT ''",
+            "ALTER TABLE corrections ADD COLUMN shapes TEXT NOT NULL DEFAULT ''",
+        ),
+    ),
 )
 
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, Text
 
 from regaze.corrections.masks import check_mask, decode_mask, encode_mask
+from regaze.corrections.shapes import check_shapes, rasterise, shapes_from_json, shapes_to_json
 from regaze.errors import CorrectionError
 from regaze.records import Correction, Selection
 
@@ -33,6 +35,8 @@ CORRECTIONS = Table(
     Column("width", Integer),
     Column("look", LargeBinary),
     Column("avoid", LargeBinary, nullable=True),
+    Column("map", Text),
+    Column("shapes", Text),
 )
 SELECTIONS = Table(
     "selections",
@@ -60,9 +64,10 @@ class CorrectionEntry:
         time: UTC, ISO 8601, seconds, ends with `Z`.
         remark: Free text.
         hash: blake2b (64 hex digits) over sample, model, origin, mode, the PNG bytes, author, time and
-            remark.
+            remark; and over map and the shapes' JSON where one of them is not empty.
         height: Rows of the masks, original pixels.
         width: Columns of the masks, original pixels.
+        map: Which map was corrected; empty: not one in particular.
     """
 
     id: int
@@ -76,6 +81,7 @@ class CorrectionEntry:
     hash: str
     height: int
     width: int
+    map: str
 
 
 ENTRY_FIELDS: tuple[str, ...] = tuple(CorrectionEntry.__dataclass_fields__)
@@ -108,7 +114,7 @@ def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
         time: When it is stored; UTC, ISO 8601, seconds, `Z`.
 
     Returns:
-        Column name -> value, in which the masks are PNG bytes and `hash` covers all the rest.
+        Column name -> value, in which the masks are PNG bytes, the shapes JSON, and `hash` covers all the rest.
 
     Raises:
         CorrectionError: If it cannot be stored.
@@ -122,6 +128,8 @@ def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
         "width": look.shape[1],
         "look": encode_mask(look),
         "avoid": None if avoid is None else encode_mask(avoid),
+        "map": correction.map,
+        "shapes": shapes_to_json(correction.shapes) if correction.shapes else "",
     }
     return {**values, "hash": _hash_correction(values)}
 
@@ -134,17 +142,19 @@ def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
         what: Names the row in the message.
 
     Returns:
-        The record, its masks (H, W) bool in original pixels.
+        The record, its masks (H, W) bool in original pixels. They are not drawn again from the shapes.
 
     Raises:
-        CorrectionError: If the row does not match its hash or its masks cannot be read.
+        CorrectionError: If the row does not match its hash or its masks or shapes cannot be read.
     """
     if _hash_correction(values) != values["hash"]:
         raise CorrectionError(f"{what} does not match its hash: the file is damaged, restore it from a copy")
     size = (values["height"], values["width"])
     avoid = values["avoid"]
+    names = ("id", "sample", "model", "origin", "mode", "author", "time", "remark", "map")
     return Correction(
-        **{name: values[name] for name in ("id", "sample", "model", "origin", "mode", "author", "time", "remark")},
+        **{name: values[name] for name in names},
+        shapes=shapes_from_json(values["shapes"], what) if values["shapes"] else (),
         look=decode_mask(values["look"], *size, what),
         avoid=None if avoid is None else decode_mask(avoid, *size, what),
     )
@@ -231,7 +241,8 @@ def digest(kind: str, *parts: str | bytes | None) -> str:
 def _check_correction(correction: Correction) -> None:
     for name in ("sample", "model", "author"):
         check_text(name, getattr(correction, name))
-    check_text("remark", correction.remark, may_be_empty=True)
+    for name in ("remark", "map"):
+        check_text(name, getattr(correction, name), may_be_empty=True)
     sample, look, avoid = correction.sample, correction.look, correction.avoid
     if correction.id != 0:
         raise CorrectionError(f"correction of {sample!r} has id {correction.id}, expected 0: it is stored already")
@@ -239,6 +250,12 @@ def _check_correction(correction: Correction) -> None:
         if getattr(correction, name) not in known:
             value = getattr(correction, name)
             raise CorrectionError(f"{name} of {sample!r} is {value!r}, expected one of {', '.join(known)}")
+    _check_masks(look, avoid, sample)
+    if correction.shapes:
+        _check_drawn(correction)
+
+
+def _check_masks(look: NDArray[np.bool_], avoid: NDArray[np.bool_] | None, sample: str) -> None:
     check_mask(look, "look", sample)
     if avoid is None:
         return
@@ -253,9 +270,27 @@ def _check_correction(correction: Correction) -> None:
         )
 
 
+def _check_drawn(correction: Correction) -> None:
+    """Refuse masks that are not what the shapes draw."""
+    look, avoid = correction.look, correction.avoid
+    height, width = look.shape
+    check_shapes(correction.shapes, height, width, f"shapes of {correction.sample!r}")
+    drawn = rasterise(correction.shapes, height, width)
+    for name, mask, expected in (("look", look, drawn[0]), ("avoid", avoid, drawn[1])):
+        differs = expected if mask is None else mask != expected
+        if n_differing := int(np.count_nonzero(differs)):
+            raise CorrectionError(
+                f"mask {name!r} of {correction.sample!r} differs from its shapes in {n_differing} pixels: "
+                "pass what rasterise(shapes, height, width) gives"
+            )
+
+
 def _hash_correction(values: Mapping[str, Any]) -> str:
     names = ("sample", "model", "origin", "mode", "look", "avoid", "author", "time", "remark")
-    return digest("regaze correction 1", *(values[name] for name in names))
+    parts = [values[name] for name in names]
+    if not values["map"] and not values["shapes"]:  # also the rows of step 1, whose hashes stay as they are
+        return digest("regaze correction 1", *parts)
+    return digest("regaze correction 2", *parts, values["map"], values["shapes"])
 
 
 def _hash_selection(selection: Selection) -> str:

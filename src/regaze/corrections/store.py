@@ -36,7 +36,7 @@ from regaze.corrections.rows import (
     unpack_selection,
 )
 from regaze.errors import CorrectionError
-from regaze.records import Correction, Selection
+from regaze.records import Correction, Selection, Shape
 
 __all__ = ["CorrectionEntry", "Store", "default_author"]
 
@@ -158,6 +158,8 @@ class Store:
         *,
         author: str,
         remark: str = "",
+        map: str = "",
+        shapes: Sequence[Shape] = (),
     ) -> Correction:
         """Store an expert's word on one photograph.
 
@@ -170,6 +172,9 @@ class Store:
             mode: `replace`: the mask is the whole map. `edit`: untouched pixels keep the model's own value.
             author: Who made it; see `default_author`.
             remark: Free text.
+            map: Which map was corrected: `fused`, `scale1`, ...; empty: not one in particular.
+            shapes: How the masks were drawn, in original pixels; if any, the masks must be exactly what
+                `shapes.rasterise` makes of them (no `avoid` counts as an empty one).
 
         Returns:
             The stored correction, with its id and time.
@@ -177,7 +182,7 @@ class Store:
         Raises:
             CorrectionError: If a value lies outside what is stated above, or the file refuses.
         """
-        draft = Correction(0, sample, model, origin, mode, look, avoid, author, "", remark)
+        draft = Correction(0, sample, model, origin, mode, look, avoid, author, "", remark, map, tuple(shapes))
         entry = self.add_corrections([draft])[0]
         # Copies: what is returned must stay what was stored, even if the caller goes on drawing.
         avoid = None if avoid is None else avoid.copy()
@@ -256,6 +261,28 @@ class Store:
         """
         latest = {entry.sample: entry for entry in self.correction_index(samples)}
         return dict(sorted(latest.items()))
+
+    def current_by_author(
+        self, samples: Collection[str] | None = None, models: Collection[str] | None = None
+    ) -> dict[tuple[str, str], CorrectionEntry]:
+        """The latest correction of each photograph by each author, without its masks.
+
+        Args:
+            samples: Only these photographs; None: all.
+            models: Only corrections of these models' maps, of which the latest counts; None: of any.
+
+        Returns:
+            (`Sample.id`, author) -> entry, ordered by both; an author who said nothing about a photograph is absent.
+
+        Raises:
+            TypeError: If `samples` or `models` is a single text.
+            CorrectionError: If the file cannot be read.
+        """
+        if isinstance(models, str):
+            raise TypeError(f"models is the text {models!r}, expected a list of names: pass [{models!r}]")
+        wanted = None if models is None else frozenset(models)
+        entries = (entry for entry in self.correction_index(samples) if wanted is None or entry.model in wanted)
+        return dict(sorted({(entry.sample, entry.author): entry for entry in entries}.items()))
 
     def correction(self, correction_id: int) -> Correction:
         """One correction with its masks.

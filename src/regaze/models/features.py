@@ -146,6 +146,8 @@ class FrozenFeatures:
         device: Where the extractor computes and the features go.
         bf16: Compute under autocast, and keep bfloat16.
         cache: Where features are kept; None: computed each time.
+        steady: Compute in batches of one size, so that the last bits do not depend on a photograph's company. Off,
+            one photograph costs one pass and not a whole batch's.
     """
 
     def __init__(
@@ -158,12 +160,14 @@ class FrozenFeatures:
         *,
         bf16: bool,
         cache: FeatureCache | None = None,
+        steady: bool = True,
     ) -> None:
         self.extractor = extractor.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.images = images_NSSC
         self.device = device
         self.bf16 = bf16
         self.cache = cache if cache is not None and cache.budget > 0 else None
+        self.steady = steady
         self._mean = torch.tensor(tuple(mean), device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(tuple(std), device=device).view(1, 3, 1, 1)
         settings = (str(extractor), tuple(mean), tuple(std), bf16, device.type, torch.__version__, _CHUNK)
@@ -209,7 +213,7 @@ class FrozenFeatures:
         done: list[tuple[tuple[int, int], list[Tensor]]] = []
         for start in range(0, len(items), _CHUNK):
             chunk = items[start : start + _CHUNK]
-            filled = chunk + [chunk[-1]] * (_CHUNK - len(chunk))
+            filled = chunk + [chunk[-1]] * (_CHUNK - len(chunk) if self.steady else 0)
             pictures = torch.stack([turn(self.images[place].permute(2, 0, 1), how) for place, how in filled])
             features = self.compute(self.normalise(pictures.to(self.device, non_blocking=True).float() / 255))
             rows = [item.permute(0, 2, 3, 1).contiguous().cpu() for item in features]

@@ -122,7 +122,7 @@ class Predictor:
         Args:
             images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
             progress: Called with (photographs done, N).
-            cache: Where an attention network's extractor keeps its features; the result is the same without.
+            cache: Where an attention network's extractor keeps its features; without one the last bits may differ.
 
         Raises:
             ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest).
@@ -162,7 +162,13 @@ class Predictor:
         images = torch.from_numpy(np.ascontiguousarray(images_NSSC))
         normalisation = (self.mean.flatten().tolist(), self.std.flatten().tolist())
         frozen = FrozenFeatures(
-            self.network.extractor, images, *normalisation, self.device, bf16=self.bf16, cache=cache
+            self.network.extractor,
+            images,
+            *normalisation,
+            self.device,
+            bf16=self.bf16,
+            cache=cache,
+            steady=cache is not None,
         )
         for start in starts:
             index = torch.arange(start, min(start + self.batch, len(images)))

@@ -3,12 +3,18 @@
 Invariant: the same photographs, rule and seed give the same ranking, in whatever order the photographs come
 and on whatever machine; with the same seed, a bigger share begins with the smaller one.
 
-To add a rule, write one function and give it one entry in `RULES`.
+What a rule may know: `map-error` is an oracle, every other rule scores by what the model itself says. *Who is scored*
+is another matter. A photograph that is graded right needs an expert where its map misses known lesions (`elsewhere`)
+and where nothing is known about lesions (`unknown`); it needs none where its map is known to be right (`fine`). So
+where nothing is known about lesions, every right-graded photograph is a candidate, and a label-free rule uses no truth
+but the grade. Where lesions are known, the truth has already taken the `fine` ones out; an experiment that asks what a
+label-free rule would do without that knowledge has to rank everything, which is the very list it would get there.
+
+To add a rule, write one function in `selection.scores` and give it one entry in `RULES`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,8 +25,15 @@ from numpy.typing import NDArray
 
 from regaze.errors import OptionError
 from regaze.records import Collected
+from regaze.selection import scores
+from regaze.selection.diversity import check_diversity, diverse
+from regaze.selection.quotas import check_quota
 
 NEEDS_EXPERT = ("misgraded", "elsewhere", "unknown")
+
+
+class NothingToSelect(OptionError):  # noqa: N818  (a state of the loop that callers ask for, seldom a mistake)
+    """Nobody needs an expert: all photographs are graded right, and all maps are on the lesions."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +43,22 @@ class Rule:
     Attributes:
         function: Photographs and seed -> scores (N,) float64, higher = sooner; NaN where the rule cannot
             tell.
-        quantity: What the score is, as it stands in the reasons.
+        quantity: What the score is, as it stands in the reasons where there are no `words`.
         needs: What must be known for a score; named where no photograph has one.
+        cure: How to come by it.
+        oracle: True where the rule looks at the truth that the expert is to be asked for.
+        words: What the score says of a photograph, with `{score}` and `{rest}` (1 - score) as places; true for any
+            score, a high or a low one.
+        explain: Photographs ranked together and their scores -> one phrase each, where one score does not say it.
     """
 
     function: Callable[[Sequence[Collected], int], NDArray[np.float64]]
     quantity: str
     needs: str = "nothing but the model's own output"
+    cure: str = "add what it needs"
+    oracle: bool = False
+    words: str = ""
+    explain: Callable[[Sequence[Collected], NDArray[np.float64]], list[str]] | None = None
 
     def __call__(self, collected: Sequence[Collected], seed: int) -> NDArray[np.float64]:
         """Score photographs.
@@ -50,55 +72,91 @@ class Rule:
         """
         return self.function(collected, seed)
 
+    def phrases(self, collected: Sequence[Collected], values: NDArray[np.float64]) -> list[str]:
+        """Say what the scores mean.
 
-def confidence(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Least confident first (rule (a) of the paper).
+        Args:
+            collected: N photographs that were ranked together.
+            values: (N,) float64, their scores.
 
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64: 1 - confidence, 0..1.
-    """
-    return np.array([1.0 - one.confidence for one in collected], dtype=np.float64)
-
-
-def map_error(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Largest squared error between map and true lesion map first (rule (b) of the paper).
-
-    An oracle: it needs the true map of every candidate beforehand, which is what the expert is to be asked
-    for.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0 or more; NaN where the truth about lesions is unknown.
-    """
-    return np.array(
-        [math.nan if one.squared_error is None else one.squared_error for one in collected], dtype=np.float64
-    )
+        Returns:
+            One phrase per photograph.
+        """
+        if self.explain is not None:
+            return self.explain(collected, values)
+        words = self.words or f"{self.quantity} {{score:.3f}}"
+        return [words.format(score=value, rest=1 - value) for value in values]
 
 
-def random(collected: Sequence[Collected], seed: int) -> NDArray[np.float64]:
-    """In random order: the baseline that any other rule has to beat.
-
-    Args:
-        collected: N photographs.
-        seed: Seed of the order.
-
-    Returns:
-        (N,) float64, uniform in 0..1; each depends on the seed and the photograph's id alone.
-    """
-    return np.array([_draw("random", seed, one.sample) for one in collected], dtype=np.float64)
-
+_PROBABILITIES = "the probabilities of the grades"
+_RECOLLECT = "collect the maps again with `regaze collect`: an older version did not store it"
 
 RULES: dict[str, Rule] = {
-    "confidence": Rule(confidence, "doubt"),
-    "map-error": Rule(map_error, "squared error", needs="lesion masks or boxes"),
-    "random": Rule(random, "draw"),
+    "confidence": Rule(scores.confidence, "doubt"),
+    "entropy": Rule(
+        scores.entropy,
+        "entropy",
+        needs=_PROBABILITIES,
+        cure=_RECOLLECT,
+        words="its probability is spread over the grades to {score:.3f} of 1",
+    ),
+    "margin": Rule(
+        scores.margin,
+        "narrowness",
+        needs=_PROBABILITIES,
+        cure=_RECOLLECT,
+        words="its two likeliest grades lie {rest:.3f} apart",
+    ),
+    "map-error": Rule(
+        scores.map_error,
+        "squared error",
+        needs="lesion masks or boxes",
+        cure="add masks, or pass --boxes DIR to `regaze init`",
+        oracle=True,
+    ),
+    "branches": Rule(
+        scores.branches,
+        "disagreement",
+        needs="the grades of several branches",
+        cure=_RECOLLECT + ", and a network of one branch has none",
+        words="its branches disagree on the grade by {score:.3f}",
+    ),
+    "scales": Rule(
+        scores.scales,
+        "disagreement",
+        needs="the maps of several scales",
+        cure=_RECOLLECT + ", and a network of one scale has none",
+        words="the maps of its scales differ by {score:.3f}",
+    ),
+    "cam": Rule(
+        scores.cam,
+        "gap",
+        needs="the gap between attention map and Grad-CAM",
+        cure=_RECOLLECT,
+        words="its map and Grad-CAM differ by {score:.3f}",
+    ),
+    "instability": Rule(
+        scores.instability,
+        "instability",
+        needs="the maps of flipped and shifted photographs",
+        cure=_RECOLLECT,
+        words="its map changes by {score:.3f} when the photograph is flipped or shifted a little",
+    ),
+    "prior": Rule(
+        scores.prior,
+        "distance",
+        needs="a prior learned from earlier corrections",
+        cure="correct some photographs first, then run `regaze collect` again",
+        words="its map differs by {score:.3f} from what earlier corrections make one expect",
+    ),
+    "combined": Rule(
+        scores.combined,
+        "mean rank",
+        needs="at least one of the signals " + ", ".join(scores.SIGNALS),
+        cure=_RECOLLECT,
+        explain=scores.explain_combined,
+    ),
+    "random": Rule(scores.random, "draw"),
 }
 
 
@@ -129,7 +187,7 @@ def candidates(collected: Sequence[Collected]) -> list[Collected]:
         The misgraded, those whose map misses the lesions, and those whose lesions are unknown (an expert has
         to decide there), sorted by sample id.
     """
-    return sorted((one for one in collected if one.diagnosis in NEEDS_EXPERT), key=lambda one: one.sample)
+    return [collected[place] for place in _pool(collected, everything=False)]
 
 
 def select(
@@ -141,13 +199,19 @@ def select(
     seed: int = 0,
     everything: bool = False,
     classes: Sequence[str] | None = None,
+    features: NDArray[np.floating] | None = None,
+    corrected: NDArray[np.floating] | None = None,
+    groups: Sequence[str | None] | None = None,
+    diversity: float = 0.0,
+    quota: str | None = None,
 ) -> Ranking:
-    """Rank the candidates and take the first of them.
+    """Rank the candidates and take the first of them, or a varied batch of them.
 
-    Ties are broken by a draw that depends on the seed and the photograph's id alone.
+    Ties are broken by a draw that depends on the seed and the photograph's id alone. With diversity, groups or a
+    quota the list is built one photograph after another, see `selection.diversity.diverse`.
 
     Args:
-        collected: Photographs as the model sees them; unique sample ids.
+        collected: N photographs as the model sees them; unique sample ids.
         rule: One of `RULES`.
         share: Share of the ranked candidates to take, above 0 and at most 1, rounded up; the paper's grading
             gains come at 0.3. Not looked at where `count` is given.
@@ -155,40 +219,107 @@ def select(
         seed: Seed of the random rule and of ties.
         everything: Rank every photograph, also those that need no expert.
         classes: Class names for the reasons, indexed by grade and label; None: their numbers.
+        features: (N, F) float, a pooled feature vector per photograph, in the order of `collected`; needed for
+            diversity, not looked at without.
+        corrected: (M, F) float, the same of photographs that were corrected before; diversity stays away from them.
+        groups: N patients in the order of `collected`, None as a patient: unknown. No patient comes twice before all
+            have come once. None: patients do not matter.
+        diversity: 0: by score alone. 1: variety alone. Between: both.
+        quota: `equal`: grades take turns. `proportional`: each grade gets its share of the candidates. None: grades
+            do not matter. A photograph's grade is its label, or where it has none, what the model says.
 
     Returns:
         The ranking.
 
     Raises:
-        OptionError: If the rule is unknown, the share or count out of range or both missing, no photograph
-            needs an expert, or the rule can score none of them.
-        ValueError: If two photographs have the same id.
+        NothingToSelect: No photograph needs an expert.
+        OptionError: If the rule or quota is unknown, the share, count or diversity out of range, share and count
+            both missing, diversity has no features, nothing was collected, or the rule can score none of them.
+        ValueError: If two photographs have the same id, or there is not one feature vector or group for each.
     """
     if rule not in RULES:
         raise OptionError(f"rule is {rule!r}, expected one of {', '.join(RULES)}")
     _check_amount(share, count)
+    check_diversity(diversity)
+    check_quota(quota)
+    _check_shapes(collected, features, groups)
+    pool = _pool(collected, everything)
+    if not pool:
+        raise _nothing_to_rank(len(collected))
+
+    places, values = _ranked(collected, pool, rule, seed)
+    n_taken = _amount(len(places), share, count)
+    phrases = RULES[rule].phrases([collected[place] for place in places], values)
+    batch = np.arange(n_taken)
+    extras = _extras(diversity, groups is not None, quota)
+    if extras:
+        batch = diverse(
+            features[places] if features is not None and diversity > 0 else None,
+            values,
+            n_taken,
+            seed,
+            weight=diversity,
+            groups=None if groups is None else [groups[place] for place in places],
+            grades=[_grade(collected[place]) for place in places],
+            quota=quota,
+            corrected=corrected,
+        )
+    reasons = []
+    for position, rank in enumerate(batch, start=1):
+        start = f"place {position} ({extras}), " if extras else ""
+        line = f"rank {rank + 1} of {len(places)} by {rule}: {phrases[rank]}"
+        reasons.append(f"{start}{line}; {_describe(collected[places[rank]], classes)}")
+    samples = tuple(collected[places[rank]].sample for rank in batch)
+    return Ranking(samples, tuple(reasons), n_candidates=len(places), n_left_out=len(pool) - len(places))
+
+
+def _pool(collected: Sequence[Collected], everything: bool) -> list[int]:
+    """Places in `collected` of those who are asked for, sorted by sample id."""
+    wanted = [i for i, one in enumerate(collected) if everything or one.diagnosis in NEEDS_EXPERT]
+    return sorted(wanted, key=lambda place: collected[place].sample)
+
+
+def _ranked(
+    collected: Sequence[Collected], pool: Sequence[int], rule: str, seed: int
+) -> tuple[list[int], NDArray[np.float64]]:
+    """The places of those that the rule can score, best first, and their scores."""
+    values = RULES[rule]([collected[place] for place in pool], seed)
+    assert values.shape == (len(pool),)
+    scored = [(place, float(value)) for place, value in zip(pool, values, strict=True) if not math.isnan(value)]
+    if not scored:
+        raise OptionError(_no_score(rule, [collected[place] for place in pool], seed))
+
+    def key(pair: tuple[int, float]) -> tuple[float, float, str]:
+        sample = collected[pair[0]].sample
+        return -pair[1], scores.draw("tie", seed, sample), sample
+
+    scored.sort(key=key)
+    return [place for place, _ in scored], np.array([value for _, value in scored], dtype=np.float64)
+
+
+def _grade(one: Collected) -> int:
+    return one.grade if one.label is None else one.label
+
+
+def _extras(diversity: float, by_patient: bool, quota: str | None) -> str:
+    """What changed the order of the scores, in words; empty where nothing did."""
+    parts = (
+        (diversity > 0, f"with variety {diversity:g} of 1"),
+        (by_patient, "patients in turn"),
+        (quota == "equal", "grades in equal turns"),
+        (quota == "proportional", "grades by their number"),
+    )
+    return ", ".join(text for given, text in parts if given)
+
+
+def _check_shapes(
+    collected: Sequence[Collected], features: NDArray[np.floating] | None, groups: Sequence[str | None] | None
+) -> None:
     if len({one.sample for one in collected}) != len(collected):
         raise ValueError("two collected photographs have the same sample id")
-    pool = sorted(collected, key=lambda one: one.sample) if everything else candidates(collected)
-    if not pool:
-        raise OptionError(_nothing_to_rank(len(collected)))
-
-    scores = RULES[rule](pool, seed)
-    assert scores.shape == (len(pool),)
-    ranked = [(one, float(score)) for one, score in zip(pool, scores, strict=True) if not math.isnan(score)]
-    if not ranked:
-        raise OptionError(
-            f"rule {rule!r} needs {RULES[rule].needs}, which none of the {len(pool)} photographs has: "
-            f"take another rule ({', '.join(name for name in RULES if name != rule)}), or add what it needs"
-        )
-    ranked.sort(key=lambda pair: (-pair[1], _draw("tie", seed, pair[0].sample), pair[0].sample))
-    n_taken = _amount(len(ranked), share, count)
-    reasons = tuple(
-        f"rank {rank} of {len(ranked)} by {rule}: {RULES[rule].quantity} {score:.3f}; {_describe(one, classes)}"
-        for rank, (one, score) in enumerate(ranked[:n_taken], start=1)
-    )
-    samples = tuple(one.sample for one, _ in ranked[:n_taken])
-    return Ranking(samples, reasons, n_candidates=len(ranked), n_left_out=len(pool) - len(ranked))
+    for name, given in (("features", features), ("groups", groups)):
+        if given is not None and len(given) != len(collected):
+            raise ValueError(f"{len(given)} {name} for {len(collected)} collected photographs: pass one for each")
 
 
 def _check_amount(share: float | None, count: int | None) -> None:
@@ -209,12 +340,20 @@ def _amount(n_ranked: int, share: float | None, count: int | None) -> int:
     return math.ceil(Fraction(str(float(share))) * n_ranked)
 
 
-def _nothing_to_rank(n_collected: int) -> str:
-    if n_collected == 0:
-        return "no photograph was collected, expected at least one: collect the training photographs first"
+def _no_score(rule: str, pool: Sequence[Collected], seed: int) -> str:
+    able = [name for name, other in RULES.items() if not np.isnan(other(pool, seed)).all()]
     return (
+        f"rule {rule!r} needs {RULES[rule].needs}, which none of the {len(pool)} photographs has: "
+        f"take another rule ({', '.join(able)}), or {RULES[rule].cure}"
+    )
+
+
+def _nothing_to_rank(n_collected: int) -> OptionError:
+    if n_collected == 0:
+        return OptionError("no photograph was collected, expected at least one: collect the training photographs first")
+    return NothingToSelect(
         f"none of the {n_collected} photographs needs an expert (all graded right, all maps on the lesions): "
-        "rank everything, or raise the least relevance rank or enrichment when collecting"
+        "ask for more with --min-rank or --min-enrichment of `regaze collect`, or rank them all with --everything"
     )
 
 
@@ -232,13 +371,3 @@ def _verdict(one: Collected) -> str:
         text = ", ".join(f"{name} {value:.2f}" for name, value in measures if value is not None)
         return f"looks elsewhere ({text})" if text else "looks elsewhere"
     return "lesions unknown" if one.diagnosis == "unknown" else one.diagnosis
-
-
-def _draw(purpose: str, seed: int, sample: str) -> float:
-    """A number in 0..1 that depends on nothing but its arguments.
-
-    A hash and not a generator, so that a photograph keeps its number when others join or leave.
-    """
-    # surrogatepass: a file name that is no UTF-8 must not stop a ranking.
-    text = f"{purpose}\0{int(seed)}\0{sample}".encode("utf-8", "surrogatepass")
-    return (int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 11) / 2**53

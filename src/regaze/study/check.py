@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from regaze.errors import OptionError
-from regaze.study.options import EvaluateOptions
+from regaze.study.options import EvaluateOptions, SelectOptions
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
 # Option -> smallest value, whether that value itself is allowed, largest value. Batch norm needs two images per step.
@@ -28,6 +28,8 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "replay": (0, False, 1),
     "tolerance": (0, True, math.inf),
     "share": (0, False, 1),
+    "count": (1, True, math.inf),
+    "diversity": (0, True, 1),
     "min_rank": (0, True, 1),
     "min_enrichment": (0, True, math.inf),
     "faithfulness": (0, True, math.inf),
@@ -62,6 +64,18 @@ def check_evaluation(options: EvaluateOptions) -> None:
         OptionError: A value is out of range.
     """
     _check_all(options)
+
+
+def check_selection(options: SelectOptions) -> None:
+    """Refuse a request for photographs that cannot be met.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+    for option in ("share", "count", "diversity"):
+        value = getattr(options, option)
+        if value is not None:
+            check_value(option, value)
 
 
 def check_value(option: str, value: float) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from regaze.study.folder import Study
+from regaze.study.rounds import Round
 
 
 def describe(study: Study) -> dict[str, Any]:
@@ -70,6 +71,52 @@ def table(result: dict[str, Any]) -> None:
                 console.print(f"  {text} {sentence(pair[key], higher_is_better)}", markup=False)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
+
+
+def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> None:
+    """Print the rounds of each phase-1 model, and what to do next."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=140)
+    for root, history in histories.items():
+        view = Table(title=f"rounds of {root}, on the validation part")
+        for heading in (
+            "",
+            "round",
+            "model",
+            "corrections",
+            "kappa",
+            "95 % interval",
+            "on lesions",
+            "against the round before",
+        ):
+            view.add_column(heading, justify="left" if heading in ("", "model") else "right")
+        for one in history:
+            changes = ""
+            if one.kappa_difference is not None and one.enrichment_difference is not None:
+                changes = (
+                    f"{one.verdict}: kappa {_signed(one.kappa_difference, 3)}, "
+                    f"on lesions {_signed(one.enrichment_difference, 2)}"
+                )
+            view.add_row(
+                ">" if one.in_use else "",
+                str(one.number),
+                one.model,
+                str(one.corrections) if one.parent else "-",
+                number(one.kappa),
+                interval(one.interval),
+                number(one.enrichment, 2, "x"),
+                changes,
+            )
+        console.print(view)
+        console.print(advices[root], markup=False)
+
+
+def _signed(pair: dict[str, Any], digits: int) -> str:
+    if pair["difference"] is None:
+        return "-"
+    low, high = pair["interval"]
+    return f"{pair['difference']:+.{digits}f} [{number(low, digits)}, {number(high, digits)}]"
 
 
 def sentence(pair: dict[str, Any], higher_is_better: bool) -> str:

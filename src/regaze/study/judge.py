@@ -89,6 +89,7 @@ def judge_model(
     machine: MachineOptions,
     part: str | None = None,
     other: Dataset | None = None,
+    folder: str = "",
 ) -> list[dict[str, Any]]:
     """Records of one model on every photograph of a part.
 
@@ -99,6 +100,7 @@ def judge_model(
         machine: Device and precision.
         part: `test` or `validation`; default: `part_of`.
         other: Judge on this data instead.
+        folder: Where below `evaluation/` the records are kept apart from others; empty: in the part's own place.
 
     Returns:
         One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `maps` (scale -> record of
@@ -106,7 +108,7 @@ def judge_model(
     """
     study.require_model(name)
     rows: list[dict[str, Any]] = []
-    for sitting in _sittings(study, name, part or part_of(study), other):
+    for sitting in _sittings(study, name, part or part_of(study), other, folder):
         key = _key(study, sitting, options, machine)
         found = _stored(sitting.file, key)
         if found is None:
@@ -150,9 +152,9 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
     return dataset
 
 
-def _sittings(study: Study, name: str, part: str, other: Dataset | None) -> list[Sitting]:
+def _sittings(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Sitting]:
     everything = tuple(study.model_folder(name, fold) for fold in study.folds)
-    root = study.path / "evaluation"
+    root = study.path / "evaluation" / folder
     if other is not None:
         own = tuple(item for item in other.samples if item.part == "test") or other.samples
         where = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from regaze.corrections.consensus import majority, staple
 from regaze.corrections.planes import Planes, make_planes
 from regaze.corrections.rows import CorrectionEntry
 from regaze.errors import OptionError
@@ -132,5 +133,4 @@ def _planes(looks: list[Mask], avoids: list[Mask | None], options: FinetuneOptio
 
 
 def _agreed(masks: list[Mask], experts: Experts) -> Mask:
-    from regaze.corrections.consensus import majority, staple
     return staple(masks).probability >= 0.5 if experts == "staple" else majority(masks)

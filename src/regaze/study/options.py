@@ -6,6 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+Rule = Literal[
+    "map-error",
+    "confidence",
+    "entropy",
+    "margin",
+    "branches",
+    "scales",
+    "cam",
+    "instability",
+    "prior",
+    "combined",
+    "random",
+]
+LABEL_FREE_MAP_RULES: tuple[Rule, ...] = ("branches", "scales", "cam", "instability", "prior", "combined")
+
 
 @dataclass(frozen=True)
 class StudyOptions:
@@ -35,16 +50,32 @@ class CollectOptions:
     """Relevance rank below which a map misses the lesions, 0 to 1."""
     min_enrichment: float = 2.0
     """Energy in lesions over their area below which a map misses them; 1 is chance."""
+    signals: bool = False
+    """Also measure the signs of doubt that need no label, by which `select` can rank (about five times as long)."""
 
 
 @dataclass(frozen=True)
 class SelectOptions:
     """Which photographs an expert should see."""
 
-    rule: Literal["confidence", "map-error", "random"] = "map-error"
-    """confidence: least sure first. map-error: largest error against the lesions first (needs them known). random."""
+    by: Rule = "map-error"
+    """Which come first. map-error: the largest error against the lesions (an oracle: needs them known). Of the grade:
+    confidence, entropy, margin. Of the map, without any label: branches (they disagree), scales (their maps differ),
+    cam (map and Grad-CAM differ), instability (under flips and shifts), prior (distance to what earlier corrections
+    make one expect), combined (mean rank of these). random."""
     share: float = 1.0
     """Share of the candidates, above 0 to 1. The paper's gain comes at 0.3; a mask file costs no expert's time."""
+    count: int | None = None
+    """Number of photographs instead of a share."""
+    diversity: float = 0.0
+    """0: by the rule alone. Up to 1: variety too, so that ten photographs are not ten times the same eye; patients
+    then take turns."""
+    quota: Literal["none", "equal", "proportional"] = "none"
+    """Grades take turns (equal), or get their share (proportional)."""
+    everything: bool = False
+    """Rank all photographs, also those that need no expert."""
+    more: bool = False
+    """Leave out what has been corrected already: the next batch."""
 
 
 @dataclass(frozen=True)

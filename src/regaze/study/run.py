@@ -11,12 +11,13 @@ from regaze.errors import StudyError
 from regaze.models.build import build_network
 from regaze.models.options import MachineOptions, NetworkKind, NetworkOptions
 from regaze.records import Dataset
-from regaze.study.check import check_finetuning, check_training, check_value
-from regaze.study.collect import collect
-from regaze.study.correct import correct, select
+from regaze.selection.rules import NothingToSelect
+from regaze.study.check import check_finetuning, check_selection, check_training, check_value
+from regaze.study.collect import collect, is_collected
+from regaze.study.correct import correct, is_selected, select
 from regaze.study.finetune import finetune_model
 from regaze.study.folder import Study
-from regaze.study.options import CollectOptions, CorrectOptions, SelectOptions
+from regaze.study.options import LABEL_FREE_MAP_RULES, CollectOptions, CorrectOptions, SelectOptions
 from regaze.study.train import train
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
@@ -69,7 +70,7 @@ def check_loop(options: LoopOptions) -> None:
     """
     check_training(options.training)
     check_finetuning(options.finetuning)
-    check_value("share", options.select.share)
+    check_selection(options.select)
     check_value("min_rank", options.collect.min_rank)
     check_value("min_enrichment", options.collect.min_enrichment)
 
@@ -119,8 +120,17 @@ def _one(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopRes
     before = train(study, options.network, options.training, machine)
     if options.network.network == "plain":
         return LoopResult(before, None, None)
-    collect(study, before, machine, options.collect)
-    select(study, before, options.select, options.correct.author)
+    collecting = options.collect
+    if options.select.by in LABEL_FREE_MAP_RULES or options.select.diversity > 0:
+        collecting = replace(collecting, signals=True)
+    # What is corrected moves the signals: a call that goes on keeps the selection that it began with.
+    if not (is_collected(study, before, collecting) and is_selected(study, before, options.select)):
+        collect(study, before, machine, collecting)
+        try:
+            select(study, before, options.select, options.correct.author)
+        except NothingToSelect as reason:
+            study.voice.warn(f"Nothing to correct: {reason}")
+            return LoopResult(before, None, None)
     correct(study, before, options.correct)
     after = finetune_model(study, before, options.finetuning, machine)
     control = None

@@ -1,0 +1,1 @@
+"""Corrections in the formats of other tools: PNG masks, COCO, YOLO, Label Studio, CVAT."""

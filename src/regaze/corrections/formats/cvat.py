@@ -1,0 +1,235 @@
+"""CVAT: "CVAT for images 1.1", one XML file (https://docs.cvat.ai/docs/other/xml_format).
+
+Written are an `image` for each photograph; in it a `tag` `reviewed` with the attributes `mode`, `author`, `time` and
+`remark`, and a `box`, `polygon` or `mask` for each shape, labelled `look` or `avoid`, each above the one before
+(`z_order`). The labels and their attributes are declared in `meta`. Lost: that a mask was drawn by strokes; control
+characters in a text.
+
+A `mask` holds run lengths row by row of the rectangle `left`, `top`, `width`, `height`, the first outside. Rotated
+boxes are read as polygons. Other shapes (polyline, points, ellipse, cuboid, skeleton) are refused rather than dropped;
+tags of other names are passed over. Shapes are read from the lowest `z_order` to the highest.
+
+An image without shapes is *not corrected*, for CVAT lists all images of a task; it means "nothing here deserves
+attention" only where it has the tag `reviewed`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from regaze.corrections.formats.common import (
+    LABELS,
+    Album,
+    Drawn,
+    Photograph,
+    check_box,
+    check_free,
+    check_points,
+    check_size,
+    mask_shapes,
+    meaning,
+    read_mode,
+    read_time,
+    sheets,
+    simple_shapes,
+)
+from regaze.corrections.formats.place import Place, shown
+from regaze.corrections.formats.runs import crop_of_runs, runs_of_crop
+from regaze.corrections.formats.xml_lines import Node, attribute_of, number, read_xml, text_of
+from regaze.corrections.shapes import mask_to_runs
+from regaze.files import write_text
+from regaze.records import Correction, Shape
+
+_REVIEWED = "reviewed"
+_NOTES = ("mode", "author", "time", "remark")
+
+
+def read_cvat(path: Path, album: Album) -> list[Drawn]:
+    """Read "CVAT for images 1.1".
+
+    Args:
+        path: The XML file.
+        album: The photographs it may name.
+
+    Returns:
+        What was drawn, in the file's order; see the module for images without shapes.
+
+    Raises:
+        CorrectionError: Something in the file is wrong; names its line.
+    """
+    root = read_xml(path)
+    _check_root(root)
+    result, samples, ids = [], set[str](), set[int]()
+    for image in root.named("image"):
+        photograph = album.find(image.attribute("name"), image.place)
+        key = image.whole("id")
+        if photograph.sample in samples or key in ids:
+            raise image.place.refuse(f"{photograph.sample} or the id {key} again", "each image and id once")
+        samples.add(photograph.sample)
+        ids.add(key)
+        check_size(image.whole("width"), image.whole("height"), photograph, image.place)
+        shapes = _shapes(image, photograph)
+        reviewed = [tag for tag in image.named("tag") if tag.attribute("label") == _REVIEWED]
+        if shapes or reviewed:
+            result.append(_drawn(photograph, shapes, reviewed[-1] if reviewed else image))
+    return result
+
+
+def write_cvat(items: Iterable[Drawn | Correction], album: Album, path: Path) -> None:
+    """Write "CVAT for images 1.1", whole or not at all.
+
+    Args:
+        items: At most one for each photograph.
+        album: The photographs.
+        path: The XML file; absent.
+
+    Raises:
+        CorrectionError: A photograph is unknown or comes twice, or `path` is taken.
+    """
+    check_free(path)
+    images = [_image(key, *sheet, album) for key, sheet in enumerate(sheets(items, album))]
+    lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", "  <version>1.1</version>", *_meta(len(images))]
+    write_text(path, "\n".join([*lines, *chain.from_iterable(images), "</annotations>", ""]))
+
+
+def _meta(count: int) -> list[str]:
+    labels = [f"      <label><name>{label}</name><attributes></attributes></label>" for label in LABELS.values()]
+    notes = "".join(
+        f"<attribute><name>{name}</name><mutable>False</mutable><input_type>text</input_type>"
+        "<default_value></default_value><values></values></attribute>"
+        for name in _NOTES
+    )
+    labels.append(f"      <label><name>{_REVIEWED}</name><type>tag</type><attributes>{notes}</attributes></label>")
+    head = ["  <meta><task>", f"    <size>{count}</size><mode>annotation</mode>", "    <labels>"]
+    return [*head, *labels, "    </labels>", "  </task></meta>"]
+
+
+def _image(key: int, photograph: Photograph, drawn: Drawn, album: Album) -> list[str]:
+    name = attribute_of(album.name(photograph))
+    lines = [f'  <image id="{key}" name={name} width="{photograph.width}" height="{photograph.height}">']
+    notes = zip(_NOTES, (drawn.mode, drawn.author, drawn.time, drawn.remark), strict=True)
+    lines.append(f'    <tag label="{_REVIEWED}" source="manual">')
+    lines += [f'      <attribute name="{note}">{text_of(text)}</attribute>' for note, text in notes]
+    lines.append("    </tag>")
+    for z_order, shape in enumerate(simple_shapes(drawn, photograph)):
+        values = {"label": LABELS[shape.look], "source": "manual", "occluded": 0, **_geometry(shape, photograph)}
+        attributes = " ".join(f"{name}={attribute_of(value)}" for name, value in values.items())
+        lines.append(f'    <{shape.kind} {attributes} z_order="{z_order}"></{shape.kind}>')
+    return [*lines, "  </image>"]
+
+
+def _geometry(shape: Shape, photograph: Photograph) -> dict[str, object]:
+    if shape.kind == "polygon":
+        return {"points": ";".join(f"{x!r},{y!r}" for x, y in shape.points)}
+    if shape.kind == "box":
+        (x0, y0), (x1, y1) = shape.points
+        return {"xtl": min(x0, x1), "ytl": min(y0, y1), "xbr": max(x0, x1), "ybr": max(y0, y1)}
+    crop, top, left = crop_of_runs(shape.runs, photograph.width)
+    runs = ", ".join(map(str, mask_to_runs(crop)))
+    return {"rle": runs, "left": left, "top": top, "width": crop.shape[1], "height": crop.shape[0]}
+
+
+def _check_root(root: Node) -> None:
+    if root.tag != "annotations":
+        raise root.place.refuse(f"<{root.tag}>", "<annotations> of CVAT for images 1.1")
+    for version in root.named("version"):
+        if version.text.strip() != "1.1":
+            raise version.place.refuse(f"version {shown(version.text.strip())}", "1.1")
+    for track in root.named("track"):
+        raise track.place.refuse("a <track>", "an export as CVAT for images, not for video")
+    if not root.named("image"):
+        raise root.place.refuse("no <image>", "one for each photograph")
+
+
+def _drawn(photograph: Photograph, shapes: tuple[Shape, ...], node: Node) -> Drawn:
+    """What was drawn, with what the tag `reviewed` says (none: an image has no such attributes)."""
+    notes = {child.attribute("name"): child.text for child in node.named("attribute")}
+    return Drawn(
+        photograph.sample,
+        shapes,
+        author=notes.get("author", ""),
+        remark=notes.get("remark", ""),
+        mode=read_mode(notes.get("mode", "").strip(), node.place),
+        time=read_time(notes.get("time", "").strip(), node.place),
+    )
+
+
+def _shapes(image: Node, photograph: Photograph) -> tuple[Shape, ...]:
+    layers: list[tuple[int, tuple[Shape, ...]]] = []
+    for node in image.children:
+        if node.tag == "tag":
+            continue
+        if node.tag not in _READERS:
+            raise node.place.refuse(f"a <{node.tag}>", f"one of {', '.join(_READERS)}")
+        look = meaning(node.attribute("label"))
+        shapes = _READERS[node.tag](node, bool(look), photograph)
+        if look is not None:
+            layers.append((_z_order(node), shapes))
+    layers.sort(key=lambda layer: layer[0])
+    return tuple(shape for _, shapes in layers for shape in shapes)
+
+
+def _z_order(node: Node) -> int:
+    text = node.attributes.get("z_order", "0")
+    if not re.fullmatch(r"-?[0-9]{1,9}", text):
+        raise node.place.refuse(f"z_order={shown(text)}", "a whole number")
+    return int(text)
+
+
+def _box(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
+    x0, y0, x1, y1 = (node.number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
+    angle = node.number("rotation") if "rotation" in node.attributes else 0.0
+    if angle % 360 == 0:
+        check_box(x0, y0, x1, y1, photograph, node.place)
+        return (Shape("box", look, ((x0, y0), (x1, y1))),)
+    # Around the middle, clockwise.
+    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+    turned = [((cx - x) * cosine - (cy - y) * sine, (cx - x) * sine + (cy - y) * cosine) for cx, cy in corners]
+    points = tuple((x + dx, y + dy) for dx, dy in turned)
+    check_points(points, photograph, node.place)
+    return (Shape("polygon", look, points),)
+
+
+def _polygon(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
+    points = tuple(_points(node.attribute("points"), node.place))
+    if len(points) < 3:
+        raise node.place.refuse(f"a polygon of {len(points)} points", "three or more")
+    check_points(points, photograph, node.place)
+    return (Shape("polygon", look, points),)
+
+
+def _points(text: str, place: Place) -> Iterator[tuple[float, float]]:
+    for pair in text.split(";"):
+        x, comma, y = pair.partition(",")
+        if not comma:
+            raise place.refuse(f"the point {shown(pair)}", "x,y")
+        yield number(x, "x", place), number(y, "y", place)
+
+
+def _mask(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
+    left, top, width, height = (node.whole(name) for name in ("left", "top", "width", "height"))
+    if left + width > photograph.width or top + height > photograph.height:
+        raise node.place.refuse(
+            f"a mask up to column {left + width} and row {top + height}",
+            f"at most {photograph.width} and {photograph.height}, the photograph's size",
+        )
+    text = node.attribute("rle")
+    if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
+        raise node.place.refuse(f"rle={shown(text)}", "whole numbers with commas between them")
+    runs = np.array(text.split(","), dtype=np.int64)
+    if int(runs.sum()) != width * height:
+        found = f"an rle of {int(runs.sum())} pixels"
+        raise node.place.refuse(found, f"{width} x {height} = {width * height}, those of its rectangle")
+    crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+    return mask_shapes(runs_of_crop(crop, top, left, photograph.height, photograph.width), look, node.place)
+
+
+_READERS = {"box": _box, "polygon": _polygon, "mask": _mask}

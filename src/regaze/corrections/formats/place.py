@@ -1,0 +1,114 @@
+"""Where in a foreign file something was read, so that a mistake is refused with its line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from regaze.errors import CorrectionError
+
+MAX_BYTES = 512 * 2**20
+"""The largest file that is read: the brush strokes of a few thousand photographs in Label Studio's JSON."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line of a file.
+
+    Attributes:
+        file: The file that the user named, or one in the folder they named.
+        line: From 1; 0 where the file has no lines.
+    """
+
+    file: Path
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}" if self.line else str(self.file)
+
+    def refuse(self, found: str, expected: str) -> CorrectionError:
+        """The error to raise for a mistake here.
+
+        Args:
+            found: What stands there.
+            expected: What should.
+
+        Returns:
+            The error; its message is one line.
+        """
+        return CorrectionError(f"{self}: {found}, expected {expected}: correct it and import again, nothing was taken")
+
+
+def shown(value: object) -> str:
+    """A value as it fits into one line of a message.
+
+    Returns:
+        Its repr, cut at 60 characters.
+    """
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
+    """Read a file of a size that fits into memory.
+
+    Args:
+        path: What the user named.
+        may_be_empty: Accept a file of no bytes.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        CorrectionError: It cannot be read, is empty, too large, or a zip archive.
+    """
+    place = Place(path)
+    try:
+        if not path.is_file():
+            raise place.refuse("no file", "a file there")
+        size = path.stat().st_size
+        if size > MAX_BYTES or not (size or may_be_empty):
+            raise place.refuse(f"{size} bytes", f"1 to {MAX_BYTES}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise CorrectionError(f"{path} cannot be read ({error}): check its permissions") from error
+    if data.startswith(b"PK\x03\x04"):
+        raise place.refuse("a zip archive", "the file in it: unpack it")
+    return data
+
+
+def read_text(path: Path, *, may_be_empty: bool = False) -> str:
+    """Read a text in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: What the user named.
+        may_be_empty: Accept a file of no bytes.
+
+    Returns:
+        The text.
+
+    Raises:
+        CorrectionError: It cannot be read (see `read_bytes`), or is not UTF-8.
+    """
+    return decode_text(read_bytes(path, may_be_empty=may_be_empty), path)
+
+
+def decode_text(data: bytes, path: Path) -> str:
+    """Decode UTF-8, with or without a byte order mark.
+
+    Args:
+        data: What was read.
+        path: Named in the message.
+
+    Returns:
+        The text.
+
+    Raises:
+        CorrectionError: It is not UTF-8; names the line of the first wrong byte.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        # A byte order mark is not counted in `start`, but holds no line end either.
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Place(path, line).refuse(f"the byte 0x{error.object[error.start]:02x}", "text in UTF-8") from error

@@ -1,0 +1,284 @@
+"""Where an expert would probably look, learned from the corrections made so far.
+
+Invariant: what is learned is judged on photographs that it has not seen; where looking at the photograph does not beat
+the mean of the corrected maps there, the mean map is used.
+
+A linear model per map cell: the features of the cell -> how much an expert would look there. Linear least squares with
+a penalty (ridge), because the distance is a squared error, corrected maps are soft (0..1), and everything that
+cross-validation needs is a sum over photographs: five folds and all penalties cost one pass over the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regaze.evaluation.intervals import group_codes
+
+# Penalties that are tried, per cell and on standardised features. The factor of 10 between them is coarse on purpose:
+# the held-out error is flat around its minimum.
+_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+_FOLDS = 5
+# Cells that are taken to float64 at a time, times their features: 32 MB.
+_NUMBERS_AT_A_TIME = 4_000_000
+# A cell at or above half of the map's range is "look here".
+_LOOK = 0.5
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What corrections so far make one expect of a map.
+
+    Attributes:
+        mean: (h, w) float64, mean of the corrected maps, 0..1.
+        weights: (C,) float64 per feature, or None: every photograph is expected to look like `mean`.
+        bias: Expectation of a cell whose features are all 0.
+        n: Corrected photographs that it was learned from.
+        error: Mean squared error on held-out photographs of the linear model; None where it was not measured (no
+            features, fewer than two patients, or no cell that an expert would look at).
+        error_mean: The same of the mean map.
+    """
+
+    mean: NDArray[np.float64]
+    weights: NDArray[np.float64] | None
+    bias: float
+    n: int
+    error: float | None
+    error_mean: float | None
+
+    @classmethod
+    def fit(
+        cls,
+        features: NDArray[np.floating] | None,
+        targets: NDArray[np.floating],
+        seed: int = 0,
+        *,
+        groups: Sequence[str | None] | None = None,
+        cells: int = 8000,
+    ) -> Prior:
+        """Learn from corrected photographs.
+
+        Cells are drawn half from where the expert looks and half from elsewhere, as far as there are, since lesions
+        cover few; each counts for as many as it stands for, so that the expectation stays one of whole maps.
+
+        Args:
+            features: (N, C, h, w) float, features per map cell; may be memory-mapped, is read photograph by
+                photograph. None: the mean map alone.
+            targets: (N, h, w) float, 0..1, the corrected maps on the same cells; all 0: "nothing here".
+            seed: Seed of the cells that are drawn and of the folds.
+            groups: N patients, kept on one side of the cross-validation; None as a patient: unknown. None: each
+                photograph is its own.
+            cells: Number of cells to draw at most.
+
+        Returns:
+            The prior; the mean map alone where the features do no better on held-out photographs.
+
+        Raises:
+            ValueError: No photograph, shapes that do not fit, targets outside 0..1, or features that are not finite.
+        """
+        _check(features, targets, "targets")
+        codes = group_codes(groups, len(targets))
+        mean = targets.astype(np.float64).mean(axis=0)
+        n_groups = int(codes.max()) + 1
+        if features is None or n_groups < 2 or not (targets >= _LOOK).any():
+            return cls(mean, None, 0.0, len(targets), None, None)
+        rng = np.random.default_rng(int(seed) % 2**64)
+        fold_of = (rng.permutation(n_groups) % min(_FOLDS, n_groups))[codes]
+        drawn = _draw(features, targets, cells, rng)
+        sums = [_sums(drawn, fold_of[drawn.photo] == fold) for fold in range(int(fold_of.max()) + 1)]
+        errors = [_held_out_error(drawn, fold_of, sums, penalty) for penalty in _PENALTIES]
+        error_mean = _held_out_error_of_mean(drawn, fold_of, targets)
+        best = int(np.argmin(errors))
+        if not errors[best] < error_mean:
+            return cls(mean, None, 0.0, len(targets), errors[best], error_mean)
+        solution = _solve(sums, _PENALTIES[best])
+        weights = solution[:-1] / drawn.spread
+        bias = float(solution[-1] - drawn.centre @ weights)
+        return cls(mean, weights, bias, len(targets), errors[best], error_mean)
+
+    def expected(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Where an expert would look.
+
+        Args:
+            features: (N, C, h, w) float, the same features as in `fit`, of any photographs; may be memory-mapped.
+
+        Returns:
+            (N, h, w) float32, 0..1.
+
+        Raises:
+            ValueError: Shapes other than those of `fit`, or features that are not finite.
+        """
+        self._check_features(features)
+        maps = np.empty((len(features), *self.mean.shape), dtype=np.float32)
+        for part in _parts(features.shape):
+            maps[part] = self._expected(features, part)
+        return maps
+
+    def distance(self, features: NDArray[np.floating] | None, maps: NDArray[np.floating]) -> NDArray[np.float64]:
+        """How far a model's maps are from what is expected.
+
+        Args:
+            features: (N, C, h, w) float, as in `expected`; None where the prior is a mean map.
+            maps: (N, h, w) float, 0..1, the model's maps on the same cells.
+
+        Returns:
+            (N,) float64, mean squared difference over the cells, 0..1: what map error is against the true map of
+            one scale.
+
+        Raises:
+            ValueError: Shapes that do not fit, numbers outside 0..1 or not finite, or features are needed.
+        """
+        _check(features, maps, "maps", least=0)
+        if features is not None:
+            self._check_features(features)
+        elif self.weights is not None:
+            raise ValueError("no features for a prior that was learned from features: pass those of the photographs")
+        if maps.shape[1:] != self.mean.shape:
+            raise ValueError(f"maps have {maps.shape[1:]} cells, the prior {self.mean.shape}: bring them to one grid")
+        distances = np.empty(len(maps))
+        for part in _parts(maps.shape if features is None else features.shape):
+            expected = self.mean if features is None else self._expected(features, part)
+            distances[part] = ((maps[part].astype(np.float64) - expected) ** 2).mean(axis=(1, 2))
+        return distances
+
+    def _expected(self, features: NDArray[np.floating], part: slice) -> NDArray[np.float64]:
+        """Those of a few photographs: (n, h, w) float64, or (h, w) where all are alike."""
+        if self.weights is None:
+            return self.mean
+        block = _finite(features[part])
+        flat = block.reshape(len(block), len(self.weights), -1)
+        expected: NDArray[np.float64] = np.clip(self.weights @ flat + self.bias, 0, 1)
+        return expected.reshape(len(block), *self.mean.shape)
+
+    def _check_features(self, features: NDArray[np.floating]) -> None:
+        n_features = None if self.weights is None else len(self.weights)
+        fits = features.ndim == 4 and features.shape[2:] == self.mean.shape
+        if not fits or n_features not in (None, features.shape[1]):
+            wanted = ("N", n_features or "C", *self.mean.shape)
+            raise ValueError(f"features have shape {features.shape}: pass ({', '.join(map(str, wanted))}) as in fit")
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Cells drawn from the corrected photographs.
+
+    Attributes:
+        rows: (n, C + 1) float64, standardised features and a last column of ones.
+        wanted: (n,) float64, the targets.
+        weight: (n,) float64, how many cells each stands for, mean 1.
+        photo: (n,) int64, the photograph of each.
+        cell: (n,) int64, its place in the flattened map.
+        centre, spread: (C,) float64, what the features were standardised with.
+    """
+
+    rows: NDArray[np.float64]
+    wanted: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    photo: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    centre: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+
+def _draw(
+    features: NDArray[np.floating], targets: NDArray[np.floating], cells: int, rng: np.random.Generator
+) -> _Drawn:
+    flat = targets.ravel()
+    look, elsewhere = np.flatnonzero(flat >= _LOOK), np.flatnonzero(flat < _LOOK)
+    n_look = min(len(look), max(1, cells // 2))
+    n_elsewhere = min(len(elsewhere), max(1, cells - n_look))
+    kinds = ((look, n_look), (elsewhere, n_elsewhere))
+    places = np.concatenate([rng.choice(kind, size=n, replace=False) for kind, n in kinds])
+    weight = np.concatenate([np.full(n, len(kind) / max(1, n)) for kind, n in kinds])
+    order = np.argsort(places)  # photograph by photograph
+    places, weight = places[order], weight[order] / weight.mean()
+    photo, cell = np.divmod(places, targets[0].size)
+    rows = np.empty((len(places), features.shape[1] + 1))
+    for index in np.unique(photo):
+        mine = photo == index
+        rows[mine, :-1] = _finite(features[index].reshape(features.shape[1], -1)[:, cell[mine]].T)
+    rows[:, -1] = 1.0
+    centre = np.average(rows[:, :-1], axis=0, weights=weight)
+    spread = np.sqrt(np.average((rows[:, :-1] - centre) ** 2, axis=0, weights=weight))
+    # A dead channel: what is left of it is rounding, which must not be blown up to a feature.
+    spread[spread <= 1e-9 * np.abs(centre)] = 1.0
+    rows[:, :-1] = (rows[:, :-1] - centre) / spread
+    return _Drawn(rows, flat[places].astype(np.float64), weight, photo, cell, centre, spread)
+
+
+class _Sums(NamedTuple):
+    """What least squares needs of some cells: X'WX (C+1, C+1), X'Wy (C+1,), and the sum of the weights."""
+
+    gram: NDArray[np.float64]
+    moment: NDArray[np.float64]
+    total: float
+
+
+def _sums(drawn: _Drawn, mine: NDArray[np.bool_]) -> _Sums:
+    rows, weight = drawn.rows[mine], drawn.weight[mine]
+    weighted = rows * weight[:, None]
+    return _Sums(weighted.T @ rows, weighted.T @ drawn.wanted[mine], float(weight.sum()))
+
+
+def _solve(sums: Sequence[_Sums], penalty: float) -> NDArray[np.float64]:
+    """(C+1,) float64 minimiser of mean weighted squared error + penalty * |weights|^2, the constant unpenalised."""
+    gram = np.sum([one.gram for one in sums], axis=0)
+    moment = np.sum([one.moment for one in sums], axis=0)
+    total = sum(one.total for one in sums)
+    ridge = np.full(len(moment), penalty)
+    ridge[-1] = 0.0
+    solution: NDArray[np.float64] = np.linalg.solve(gram / total + np.diag(ridge), moment / total)
+    return solution
+
+
+def _held_out_error(
+    drawn: _Drawn,
+    fold_of: NDArray[np.int64],
+    sums: Sequence[_Sums],
+    penalty: float,
+) -> float:
+    """Mean squared error per cell of whole maps, on photographs that the model has not seen."""
+    error = 0.0
+    for fold in range(len(sums)):
+        mine = fold_of[drawn.photo] == fold
+        solution = _solve([one for index, one in enumerate(sums) if index != fold], penalty)
+        guess = np.clip(drawn.rows[mine] @ solution, 0, 1)
+        error += float(drawn.weight[mine] @ (guess - drawn.wanted[mine]) ** 2)
+    return error / float(drawn.weight.sum())
+
+
+def _held_out_error_of_mean(drawn: _Drawn, fold_of: NDArray[np.int64], targets: NDArray[np.floating]) -> float:
+    """The same of the mean map of the other folds, on the same cells."""
+    error = 0.0
+    for fold in np.unique(fold_of):
+        mine = fold_of[drawn.photo] == fold
+        mean = targets[fold_of != fold].astype(np.float64).mean(axis=0).ravel()
+        error += float(drawn.weight[mine] @ (mean[drawn.cell[mine]] - drawn.wanted[mine]) ** 2)
+    return error / float(drawn.weight.sum())
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of the first axis, each of few enough numbers."""
+    step = max(1, _NUMBERS_AT_A_TIME // max(1, int(np.prod(shape[1:]))))
+    for begin in range(0, shape[0], step):
+        yield slice(begin, begin + step)
+
+
+def _finite(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    found = features.astype(np.float64)
+    if not np.isfinite(found).all():
+        raise ValueError("features hold numbers that are not finite: collect them again")
+    return found
+
+
+def _check(features: NDArray[np.floating] | None, maps: NDArray[np.floating], name: str, least: int = 1) -> None:
+    if maps.ndim != 3 or len(maps) < least:
+        raise ValueError(f"{name} have shape {maps.shape}: pass (N, h, w) with {least} or more photographs")
+    if not ((maps >= 0) & (maps <= 1)).all():
+        raise ValueError(f"{name} hold numbers outside 0..1: pass maps, not logits")
+    if features is not None and (features.ndim != 4 or (len(features), *features.shape[2:]) != maps.shape):
+        raise ValueError(f"features have shape {features.shape} for {name} of {maps.shape}: pass (N, C, h, w)")

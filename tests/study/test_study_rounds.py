@@ -1,0 +1,132 @@
+"""The history of rounds, and going back."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from regaze.study.rounds import Round, _judged, advice
+
+
+@pytest.fixture
+def two_rounds(study_copy, regaze, tiny, open_quietly):
+    """A study with a second round on more corrections."""
+    study = open_quietly(study_copy)
+    entry = next(iter(study.store.current_index().values()))
+    first = study.store.correction(entry.id)
+    study.store.add_correction(first.sample, first.model, "expert", ~first.look, author="expert")
+    outcome = regaze("finetune", study_copy, "--epochs", "2", "--batch", "8", *tiny["machine"], "--json")
+    assert outcome.code == 0, outcome.err
+    return study_copy
+
+
+def test_rounds_are_listed_with_parent_corrections_and_figures(two_rounds, regaze, tiny, open_quietly):
+    """Phase 1 is round 0; controls are no rounds; every round is judged on the same validation photographs."""
+    listed = regaze("rounds", two_rounds, "--resamples", "50", *tiny["machine"], "--json").json
+    rounds = listed["rounds"]
+    assert [one["model"] for one in rounds] == ["multi-scale", "multi-scale-finetuned", "multi-scale-finetuned-2"]
+    assert [one["number"] for one in rounds] == [0, 1, 2]
+    assert [one["parent"] for one in rounds] == [None, "multi-scale", "multi-scale"]
+    assert [one["against"] for one in rounds] == [None, "multi-scale", "multi-scale-finetuned"]
+    assert rounds[0]["corrections"] == 0
+    assert rounds[1]["corrections"] == rounds[2]["corrections"] > 0
+    assert set(listed["advice"]) == {"multi-scale"}
+    study = open_quietly(two_rounds)
+    validation = {sample.id for sample in study.validation(0)}
+    assert study.test(), "the data has a test part, which rounds must not look at"
+    for name in ("multi-scale", "multi-scale-finetuned-2"):
+        file = two_rounds / "evaluation" / "rounds" / "validation" / f"{name}-fold0.json"
+        assert {row["sample"] for row in json.loads(file.read_text())["photographs"]} == validation
+    shown = regaze("rounds", two_rounds, "--resamples", "50", *tiny["machine"]).out
+    assert "rounds of multi-scale, on the validation part" in shown
+    assert listed["advice"]["multi-scale"] in shown
+
+
+def test_using_a_round_and_going_forward_again(two_rounds, regaze, tiny, files_of):
+    """By number or by name; `rounds` shows the choice; nothing else in the study changes."""
+    before = files_of(two_rounds / "models")
+    assert regaze("use", two_rounds, "1", "--json").json["model"] == "multi-scale-finetuned"
+    rounds = regaze("rounds", two_rounds, "--resamples", "50", *tiny["machine"], "--json").json["rounds"]
+    assert [one["in_use"] for one in rounds] == [False, True, False]
+    assert regaze("use", two_rounds, "multi-scale-finetuned-2", "--json").json["model"] == "multi-scale-finetuned-2"
+    assert json.loads((two_rounds / "in_use.json").read_text())["before"] == "multi-scale-finetuned"
+    assert files_of(two_rounds / "models") == before
+
+
+def test_later_commands_take_the_model_in_use(two_rounds, regaze, tiny):
+    """`collect`, `select` and `predict` without a model's name mean the chosen one; a name still wins."""
+    regaze("use", two_rounds, "1")
+    assert regaze("collect", two_rounds, *tiny["machine"], "--json").json["model"] == "multi-scale-finetuned"
+    assert regaze("select", two_rounds, "--everything", "--json").json["model"] == "multi-scale-finetuned"
+    named = regaze("collect", two_rounds, "--model", "multi-scale", *tiny["machine"], "--json").json
+    assert named["model"] == "multi-scale"
+    photograph = next((two_rounds / "data").rglob("*.jpg"))
+    said = regaze("predict", two_rounds, photograph, "--out", two_rounds / "out", *tiny["machine"], "--json").json
+    assert said["model"].endswith("models/multi-scale-finetuned/fold0")
+
+
+def test_fine_tuning_restarts_from_phase_1_whatever_is_in_use(two_rounds, regaze, tiny):
+    """With a fine-tuned model in use, `finetune` means its phase-1 model."""
+    regaze("use", two_rounds, "1")
+    said = regaze("finetune", two_rounds, "--epochs", "2", "--batch", "8", *tiny["machine"], "--json").json
+    assert said["parent"] == "multi-scale"
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [("7", "has no round 7 (rounds: 0 to 1)"), ("resnet", "has no model 'resnet'"), ("-1", "has no model '-1'")],
+)
+def test_a_round_that_is_not_there_is_refused(study_copy, regaze, which, message):
+    """One line, exit code 1, nothing written."""
+    outcome = regaze("use", study_copy, "--", which) if which.startswith("-") else regaze("use", study_copy, which)
+    if outcome.code != 2:
+        assert outcome.code == 1
+        assert message in outcome.err
+    assert not (study_copy / "in_use.json").exists()
+
+
+def test_a_damaged_choice_is_named(study_copy, regaze, tiny):
+    """The cure is to choose again."""
+    (study_copy / "in_use.json").write_text("{")
+    outcome = regaze("rounds", study_copy, *tiny["machine"])
+    assert outcome.code == 1
+    assert "in_use.json is damaged" in outcome.err
+    assert "regaze use" in outcome.err
+
+
+ROUND = Round(1, "b", "a", 3, 0.7, [0.6, 0.8], 0.6, 2.0, 0.1)
+
+
+def pair(low, high):
+    """A paired difference."""
+    return {"difference": (low + high) / 2, "interval": [low, high]}
+
+
+@pytest.mark.parametrize(
+    ("kappa", "enrichment", "verdict"),
+    [
+        (pair(0.01, 0.1), pair(-1, 1), "better"),
+        (pair(-0.1, 0.1), pair(0.5, 1), "better"),
+        (pair(-0.1, 0.1), pair(-1, 1), "same"),
+        (pair(-0.1, -0.01), pair(-1, 1), "worse"),
+        (pair(-0.1, 0.1), pair(-1, -0.5), "worse"),
+        (pair(-0.1, -0.01), pair(0.5, 1), "same"),
+        (None, pair(0.5, 1), "better"),
+        (None, {"difference": None, "interval": [None, None]}, "same"),
+    ],
+)
+def test_the_verdict_follows_the_paired_intervals(kappa, enrichment, verdict):
+    """Better where one of grading and attention is and the other is not worse; a gain against a loss is neither."""
+    assert _judged(ROUND, "a", {"kappa": kappa, "enrichment": enrichment}).verdict == verdict
+
+
+def test_advice_by_hand():
+    """Go on after a gain, once more after nothing, stop after nothing twice, back after a loss."""
+    start = replace(ROUND, number=0, verdict="same")
+    gain, nothing, loss = (replace(ROUND, model=word, verdict=word) for word in ("better", "same", "worse"))
+    assert "No round yet" in advice([start])
+    assert "go on" in advice([start, gain])
+    assert "one more" in advice([start, gain, nothing])
+    assert "last 2 rounds" in advice([start, gain, nothing, nothing])
+    assert "may stop" in advice([start, gain, nothing, nothing, nothing])
+    assert "regaze use STUDY better" in advice([start, gain, loss])
