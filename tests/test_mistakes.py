@@ -317,13 +317,12 @@ def test_wrong_usage(mistake, place, regaze):
     assert listing(place) == before
 
 
-def test_refused_run_keeps_the_study_only(place, regaze):
-    """A run that fails at its network has made the study, which the corrected command then uses, and nothing else."""
+def test_a_run_that_is_refused_makes_no_study(place, regaze):
+    """A run whose network cannot be built leaves no folder behind, and there is no run to go on with."""
     outcome = regaze(*words(RUN_NEW + " --weights {nowhere}", place))
     assert outcome.code == 1
     assert "No weights file" in outcome.err
-    left = {path.name for path in place["new"].iterdir()}
-    assert left <= {"study.json", "cache"}
+    assert not place["new"].exists()
     again = regaze("run", place["new"])
     assert again.code == 1
     assert "no earlier run" in again.err

@@ -50,7 +50,7 @@ class Use(Command):
 
     folder: StudyFolder
     """Folder of the study."""
-    which: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ROUND")]
+    which: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ROUND|STR")]
     """Name of a model, or number of a round as `regaze rounds` shows it."""
 
     def run(self) -> Result:
