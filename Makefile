@@ -31,6 +31,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python bench/training.py
+	$(BIN)/python bench/round.py
 
 docs: $(STAMP)
 	$(BIN)/python -m regaze.cli_reference > docs/cli.md

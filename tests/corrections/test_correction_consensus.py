@@ -259,7 +259,7 @@ def test_who_said_nothing_is_absent_and_not_empty():
 
 def test_only_pixels_within_count():
     """Outside the field of view nothing agrees or disagrees: kappa is that of the pixels inside."""
-    one, other = _mask("xx..", "...x"), _mask("x.x.", "....")
+    one, other = _mask("xx..", "x..x"), _mask("x.x.", "xx..")
     within = _mask("xxx.", "...x")
     for tolerance in (0, 1):
         (pair,) = agreement({"a": one, "b": other}, within=within, tolerance=tolerance).pairs

@@ -359,11 +359,12 @@ def test_a_shape_that_reaches_far_out_is_cut_off():
     np.testing.assert_array_equal(drawn, (np.arange(_HEIGHT) == 4)[:, None] & np.ones(_WIDTH, bool))
 
 
-@pytest.mark.parametrize("dy", [0.0, 5e-324, 1e-300, 1e-17, 1e-9])
+@pytest.mark.parametrize("dy", [0.0, 5e-324, 1e-300, 1e-280, 1.01e-280, 1e-17, 1e-9])
 def test_nearly_level_and_nearly_empty_lines_raise_no_warning(dy):
     """Differences down to the smallest number are drawn as the level line and the dot that they are."""
-    level = _drawn(Shape("stroke", True, ((1.5, dy), (6.5, 0.0)), 1.0))
-    np.testing.assert_array_equal(level, _drawn(Shape("stroke", True, ((1.5, 0.0), (6.5, 0.0)), 1.0)))
+    level = _drawn(Shape("stroke", True, ((1.5, 0.0), (6.5, 0.0)), 1.0))
+    for points in (((1.5, dy), (6.5, 0.0)), ((1.5, 0.0), (6.5, dy))):
+        np.testing.assert_array_equal(_drawn(Shape("stroke", True, points, 1.0)), level)
     assert _pixels(Shape("stroke", True, ((0.0, 0.0), (dy, dy)), 0.1)) == {(0, 0)}
     assert _pixels(Shape("polygon", True, ((0.0, 0.0), (3.0, dy), (dy, 0.0)))) == {(0, 0), (0, 1), (0, 2), (0, 3)}
 

@@ -143,7 +143,6 @@ def _polygon(starts: _Floats, stops: _Floats, height: int, width: int) -> Iterat
     slope = _slope(ax, ay, bx, by)
     for which, row in _pairs(first, last, height):
         x = ax[which] + (row + 0.5 - ay[which]) * slope[which]
-        x = np.clip(x, np.minimum(ax, bx)[which], np.maximum(ax, bx)[which])
         keys = _flat(row, np.ceil(x - 0.5), width)
         yield _covered(keys[is_down[which]], keys[~is_down[which]])
 
@@ -200,9 +199,8 @@ def _top_first(starts: _Floats, stops: _Floats) -> tuple[_Floats, _Floats]:
 
 
 def _slope(ax: _Floats, ay: _Floats, bx: _Floats, by: _Floats) -> _Floats:
-    """Columns per row of each segment; a large number for a level one, which is never followed from row to row."""
-    slope: _Floats = (bx - ax) / np.maximum(by - ay, _TINY)
-    return slope
+    """Columns per row of each segment; 0 for a level one, which is never followed from row to row."""
+    return np.where(by - ay > _TINY, (bx - ax) / np.maximum(by - ay, _TINY), 0.0)
 
 
 def _rows(first: _Floats, last: _Floats, height: int) -> tuple[_Ints, _Ints]:
