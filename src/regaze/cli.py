@@ -17,7 +17,7 @@ import tyro
 from regaze import __version__
 from regaze.commands import Collect, Command, Correct, Evaluate, Finetune, Init, Predict, Select, Train
 from regaze.commands_loop import Demo, Report, Run
-from regaze.commands_rounds import Export, Import, Rounds, Use
+from regaze.commands_rounds import Agree, Export, Import, Rounds, Use
 from regaze.errors import RegazeError
 
 COMMANDS = {
@@ -28,6 +28,7 @@ COMMANDS = {
     "correct": (Correct, "Write the corrections that lesion masks or a clinician's boxes give."),
     "import": (Import, "Take corrections from another tool's file."),
     "export": (Export, "Write the corrections for another tool."),
+    "agree": (Agree, "How far experts agree on where to look, and the model with them."),
     "finetune": (Finetune, "Fine-tune the branches on all corrections so far."),
     "rounds": (Rounds, "List the rounds of corrections: what each brought, and whether to go on."),
     "use": (Use, "Go back to an earlier round, or forward again."),

@@ -118,3 +118,31 @@ class Import(Command):
             "(photographs that no model may learn from)"
         )
         return {"model": model, **counts, "total": study.store.count()}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agree(Command):
+    """Dice, overlap and kappa over pixels, in the network's square; a model is held to what experts reach."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str | None = None
+    """Name of the model whose maps were corrected and collected; default: the one in use, else multi-scale."""
+    tolerance: float = 2.0
+    """Within how many pixels of the network's square two marks count as the same, for the tolerant Dice."""
+
+    def run(self) -> Result:
+        """Compare."""
+        from regaze.study.agree import agree
+        from regaze.study.check import check_value
+        from regaze.study.describe import agreement_table
+        from regaze.study.folder import open_study
+        from regaze.study.in_use import model_or_default
+
+        check_value("tolerance", self.tolerance)
+        study = open_study(self.folder, self.voice())
+        model = model_or_default(study, self.model)
+        pairs = agree(study, model, self.tolerance)
+        if not self.output.json:
+            agreement_table(pairs)
+        return {"model": model, "tolerance": self.tolerance, "pairs": [asdict(pair) for pair in pairs]}, 0

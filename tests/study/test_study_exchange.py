@@ -149,3 +149,42 @@ def test_shapes_are_kept(study_copy, open_quietly, regaze, tmp_path):
     out = tmp_path / "coco.json"
     regaze("export", study_copy, "--to", out, "--format", "coco")
     assert json.loads(out.read_text())["annotations"]
+
+
+def test_agreement_of_experts_and_of_the_model_with_them(study_copy, regaze, open_quietly):
+    """Two equal squares agree fully, a shifted one less; the model stands in the same table; empty words agree."""
+    study = open_quietly(study_copy)
+    first, second = study.training(0)[:2]
+    for sample in (first, second):
+        square(study, sample, 100, "anna")
+        square(study, sample, 100, "ben")
+    square(study, first, 110, "clara")
+    found = regaze("agree", study_copy, "--json").json
+    pairs = {(pair["first"], pair["second"]): pair for pair in found["pairs"]}
+    assert (pairs["anna", "ben"]["dice"], pairs["anna", "ben"]["n"]) == (1.0, 2)
+    assert 0 < pairs["anna", "clara"]["dice"] < 1
+    assert pairs["anna", "clara"]["n"] == 1
+    assert pairs["anna", "clara"]["tolerant_dice"] >= pairs["anna", "clara"]["dice"]
+    assert 0 <= pairs["anna", "the model"]["dice"] < 1
+    shown = regaze("agree", study_copy).out
+    assert "agreement on where to look" in shown
+    assert "the model" in shown
+
+
+def test_the_model_is_cut_at_what_experts_marked():
+    """As many pixels as the experts marked in the mean, the highest of them; none where all say nothing."""
+    from regaze.study.agree import _highest
+
+    fused = np.arange(16, dtype=np.float32).reshape(4, 4)
+    three, one = np.zeros((2, 4, 4), dtype=bool)
+    three[0, :3], one[0, 0] = True, True
+    assert np.flatnonzero(_highest(fused, [three, one])).tolist() == [14, 15]
+    assert not _highest(fused, [np.zeros((4, 4), dtype=bool)]).any()
+
+
+def test_agreement_needs_corrections(study_copy, regaze):
+    """A model whose maps nobody corrected: one line with the cure."""
+    (study_copy / "records.sqlite").unlink()
+    outcome = regaze("agree", study_copy)
+    assert outcome.code == 1
+    assert "Nobody has corrected a map of multi-scale yet" in outcome.err

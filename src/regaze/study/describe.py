@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from regaze.study.folder import Study
-from regaze.study.rounds import Round
+
+if TYPE_CHECKING:  # these import torch, which `init` does without
+    from regaze.study.agree import PairSummary
+    from regaze.study.rounds import Round
 
 
 def describe(study: Study) -> dict[str, Any]:
@@ -110,6 +113,20 @@ def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> 
             )
         console.print(view)
         console.print(advices[root], markup=False)
+
+
+def agreement_table(pairs: list[PairSummary]) -> None:
+    """Print how far experts, and the model, agree."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    view = Table(title="agreement on where to look")
+    for heading in ("", "and", "photographs", "both empty", "Dice", "tolerant Dice", "overlap", "kappa"):
+        view.add_column(heading, justify="left" if heading in ("", "and") else "right")
+    for pair in pairs:
+        figures = (number(value, 2) for value in (pair.dice, pair.tolerant_dice, pair.iou, pair.kappa))
+        view.add_row(pair.first, pair.second, str(pair.n), str(pair.n_both_empty), *figures)
+    console.print(view)
 
 
 def _signed(pair: dict[str, Any], digits: int) -> str:
