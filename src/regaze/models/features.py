@@ -82,6 +82,7 @@ class FeatureCache:
         self.budget = budget
         self._ours: dict[str, list[Tensor]] = {}
         self._used = _folder_size(folder)
+        self._full = False  # nothing is left to throw out: the folder is not listed again for every entry
 
     def get(self, key: str) -> list[Tensor] | None:
         """The features under a key as read-only memory-mapped tensors (H, W, C); None where there are none."""
@@ -116,6 +117,8 @@ class FeatureCache:
         """Throw out what this object has not touched, oldest use first, until `size` bytes fit; False: they do not."""
         if self._used + size <= self.budget:
             return True
+        if self._full:
+            return False
         entries = []
         for path in self.folder.glob("*/*.safetensors"):
             with contextlib.suppress(OSError):
@@ -126,6 +129,7 @@ class FeatureCache:
         # A tenth more than needed, so that a full cache is not listed anew for every entry.
         wanted = self.budget - size - self.budget // 10
         if self._used - sum(item[1] for item in others) + size > self.budget:
+            self._full = True
             return False
         for _, bytes_there, path in others:
             if self._used <= wanted:
