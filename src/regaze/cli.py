@@ -17,7 +17,7 @@ import tyro
 from regaze import __version__
 from regaze.commands import Collect, Command, Correct, Evaluate, Finetune, Init, Predict, Select, Train
 from regaze.commands_loop import Demo, Report, Run
-from regaze.commands_rounds import Agree, Export, Import, Rounds, Use
+from regaze.commands_rounds import Agree, Export, Import, Rounds, Use, Verify
 from regaze.errors import RegazeError
 
 COMMANDS = {
@@ -32,6 +32,7 @@ COMMANDS = {
     "finetune": (Finetune, "Fine-tune the branches on all corrections so far."),
     "rounds": (Rounds, "List the rounds of corrections: what each brought, and whether to go on."),
     "use": (Use, "Go back to an earlier round, or forward again."),
+    "verify": (Verify, "Make sure that nothing in a study was altered since it was written."),
     "evaluate": (Evaluate, "Judge the study's models on photographs they never saw."),
     "report": (Report, "Write the report: did it help, by how much, how sure."),
     "predict": (Predict, "Grade photographs with a model and show where it looked."),

@@ -146,3 +146,27 @@ class Agree(Command):
         if not self.output.json:
             agreement_table(pairs)
         return {"model": model, "tolerance": self.tolerance, "pairs": [asdict(pair) for pair in pairs]}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(Command):
+    """Every row and the chain over them, every model's weights, and the corrections that each learned from."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+
+    def run(self) -> Result:
+        """Verify; exit code 1 where something is wrong."""
+        from regaze.study.folder import open_study
+        from regaze.study.verify import verify
+
+        study = open_study(self.folder, self.voice())
+        found = verify(study)
+        self.say(
+            f"{found.corrections} corrections, {found.selections} selections, {found.links} links, "
+            f"{found.models} model folders",
+            *(f"wrong: {problem}" for problem in found.problems),
+            f"chain: {found.head or 'empty'}",
+            "all is as it was written" if not found.problems else f"{len(found.problems)} things are wrong",
+        )
+        return {**asdict(found), "problems": list(found.problems)}, 1 if found.problems else 0

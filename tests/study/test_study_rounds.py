@@ -130,3 +130,50 @@ def test_advice_by_hand():
     assert "last 2 rounds" in advice([start, gain, nothing, nothing])
     assert "may stop" in advice([start, gain, nothing, nothing, nothing])
     assert "regaze use STUDY better" in advice([start, gain, loss])
+
+
+def test_verify_finds_nothing_in_an_untouched_study(finished, regaze, files_of):
+    """Everything is counted, nothing is changed, and the chain's head is told."""
+    before = files_of(finished)
+    said = regaze("verify", finished, "--json").json
+    assert said["problems"] == []
+    assert said["models"] == 3
+    assert said["links"] == said["corrections"] + said["selections"] > 0
+    assert len(said["head"]) == 64
+    assert {key: value[0] for key, value in files_of(finished).items() if ".sqlite" not in key} == {
+        key: value[0] for key, value in before.items() if ".sqlite" not in key
+    }
+    assert "all is as it was written" in regaze("verify", finished).out
+
+
+@pytest.mark.parametrize("what", ["weights", "corrections", "row", "card"])
+def test_verify_names_what_was_altered(study_copy, regaze, what):
+    """Other weights, a removed correction, an altered row, a damaged card: exit code 1 and one line each."""
+    import sqlite3
+    from contextlib import closing
+
+    folder = study_copy / "models" / "multi-scale-finetuned" / "fold0"
+    wanted = {
+        "weights": "holds other weights",
+        "corrections": "which the store does not hold",
+        "row": "does not match its hash",
+        "card": "model.json is damaged",
+    }[what]
+    if what == "weights":
+        other = study_copy / "models" / "multi-scale-control" / "fold0" / "model.safetensors"
+        (folder / "model.safetensors").write_bytes(other.read_bytes())
+    if what == "card":
+        (folder / "model.json").write_text("{}")
+    if what in ("corrections", "row"):
+        with closing(sqlite3.connect(study_copy / "records.sqlite")) as connection:
+            for trigger in ("corrections_refuse_delete", "corrections_refuse_update"):
+                connection.execute(f"DROP TRIGGER {trigger}")
+            change = "DELETE FROM corrections WHERE id = (SELECT max(id) FROM corrections)"
+            if what == "row":
+                change = "UPDATE corrections SET author = 'x' WHERE id = (SELECT max(id) FROM corrections)"
+            connection.execute(change)
+            connection.commit()
+    outcome = regaze("verify", study_copy)
+    assert outcome.code == 1
+    assert wanted in outcome.out
+    assert "things are wrong" in outcome.out

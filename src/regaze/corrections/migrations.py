@@ -103,6 +103,19 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE corrections ADD COLUMN shapes TEXT NOT NULL DEFAULT ''",
         ),
     ),
+    Migration(
+        3,
+        "chain over all rows",
+        (
+            """CREATE TABLE links (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                kind TEXT NOT NULL,
+                row INTEGER NOT NULL,
+                hash TEXT NOT NULL
+            )""",
+            *_append_only("links"),
+        ),
+    ),
 )
 
 

@@ -10,7 +10,6 @@ All masks are (H, W) bool in original pixels.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Row, Select, func, insert, select
 
+from regaze.corrections import chain
+from regaze.corrections.author import default_author
 from regaze.corrections.database import Database
 from regaze.corrections.migrations import migrate
 from regaze.corrections.rows import (
@@ -112,7 +113,8 @@ class Store:
         values = pack_selection(selection)
         with self._database.transaction(write=True) as connection:
             key = connection.execute(insert(SELECTIONS).values(values)).inserted_primary_key
-        assert key is not None
+            assert key is not None
+            chain.append(connection, "selections", int(key[0]), values["hash"])
         return replace(selection, id=int(key[0]))
 
     def selections(self, model: str | None = None) -> list[Selection]:
@@ -210,9 +212,19 @@ class Store:
             for values in packed:
                 key = connection.execute(insert(CORRECTIONS).values(values)).inserted_primary_key
                 assert key is not None
+                chain.append(connection, "corrections", int(key[0]), values["hash"])
                 fields = {name: values[name] for name in ENTRY_FIELDS if name != "id"}
                 entries.append(CorrectionEntry(id=int(key[0]), **fields))
         return entries
+
+    def chain(self) -> chain.ChainReport:
+        """Walk the chain over all rows, see `corrections.chain`.
+
+        Raises:
+            CorrectionError: If the file cannot be read.
+        """
+        with self._database.transaction() as connection:
+            return chain.walk(connection)
 
     def count(self) -> int:
         """How many corrections are stored, replaced ones included.
@@ -381,18 +393,6 @@ class Store:
             rows = {row.id: row for row in self._rows(select(CORRECTIONS).where(CORRECTIONS.c.id.in_(page)))}
             for row in (rows[row_id] for row_id in page if row_id in rows):
                 yield unpack_correction(row._asdict(), f"correction {row.id} ({row.sample}) in {self.path}")
-
-
-def default_author() -> str:
-    """The name to sign with where the user gave none.
-
-    Returns:
-        The login name, or `unknown` where the system knows none (a container without a user entry).
-    """
-    try:
-        return getpass.getuser() or "unknown"
-    except (OSError, KeyError, ImportError):  # Python 3.13 raises the first, earlier versions the others
-        return "unknown"
 
 
 def _now() -> str:

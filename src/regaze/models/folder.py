@@ -131,11 +131,7 @@ def load_network(folder: Path, card: ModelCard) -> Network:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read ({error}): train the model again or restore the file.") from error
-    if card.weights and _file_hash(path) != card.weights:
-        raise ModelError(
-            f"{path} holds other weights than its model.json describes: restore the two files together, "
-            "or train the model again."
-        )
+    check_weights(folder, card)
     try:
         built.network.load_state_dict(state)
     except RuntimeError as error:
@@ -145,6 +141,22 @@ def load_network(folder: Path, card: ModelCard) -> Network:
         ) from error
     built.network.eval()
     return built.network
+
+
+def check_weights(folder: Path, card: ModelCard) -> None:
+    """Make sure that a folder's weights are the ones that its card was written with (an older card does not know).
+
+    Raises:
+        ModelError: They are missing, or others.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: restore it, or train the model again.")
+    if card.weights and _file_hash(path) != card.weights:
+        raise ModelError(
+            f"{path} holds other weights than its model.json describes: restore the two files together, "
+            "or train the model again."
+        )
 
 
 def load_model(folder: Path, machine: MachineOptions | None = None, batch: int = 32) -> tuple[Predictor, ModelCard]:

@@ -121,11 +121,11 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
         written: "nothing here deserves attention").
 
     Raises:
-        StudyError: Nothing has been selected, or no photograph has what `--source` names.
+        StudyError: Nothing has been selected, or no photograph has what `--from` names.
     """
     study.require_model(name)
     if options.source != "all" and not any(sample.origin == options.source for sample in study.dataset.samples):
-        cure = "pass --boxes DIR to `regaze init`" if options.source == "boxes" else "add masks, or pass --source boxes"
+        cure = "pass --boxes DIR to `regaze init`" if options.source == "boxes" else "add masks, or pass --from boxes"
         raise StudyError(f"{study.options.data} has no {options.source} for any photograph: {cure}.")
     counts = {"written": 0, "kept": 0, "without_knowledge": 0, "healthy": 0}
     by_id = {sample.id: sample for sample in study.dataset.samples}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 Rule = Literal[
     "map-error",
@@ -58,7 +60,7 @@ class CollectOptions:
 class SelectOptions:
     """Which photographs an expert should see."""
 
-    by: Rule = "map-error"
+    by: Annotated[Rule, tyro.conf.arg(aliases=("--rule",))] = "map-error"
     """Which come first. map-error: the largest error against the lesions (an oracle: needs them known). Of the grade:
     confidence, entropy, margin. Of the map, without any label: branches (they disagree), scales (their maps differ),
     cam (map and Grad-CAM differ), instability (under flips and shifts), prior (distance to what earlier corrections
@@ -82,7 +84,7 @@ class SelectOptions:
 class CorrectOptions:
     """Where the expert's corrections come from."""
 
-    source: Literal["masks", "boxes", "all"] = "all"
+    source: Annotated[Literal["masks", "boxes", "all"], tyro.conf.arg(name="from", aliases=("--source",))] = "all"
     """masks: lesion masks. boxes: a clinician's boxes. all: masks, and boxes where a photograph has no masks."""
     healthy: bool = False
     """Also say "nothing here deserves attention" of photographs of the lowest grade that have no lesion."""
