@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from regaze.corrections import author as author_module
 from regaze.corrections import database as database_module
 from regaze.corrections import store as store_module
 from regaze.corrections.rows import digest
@@ -540,5 +541,5 @@ def test_the_default_author_is_the_login_name_or_unknown(monkeypatch):
         def nobody(error=error):
             raise error("no such user")
 
-        monkeypatch.setattr(store_module.getpass, "getuser", nobody)
+        monkeypatch.setattr(author_module.getpass, "getuser", nobody)
         assert default_author() == "unknown"

@@ -8,7 +8,7 @@ from torch import nn
 
 from regaze.errors import ModelError
 from regaze.models.build import build_network
-from regaze.models.network import AttentionNetwork, PlainNetwork, fuse
+from regaze.models.network import AttentionNetwork, PlainNetwork, TrainableBranches, fuse
 from regaze.models.options import NetworkOptions
 
 # Side of the input -> sides of a ResNet's maps behind layer1..layer4, by the formula floor((n + 2p - k) / s) + 1.
@@ -173,7 +173,7 @@ def test_groups_cover_all_parameters(kind):
     }
     stages = [part.stage for part in [*network.attention, *network.perception]]
     assert sum(group == "branches" for group in groups.values()) == sum(len(list(s.parameters())) for s in stages)
-    extractor = {id(parameter) for parameter in network.frozen_part().parameters()}
+    extractor = {id(parameter) for parameter in network.extractor.parameters()}
     for name, parameter in network.named_parameters():
         assert (groups[name] == "extractor") == (id(parameter) in extractor)
 
@@ -255,10 +255,19 @@ def test_fused_map_by_hand():
     assert fuse([coarse.bfloat16()], 2).dtype == torch.float32
 
 
+def test_the_trainable_part_is_the_network_without_its_extractor(shared, images):
+    """It shares the network's modules, says the same from the extractor's features, and holds nothing of it."""
+    part = TrainableBranches(shared)
+    assert torch.equal(part(shared.extractor(images)).logits, shared(images).logits)
+    whole = {id(parameter) for parameter in shared.parameters()}
+    frozen = {id(parameter) for parameter in shared.extractor.parameters()}
+    assert {id(parameter) for parameter in part.parameters()} == whole - frozen
+
+
 def test_gradients_reach_the_frozen_part_only_where_it_is_free(shared, images):
     """A frozen extractor gets no gradient while every branch still learns."""
     network = copy.deepcopy(shared)
-    network.frozen_part().requires_grad_(requires_grad=False)
+    network.extractor.requires_grad_(requires_grad=False)
     assert isinstance(network, AttentionNetwork)
     output = network(images)
     (output.logits.sum() + sum(item.sum() for item in output.attention_logits)).backward()
