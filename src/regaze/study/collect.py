@@ -133,7 +133,9 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
     """
     file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
     if not file.is_file():
-        raise StudyError(f"The maps of {name} have not been collected: run `regaze collect {study.path}` first.")
+        raise StudyError(
+            f"The maps of {name} have not been collected: run `regaze collect {study.path} --model {name}` first."
+        )
     try:
         values = read_json(file)["photographs"]
         return [Collected(**(item | {"probabilities": tuple(item.get("probabilities", ()))})) for item in values]
