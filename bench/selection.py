@@ -1,9 +1,10 @@
 """The experiment that decides which photographs an expert should see first.
 
-For every fold (= seed) of a study with a phase-1 model: rank *all* training photographs whose lesions are known by each
-rule, correct the first of them from masks or boxes ("nothing here" where a healthy eye is known to be free), fine-tune
-from phase 1 on just these, and judge the fold's validation photographs. Gains are against the phase-1 model. `prior`
-spends half of its budget in random order and ranks the rest by what those corrections taught.
+For every fold (= seed) of a study with a phase-1 model: rank the training photographs that have lesions to draw by each
+rule, correct the first of them from masks or boxes, fine-tune from phase 1 on just these, and judge the fold's
+validation photographs. Gains are against the phase-1 model. Photographs of the lowest grade are not asked about: their
+grade, which is known in training, says that there is nothing to draw (`healthy` is the whole budget with an empty map
+for each of them on top). `prior` spends half of its budget in random order and ranks the rest by what those taught.
 
 Every run is one JSON file, made once; a call that was stopped goes on. Several processes may share one folder, each
 with folds of its own.
@@ -15,107 +16,78 @@ Usage: python bench/selection.py run STUDY OUT FOLD [FOLD ...]
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from folds import Fold, open_fold, run
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 
-from regaze.data.pixels import Pixels
-from regaze.evaluation.agreement import lesion_enrichment, squared_error
 from regaze.files import read_json, write_json
-from regaze.models.build import Network
-from regaze.models.features import FeatureCache
-from regaze.models.folder import ModelCard, load_network, read_card
 from regaze.models.options import MachineOptions
-from regaze.models.predictor import Predictions, Predictor
+from regaze.models.predictor import Predictions
 from regaze.models.signals import cell_features
-from regaze.records import Collected, Sample
+from regaze.records import Collected
 from regaze.selection.curves import standings
 from regaze.selection.prior import Prior
 from regaze.selection.rules import select
 from regaze.study.collect import judge
 from regaze.study.folder import Study, open_study
-from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
+from regaze.study.lesions import grids_of, targets
 from regaze.study.options import CollectOptions
 from regaze.study.signals import doubts
 from regaze.study.voice import Voice
-from regaze.training.batches import TrainingSet
-from regaze.training.options import FinetuneOptions, TrainingOptions
-from regaze.training.recipes import finetune
+from regaze.training.options import FinetuneOptions
 
 MODEL = "multi-scale"
-RULES = ("random", "confidence", "map-error", "branches", "scales", "cam", "instability", "combined", "prior")
-BUDGETS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-OPTIONS = FinetuneOptions(epochs=4, replay=0.5)
+RULES = (
+    "random",
+    "confidence",
+    "entropy",
+    "margin",
+    "map-error",
+    "branches",
+    "scales",
+    "cam",
+    "instability",
+    "combined",
+    "prior",
+)
+BUDGETS = (0.05, 0.15, 0.4, 1.0)
+# Shorter than the default round: about 360 runs have to end within hours on two cores.
+OPTIONS = FinetuneOptions(epochs=4, replay=0.25)
 MACHINE = MachineOptions(workers=1)
 FEW = 8  # a prior needs at least these
 
 
 @dataclass
-class Part:
-    """Photographs of one part of a fold in cropped pixels, and what is known of their lesions."""
-
-    samples: list[Sample]
-    pixels: Pixels
-    masks: NDArray[np.bool_]
-    known: NDArray[np.bool_]
-
-
-@dataclass
 class Bench:
-    """One fold, ready for runs."""
+    """One fold, and what the rules rank by."""
 
-    study: Study
-    fold: int
-    card: ModelCard
-    training: Part
-    validation: Part
+    fold: Fold
     collected: list[Collected]
     predictions: Predictions
     features: NDArray[np.float16]
-    cache: Path
-
-    def network(self) -> Network:
-        """A fresh phase-1 model."""
-        return load_network(self.study.model_folder(MODEL, self.fold), self.card)
-
-    def predictor(self, network: Network) -> Predictor:
-        """A network that predicts."""
-        return Predictor(network, self.card.mean, self.card.std, self.card.decoding, MACHINE)
-
-    def features_kept(self) -> FeatureCache:
-        """The fold's cache."""
-        return FeatureCache(self.cache, 8 * 10**9)
 
 
-def part_of(study: Study, samples: list[Sample], size: int) -> Part:
-    """Decode a part."""
-    pixels = study.pixels(samples, size, MACHINE.workers)
-    return Part(samples, pixels, *known_lesions(samples, pixels, study.dataset.ordinal))
-
-
-def prepare(study: Study, fold: int) -> Bench:
+def prepare(study: Study, number: int) -> Bench:
     """Collect a fold's training part with all signals; `prior` comes with each budget."""
-    card = read_card(study.model_folder(MODEL, fold))
-    training, validation = (part_of(study, part, card.size) for part in (study.training(fold), study.validation(fold)))
-    cache = study.path / "cache" / "selection" / str(fold)
-    network = load_network(study.model_folder(MODEL, fold), card)
-    predictor = Predictor(network, card.mean, card.std, card.decoding, MACHINE)
-    predictions = predictor.predict(training.pixels.images, cache=FeatureCache(cache, 8 * 10**9))
-    found = doubts(study, card, fold, predictor, training.samples, training.pixels, predictions)
-    collected = judge(training.samples, predictions, training.masks, training.known, CollectOptions(), found)
-    features = cell_features(predictor, training.pixels.images, grids_of(predictions)[-1])
-    return Bench(study, fold, card, training, validation, collected, predictions, features, cache)
+    fold = open_fold(study, number)
+    part = fold.training
+    predictor = fold.predictor(fold.network())
+    predictions = predictor.predict(part.pixels.images, cache=fold.features())
+    found = doubts(study, fold.card, number, predictor, part.samples, part.pixels, predictions)
+    collected = judge(part.samples, predictions, part.masks, part.known, CollectOptions(), found)
+    features = cell_features(predictor, part.pixels.images, grids_of(predictions)[-1])
+    return Bench(fold, collected, predictions, features)
 
 
 def chosen(bench: Bench, rule: str, budget: float) -> list[int]:
     """Places of the photographs that a rule corrects within a budget, in the training part."""
-    pool = [place for place, known in enumerate(bench.training.known) if known]
+    pool = bench.fold.drawable()
     count = max(1, round(budget * len(pool)))
     if rule == "prior" and 2 * FEW <= count < len(pool):
         return by_prior(bench, pool, count)
@@ -123,7 +95,7 @@ def chosen(bench: Bench, rule: str, budget: float) -> list[int]:
         [bench.collected[place] for place in pool],
         "random" if rule == "prior" else rule,
         count=count,
-        seed=bench.fold,
+        seed=bench.fold.number,
         everything=True,
     )
     places = {one.sample: place for place, one in enumerate(bench.collected)}
@@ -134,9 +106,9 @@ def by_prior(bench: Bench, pool: list[int], count: int) -> list[int]:
     """Half of the budget in random order; the rest where the map is farthest from what those make one expect."""
     first = chosen(bench, "random", count / 2 / len(pool))
     grid = (bench.features.shape[2], bench.features.shape[3])
-    groups = [bench.training.samples[place].patient or str(place) for place in first]
-    wanted = targets(bench.training.masks[first], [grid])[0]
-    prior = Prior.fit(bench.features[first], wanted, bench.fold, groups=groups)
+    groups = [bench.fold.training.samples[place].patient or str(place) for place in first]
+    wanted = targets(bench.fold.training.masks[first], [grid])[0]
+    prior = Prior.fit(bench.features[first], wanted, bench.fold.number, groups=groups)
     maps = np.mean(
         [
             torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(item)[:, None], grid)[:, 0].numpy()
@@ -149,57 +121,6 @@ def by_prior(bench: Bench, pool: list[int], count: int) -> list[int]:
     return first + rest[: count - len(first)]
 
 
-def run(bench: Bench, places: list[int] | None) -> dict[str, Any]:
-    """Fine-tune on corrections of these photographs (None: phase 1 as it is) and judge the validation part."""
-    network = bench.network()
-    if places is not None:
-        corrected = torch.zeros(len(bench.training.samples), dtype=torch.bool)
-        corrected[places] = True
-        labels = [-1 if sample.label is None else sample.label for sample in bench.training.samples]
-        data = TrainingSet(
-            torch.from_numpy(bench.training.pixels.images),
-            torch.tensor(labels),
-            torch.from_numpy(bench.training.masks),
-            corrected,
-        )
-        with tempfile.TemporaryDirectory() as scratch:
-            finetune(
-                network,
-                data,
-                OPTIONS,
-                TrainingOptions(**bench.card.recipe["phase1"]),
-                classes=len(bench.card.classes),
-                ordinal=bench.card.ordinal,
-                normalisation=(bench.card.mean, bench.card.std),
-                seed=bench.fold,
-                machine=MACHINE,
-                checkpoint=Path(scratch) / "checkpoint.safetensors",
-                cache=bench.features_kept(),
-            )
-    return measure(bench, bench.predictor(network))
-
-
-def measure(bench: Bench, predictor: Predictor) -> dict[str, Any]:
-    """Grades, and the fused map against the lesions, per validation photograph."""
-    part = bench.validation
-    predictions = predictor.predict(part.pixels.images, cache=bench.features_kept())
-    fused = enlarge(predictions.fused, part.masks.shape[1])
-    wanted = targets(part.masks, [(predictions.fused.shape[1], predictions.fused.shape[2])])[0]
-    rows = []
-    for place, sample in enumerate(part.samples):
-        has = bool(part.known[place] and part.masks[place].any())
-        rows.append(
-            {
-                "sample": sample.id,
-                "label": sample.label,
-                "grade": int(predictions.grades[place]),
-                "enrichment": lesion_enrichment(fused[place], part.masks[place]) if has else None,
-                "squared_error": squared_error(predictions.fused[place], wanted[place]) if part.known[place] else None,
-            }
-        )
-    return {"rows": rows}
-
-
 def run_folds(study: Study, out: Path, folds: list[int]) -> None:
     """All runs of these folds that are not there yet."""
     for fold in folds:
@@ -210,10 +131,15 @@ def run_folds(study: Study, out: Path, folds: list[int]) -> None:
                 # With the whole budget every rule corrects the same photographs.
                 name = "all-1" if budget == 1 else f"{rule}-{budget:g}"
                 wanted.setdefault(name, chosen(bench, rule, budget))
+        # Beside what has lesions, what is known to have none.
+        wanted["healthy"] = [place for place, known in enumerate(bench.fold.training.known) if known]
+        made: dict[frozenset[int] | None, Path] = {}
         for name, places in wanted.items():
             file = out / f"fold{fold}" / f"{name}.json"
+            # Two rules may choose the same photographs: one run serves both.
+            twin = made.setdefault(None if places is None else frozenset(places), file)
             if not file.is_file():
-                values = run(bench, places)
+                values = read_json(twin) if twin != file else run(bench.fold, places, OPTIONS)
                 write_json(file, values | {"n": 0 if places is None else len(places), "fold": fold})
                 print(fold, name, {key: round(value, 3) for key, value in figures(values["rows"]).items()}, flush=True)
 

@@ -208,6 +208,21 @@ def test_a_damaged_checkpoint_is_ignored(checkpoint, damage):
     assert first_epoch(checkpoint.parent) == (3 if damage == "none" else 1)
 
 
+def test_checkpoints_are_written_when_they_fall_due(tmp_path, monkeypatch):
+    """Epochs of 9 seconds: a checkpoint after the third, and none that costs a short round its time."""
+    monkeypatch.setattr("regaze.training.loop._CHECKPOINT_SECONDS", 20.0)
+    now = [0.0]
+    monkeypatch.setattr("regaze.training.loop.time.monotonic", lambda: now[0])
+    there = []
+
+    def progress(done, *_):
+        there.append((tmp_path / "finetune.safetensors").exists())
+        now[0] += 9.0
+
+    run("finetune", tmp_path, progress=progress)
+    assert there == [False, False, False, True]
+
+
 def moved(data):
     """The same corrections, of the same area, elsewhere."""
     return replace(data, look=data.look.roll(5, dims=1))

@@ -1,12 +1,13 @@
 """The one training loop: phase 1 and fine-tuning differ by the data, the parameters and the loss handed in.
 
-Invariants: only this module calls backward; a checkpoint is written after every epoch, whole or not at all, and a run
-that goes on from it ends with the weights of a run that was never stopped.
+Invariants: only this module calls backward; checkpoints are written between epochs, whole or not at all, and a run that
+goes on from one ends with the weights of a run that was never stopped.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,9 @@ Loss = Callable[[Output, Batch], dict[str, Tensor]]
 Progress = Callable[[int, int, dict[str, float]], None]
 
 _WARM_UP = 0.05  # share of all steps with a linearly rising learning rate
+# Seconds of work that a run which is stopped may have to do again (and the epoch it was in). A checkpoint of ResNet18's
+# branches takes half a second to write: after each of a round's short epochs that was 5 % of it (bench/round.py).
+_CHECKPOINT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def fit(
         feed: Batches by epoch.
         plan: Parameters, loss and length.
         fabric: Device, processes and precision; already launched.
-        checkpoint: File written after every epoch; read first if it exists and has the plan's identity.
+        checkpoint: File written after an epoch, at most every 20 seconds; read first if it exists and has the plan's
+            identity.
         progress: Called after every epoch with (epochs done, epochs, mean losses).
 
     Raises:
@@ -84,6 +89,7 @@ def fit(
     history = History()
     start = load_checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
     steps = feed.steps()
+    written = time.monotonic()
     for epoch in range(start, plan.epochs):
         module.train()
         sums: dict[str, Tensor] = {}
@@ -101,7 +107,8 @@ def fit(
         losses = {name: float(value) / steps for name, value in sums.items()}
         _check_finite(losses, epoch)
         history.epochs.append(losses)
-        if fabric.is_global_zero:
+        if fabric.is_global_zero and time.monotonic() - written >= _CHECKPOINT_SECONDS:
+            written = time.monotonic()
             save_checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
         if progress is not None:
             progress(epoch + 1, plan.epochs, losses)

@@ -50,7 +50,7 @@ class TrainingOptions:
 class FinetuneOptions:
     """Fine-tuning on corrections: the paper's equations 1 and 2."""
 
-    epochs: int = 8
+    epochs: int = 6
     """Passes over the training part."""
     batch: int = 16
     """Images per step."""
@@ -59,9 +59,9 @@ class FinetuneOptions:
     map_loss: MapLoss = "norm"
     """norm: the paper's. mse, l1, bce, dice: other distances. energy: share of the map outside the lesions. outside:
     only suppress what lies outside."""
-    lr_branches: float = 3e-4
+    lr_branches: float = 6e-4
     """Peak learning rate of the branches and heads."""
-    lr_maps: float = 3e-3
+    lr_maps: float = 1e-2
     """Peak learning rate of the convolution that makes the map."""
     weight_decay: float = 1e-2
     """AdamW's weight decay."""
@@ -76,7 +76,7 @@ class FinetuneOptions:
     2004) take the latest of each expert together."""
     authors: tuple[str, ...] = ()
     """Weights of authors' corrections as NAME=WEIGHT; 1 where nothing is said."""
-    replay: float = 1.0
+    replay: float = 0.5
     """Share of the photographs without a correction that each epoch draws, above 0 to 1."""
     augment: Literal["turns", "free", "none"] = "turns"
     """turns: flips and quarter turns, whose features are cached. free: as in phase 1, computed each time. none."""

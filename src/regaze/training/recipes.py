@@ -62,7 +62,8 @@ def train_phase1(
         normalisation: Mean and standard deviation of the input.
         seed: Seeds order and augmentation.
         machine: Device and precision.
-        checkpoint: Where each epoch's state goes; a later call with the same inputs goes on from it.
+        checkpoint: Where the state after an epoch goes (see `training.loop.fit`); a later call with the same inputs
+            goes on from it.
         progress: See `training.loop.fit`.
     """
     kind = options.loss if ordinal else "cross-entropy"

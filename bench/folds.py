@@ -1,0 +1,133 @@
+"""What the experiments on corrections share: one fold of a study, runs from its phase-1 model, and their judgement."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regaze.data.pixels import Pixels
+from regaze.evaluation.agreement import lesion_enrichment, squared_error
+from regaze.models.build import Network
+from regaze.models.features import FeatureCache
+from regaze.models.folder import ModelCard, load_network, read_card
+from regaze.models.options import MachineOptions
+from regaze.models.predictor import Predictor
+from regaze.records import Sample
+from regaze.study.folder import Study
+from regaze.study.lesions import enlarge, known_lesions, targets
+from regaze.training.batches import TrainingSet
+from regaze.training.options import FinetuneOptions, TrainingOptions
+from regaze.training.recipes import finetune
+
+MODEL = "multi-scale"
+MACHINE = MachineOptions(workers=1)
+CACHE_BYTES = 8 * 10**9
+
+
+@dataclass
+class Part:
+    """Photographs of one part of a fold in cropped pixels, and what is known of their lesions."""
+
+    samples: list[Sample]
+    pixels: Pixels
+    masks: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+
+
+@dataclass
+class Fold:
+    """One fold of a study with a phase-1 model, decoded."""
+
+    study: Study
+    number: int
+    card: ModelCard
+    training: Part
+    validation: Part
+
+    def network(self) -> Network:
+        """A fresh phase-1 model."""
+        return load_network(self.study.model_folder(MODEL, self.number), self.card)
+
+    def predictor(self, network: Network) -> Predictor:
+        """A network that predicts."""
+        return Predictor(network, self.card.mean, self.card.std, self.card.decoding, MACHINE)
+
+    def features(self) -> FeatureCache:
+        """Where the frozen extractor's features are kept."""
+        return FeatureCache(self.study.path / "cache" / "selection" / str(self.number), CACHE_BYTES)
+
+    def drawable(self) -> list[int]:
+        """Places of the training photographs that have lesions to draw."""
+        part = self.training
+        return [place for place, mask in enumerate(part.masks) if part.known[place] and mask.any()]
+
+
+def open_fold(study: Study, number: int) -> Fold:
+    """Decode both parts of a fold."""
+    card = read_card(study.model_folder(MODEL, number))
+    parts = [part_of(study, part, card.size) for part in (study.training(number), study.validation(number))]
+    return Fold(study, number, card, *parts)
+
+
+def part_of(study: Study, samples: list[Sample], size: int) -> Part:
+    """Decode a part."""
+    pixels = study.pixels(samples, size, MACHINE.workers)
+    return Part(samples, pixels, *known_lesions(samples, pixels, study.dataset.ordinal))
+
+
+def run(fold: Fold, places: list[int] | None, options: FinetuneOptions) -> dict[str, Any]:
+    """Fine-tune on corrections of these photographs (None: phase 1 as it is) and judge the validation part."""
+    network = fold.network()
+    if places is not None:
+        corrected = torch.zeros(len(fold.training.samples), dtype=torch.bool)
+        corrected[places] = True
+        labels = [-1 if sample.label is None else sample.label for sample in fold.training.samples]
+        data = TrainingSet(
+            torch.from_numpy(fold.training.pixels.images),
+            torch.tensor(labels),
+            torch.from_numpy(fold.training.masks),
+            corrected,
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            finetune(
+                network,
+                data,
+                options,
+                TrainingOptions(**fold.card.recipe["phase1"]),
+                classes=len(fold.card.classes),
+                ordinal=fold.card.ordinal,
+                normalisation=(fold.card.mean, fold.card.std),
+                seed=fold.number,
+                machine=MACHINE,
+                checkpoint=Path(scratch) / "checkpoint.safetensors",
+                cache=fold.features(),
+            )
+    return measure(fold, fold.predictor(network))
+
+
+def measure(fold: Fold, predictor: Predictor) -> dict[str, Any]:
+    """Grades, and the fused map against the lesions, per validation photograph."""
+    part = fold.validation
+    predictions = predictor.predict(part.pixels.images, cache=fold.features())
+    fused = enlarge(predictions.fused, part.masks.shape[1])
+    wanted = targets(part.masks, [(predictions.fused.shape[1], predictions.fused.shape[2])])[0]
+    rows = []
+    for place, sample in enumerate(part.samples):
+        has = bool(part.known[place] and part.masks[place].any())
+        rows.append(
+            {
+                "sample": sample.id,
+                "patient": sample.patient,
+                "label": sample.label,
+                "grade": int(predictions.grades[place]),
+                "enrichment": lesion_enrichment(fused[place], part.masks[place]) if has else None,
+                "squared_error": squared_error(predictions.fused[place], wanted[place]) if part.known[place] else None,
+            }
+        )
+    return {"rows": rows}
