@@ -32,6 +32,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/round.py
+	$(BIN)/python bench/faithfulness.py
 
 docs: $(STAMP)
 	$(BIN)/python -m regaze.cli_reference > docs/cli.md

@@ -1,10 +1,10 @@
 """Which map loss should be the default: kappa and attention together, paired with the paper's norm.
 
 For every fold (= seed) of a study with a phase-1 model: correct every training photograph that has lesions to draw,
-fine-tune from phase 1 once for each loss and weight λ, and judge the fold's validation photographs. Every run is one
-JSON file, made once; a call that was stopped goes on, and several processes may share a folder, each with folds of its
-own. A row of the table is *on the front* where no other row is at least as good in kappa, enrichment and squared error,
-and better in one.
+fine-tune from phase 1 once for each loss, and judge the fold's validation photographs. Losses that are squares take
+four times the weight, since a square of something below one is small. Every run is one JSON file, made once; a call
+that was stopped goes on, and several processes may share a folder, each with folds of its own. A row of the table is
+*on the front* where no other row is at least as good in kappa, enrichment and squared error, and better in one.
 
 Usage: python bench/map_losses.py run STUDY OUT FOLD [FOLD ...]
        python bench/map_losses.py table OUT            (prints Markdown)
@@ -28,17 +28,16 @@ from regaze.study.voice import Voice
 from regaze.training.options import FinetuneOptions, MapLoss
 
 LOSSES: tuple[MapLoss, ...] = get_args(MapLoss)
-WEIGHTS = (5.0, 20.0)
+WEIGHTS: dict[str, float] = {"mse": 20.0, "outside": 20.0}
+USUAL = FinetuneOptions(epochs=4, replay=0.25)
 CLASSES = 5
 
 
 def recipes() -> dict[str, FinetuneOptions]:
     """Name of a row -> its options; `none` is the control."""
-    usual = FinetuneOptions()
-    rows = {"none": replace(usual, map_weight=0.0)}
-    for loss in LOSSES:
-        rows |= {f"{loss}-{weight:g}": replace(usual, map_loss=loss, map_weight=weight) for weight in WEIGHTS}
-    return rows
+    weights = {loss: WEIGHTS.get(loss, USUAL.map_weight) for loss in LOSSES}
+    losses = {loss: replace(USUAL, map_loss=loss, map_weight=weight) for loss, weight in weights.items()}
+    return {"none": replace(USUAL, map_weight=0.0), **losses}
 
 
 def run_fold(study: Study, out: Path, fold: int) -> None:
@@ -52,20 +51,20 @@ def run_fold(study: Study, out: Path, fold: int) -> None:
 
 
 def table(out: Path) -> None:
-    """Kappa, enrichment and squared error per loss and weight, pooled over the folds, and their front."""
+    """Kappa, enrichment and squared error per loss, pooled over the folds, and their front."""
     folds = sorted(path for path in out.iterdir() if path.is_dir())
     rows = {name: [row for fold in folds for row in read_json(fold / f"{name}.json")["rows"]] for name in recipes()}
-    first = rows["norm-5"]
+    first = rows["norm"]
     points = {name: _point(first, found) for name, found in rows.items()}
     print(f"{len(folds)} folds, {sum(row['label'] is not None for row in first)} graded photographs\n")
     print("| map loss | λ | kappa | against the norm | enrichment | against | squared error | front |")
     print("|---|---|---|---|---|---|---|---|")
     for name, (kappa, enrichment, error) in points.items():
-        loss, _, weight = name.partition("-")
+        weight = f"{recipes()[name].map_weight:g}"
         others = [point for other, point in points.items() if other != name]
         front = "" if any(_beats(other, points[name]) for other in others) else "yes"
         against = [_difference(first, rows[name], key) for key in ("kappa", "enrichment")]
-        cells = [loss, weight, f"{kappa:.3f}", against[0], f"{enrichment:.2f}", against[1], f"{error:.4f}", front]
+        cells = [name, weight, f"{kappa:.3f}", against[0], f"{enrichment:.2f}", against[1], f"{error:.4f}", front]
         print(f"| {' | '.join(cells)} |")
 
 

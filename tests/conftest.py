@@ -202,6 +202,7 @@ MAP_FIGURES = {
     "healthy_squared_error",
 }
 MAP_COUNTS = {"n_used", "n_skipped", "n_healthy", "dead"}
+EVIDENCE = {"map_intervals", "iou", "lesion_recall", "faithfulness", "sanity"}
 
 
 def _is_number(value):
@@ -213,7 +214,7 @@ def _is_interval(value):
 
 
 def _check_model(figures, classes, scales):
-    assert set(figures) == GRADING | FAITHFULNESS | {"maps"}
+    assert set(figures) == GRADING | FAITHFULNESS | EVIDENCE | {"maps"}
     for key in ("quadratic_weighted_kappa", "accuracy", "calibration_error", "deletion", "insertion"):
         assert _is_number(figures[key]), key
     assert _is_interval(figures["interval"])
@@ -231,11 +232,41 @@ def _check_model(figures, classes, scales):
         assert set(figure) == MAP_FIGURES | MAP_COUNTS
         assert all(_is_number(figure[key]) for key in MAP_FIGURES)
         assert all(type(figure[key]) is int for key in MAP_COUNTS)
+    _check_evidence(figures)
+
+
+def _check_evidence(figures):
+    assert set(figures["map_intervals"]) == set(figures["iou"]) == set(figures["maps"])
+    for intervals in figures["map_intervals"].values():
+        assert set(intervals) == MAP_FIGURES
+        assert all(map(_is_interval, intervals.values()))
+    for found in figures["iou"].values():
+        assert set(found) == {"mean", "interval", "n_used", "n_skipped", "thresholds"}
+        assert _is_number(found["mean"])
+        assert _is_interval(found["interval"])
+    recall = figures["lesion_recall"]
+    assert set(recall) == {"budget", "chance", "masks", "boxes"}
+    for origin in ("masks", "boxes"):
+        assert set(recall[origin]) == {"all", "types", "sizes"}
+        for entry in (recall[origin]["all"], *recall[origin]["types"].values(), *recall[origin]["sizes"].values()):
+            assert set(entry) == {"n_lesions", "n_used", "n_skipped", "recall"}
+            assert set(entry["recall"]) == set(figures["maps"])
+            assert all(set(found) == {"share", "interval"} for found in entry["recall"].values())
+    assert (figures["faithfulness"] is None) == (figures["n_faithfulness"] == 0)
+    if figures["faithfulness"] is not None:
+        assert set(figures["faithfulness"]) == {"all", "without_grade_0"}
+        assert figures["faithfulness"]["all"]["fused"]["n_used"] == figures["n_faithfulness"]
+    if figures["sanity"] is not None:
+        assert set(figures["sanity"]) == {"stability", "randomisation"}
 
 
 def _check_pair(pair):
-    assert set(pair) == {"kappa", "enrichment", "squared_error"}
-    for key, found in pair.items():
+    nested = {"without_grade_0", "lesion_recall"}
+    assert set(pair) == {"kappa", "enrichment", "squared_error", "deletion", "insertion", "iou"} | nested
+    assert set(pair["without_grade_0"]) == {"deletion", "insertion"}
+    assert "fused" in pair["lesion_recall"]
+    single = {key: found for key, found in pair.items() if key not in nested}
+    for key, found in (*single.items(), *pair["without_grade_0"].items()):
         more = {"probability_greater", "mean_a", "mean_b", "n_used", "n_skipped"}
         assert set(found) == {"difference", "interval"} | ({"probability_better"} if key == "kappa" else more)
         assert all(_is_number(value) for name, value in found.items() if name != "interval")

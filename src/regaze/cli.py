@@ -16,7 +16,9 @@ import tyro
 
 from regaze import __version__
 from regaze.commands import Collect, Command, Correct, Evaluate, Finetune, Init, Predict, Select, Train
+from regaze.commands_evidence import Explain
 from regaze.commands_loop import Demo, Report, Run
+from regaze.commands_reproduce import Reproduce
 from regaze.commands_rounds import Agree, Export, Import, Rounds, Use, Verify
 from regaze.errors import RegazeError
 
@@ -36,6 +38,8 @@ COMMANDS = {
     "evaluate": (Evaluate, "Judge the study's models on photographs they never saw."),
     "report": (Report, "Write the report: did it help, by how much, how sure."),
     "predict": (Predict, "Grade photographs with a model and show where it looked."),
+    "explain": (Explain, "Show which pixels a model's grade rests on."),
+    "reproduce": (Reproduce, "Reproduce the paper's tables and figures on one's own data."),
     "run": (Run, "The whole loop; called again, it goes on where it stopped."),
     "demo": (Demo, "The whole loop on synthetic photographs, in a few minutes."),
 }

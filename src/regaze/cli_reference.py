@@ -35,12 +35,28 @@ _EVALUATE = """
     "deletion", "insertion", "n_faithfulness",
     "maps": {"fused" | "scale1" | "scale2" | "scale3" | "scale4": {
         "squared_error", "zero_map_squared_error", "mean_map_squared_error", "lesion_enrichment", "relevance_rank",
-        "pointing_game", "auroc", "n_used", "n_skipped", "healthy_squared_error", "n_healthy", "dead"}}}},
+        "pointing_game", "auroc", "n_used", "n_skipped", "healthy_squared_error", "n_healthy", "dead"}},
+    "map_intervals": {MAP: {each of these means: [lo, hi]}},
+    "iou": {MAP: {"mean", "interval", "n_used", "n_skipped", "thresholds": [chosen on other photographs]}},
+    "lesion_recall": {"budget": 0.05, "chance", "masks" | "boxes": {
+        "all" | "types": {TYPE: ...} | "sizes": {SIZE: ...}, each {"n_lesions", "n_used", "n_skipped",
+            "recall": {MAP: {"share": lit lesions of all, "interval"}}}}},
+    "faithfulness": null | {"all" | "without_grade_0": {"fused" | CONTROL: {
+        "deletion" | "insertion": {"mean", "interval"}, "n_used", "n_skipped",
+        "against" (controls only): {"deletion" | "insertion": PAIR, fused map - control}}}},
+    "sanity": null | {"stability": {"flip" | "shift" | "noise": MEAN},
+        "randomisation": {"heads" | "attention" | "block3" ...: {"spearman" | "ssim": MEAN}}}}},
  "paired": {"A against B": {
     "kappa": {"difference": A - B, "interval": [lo, hi], "probability_better"},
-    "enrichment" | "squared_error": {"difference": A - B, "interval": [lo, hi], "probability_greater",
-        "mean_a": mean of B, "mean_b": mean of A, "n_used", "n_skipped"}}},
+    "enrichment" | "squared_error" | "iou" | "deletion" | "insertion": PAIR,
+    "without_grade_0": null | {"deletion" | "insertion": PAIR},
+    "lesion_recall": {MAP: {"all" | TYPE: {"difference": A - B, "interval", "n_lesions", "n_used", "n_skipped"}}}}},
  "notes": [...]}
+
+PAIR: {"difference": A - B, "interval": [lo, hi], "probability_greater", "mean_a": mean of B, "mean_b": mean of A,
+       "n_used", "n_skipped"}
+MEAN: {"mean", "interval": [lo, hi], "n_used", "n_skipped"}
+MAP: "scale1" ... "fused". CONTROL: "random", "centre", "blurred-random", "lesions" (--controls).
 ```
 
 `regaze run` and `regaze demo` print the same with "report" (its path), "before", "after" and "control" (model names).

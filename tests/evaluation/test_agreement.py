@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import jaccard_score, roc_auc_score
 
 from regaze.errors import ModelError
 from regaze.evaluation.agreement import (
@@ -23,6 +23,7 @@ from regaze.evaluation.agreement import (
     squared_error,
     summarise_maps,
 )
+from regaze.evaluation.overlap import THRESHOLDS, at_threshold, best_threshold, iou_curve
 
 MASK = np.array([[True, False], [False, False]])
 
@@ -275,3 +276,48 @@ def test_lengths_must_fit():
     found, large, target, _ = image()
     with pytest.raises(ValueError, match="zip"):
         agree_all(found[None], [large], target[None], [], mean_target=target, known=[True])
+
+
+def test_iou_curve_by_hand():
+    """Of four pixels, one lesion: intersection over union at each threshold."""
+    curve = iou_curve(np.array([[0.9, 0.5], [0.1, 0.0]]), MASK)
+    assert at_threshold(curve, 0.02) == pytest.approx(1 / 3)
+    assert at_threshold(curve, 0.5) == pytest.approx(1 / 2), "a pixel at the threshold belongs to the bright part"
+    assert at_threshold(curve, 0.52) == pytest.approx(1)
+    assert at_threshold(curve, 0.92) == 0
+    assert best_threshold([curve]) == 0.52, "the lowest of the best"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_iou_curve_against_scikit_learn(seed):
+    """At every threshold the number is scikit-learn's Jaccard score, values on a threshold included."""
+    rng = np.random.default_rng(seed)
+    found = np.where(rng.random((6, 6)) < 0.5, rng.integers(51, size=(6, 6)) / 50, rng.random((6, 6)))
+    mask = rng.random((6, 6)) < 0.4
+    mask[0, 0] = True
+    expected = [jaccard_score(mask.ravel(), (found >= t).ravel(), zero_division=0.0) for t in THRESHOLDS]
+    np.testing.assert_allclose(iou_curve(found, mask), expected)
+
+
+def test_iou_of_empty_and_flat():
+    """An empty mask has no number; a map bright everywhere gets the share that lesions cover; an empty map gets 0."""
+    assert iou_curve(np.ones((2, 2)), np.zeros((2, 2), bool)) is None
+    np.testing.assert_allclose(iou_curve(np.ones((2, 2)), MASK), 0.25)
+    np.testing.assert_allclose(iou_curve(np.zeros((2, 2)), MASK), 0)
+
+
+def test_best_threshold_is_of_the_mean():
+    """Photographs weigh alike; without any photograph there is no threshold."""
+    low, high = np.zeros(len(THRESHOLDS)), np.zeros(len(THRESHOLDS))
+    low[3], high[3], high[30] = 0.5, 0.4, 0.8
+    assert best_threshold([low, high]) == THRESHOLDS[3]
+    assert best_threshold([low, high, high]) == THRESHOLDS[30]
+    assert best_threshold([]) is None
+
+
+def test_iou_mistakes():
+    """A map before its sigmoid and a threshold off the list are refused."""
+    with pytest.raises(ValueError, match="after its sigmoid"):
+        iou_curve(np.array([[2.0, 0], [0, 0]]), MASK)
+    with pytest.raises(ValueError, match="not in"):
+        at_threshold(np.zeros(len(THRESHOLDS)), 0.51)

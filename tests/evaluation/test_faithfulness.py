@@ -9,14 +9,9 @@ from scipy.ndimage import gaussian_filter
 from torch.nn.functional import conv2d
 
 from regaze.errors import ModelError, OptionError
-from regaze.evaluation.faithfulness import (
-    area_under_curve,
-    blur_size,
-    blurred,
-    deletion_insertion,
-    gaussian_kernel,
-    rank_images,
-)
+from regaze.evaluation.faithfulness import area_under_curve, deletion_insertion
+from regaze.evaluation.questions import pixel_order
+from regaze.evaluation.substrates import blur_size, blurred, gaussian_kernel
 
 
 def mean_brightness(images):
@@ -155,7 +150,7 @@ def test_batches_stay_small():
 
     deletion_insertion(scores, images, maps, batch=5)
     assert max(sizes) == 5
-    assert sum(sizes) == 4 + 2 * 4 * 9
+    assert sum(sizes) == 4 * (3 + 2 * 7), "untouched, grey, blurred, and seven points between on each curve"
 
 
 def test_given_classes_are_followed():
@@ -170,10 +165,8 @@ def test_given_classes_are_followed():
 
 def test_ties_go_row_by_row():
     """Pixels that tie are changed in row-major order, so a constant map is the reading order."""
-    maps = torch.tensor([[[1.0, 3.0], [3.0, 1.0]], [[5.0, 5.0], [5.0, 5.0]]])
-    assert rank_images(maps).tolist() == [[[2, 0], [1, 3]], [[0, 1], [2, 3]]]
-    large = torch.full((1, 64, 64), 0.5)
-    assert torch.equal(rank_images(large), torch.arange(64 * 64).view(1, 64, 64))
+    assert pixel_order(torch.tensor([[1.0, 3.0], [3.0, 1.0]]), 1, 1)[0].tolist() == [1, 2, 0, 3]
+    assert pixel_order(torch.full((64, 64), 0.5), 1, 64)[0].tolist() == list(range(64 * 64))
 
 
 def test_a_constant_map_equals_the_reading_order():

@@ -55,7 +55,7 @@ def squared_error(attention_map: FloatArray, target: FloatArray) -> float:
         ValueError: Shapes that differ.
         ModelError: A map with values that are not finite.
     """
-    found = _as_map(attention_map)
+    found = as_map(attention_map)
     if found.shape != np.shape(target):
         raise ValueError(
             f"map {found.shape} and target {np.shape(target)} differ in shape: bring both to the map's grid"
@@ -80,7 +80,7 @@ def lesion_enrichment(attention_map: FloatArray, mask: BoolArray) -> float | Non
         ValueError: Shapes that differ, or negative values (a map before its sigmoid has no energy).
         ModelError: A map with values that are not finite.
     """
-    found, lesions = _as_pair(attention_map, mask)
+    found, lesions = as_pair(attention_map, mask)
     if found.min(initial=0.0) < 0:
         raise ValueError(f"the map's smallest value is {found.min()}: energy needs a map after its sigmoid, 0 or more")
     if not lesions.any():
@@ -108,7 +108,7 @@ def relevance_rank(attention_map: FloatArray, mask: BoolArray) -> float | None:
         ValueError: Shapes that differ.
         ModelError: A map with values that are not finite.
     """
-    found, lesions = _as_pair(attention_map, mask)
+    found, lesions = as_pair(attention_map, mask)
     k = int(lesions.sum())
     if k == 0:
         return None
@@ -152,7 +152,7 @@ def pointing_game(attention_map: FloatArray, mask: BoolArray, tolerance: float) 
         ValueError: Shapes that differ.
         ModelError: A map with values that are not finite.
     """
-    found, lesions = _as_pair(attention_map, mask)
+    found, lesions = as_pair(attention_map, mask)
     if not lesions.any():
         return None
     distance = cv2.distanceTransform((~lesions).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -175,7 +175,7 @@ def auroc(attention_map: FloatArray, mask: BoolArray) -> float | None:
         ValueError: Shapes that differ.
         ModelError: A map with values that are not finite.
     """
-    found, lesions = _as_pair(attention_map, mask)
+    found, lesions = as_pair(attention_map, mask)
     if not lesions.any() or lesions.all():
         return None
     return float(roc_auc_score(lesions.ravel(), found.ravel()))
@@ -213,13 +213,13 @@ def agree(
         ValueError: Shapes that do not fit each other, or negative values in `upsampled`.
         ModelError: A map with values that are not finite.
     """
-    found = _as_map(attention_map)
+    found = as_map(attention_map)
     dead = bool(np.ptp(found) < DEAD_BELOW)
     record: Record = {"known": bool(known), "lesion_pixels": None, "dead": dead}
     record |= dict.fromkeys(_NUMBERS)
     if not known:
         return record
-    large, lesions = _as_pair(upsampled, mask)
+    large, lesions = as_pair(upsampled, mask)
     record["lesion_pixels"] = int(lesions.sum())
     if not lesions.any():
         record["healthy_squared_error"] = float(np.mean(found**2))
@@ -315,7 +315,7 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(defined.mean()) if defined.size else None
 
 
-def _as_map(attention_map: FloatArray) -> NDArray[np.float64]:
+def as_map(attention_map: FloatArray) -> NDArray[np.float64]:
     """(h, w) float64, finite."""
     found = np.asarray(attention_map, dtype=np.float64)
     if found.ndim != 2 or not found.size:
@@ -328,9 +328,9 @@ def _as_map(attention_map: FloatArray) -> NDArray[np.float64]:
     return found
 
 
-def _as_pair(attention_map: FloatArray, mask: BoolArray) -> tuple[NDArray[np.float64], BoolArray]:
+def as_pair(attention_map: FloatArray, mask: BoolArray) -> tuple[NDArray[np.float64], BoolArray]:
     """The map as float64 and the mask as bool, of one shape."""
-    found, lesions = _as_map(attention_map), np.asarray(mask)
+    found, lesions = as_map(attention_map), np.asarray(mask)
     if lesions.dtype != np.bool_:
         raise ValueError(f"the mask has dtype {lesions.dtype}: pass bool (mask > 0), True = lesion")
     if found.shape != lesions.shape:

@@ -11,27 +11,89 @@ nor maps.
 
 Deviations from RISE's code: where values tie, the pixel that comes first in row-major order is changed first
 (RISE's `argsort` leaves the order open); kernel and sigma of the blur grow with the side of the image (RISE's
-are for 224 px). AUCs are given per image (RISE's is that of the mean curve, which is their mean).
+are for 224 px); what curves have in common is asked once (the untouched image is the first point of Deletion
+and the last of Insertion, of every map). AUCs are given per image (RISE's is that of the mean curve, which is
+their mean).
 
-Suffixes: B = row of a batch (one image at one step), N = image, C = channel, S = side, K = class.
+Suffixes: N = image, C = channel, S = side, P = pixel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from regaze.errors import ModelError, OptionError
+from regaze.evaluation.questions import Questions, Scores, pixel_order
+from regaze.evaluation.substrates import Substrate, check_substrate, substituted
 
-Scores = Callable[[Tensor], Tensor]
-Mode = Literal["deletion", "insertion"]
+# Rows per call of the model. On processors ResNet18 at 224 px was fastest in batches of 8 to 16, and 11 to 15 % slower
+# in 64, whose layers outgrow the cache (bench/faithfulness.py searches again); graphics cards were not measured.
+_BATCH_CPU, _BATCH_OTHER = 16, 64
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How pixels are changed. The defaults are RISE's.
+
+    Attributes:
+        step: Positions (pixels, or patches) changed in each step; the last may change fewer. None: one row's worth,
+            S pixels (RISE's 224 at 224 px) or a row of patches.
+        n_steps: Number of steps instead of `step`: each changes positions / n_steps, rounded up, so that there may
+            be fewer where that does not divide.
+        patch: Side in cropped pixels of the squares that are changed as one; 1: pixels. A lesion of a few pixels
+            leaves the model hardly any trace when its pixels vanish one by one among others.
+        deletion: What deleted pixels become.
+        insertion: What Insertion starts from.
+        grey: The value of the substrate `grey`, in normalised space.
+        black: Per channel the value of the substrate `black`, see `substrates.normalised_black`.
+        blur: Side (odd) and sigma of the kernel of the substrate `blur` in pixels; None: `substrates.blur_size(S)`.
+    """
+
+    step: int | None = None
+    n_steps: int | None = None
+    patch: int = 1
+    deletion: Substrate = "grey"
+    insertion: Substrate = "blur"
+    grey: float = 0.0
+    black: Sequence[float] | None = None
+    blur: tuple[int, float] | None = None
+
+    def positions(self, side: int) -> int:
+        """Pixels or patches in an image of this side."""
+        return (-(-side // self.patch)) ** 2
+
+    def step_for(self, side: int) -> int:
+        """Positions per step at this side."""
+        if self.n_steps is not None:
+            return -(-self.positions(side) // self.n_steps)
+        return self.step if self.step is not None else -(-side // self.patch)
+
+    def substituted(self, images: Tensor, substrate: Substrate) -> Tensor:
+        """(N, C, S, S) float32: images of the substrate alone."""
+        return substituted(images, substrate, grey=self.grey, black=self.black, blur=self.blur)
+
+    def check(self, channels: int) -> None:
+        """Raise OptionError on what cannot be done, for images of that many channels."""
+        if self.step is not None and self.n_steps is not None:
+            raise OptionError(f"step is {self.step} and n_steps is {self.n_steps}: pass one of them")
+        if self.step is not None and self.step < 1:
+            raise OptionError(f"step is {self.step}: pass at least 1 per step, or nothing for one row's worth")
+        if self.n_steps is not None and self.n_steps < 1:
+            raise OptionError(f"n_steps is {self.n_steps}: pass at least 1, or nothing for one row's worth per step")
+        if self.patch < 1:
+            raise OptionError(f"patch is {self.patch}: pass a side of at least 1 pixel")
+        for substrate in (self.deletion, self.insertion):
+            check_substrate(substrate, channels, self.black, self.blur)
+
+
+RISE = Procedure()
 
 
 @dataclass(frozen=True)
@@ -39,12 +101,15 @@ class Faithfulness:
     """Deletion and Insertion of N images.
 
     Attributes:
-        deletion: (N,) float64, area under each deletion curve, 0..1, lower is better.
+        deletion: (N,) float64, area under each deletion curve, 0..1, lower is better. NaN, like all that follows but
+            `classes`, where an image has no such map (see `compare_orders`).
         insertion: (N,) float64, area under each insertion curve, 0..1, higher is better.
         deletion_curves: (N, n_steps + 1) float64, probability of the class after 0..n_steps steps.
         insertion_curves: (N, n_steps + 1) float64, likewise.
         classes: (N,) int64, the class whose probability was followed.
-        step: Pixels changed in each step; the last may change fewer.
+        step: Positions (pixels or patches) changed in each step; the last may change fewer.
+        shares: (n_steps + 1,) float64, share of the positions that are changed after each step, 0..1. The areas
+            count each step alike, as RISE's do, also where the last is shorter.
     """
 
     deletion: NDArray[np.float64]
@@ -53,63 +118,121 @@ class Faithfulness:
     insertion_curves: NDArray[np.float64]
     classes: NDArray[np.int64]
     step: int
+    shares: NDArray[np.float64]
 
 
-@torch.no_grad()
 def deletion_insertion(
     scores: Scores,
     images: Tensor,
     maps: Tensor,
     *,
     step: int | None = None,
+    n_steps: int | None = None,
     classes: Tensor | NDArray[np.int64] | None = None,
-    batch: int = 64,
+    batch: int | None = None,
+    patch: int = 1,
+    deletion: Substrate = "grey",
+    insertion: Substrate = "blur",
     grey: float = 0.0,
+    black: Sequence[float] | None = None,
     blur: tuple[int, float] | None = None,
 ) -> Faithfulness:
     """Follow the probability of a class while pixels are deleted or inserted by falling value of the map.
 
-    Memory beyond the inputs is that of a few batches, whatever N and the number of steps.
+    Memory beyond the inputs is that of one batch, whatever N and the number of steps; both modes are one pass over
+    the images.
 
     Args:
-        scores: (B, 3, S, S) float32 on the device of `images` -> (B, K) softmax probabilities; puts the model
-            into eval mode itself.
+        scores: (B, 3, S, S) float32, channels_last, on the device of `images`, valid during the call alone -> (B, K)
+            softmax probabilities; puts the model into eval mode itself.
         images: (N, 3, S, S) float32, normalised, cropped pixels.
         maps: (N, S, S) float, cropped pixels, any range. Pass the map before its sigmoid: saturated values
             tie.
-        step: Pixels changed per step; None: S, one row's worth (RISE's 224 at 224 px).
+        step: Positions (pixels or patches) per step; this and what follows below `batch`: see `Procedure`.
+        n_steps: Number of steps instead.
         classes: (N,) int, the classes to follow; None: the model's arg-max on the untouched images.
-        batch: Images per call of `scores`.
-        grey: What a deleted pixel becomes, in normalised space.
-        blur: Side (odd) and sigma of the kernel in pixels; None: `blur_size(S)`.
+        batch: Images per call of `scores`; None: 16 on a processor, else 64.
+        patch: Side of the squares that are changed as one, in cropped pixels.
+        deletion: What deleted pixels become.
+        insertion: What Insertion starts from.
+        grey: The value of `grey`, in normalised space.
+        black: Per channel the normalised value of `black`.
+        blur: Side (odd) and sigma of the kernel of `blur`, in pixels.
 
     Returns:
         Areas and curves.
 
     Raises:
         ValueError: Shapes that do not fit each other, or a class that the scores do not have.
-        OptionError: `step` or `batch` below 1, or a kernel that is not odd.
+        OptionError: What `Procedure` cannot do, or `batch` below 1.
         ModelError: Maps or scores that are not finite, or scores that are no probabilities.
     """
-    _check(images, maps, step, batch, blur)
+    procedure = Procedure(step, n_steps, patch, deletion, insertion, grey, black, blur)
+    return compare_orders(scores, images, {"map": maps}, procedure, classes=classes, batch=batch)["map"]
+
+
+@torch.no_grad()
+def compare_orders(
+    scores: Scores,
+    images: Tensor,
+    maps: Mapping[str, Tensor | NDArray[np.float32]],
+    procedure: Procedure = RISE,
+    *,
+    present: Mapping[str, ArrayLike] | None = None,
+    classes: Tensor | NDArray[np.int64] | None = None,
+    batch: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Faithfulness]:
+    """Deletion and Insertion of several maps of the same images: explainers, and the controls of `orders`.
+
+    The untouched images, the substrates and the followed class are shared: M maps take 3 + 2 M (n_steps - 1) rows per
+    image (one row fewer where both modes have the same substrate).
+
+    Args:
+        scores: As in `deletion_insertion`.
+        images: (N, 3, S, S) float32, normalised, cropped pixels.
+        maps: Name -> (N, S, S) float, cropped pixels, any range, on any device.
+        procedure: How pixels are changed.
+        present: Name -> (N,) bool: the images that have a map of this name (a photograph without lesions has no
+            lesions to begin with). The others get NaN and are not put to the model. A name that is missing here is
+            present everywhere.
+        classes: (N,) int, the classes to follow; None: the model's arg-max on the untouched images.
+        batch: Images per call of `scores`; None: 16 on a processor, else 64.
+        progress: Called with (images done, N).
+
+    Returns:
+        One result per name, in the order of `maps`.
+
+    Raises:
+        ValueError: Shapes that do not fit each other, `present` of an unknown name, or a class that the scores do
+            not have.
+        OptionError: What `Procedure` cannot do, or `batch` below 1.
+        ModelError: Maps or scores that are not finite, or scores that are no probabilities.
+    """
+    tensors = {name: torch.as_tensor(item) for name, item in maps.items()}
+    there = _presence(len(images), tensors, present or {})
+    _check(images, tensors, there, batch)
+    procedure.check(images.shape[1])
     side = images.shape[-1]
-    pixels = step if step is not None else side
-    kernel = gaussian_kernel(*(blur or blur_size(side)))
-    followed = _followed_classes(scores, images, classes, batch)
-
-    def curves(mode: Mode) -> NDArray[np.float64]:
-        rows = _steps(images, maps, mode, pixels, batch, grey, kernel)
-        return _curves(scores, rows, followed, _n_steps(side, pixels))
-
-    deletion_curves, insertion_curves = curves("deletion"), curves("insertion")
-    return Faithfulness(
-        deletion=area_under_curve(deletion_curves),
-        insertion=area_under_curve(insertion_curves),
-        deletion_curves=deletion_curves,
-        insertion_curves=insertion_curves,
-        classes=followed.cpu().numpy(),
-        step=pixels,
-    )
+    step = procedure.step_for(side)
+    inner = -(-procedure.positions(side) // step) - 1
+    # Of each image: the untouched one, both substrates, then the inner points of each curve.
+    per_image = 3 + 2 * inner * len(tensors)
+    rows_at_once = batch or (_BATCH_CPU if images.device.type == "cpu" else _BATCH_OTHER)
+    questions = Questions(scores, images, len(images) * per_image, rows_at_once, _given_classes(classes, images))
+    for index in range(len(images)):
+        rows = _rows(images[index : index + 1], index, tensors, there, procedure, step)
+        for place, picture_PC in rows:
+            questions.add(picture_PC, index, index * per_image + place, decides=place == 0)
+        if progress is not None:
+            progress(index + 1, len(images))
+    questions.close()
+    answers = questions.answers.double().cpu().numpy().reshape(len(images), per_image)
+    followed = questions.classes.cpu().numpy()
+    return {
+        name: _result(answers, 3 + 2 * inner * number, inner, there[name], followed, procedure, side)
+        for number, name in enumerate(tensors)
+    }
 
 
 def area_under_curve(curves: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -125,172 +248,118 @@ def area_under_curve(curves: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(inner / (curves.shape[-1] - 1))
 
 
-def rank_images(maps: Tensor) -> Tensor:
-    """When each pixel is changed: 0 for the largest value of its map, ties in row-major order.
-
-    Args:
-        maps: (N, S, S) float.
-
-    Returns:
-        (N, S, S) int64, each map a permutation of 0..S*S-1.
-    """
-    flat = maps.flatten(1)
-    order = torch.argsort(flat, dim=1, descending=True, stable=True)
-    places = torch.arange(flat.shape[1], device=maps.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places).view(maps.shape)
-
-
-def blur_size(side: int) -> tuple[int, float]:
-    """RISE's blur, 11 x 11 and sigma 5 at 224 px, in proportion to the side.
-
-    Args:
-        side: Side of the image in pixels.
-
-    Returns:
-        Side of the kernel (the nearest odd number, at least 3, for a kernel of 1 would not blur) and sigma
-        (5/11 of it, so that the kernel keeps RISE's form).
-    """
-    kernel = max(3, 2 * round((11 * side / 224 - 1) / 2) + 1)
-    return kernel, kernel * 5 / 11
-
-
-def gaussian_kernel(kernel: int, sigma: float) -> NDArray[np.float64]:
-    """One axis of RISE's blur kernel; the kernel is its outer product with itself.
-
-    RISE filters a delta of the kernel's size with `scipy.ndimage.gaussian_filter`, whose Gaussian reaches 4
-    sigma and is reflected at the edges. With 11 pixels and sigma 5 the reflected tails fill the edges up, so
-    the kernel is nearly a box: along one axis the edge has .94 of the centre, in a sampled and normalised
-    Gaussian .61 (corners: .88 and .37). We follow RISE, for numbers that can be compared.
-
-    Args:
-        kernel: Side in pixels, odd.
-        sigma: In pixels, above 0.
-
-    Returns:
-        (kernel,) float64, sums to 1.
-    """
-    reach = int(4 * sigma + 0.5)
-    offsets = np.arange(-reach, reach + 1)
-    values = np.exp(-0.5 * (offsets / sigma) ** 2)
-    # Reflected, d c b a | a b c d | d c b a: a period is 2 * kernel pixels, its second half backwards.
-    places = (kernel // 2 + offsets) % (2 * kernel)
-    places = np.where(places < kernel, places, 2 * kernel - 1 - places)
-    folded = np.bincount(places, values, kernel)
-    return np.asarray(folded / folded.sum())
-
-
-def blurred(images: Tensor, axis: NDArray[np.float64]) -> Tensor:
-    """Blur each channel, zeros outside (as RISE's `conv2d` pads).
-
-    Args:
-        images: (N, C, S, S) float32, normalised.
-        axis: (kernel,) from `gaussian_kernel`.
-
-    Returns:
-        (N, C, S, S) float32, a new tensor.
-    """
-    weights = torch.as_tensor(axis, dtype=images.dtype, device=images.device)
-    half = len(axis) // 2
-    one_by_one = images.flatten(0, 1).unsqueeze(1)
-    # The kernel is an outer product and the padding is zero: one axis after the other gives the same.
-    rows = conv2d(one_by_one, weights.view(1, 1, 1, -1), padding=(0, half))
-    return conv2d(rows, weights.view(1, 1, -1, 1), padding=(half, 0)).view(images.shape)
-
-
-def _n_steps(side: int, step: int) -> int:
-    """Steps until every pixel is changed; the last may change fewer."""
-    return -(-side * side // step)
-
-
-def _steps(
-    images: Tensor,
-    maps: Tensor,
-    mode: Mode,
+def _rows(
+    image_1CSS: Tensor,
+    index: int,
+    maps: Mapping[str, Tensor],
+    there: Mapping[str, NDArray[np.bool_]],
+    procedure: Procedure,
     step: int,
-    batch: int,
-    grey: float,
-    kernel: NDArray[np.float64],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield half-changed images (B, C, S, S) and the index of each one's original (B,), step by step.
-
-    Ranks and blurred images are made for the images of the batch alone, which costs little beside the model
-    and keeps memory flat.
-    """
-    count, side = images.shape[0], images.shape[-1]
-    scores_each = _n_steps(side, step) + 1
-    for begin in range(0, count * scores_each, batch):
-        row_B = torch.arange(begin, min(begin + batch, count * scores_each), device=images.device)
-        image_B, step_B = row_B // scores_each, row_B % scores_each
-        first, last = begin // scores_each, (begin + len(row_B) - 1) // scores_each
-        some_NCSS = images[first : last + 1]
-        ranks_NSS = rank_images(maps[first : last + 1].to(images.device))
-        local_B = image_B - first
-        changed_B1SS = (ranks_NSS[local_B] < (step_B * step)[:, None, None])[:, None]
-        whole_BCSS = some_NCSS[local_B]
-        if mode == "deletion":
-            yield whole_BCSS.masked_fill(changed_B1SS, grey), image_B
+) -> Iterator[tuple[int, Tensor]]:
+    """Every row of one image with its place among the image's answers; a picture is changed after it was yielded."""
+    clean_PC = _flat(image_1CSS)
+    deleted_PC = _flat(procedure.substituted(image_1CSS, procedure.deletion))
+    yield 0, clean_PC
+    yield 1, deleted_PC
+    if procedure.insertion == procedure.deletion:
+        start_PC = deleted_PC
+    else:
+        start_PC = _flat(procedure.substituted(image_1CSS, procedure.insertion))
+        yield 2, start_PC
+    place = 3
+    for name, maps_NSS in maps.items():
+        inner = -(-procedure.positions(image_1CSS.shape[-1]) // step) - 1
+        if there[name][index]:
+            pixels_P, cuts = pixel_order(maps_NSS[index].to(image_1CSS.device), procedure.patch, step)
+            for before_PC, after_PC in ((clean_PC, deleted_PC), (start_PC, clean_PC)):
+                for picture_PC in _walk(before_PC, after_PC, pixels_P, cuts):
+                    yield place, picture_PC
+                    place += 1
         else:
-            yield torch.where(changed_B1SS, whole_BCSS, blurred(some_NCSS, kernel)[local_B]), image_B
+            place += 2 * inner
 
 
-def _curves(
-    scores: Scores, batches: Iterator[tuple[Tensor, Tensor]], followed: Tensor, n_steps: int
-) -> NDArray[np.float64]:
-    """(N, n_steps + 1) float64: the followed class's probability of each row of the batches."""
-    parts = [
-        _probabilities(scores, rows).gather(1, followed[image_B][:, None])[:, 0].cpu() for rows, image_B in batches
-    ]
-    flat = torch.cat(parts) if parts else torch.zeros(0)
-    return flat.double().numpy().reshape(len(followed), n_steps + 1)
+def _walk(before_PC: Tensor, after_PC: Tensor, pixels_P: Tensor, cuts: Sequence[int]) -> Iterator[Tensor]:
+    """The picture after each step but the last, always the same tensor."""
+    picture_PC = before_PC.clone()
+    for begin, end in pairwise(cuts[:-1]):
+        changed = pixels_P[begin:end]
+        picture_PC.index_copy_(0, changed, after_PC.index_select(0, changed))
+        yield picture_PC
 
 
-def _followed_classes(scores: Scores, images: Tensor, classes: Tensor | NDArray[np.int64] | None, batch: int) -> Tensor:
-    """(N,) int64 on the images' device: those given, or the arg-max on the untouched images."""
-    if not len(images):
-        return torch.zeros(0, dtype=torch.int64, device=images.device)
+def _flat(image_1CSS: Tensor) -> Tensor:
+    """(P, C), a pixel's channels side by side."""
+    return image_1CSS[0].permute(1, 2, 0).flatten(0, 1).contiguous()
+
+
+def _result(
+    answers: NDArray[np.float64],
+    begin: int,
+    inner: int,
+    there: NDArray[np.bool_],
+    classes: NDArray[np.int64],
+    procedure: Procedure,
+    side: int,
+) -> Faithfulness:
+    """Cut one map's curves out of all answers (N, answers of an image)."""
+    clean, deleted = answers[:, :1], answers[:, 1:2]
+    start = deleted if procedure.insertion == procedure.deletion else answers[:, 2:3]
+    middle, end = begin + inner, begin + 2 * inner
+    deletion_curves = np.concatenate([clean, answers[:, begin:middle], deleted], axis=1)
+    insertion_curves = np.concatenate([start, answers[:, middle:end], clean], axis=1)
+    deletion_curves[~there] = insertion_curves[~there] = np.nan
+    step, positions = procedure.step_for(side), procedure.positions(side)
+    return Faithfulness(
+        deletion=area_under_curve(deletion_curves),
+        insertion=area_under_curve(insertion_curves),
+        deletion_curves=deletion_curves,
+        insertion_curves=insertion_curves,
+        classes=classes.copy(),
+        step=step,
+        shares=np.minimum(np.arange(inner + 2) * step, positions) / positions,
+    )
+
+
+def _given_classes(classes: Tensor | NDArray[np.int64] | None, images: Tensor) -> Tensor | None:
+    """(N,) int64 on the images' device."""
     if classes is None:
-        # Clones, so that a model that works in place cannot touch the caller's images.
-        parts = [_probabilities(scores, part.clone()).argmax(1) for part in torch.split(images, batch)]
-        return torch.cat(parts)
+        return None
     given = torch.as_tensor(classes).to(device=images.device, dtype=torch.int64)
     if given.shape != (len(images),):
         raise ValueError(f"classes have shape {tuple(given.shape)} for {len(images)} images: pass one class per image")
-    known = _probabilities(scores, images[:1].clone()).shape[1]
-    if given.min() < 0 or given.max() >= known:
-        raise ValueError(f"classes span {given.min()}..{given.max()}, but the scores have classes 0..{known - 1}")
     return given
 
 
-def _probabilities(scores: Scores, rows: Tensor) -> Tensor:
-    """(B, K) float32 on the rows' device, checked."""
-    found = scores(rows)
-    if found.ndim != 2 or len(found) != len(rows):
-        raise ValueError(f"scores of shape {tuple(found.shape)} for {len(rows)} images: return (B, K) probabilities")
-    found = found.to(device=rows.device, dtype=torch.float32)
-    # Softmax in half precision may end a hair above 1.
-    if not bool(((found >= 0) & (found <= 1 + 1e-3)).all()):
-        raise ModelError(
-            "The model's scores hold values outside 0..1 or NaN: expected softmax probabilities, not logits; "
-            "if they are, training diverged: train again with a smaller learning rate."
-        )
-    return found
+def _presence(count: int, maps: Mapping[str, Tensor], present: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.bool_]]:
+    """(N,) bool for every name."""
+    unknown = sorted(present.keys() - maps.keys())
+    if unknown:
+        raise ValueError(f"present names {unknown[0]!r}, of which there are no maps (maps: {', '.join(maps)})")
+    there = {name: np.asarray(present.get(name, np.ones(count)), dtype=bool) for name in maps}
+    for name, item in there.items():
+        if item.shape != (count,):
+            raise ValueError(f"present of {name!r} has shape {item.shape} for {count} images: pass one bool per image")
+    return there
 
 
-def _check(images: Tensor, maps: Tensor, step: int | None, batch: int, blur: tuple[int, float] | None) -> None:
+def _check(
+    images: Tensor, maps: Mapping[str, Tensor], there: Mapping[str, NDArray[np.bool_]], batch: int | None
+) -> None:
     """Raise on inputs that cannot be evaluated."""
     if images.ndim != 4 or images.shape[-1] != images.shape[-2]:
         raise ValueError(f"images have shape {tuple(images.shape)}: pass square ones, (N, 3, S, S)")
-    expected = (images.shape[0], *images.shape[-2:])
-    if tuple(maps.shape) != expected:
-        raise ValueError(f"maps have shape {tuple(maps.shape)}, expected {expected}: bring them to the images' grid")
-    if step is not None and step < 1:
-        raise OptionError(f"step is {step}: pass at least 1 pixel per step, or nothing for one row's worth")
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise OptionError(f"batch is {batch}: pass at least 1 image per batch")
-    if blur is not None and (blur[0] < 1 or blur[0] % 2 == 0 or blur[1] <= 0):
-        raise OptionError(f"blur is {blur}: pass an odd kernel side and a sigma above 0, in pixels, such as (11, 5)")
-    if not bool(torch.isfinite(maps).all()):
-        raise ModelError(
-            "An attention map holds NaN or infinite values, expected finite ones: "
-            "training diverged; train again with a smaller learning rate."
-        )
+    expected = (images.shape[0], *images.shape[-2:])
+    for name, item in maps.items():
+        if tuple(item.shape) != expected:
+            raise ValueError(
+                f"maps of {name!r} have shape {tuple(item.shape)}, expected {expected}: bring them to the images' grid"
+            )
+        # One at a time: an answer for all of them would be as large as the maps.
+        if not all(bool(torch.isfinite(item[index]).all()) for index in np.flatnonzero(there[name])):
+            raise ModelError(
+                f"A map of {name!r} holds NaN or infinite values, expected finite ones: an attention map diverged in "
+                "training (train again with a smaller learning rate); a control that an image lacks is not `present`."
+            )

@@ -67,6 +67,9 @@ def table(result: dict[str, Any]) -> None:
             number(figures["insertion"]),
         )
     console.print(view)
+    recall = _recall_table(result["models"])
+    if recall is not None:
+        console.print(recall)
     for label, pair in result["paired"].items():
         console.print(f"{label}:")
         for key, text, higher_is_better in (("kappa", "kappa", True), ("enrichment", "attention on lesions", True)):
@@ -74,6 +77,44 @@ def table(result: dict[str, Any]) -> None:
                 console.print(f"  {text} {sentence(pair[key], higher_is_better)}", markup=False)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
+
+
+_SHORT = {
+    "microaneurysms": "MA",
+    "haemorrhages": "HE",
+    "hard_exudates": "EX",
+    "soft_exudates": "SE",
+    "neovascularisation": "NV",
+    "lesion": "other",
+    "below 1 %": "< 1 %",
+    "1 to 2 %": "1-2 %",
+    "2 to 4 %": "2-4 %",
+    "4 % and more": "> 4 %",
+}
+_RECALL_LEGEND = (
+    "MA microaneurysms, HE haemorrhages, EX hard exudates, SE soft exudates, NV new vessels; then by diameter in "
+    "per cent of the side; in brackets: lesions"
+)
+
+
+def _recall_table(models: dict[str, Any]) -> Table | None:
+    """Share of the lesions of each type and size that the maps light; None where no mask tells them apart."""
+    known = {name: figures["lesion_recall"]["masks"] for name, figures in models.items()}
+    first = next(iter(known.values()))
+    if not first["all"]["n_lesions"]:
+        return None
+    chance = next(iter(models.values()))["lesion_recall"]["chance"]
+    view = Table(title=f"share of lesions lit, by type and by size (chance {chance:.2f})", caption=_RECALL_LEGEND)
+    view.add_column("model", no_wrap=True)
+    view.add_column("map", no_wrap=True)
+    columns = [("types", kind) for kind in first["types"]] + [("sizes", size) for size in first["sizes"]]
+    for group, key in columns:
+        view.add_column(f"{_SHORT.get(key, key)}\n({first[group][key]['n_lesions']})", justify="right")
+    for name, recall in known.items():
+        for place, scale in enumerate(recall["all"]["recall"]):
+            cells = [number(recall[group][key]["recall"][scale]["share"], 2) for group, key in columns]
+            view.add_row("" if place else name, scale, *cells)
+    return view
 
 
 def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> None:

@@ -11,10 +11,12 @@ from regaze.errors import StudyError
 from regaze.evaluation.agreement import summarise_maps
 from regaze.evaluation.grading import grading_summary, reliability
 from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
+from regaze.evaluation.recall import BUDGET
 from regaze.files import write_json
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset
 from regaze.study.check import check_evaluation
+from regaze.study.evidence_figures import evidence_figures, evidence_pairs
 from regaze.study.folder import Study
 from regaze.study.judge import judge_model, part_of, pooled
 from regaze.study.options import EvaluateOptions
@@ -98,7 +100,7 @@ def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict
     figures["n_faithfulness"] = len(measured)
     scales = list(rows[0]["maps"])
     figures["maps"] = {scale: summarise_maps([row["maps"][scale] for row in rows]) for scale in scales}
-    return figures
+    return figures | evidence_figures(rows, study.dataset.ordinal, options.resamples)
 
 
 _GRADING_KEYS = (
@@ -135,7 +137,7 @@ def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: 
             groups=[row["patient"] for row in before],
             resamples=options.resamples,
         )
-    return found
+    return found | evidence_pairs(before, after, study.dataset.ordinal, options.resamples)
 
 
 def _parent(study: Study, name: str) -> str | None:
@@ -192,9 +194,28 @@ def _notes(
         notes.append(f"Deletion and insertion over {measured} photographs in {options.steps} steps, fused map.")
     else:
         notes.append("Deletion and insertion are null: --faithfulness 0.")
+    notes += _evidence_notes(first)
     if any(study.card_values(name)["network"]["network"] == "plain" for name in rows):
         notes.append("The map of a plain network is its class activation map.")
     for name in rows:
         dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]
         notes += [f"{name}: the map of {scale} is constant on every photograph (dead)." for scale in dead]
+    return notes
+
+
+def _evidence_notes(rows: Sequence[Row]) -> list[str]:
+    """On what lesion recall, controls and sanity checks rest; nothing about what was not asked for."""
+    notes = []
+    outlined = sum(bool(row["lesions"]) and row["lesions"]["origin"] == "masks" for row in rows)
+    if outlined:
+        notes.append(
+            f"Lesions lit: the share of each lesion's pixels among the brightest {BUDGET:.0%} of the map's, over "
+            f"{outlined} photographs with masks; chance is {BUDGET:g}."
+        )
+    controls = sum(row["faithfulness"] is not None and len(row["faithfulness"]["maps"]) > 1 for row in rows)
+    if controls:
+        notes.append(f"Controls of deletion and insertion over {controls} of these photographs.")
+    checked = sum(row["sanity"] is not None for row in rows)
+    if checked:
+        notes.append(f"Sanity checks of the fused map over {checked} photographs; of several folds' models the first.")
     return notes

@@ -11,50 +11,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
 from regaze.data.pixels import Pixels
 from regaze.data.sources import load_dataset
 from regaze.errors import DataError, StudyError
-from regaze.evaluation.agreement import agree_all
-from regaze.evaluation.faithfulness import deletion_insertion
 from regaze.files import digest, read_json, write_json
-from regaze.models.features import FeatureCache
 from regaze.models.folder import ModelCard, load_model, read_card
 from regaze.models.options import MachineOptions
-from regaze.models.predictor import Predictions, Predictor, decode
+from regaze.models.predictor import Predictions
 from regaze.records import Dataset, Sample
+from regaze.study.ensemble import Panel as Panel  # the report takes it from here
+from regaze.study.evidence import measure_faithfulness, measure_maps, measure_sanity
+from regaze.study.evidence import spread as spread  # tests and other steps take it from here
 from regaze.study.features import feature_cache
 from regaze.study.folder import Study
-from regaze.study.lesions import enlarge, grids_of, known_lesions, mean_targets, targets
+from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
+from regaze.study.thresholds import add_iou
 
-_FORMAT = 1  # of the records; raise it when their content changes
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One model, or one model per fold whose probabilities and maps are averaged (on the test part)."""
-
-    members: tuple[Predictor, ...]
-
-    def predict(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None = None) -> Predictions:
-        """Mean probabilities, decoded; mean maps."""
-        said = [member.predict(images_NSSC, cache=cache) for member in self.members]
-        probabilities = np.mean([item.probabilities for item in said], axis=0).astype(np.float32)
-        return Predictions(
-            probabilities=probabilities,
-            grades=decode(probabilities, self.members[0].decoding),
-            maps=tuple(np.mean(scale, axis=0) for scale in zip(*(item.maps for item in said), strict=True)),
-            fused=np.mean([item.fused for item in said], axis=0),
-        )
-
-    def scores(self, images_B3SS: Tensor) -> Tensor:
-        """Mean softmax probabilities (B, K)."""
-        return torch.stack([member.scores(images_B3SS) for member in self.members]).mean(dim=0)
+_FORMAT = 3  # of the records; raise it when their content changes
 
 
 @dataclass(frozen=True)
@@ -96,7 +70,7 @@ def judge_model(
     Args:
         study: The study.
         name: A complete model.
-        options: How many photographs get deletion and insertion, and in how many steps.
+        options: How many photographs get deletion and insertion, controls and sanity checks, and in how many steps.
         machine: Device and precision.
         part: `test` or `validation`; default: `part_of`.
         other: Judge on this data instead.
@@ -104,18 +78,22 @@ def judge_model(
 
     Returns:
         One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `maps` (scale -> record of
-        `agree`), `deletion` and `insertion` (None where not measured).
+        `agree`, with `iou` and `iou_threshold`), and what `evidence` adds: `lesions`, `deletion`, `insertion`,
+        `faithfulness` and `sanity` (None where not measured).
     """
     study.require_model(name)
-    rows: list[dict[str, Any]] = []
-    for sitting in _sittings(study, name, part or part_of(study), other, folder):
+    sittings = _sittings(study, name, part or part_of(study), other, folder)
+    rows: list[list[dict[str, Any]]] = []
+    for sitting in sittings:
         key = _key(study, sitting, options, machine)
         found = _stored(sitting.file, key)
         if found is None:
             found = _sit(study, sitting, options, machine)
             write_json(sitting.file, {"key": key, "model": name, "photographs": found})
-        rows += found
-    return rows
+        rows.append(found)
+    judged = [sample for sitting in sittings for sample in sitting.samples]
+    add_iou(study, name, machine, judged, rows, crossed=len(sittings) > 1)
+    return [row for some in rows for row in some]
 
 
 def _stored(file: Path, key: str) -> list[dict[str, Any]] | None:
@@ -182,7 +160,7 @@ def _sitting(
 def _key(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> str:
     contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in sitting.samples]
     cards = [card.key for card in sitting.cards]
-    how = [options.faithfulness, options.steps, machine.precision]
+    how = [options.faithfulness, options.steps, options.controls, options.sanity, machine.precision]
     return digest([_FORMAT, cards, contents, study.dataset.fingerprint, how])
 
 
@@ -199,39 +177,14 @@ def _sit(study: Study, sitting: Sitting, options: EvaluateOptions, machine: Mach
             "patient": sample.patient,
             "probabilities": [float(value) for value in predictions.probabilities[place]],
             "grade": int(predictions.grades[place]),
-            "maps": {},
-            "deletion": None,
-            "insertion": None,
         }
         for place, sample in enumerate(samples)
     ]
-    _measure_maps(study, sitting, pixels, predictions, rows)
-    _measure_faithfulness(study, sitting, panel, pixels, predictions, rows, options)
+    _measure(study, sitting, panel, pixels, predictions, rows, options)
     return rows
 
 
-def _measure_maps(
-    study: Study, sitting: Sitting, pixels: Pixels, predictions: Predictions, rows: list[dict[str, Any]]
-) -> None:
-    """Agreement with lesions per scale and fused, at each map's own grid and in cropped pixels."""
-    side = pixels.images.shape[1]
-    masks, known = known_lesions(sitting.samples, pixels, study.dataset.ordinal)
-    grids = [*grids_of(predictions), (int(predictions.fused.shape[1]), int(predictions.fused.shape[2]))]
-    learned = study.pixels(sitting.learned, side)
-    means = mean_targets(known_lesions(sitting.learned, learned, study.dataset.ordinal)[0], grids)
-    names = [*(f"scale{index + 1}" for index in range(len(predictions.maps))), "fused"]
-    layers = [*predictions.maps, predictions.fused]
-    with study.voice.progress(f"measuring maps of {sitting.name}") as feed:
-        for done, (name, maps, wanted, mean) in enumerate(
-            zip(names, layers, targets(masks, grids), means, strict=True), start=1
-        ):
-            records = agree_all(maps, enlarge(maps, side), wanted, masks, mean_target=mean, known=known)
-            for row, record in zip(rows, records, strict=True):
-                row["maps"][name] = record
-            feed(done, len(names))
-
-
-def _measure_faithfulness(
+def _measure(
     study: Study,
     sitting: Sitting,
     panel: Panel,
@@ -240,26 +193,22 @@ def _measure_faithfulness(
     rows: list[dict[str, Any]],
     options: EvaluateOptions,
 ) -> None:
-    """Deletion and insertion of the fused map on an evenly spread share of the photographs, the same for each model."""
-    # `faithfulness` counts photographs over all folds, so each fold takes its share.
-    wanted = options.faithfulness if len(sitting.folders) > 1 else -(-options.faithfulness // len(study.folds))
-    chosen = spread(len(rows), wanted)
-    side = pixels.images.shape[1]
+    """What the grades do not say; see `evidence`."""
+    ordinal = study.dataset.ordinal
+    _, known = known_lesions(sitting.samples, pixels, ordinal)
+    learned = study.pixels(sitting.learned, pixels.images.shape[1])
+    masks, _ = known_lesions(sitting.learned, learned, ordinal)
+    with study.voice.progress(f"measuring maps of {sitting.name}") as feed:
+        measure_maps(rows, sitting.samples, pixels, known, masks, predictions, feed)
+
+    def share(wanted: int) -> int:
+        # Options count photographs over all folds, so each fold takes its share.
+        return wanted if len(sitting.folders) > 1 else -(-wanted // len(study.folds))
+
     with study.voice.progress(f"deletion and insertion of {sitting.name}") as feed:
-        for done, place in enumerate(chosen, start=1):
-            image = panel.members[0].normalise(pixels.images[place : place + 1])
-            large = torch.from_numpy(enlarge(predictions.fused[place : place + 1], side)).to(image.device)
-            result = deletion_insertion(panel.scores, image, large, step=-(-side * side // options.steps))
-            rows[place]["deletion"] = float(result.deletion[0])
-            rows[place]["insertion"] = float(result.insertion[0])
-            feed(done, len(chosen))
-
-
-def spread(total: int, wanted: int) -> list[int]:
-    """At most `wanted` places spread evenly over 0..total-1."""
-    if wanted <= 0:
-        return []
-    return sorted({int(place) for place in np.linspace(0, total - 1, min(wanted, total)).round()})
+        wanted, controls = share(options.faithfulness), share(options.controls)
+        measure_faithfulness(rows, panel, pixels, known, predictions.fused, options.steps, wanted, controls, feed)
+    measure_sanity(rows, panel.members[0], pixels.images, share(options.sanity), study.options.seed)
 
 
 def pooled(rows: Sequence[dict[str, Any]], scale: str, field: str) -> list[float | None]:

@@ -1,0 +1,57 @@
+"""The commands that show what a model's grade rests on. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from regaze.commands import Command, Result
+from regaze.models.options import MachineOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain(Command):
+    """Writes one panel: each photograph, and beside it one picture per explainer, on a common ramp of colours."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: the model in use."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Photographs."""
+    by: str | None = None
+    """Separated by commas; default: every quick one that the model takes and whose library is installed. Of attention
+    networks: attention, scale1, scale2 ...; of plain ones: cam; of all: grad-cam, grad-cam++, layer-cam, and, slow,
+    integrated-gradients, occlusion, rise."""
+    to: Path = Path("panel.png")
+    """The panel's file: .png, .webp or .jpg; replaced where it is there."""
+    class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """Name of the class to explain; default: the likeliest of each photograph."""
+    mask: tuple[Path, ...] = ()
+    """Masks of the photograph's lesions, which are outlined; with one photograph only."""
+    batch: int = 16
+    """Photographs per step."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Explain."""
+        from regaze.report.explained import explain_files
+        from regaze.study.in_use import model_folder
+
+        found = explain_files(
+            model_folder(self.model),
+            self.images,
+            self.by,
+            self.to,
+            self.class_name,
+            self.mask,
+            self.machine,
+            self.batch,
+            self.voice(),
+        )
+        for item in found["photographs"]:
+            told = f", explained: {item['explained']}" if item["explained"] is not None else ""
+            self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f}){told}")
+        self.say(f"{', '.join(found['explainers'])}: {found['panel']}")
+        return found, 0

@@ -1,0 +1,104 @@
+"""Figure 6: the map of each branch for a few photographs, before and after fine-tuning, and the same in figures."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from regaze.experiments.canvas import SOFT, Canvas
+from regaze.experiments.claims import Claim
+from regaze.experiments.options import ReproduceOptions
+from regaze.experiments.outcome import Outcome, Record, shown, viewed
+from regaze.experiments.plan import Cell, Want
+from regaze.experiments.runs import Bench
+from regaze.experiments.statistics import Estimate, mean_difference, mean_over_seeds
+from regaze.report.pictures import overlay
+from regaze.study.lesions import enlarge
+
+PLACE = "section 3.1, figure 6"
+_SIDE, _GAP, _LEFT, _TOP = 130, 8, 14, 52
+_PIXELS = 2 * _SIDE
+
+
+def wants(options: ReproduceOptions) -> list[Want]:
+    """The maps of the multi-scale network, before and after."""
+    backbone = options.figure_backbone()
+    return [Want("maps", Cell(backbone, "multi-scale")), Want("maps", Cell(backbone, "multi-scale", 1.0))]
+
+
+def make(bench: Bench) -> Outcome:
+    """The picture; area, enrichment and squared error of each branch's map."""
+    before, after = wants(bench.options)
+    records = {"before": bench.rows(before), "after": bench.rows(after)}
+    scales = sorted(name for name in records["after"][0][0]["views"] if name.startswith("scale"))
+    resamples = bench.options.resamples
+    rows: list[tuple[str, ...]] = []
+    figures: dict[str, dict[str, Estimate | float | None]] = {}
+    for scale in scales:
+        for when, seeds in records.items():
+            area, gain, error = (
+                mean_over_seeds(viewed(seeds, scale, key), resamples) for key in ("area", "enrichment", "squared_error")
+            )
+            rows.append((f"{scale}, {when}", shown(area), shown(gain, 2), shown(error, 4)))
+            figures[f"{scale}, {when}"] = {"area": area, "enrichment": gain, "squared error": error}
+    return Outcome(
+        experiment="fig6",
+        title="Figure 6: the branches' maps",
+        headers=("map", "area that its energy covers", "enrichment", "squared error"),
+        rows=rows,
+        figures=figures,
+        claims=_claims(bench, records["before"], records["after"], scales),
+        picture=_picture(bench, before, after, scales),
+        notes=["scale1 is the finest block. Area: the share of the image over which a map's energy spreads."],
+    )
+
+
+def _claims(bench: Bench, before: list[list[Record]], after: list[list[Record]], scales: list[str]) -> list[Claim]:
+    resamples, first, last = bench.options.resamples, scales[0], scales[-1]
+    wider = mean_difference(viewed(after, first, "area"), viewed(after, last, "area"), resamples)
+    text = "The deepest branch looks at wider regions than the finest"
+    claims = [Claim(text, PLACE, "area", wider, bench.trainings)]
+    for scale in scales:
+        gain = mean_difference(viewed(before, scale, "enrichment"), viewed(after, scale, "enrichment"), resamples)
+        text = f"After fine-tuning the map of {scale} lies more on the lesions than before"
+        claims.append(Claim(text, PLACE, "enrichment", gain, bench.trainings))
+    return claims
+
+
+def _picture(bench: Bench, before: Want, after: Want, scales: list[str]) -> Canvas:
+    """A row per photograph: lesions outlined, then each branch's map before and after."""
+    with np.load(bench.shown(before)) as one, np.load(bench.shown(after)) as other:
+        images, masks, ids = other["images"], other["masks"], [str(item) for item in other["ids"]]
+        assert ids == [str(item) for item in one["ids"]]
+        maps = [one[f"map {scale}"] for scale in scales] + [other[f"map {scale}"] for scale in scales]
+    columns = [f"{scale}, {when}" for when in ("before", "after") for scale in scales]
+    pitch = _SIDE + _GAP
+    width, height = _LEFT + (1 + len(columns)) * pitch + _GAP, _TOP + len(ids) * (pitch + 14) + 8
+    canvas = Canvas(width, height, f"Where each branch looks in {len(ids)} photographs, before and after fine-tuning")
+    for place, name in enumerate(("lesions", *columns)):
+        canvas.text((_LEFT + place * pitch, _TOP - 8), name, size=12.5, bold=True)
+    canvas.text((_LEFT, 20), "Brighter: where the branch looks, relative to its own peak.", SOFT, 12)
+    for line, sample in enumerate(ids):
+        y = _TOP + line * (pitch + 14)
+        side = images.shape[1]
+        canvas.image((_LEFT, y), _SIDE, _outlined(images[line], masks[line]))
+        for place, item in enumerate(maps, start=1):
+            large = enlarge(item[line : line + 1].astype(np.float32), side)[0]
+            canvas.image((_LEFT + place * pitch, y), _SIDE, _sized(overlay(images[line], large, side)))
+        canvas.text((_LEFT, y + _SIDE + 13), sample, SOFT, 11)
+    return canvas
+
+
+def _outlined(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The photograph with a line around each lesion."""
+    large = _sized(photo).copy()
+    grown = cv2.resize(mask.astype(np.uint8), large.shape[:2], interpolation=cv2.INTER_NEAREST)
+    grown = cv2.dilate(grown, np.ones((5, 5), np.uint8))
+    contours, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(large, contours, -1, (214, 255, 246), 1)
+    return large
+
+
+def _sized(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(picture, (_PIXELS, _PIXELS), interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -1,0 +1,93 @@
+"""The nine cells of tables 2 and 3, and the rows that stand beside them.
+
+The paper measures the map of the deepest branch ("the lowest layer of the feature extractor"); the fused map, which
+the program shows by default, has a row of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from regaze.experiments.canvas import AFTER, BEFORE, CONTROL
+from regaze.experiments.options import ReproduceOptions
+from regaze.experiments.outcome import Record, viewed
+from regaze.experiments.plan import Cell, Want
+from regaze.experiments.runs import Bench
+from regaze.experiments.statistics import Value
+
+CONTROLS = ("random", "centre", "blurred-random", "lesions")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a backbone.
+
+    Attributes:
+        name: For a person.
+        method: The paper's name of it (see `paper`), or empty.
+        network: Which model was measured: plain, single-scale, or multi-scale fine-tuned.
+        view: Which map: a key of a record's `views`; `deepest` is the coarsest scale there.
+        colour: Of the chart.
+    """
+
+    name: str
+    method: str
+    network: str
+    view: str
+    colour: str
+
+
+LINES = (
+    Line("Grad-CAM", "grad-cam", "plain", "grad-cam", BEFORE),
+    Line("ABN", "abn", "single-scale", "deepest", BEFORE),
+    Line("proposed, deepest map", "proposed", "multi-scale", "deepest", AFTER),
+    Line("proposed, fused map", "", "multi-scale", "attention", AFTER),
+    Line("Grad-CAM of the proposed network", "", "multi-scale", "grad-cam", BEFORE),
+    *(Line(f"control: {name}", "", "multi-scale", name, CONTROL) for name in CONTROLS),
+)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What was measured of one backbone: network -> records per seed."""
+
+    backbone: str
+    records: dict[str, list[list[Record]]]
+
+    def values(self, line: Line, key: str) -> list[list[Value]]:
+        """A figure of one row."""
+        rows = self.records[line.network]
+        return viewed(rows, deepest(rows) if line.view == "deepest" else line.view, key)
+
+    def control(self, network: str, key: str) -> list[list[Value]]:
+        """The same figure of a random order on the same network."""
+        return viewed(self.records[network], "random", key)
+
+
+def cells(backbone: str) -> dict[str, Cell]:
+    """Network -> model."""
+    return {
+        "plain": Cell(backbone, "plain"),
+        "single-scale": Cell(backbone, "single-scale"),
+        "multi-scale": Cell(backbone, "multi-scale", 1.0),
+    }
+
+
+def wants(options: ReproduceOptions) -> list[Want]:
+    """The maps of all nine cells."""
+    return [Want("maps", cell) for backbone in options.backbone_names() for cell in cells(backbone).values()]
+
+
+def measured(bench: Bench) -> list[Cells]:
+    """Everything that was measured, backbone by backbone."""
+    return [
+        Cells(backbone, {name: bench.rows(Want("maps", cell)) for name, cell in cells(backbone).items()})
+        for backbone in bench.options.backbone_names()
+    ]
+
+
+def deepest(seeds: Sequence[Sequence[Record]]) -> str:
+    """The name of the coarsest scale's map."""
+    names: list[str] = [name for name in seeds[0][0]["views"] if name.startswith("scale")]
+    return max(names)

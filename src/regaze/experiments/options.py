@@ -1,0 +1,144 @@
+"""Options of `regaze reproduce`. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from regaze.errors import OptionError
+from regaze.study.check import check_finetuning, check_training, check_value
+from regaze.study.options import StudyOptions
+from regaze.training.options import FinetuneOptions, TrainingOptions
+
+Experiment = Literal["fig5", "fig6", "table2", "table3", "fig7"]
+EXPERIMENTS: tuple[Experiment, ...] = ("fig5", "fig6", "table2", "table3", "fig7")
+
+
+@dataclass(frozen=True)
+class ReproduceOptions:
+    """What is trained, how often and how long; defaults are those of the single commands."""
+
+    data: str
+    """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N] (painted once, the same for every seed)."""
+    boxes: Path | None = None
+    """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
+    patient: str | None = None
+    """Column (csv) or regular expression on the file name (folder) that names the patient."""
+    crop: bool = True
+    """Crop to the round field of view; off for photographs that have none."""
+    backbones: str = "alexnet,resnet18,resnet34"
+    """Backbones of tables 2 and 3, joined by commas; the figures use resnet18 where it is among them, else the first
+    one."""
+    weights: str = "none"
+    """Where backbones start, e.g. resnet18=FILE,alexnet=hub; those that are not named start from scratch."""
+    seeds: int = 3
+    """How often all is repeated, each time with another split, other weights and another order."""
+    size: int = StudyOptions.size
+    """Side of the square that the network sees, in pixels."""
+    folds: int = StudyOptions.folds
+    """1: one validation part of 20 % per seed. K: cross-validation, K models per method and seed."""
+    epochs: int = TrainingOptions.epochs
+    """Passes over the training part in phase 1."""
+    finetune_epochs: int = FinetuneOptions.epochs
+    """Passes over the training part in fine-tuning."""
+    batch: int = TrainingOptions.batch
+    """Images per step."""
+    map_weight: float = FinetuneOptions.map_weight
+    """λ of the map loss."""
+    shares: str = "0.1,0.3,0.5,0.7"
+    """Figure 7's shares of corrected photographs between none and all, joined by commas."""
+    faithfulness: int = 24
+    """Photographs per seed for deletion and insertion."""
+    steps: int = 28
+    """Steps of deletion and insertion."""
+    resamples: int = 2000
+    """Bootstrap resamples of each interval."""
+
+    def backbone_names(self) -> tuple[str, ...]:
+        """The backbones, each once.
+
+        Raises:
+            OptionError: None is named.
+        """
+        names = tuple(dict.fromkeys(name.strip() for name in self.backbones.split(",") if name.strip()))
+        if not names:
+            raise OptionError(
+                f"--backbones {self.backbones!r}: expected names joined by commas, e.g. resnet18,alexnet."
+            )
+        return names
+
+    def figure_backbone(self) -> str:
+        """The backbone of figures 5, 6 and 7: the paper's ResNet18 where it is asked for."""
+        names = self.backbone_names()
+        return "resnet18" if "resnet18" in names else names[0]
+
+    def weights_of(self) -> dict[str, str]:
+        """Backbone -> weights, as `regaze train --weights` takes them.
+
+        Raises:
+            OptionError: An entry is not BACKBONE=WEIGHTS, or names a backbone that is not asked for.
+        """
+        found = dict.fromkeys(self.backbone_names(), "none")
+        if self.weights.strip() in ("", "none"):
+            return found
+        for entry in self.weights.split(","):
+            name, equals, value = (part.strip() for part in entry.partition("="))
+            if not equals or not value:
+                raise OptionError(
+                    f"--weights {entry.strip()!r}: expected BACKBONE=FILE, e.g. resnet18=weights.safetensors."
+                )
+            if name not in found:
+                raise OptionError(f"--weights {entry.strip()!r}: {name} is none of --backbones {self.backbones}.")
+            found[name] = value
+        return found
+
+    def share_values(self) -> tuple[float, ...]:
+        """Shares from 0 (none corrected) to 1 (all), ascending.
+
+        Raises:
+            OptionError: An entry is no number between 0 and 1.
+        """
+        inner = set()
+        for entry in self.shares.split(","):
+            try:
+                value = float(entry)
+            except ValueError:
+                value = -1.0
+            if not 0 <= value <= 1:
+                raise OptionError(
+                    f"--shares {self.shares}: expected numbers from 0 to 1 joined by commas, not {entry!r}."
+                )
+            inner.add(round(value, 4))
+        return tuple(sorted({0.0, 1.0, *inner}))
+
+    def training(self) -> TrainingOptions:
+        """The recipe of phase 1."""
+        return TrainingOptions(epochs=self.epochs, batch=self.batch)
+
+    def finetuning(self, map_weight: float) -> FinetuneOptions:
+        """The recipe of fine-tuning."""
+        return FinetuneOptions(epochs=self.finetune_epochs, batch=self.batch, map_weight=map_weight)
+
+    def check(self) -> None:
+        """Refuse options that a later run would refuse.
+
+        Raises:
+            OptionError: A value is out of range.
+        """
+        self.weights_of()
+        self.share_values()
+        if not 1 <= self.seeds <= 100:
+            raise OptionError(f"--seeds {self.seeds}: expected 1 to 100.")
+        if not 1 <= self.folds <= 20:
+            raise OptionError(f"--folds {self.folds}: expected 1 (one validation part) or 2 to 20.")
+        if not self.map_weight > 0:
+            raise OptionError(
+                f"--map-weight {self.map_weight}: expected above 0 (the control without it is always made)."
+            )
+        if self.faithfulness < 1:
+            raise OptionError(f"--faithfulness {self.faithfulness}: expected 1 or more.")
+        for name in ("size", "steps", "resamples"):
+            check_value(name, getattr(self, name))
+        check_training(self.training())
+        check_finetuning(self.finetuning(self.map_weight))

@@ -1,0 +1,144 @@
+"""What an experiment found, and how it is written: JSON, Markdown, SVG and PNG, and a marked section of a page.
+
+Invariant: a section between its two marks is the command's; everything else of the page is left byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from regaze.errors import OptionError
+from regaze.experiments.canvas import Canvas
+from regaze.experiments.claims import Claim
+from regaze.experiments.statistics import Estimate, Grade, Value
+from regaze.files import write_json, write_text
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Outcome:
+    """One table or figure.
+
+    Attributes:
+        experiment: E.g. `fig5`.
+        title: For a person.
+        headers, rows: The table; the first column is text.
+        figures: The same numbers for programs: name -> measure -> estimate, or the paper's number.
+        claims: What the paper claims of it, and what we ask beside it.
+        picture: The chart.
+        notes: What a reader of this one must know.
+    """
+
+    experiment: str
+    title: str
+    headers: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    figures: dict[str, dict[str, Estimate | float | None]]
+    claims: list[Claim]
+    picture: Canvas
+    notes: list[str] = field(default_factory=list)
+
+    def plain(self, about: Record) -> Record:
+        """As JSON."""
+        figures = {
+            name: {key: asdict(item) if isinstance(item, Estimate) else item for key, item in values.items()}
+            for name, values in self.figures.items()
+        }
+        claims = [claim.plain() for claim in self.claims]
+        return {"experiment": self.experiment, "title": self.title} | about | {"figures": figures, "claims": claims}
+
+    def markdown(self, level: int, heading: str, common: Sequence[str]) -> str:
+        """The table, the claims and the notes."""
+        lines = [f"{'#' * level} {self.title}, {heading}", "", row(self.headers), "|---" * len(self.headers) + "|"]
+        lines += [row(cells) for cells in self.rows]
+        lines += ["", *(f"* {claim.sentence}" for claim in self.claims)]
+        lines += ["", *(f"* {note}" for note in (*self.notes, *common))]
+        return "\n".join(lines) + "\n"
+
+    def write(self, folder: Path, about: Record, heading: str, common: Sequence[str]) -> list[Path]:
+        """Write EXPERIMENT.json, .md, .svg and .png."""
+        stem = folder / self.experiment
+        write_json(stem.with_suffix(".json"), self.plain(about))
+        picture = f"\n![{self.title}]({self.experiment}.svg)\n"
+        write_text(stem.with_suffix(".md"), self.markdown(1, heading, common) + picture)
+        return [stem.with_suffix(".json"), stem.with_suffix(".md"), *self.picture.write(stem)]
+
+
+def row(cells: Sequence[str]) -> str:
+    """A line of a Markdown table; a bar in a cell would end it."""
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def shown(found: Estimate | None, digits: int = 3) -> str:
+    """A mean over seeds with its interval, or a dash."""
+    if found is None or found.value is None:
+        return "-"
+    if found.low is None or found.high is None:
+        return f"{found.value:.{digits}f}"
+    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number of the paper's, or a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def put_section(page: Path, name: str, text: str) -> None:
+    """Write a section of a Markdown page: in the place of the earlier one of that name, else at the end.
+
+    Raises:
+        OptionError: The page has one mark of the section but not the other, or has them twice.
+    """
+    start, end = (f"<!-- regaze reproduce {name}: {edge} -->" for edge in ("start", "end"))
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    section = f"{start}\n{text.strip()}\n{end}"
+    counts = old.count(start), old.count(end)
+    if counts == (0, 0):
+        gap = "" if not old else "\n" if old.endswith("\n") else "\n\n"
+        write_text(page, f"{old}{gap}{section}\n")
+        return
+    if counts != (1, 1) or old.index(start) > old.index(end):
+        raise OptionError(
+            f"--markdown {page}: the marks of section {name!r} do not pair: restore them, or remove both."
+        )
+    head, rest = old.split(start)
+    write_text(page, head + section + rest.split(end)[1])
+
+
+def grades(seeds: Sequence[Sequence[Record]]) -> list[list[Grade]]:
+    """The judged photographs that have a grade."""
+    return [
+        [
+            Grade(item["sample"], item["patient"], item["label"], item["grade"])
+            for item in items
+            if item["label"] is not None
+        ]
+        for items in seeds
+    ]
+
+
+def judged(seeds: Sequence[Sequence[Record]], scale: str, key: str) -> list[list[Value]]:
+    """A figure of a judge's records, e.g. `fused`, `squared_error`; photographs without it are left out."""
+    return _values(seeds, lambda item: item["maps"][scale][key])
+
+
+def viewed(seeds: Sequence[Sequence[Record]], view: str, key: str) -> list[list[Value]]:
+    """A figure of the measured maps, e.g. `grad-cam`, `deletion`; photographs without it are left out."""
+    return _values(seeds, lambda item: item["views"][view][key])
+
+
+def baseline(seeds: Sequence[Sequence[Record]], key: str) -> list[list[Value]]:
+    """The squared error of the empty map (`zero`) or of the mean target (`mean`)."""
+    return _values(seeds, lambda item: item[key])
+
+
+def _values(seeds: Sequence[Sequence[Record]], read: Any) -> list[list[Value]]:
+    return [
+        [Value(item["sample"], item["patient"], float(read(item))) for item in items if read(item) is not None]
+        for items in seeds
+    ]

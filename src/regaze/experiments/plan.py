@@ -1,0 +1,164 @@
+"""The grid of runs: what has to be trained and measured, each run with an id that says everything that decides it.
+
+Invariant: a run's id is a hash over its options, the data's fingerprint, the versions that compute, and the ids of the
+runs that it builds on. Two experiments that need the same run name the same id, so that it is done once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from regaze.data.images import content_hash
+from regaze.experiments.options import ReproduceOptions
+from regaze.files import digest
+from regaze.models.options import NetworkKind
+
+Kind = Literal["phase1", "finetune", "judge", "maps"]
+Order = Literal["map-error", "confidence", "random"]
+_FORMAT = 1  # of the measured records; raise it when their content changes
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model of the grid, whatever the seed.
+
+    Attributes:
+        backbone: Its backbone.
+        network: plain, single-scale or multi-scale.
+        share: None: phase 1. 0: fine-tuned equally long without the map loss (the control). Above: the share of the
+            training photographs with known lesions that were corrected.
+        order: Which were corrected first; does not matter for none and all.
+    """
+
+    backbone: str
+    network: NetworkKind
+    share: float | None = None
+    order: Order = "map-error"
+
+    @property
+    def parent(self) -> Cell:
+        """The phase-1 model that it restarts from (itself for phase 1)."""
+        return Cell(self.backbone, self.network)
+
+    @property
+    def partial(self) -> bool:
+        """True where some but not all photographs were corrected."""
+        return self.share is not None and 0 < self.share < 1
+
+    @property
+    def name(self) -> str:
+        """As models are named, e.g. `resnet18-multi-scale-share30-confidence`."""
+        base = f"{self.backbone}-{self.network}"
+        if self.share is None:
+            return base
+        if self.partial:
+            return f"{base}-share{100 * self.share:g}-{self.order}"
+        return f"{base}-{'finetuned' if self.share else 'control'}"
+
+
+@dataclass(frozen=True)
+class Want:
+    """What an experiment asks for, for every seed: a model judged, or its maps measured."""
+
+    kind: Literal["judge", "maps"]
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Run:
+    """One thing to do.
+
+    Attributes:
+        id: 16 hex digits, see the module.
+        kind: phase1 and finetune train; judge grades photographs that the model never saw; maps measures its maps.
+        seed: Of the study that it belongs to.
+        cell: The model.
+        model: The model's name in its study: the cell's and the first digits of the id that trained it.
+        parent: The name of the phase-1 model (`model` itself for phase 1).
+    """
+
+    id: str
+    kind: Kind
+    seed: int
+    cell: Cell
+    model: str
+    parent: str
+
+    @property
+    def title(self) -> str:
+        """For a person."""
+        verb = {"phase1": "train", "finetune": "fine-tune", "judge": "judge", "maps": "measure maps of"}[self.kind]
+        return f"{verb} {self.cell.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Turns what is wanted into runs.
+
+    Attributes:
+        options: What the user asked for.
+        fingerprint: Of the data.
+        arithmetic: bf16 or fp32.
+        versions: Of what decides a result.
+    """
+
+    options: ReproduceOptions
+    fingerprint: str
+    arithmetic: str
+    versions: dict[str, str]
+
+    def runs(self, wants: Iterable[Want]) -> list[Run]:
+        """All runs in an order in which each finds what it needs, seed by seed, none twice."""
+        wanted = list(dict.fromkeys(wants))
+        found: dict[str, Run] = {}
+        for seed in range(self.options.seeds):
+            for want in wanted:
+                for run in self.chain(want, seed):
+                    found.setdefault(run.id, run)
+        return list(found.values())
+
+    def chain(self, want: Want, seed: int) -> list[Run]:
+        """The runs behind one wish, the wish itself last."""
+        runs = self._models(want.cell, seed)
+        made = runs[-1]
+        more: list[Any] = [want.kind, _FORMAT, made.id]
+        if want.kind == "maps":
+            more += [self.options.faithfulness, self.options.steps]
+        return [*runs, Run(digest(more), want.kind, seed, want.cell, made.model, made.parent)]
+
+    def _models(self, cell: Cell, seed: int) -> list[Run]:
+        weights = weights_mark(self.options.weights_of()[cell.backbone])
+        recipe = asdict(self.options.training())
+        mark = digest([self.study_mark(seed), cell.backbone, cell.network, weights, recipe])
+        parent = _named(cell.parent, mark)
+        first = Run(mark, "phase1", seed, cell.parent, parent, parent)
+        if cell.share is None:
+            return [first]
+        tuning = asdict(self.options.finetuning(self.options.map_weight if cell.share else 0.0))
+        mark = digest([mark, cell.share, cell.order if cell.partial else "", tuning])
+        return [first, Run(mark, "finetune", seed, cell, _named(cell, mark), parent)]
+
+    def study_mark(self, seed: int) -> str:
+        """Hash of what all runs of a seed have in common."""
+        options = self.options
+        study = [options.size, options.folds, options.crop, options.patient]
+        return digest([self.fingerprint, study, seed, self.arithmetic, self.versions])
+
+    def study_name(self, seed: int) -> str:
+        """Name of the study's folder; another size or other data is another folder."""
+        options = self.options
+        mark = digest([self.fingerprint, options.size, options.folds, options.crop, options.patient])
+        return f"seed{seed}-{mark[:8]}"
+
+
+def weights_mark(weights: str) -> str:
+    """A weights file counts by its content, so that another spelling of its path is the same run."""
+    path = Path(weights).expanduser()
+    return content_hash(path) if path.is_file() else weights
+
+
+def _named(cell: Cell, mark: str) -> str:
+    return f"{cell.name}-{mark[:8]}"

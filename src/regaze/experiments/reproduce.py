@@ -1,0 +1,144 @@
+"""Plan, run, write: all of `regaze reproduce` behind its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from regaze.errors import OptionError
+from regaze.experiments import fig5, fig6, fig7, table2, table3
+from regaze.experiments.options import EXPERIMENTS, Experiment, ReproduceOptions
+from regaze.experiments.outcome import Outcome, put_section
+from regaze.experiments.plan import Run, Want
+from regaze.experiments.runs import Bench
+from regaze.experiments.timing import Expected, expect
+
+
+@dataclass(frozen=True)
+class Part:
+    """An experiment: what it asks for and what it makes of that."""
+
+    wants: Callable[[ReproduceOptions], list[Want]]
+    make: Callable[[Bench], Outcome]
+
+
+PARTS: dict[Experiment, Part] = {
+    "fig5": Part(fig5.wants, fig5.make),
+    "fig6": Part(fig6.wants, fig6.make),
+    "table2": Part(table2.wants, table2.make),
+    "table3": Part(table3.wants, table3.make),
+    "fig7": Part(fig7.wants, fig7.make),
+}
+
+
+def chosen(what: str) -> tuple[Experiment, ...]:
+    """The experiments behind `all` or one name.
+
+    Raises:
+        OptionError: There is none of that name.
+    """
+    found = EXPERIMENTS if what == "all" else tuple(name for name in EXPERIMENTS if name == what)
+    if not found:
+        raise OptionError(f"{what!r} is no experiment: expected all, {', '.join(EXPERIMENTS)}.")
+    return found
+
+
+def planned(bench: Bench, names: Sequence[Experiment]) -> list[Run]:
+    """Every run that the experiments need, shared ones once."""
+    return bench.grid.runs(want for name in names for want in PARTS[name].wants(bench.options))
+
+
+def plan(bench: Bench, names: Sequence[Experiment]) -> dict[str, Any]:
+    """The grid with an estimate of its time; nothing is trained that is kept."""
+    runs = planned(bench, names)
+    waiting = {item.run.id: item for item in expect(bench, runs)}
+    seconds = sum(item.seconds for item in waiting.values())
+    return {
+        "experiments": list(names),
+        "runs": [_line(run, waiting.get(run.id)) for run in runs],
+        "n_runs": len(runs),
+        "n_done": len(runs) - len(waiting),
+        "seconds": round(seconds, 1),
+        "sources": sorted({item.source for item in waiting.values()}),
+    }
+
+
+def reproduce(bench: Bench, names: Sequence[Experiment], markdown: Path | None) -> dict[str, Any]:
+    """Do what is not done yet, and write each experiment.
+
+    Args:
+        bench: Where the runs are done.
+        names: The experiments.
+        markdown: A page that gets each experiment as a marked section, or None.
+
+    Returns:
+        `experiments`: name -> its JSON; `files`: what was written.
+    """
+    runs = planned(bench, names)
+    bench.do(runs)
+    files: list[Path] = []
+    results: dict[str, Any] = {}
+    about, heading, common = _about(bench), _heading(bench), _notes(bench, runs)
+    for name in names:
+        outcome = PARTS[name].make(bench)
+        mine = [run.id for run in bench.grid.runs(PARTS[name].wants(bench.options))]
+        more = about | {"notes": [*outcome.notes, *common], "runs": mine}
+        files += outcome.write(bench.to, more, heading, common)
+        results[name] = outcome.plain(more)
+        if markdown is not None:
+            put_section(markdown, f"{name}, {heading}", outcome.markdown(3, heading, common))
+            files.append(markdown)
+    return {"experiments": results, "files": [str(path) for path in dict.fromkeys(files)]}
+
+
+def _line(run: Run, waiting: Expected | None) -> dict[str, Any]:
+    state = {"done": True} if waiting is None else {"done": False, "seconds": round(waiting.seconds, 1)}
+    return {"id": run.id, "kind": run.kind, "seed": run.seed, "model": run.model} | state
+
+
+def _about(bench: Bench) -> dict[str, Any]:
+    options = asdict(bench.options) | {"boxes": None if bench.options.boxes is None else bench.options.boxes.name}
+    options["data"] = _data(bench)
+    options["weights"] = {name: Path(value).name for name, value in bench.options.weights_of().items()}
+    return {
+        "data": _data(bench),
+        "fingerprint": bench.dataset.fingerprint,
+        "options": options,
+        "versions": bench.grid.versions,
+        "trainings": bench.trainings,
+    }
+
+
+def _data(bench: Bench) -> str:
+    """The data's spelling without this machine's folders."""
+    kind, _, rest = bench.options.data.partition(":")
+    return f"{kind}:{Path(rest).name}" if kind in ("idrid", "folder", "csv") else bench.options.data
+
+
+def _heading(bench: Bench) -> str:
+    return f"{_data(bench)}, {bench.options.size} px"
+
+
+def _notes(bench: Bench, runs: Sequence[Run]) -> list[str]:
+    """What a reader of any of the tables must know."""
+    options = bench.options
+    part = next(record["part"] for run in runs if (record := bench.record(run)) is not None)
+    folds = f", {options.folds} folds pooled" if options.folds > 1 else ""
+    seeds = f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
+    weights = options.weights_of()
+    used = {run.cell.backbone for run in runs}
+    scratch = [name for name, value in weights.items() if value == "none" and name in used]
+    given = [f"{name} from {Path(value).name}" for name, value in weights.items() if value != "none" and name in used]
+    start = "; ".join([*given, *([f"{', '.join(scratch)} from scratch"] if scratch else [])])
+    notes = [
+        f"Judged on the {part} part: {bench.n_judged} photographs per seed, {seeds}{folds}, {options.size} px, "
+        f"{options.epochs} epochs and {options.finetune_epochs} of fine-tuning. Weights: {start}.",
+        "Mean of the seeds' figures; 95 % intervals (paired for differences) resample patients, crossed with seeds.",
+    ]
+    if bench.trainings < 2:
+        notes.append("One training run per model: intervals are over patients alone, and no claim is decided.")
+    elif options.seeds == 1:
+        notes.append("One seed: intervals are over patients, each of whom one of the folds' models has judged.")
+    return notes

@@ -1,0 +1,257 @@
+"""Does the grid's runs, each once, in study folders below the reproduce folder.
+
+    data/            synthetic photographs, where the data are those
+    cache/           decoded photographs and features of frozen extractors, shared by all studies (may be deleted)
+    studies/SEED/    a study per seed; figure 7's shares each have a room of their own in shares/MODEL, with the
+                     phase-1 model linked in, since corrections are append-only and every share starts from none
+    runs/ID.json     what a run found; a run whose file is there is done
+    runs/ID.npz      figure 6's photographs and maps
+
+Invariant: a run's file is written last and whole. A call that was killed leaves at most one run half done, and the
+next call goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from regaze.data.sources import load_dataset
+from regaze.errors import StudyError
+from regaze.experiments.options import ReproduceOptions
+from regaze.experiments.plan import Cell, Grid, Kind, Run, Want
+from regaze.files import read_json, write_json
+from regaze.models.folder import read_card, versions
+from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.records import Dataset
+from regaze.selection.rules import select as rank
+from regaze.study.collect import collect, read_collected
+from regaze.study.correct import correct
+from regaze.study.finetune import finetune_model
+from regaze.study.folder import DEFAULT_FOLDS, Study, create_study
+from regaze.study.judge import judge_model, part_of
+from regaze.study.make import arithmetic, checkpoint_file
+from regaze.study.options import CorrectOptions, EvaluateOptions, StudyOptions
+from regaze.study.train import train
+from regaze.study.voice import Voice
+
+Record = dict[str, Any]
+
+
+@dataclass
+class Bench:
+    """Where the runs are done.
+
+    Attributes:
+        to: The reproduce folder.
+        options: What the user asked for.
+        machine: Device and precision.
+        voice: Says what is going on.
+        dataset: The photographs.
+        grid: Makes runs of wishes.
+    """
+
+    to: Path
+    options: ReproduceOptions
+    machine: MachineOptions
+    voice: Voice
+    dataset: Dataset
+    grid: Grid
+    _studies: dict[int, Study] = field(default_factory=dict)
+
+    @property
+    def n_training(self) -> int:
+        """Photographs that one model learns from, nearly."""
+        training = sum(sample.part == "training" for sample in self.dataset.samples)
+        parts = self.options.folds if self.options.folds > 1 else DEFAULT_FOLDS
+        return round(training * (parts - 1) / parts)
+
+    @property
+    def n_judged(self) -> int:
+        """Photographs that the models of one seed are judged on, nearly."""
+        test = sum(sample.part == "test" for sample in self.dataset.samples)
+        rest = len(self.dataset.samples) - test
+        return test or (rest if self.options.folds > 1 else rest // DEFAULT_FOLDS)
+
+    @property
+    def trainings(self) -> int:
+        """Independent trainings behind each figure: with a test part a seed's folds judge as one."""
+        test = any(sample.part == "test" for sample in self.dataset.samples)
+        return self.options.seeds * (1 if test else self.options.folds)
+
+    def units(self, kind: Kind) -> float:
+        """What a run's seconds grow with: photographs shown in training, or photographs (and steps) measured."""
+        asked = self.options
+        if kind in ("phase1", "finetune"):
+            epochs = asked.epochs if kind == "phase1" else asked.finetune_epochs
+            return max(1, self.n_training * asked.folds * epochs)
+        if kind == "judge":
+            return max(1, self.n_judged)
+        return max(1, min(asked.faithfulness, self.n_judged) * (asked.steps + 1))
+
+    def record(self, run: Run) -> Record | None:
+        """What a run found; None where it is not done, or its file is damaged."""
+        try:
+            found: Record = read_json(self.to / "runs" / f"{run.id}.json")
+            return found if found["id"] == run.id else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def do(self, runs: Sequence[Run]) -> None:
+        """Do the runs that are not done yet, in order."""
+        for place, run in enumerate(runs, start=1):
+            if self.record(run) is not None:
+                continue
+            self.voice.say(f"[{place} of {len(runs)}] {run.title}")
+            study = self.study(run.seed)
+            fresh = not any(checkpoint_file(study, run.model, fold).exists() for fold in study.folds)
+            start = time.monotonic()
+            values = self._do(study, run)
+            head = {"id": run.id, "kind": run.kind, "model": run.model, "seed": run.seed}
+            about: Record = {"cell": [run.cell.backbone, run.cell.network], "share": run.cell.share}
+            about |= {"part": part_of(study), "fresh": fresh}
+            seconds = time.monotonic() - start
+            effort = {"seconds": round(seconds, 2), "units": self.units(run.kind), "pixels": self.options.size}
+            write_json(self.to / "runs" / f"{run.id}.json", head | about | effort | values)
+
+    def rows(self, want: Want) -> list[list[Record]]:
+        """A wish's records per photograph, one list per seed; all runs must be done."""
+        found = []
+        for seed in range(self.options.seeds):
+            record = self.record(self.grid.chain(want, seed)[-1])
+            assert record is not None  # do() came before
+            found.append(record["photographs"])
+        return found
+
+    def shown(self, want: Want) -> Path:
+        """Figure 6's photographs and maps of the first seed."""
+        return self.to / "runs" / f"{self.grid.chain(want, 0)[-1].id}.npz"
+
+    def study(self, seed: int) -> Study:
+        """The study of one seed, made where it is missing."""
+        if seed not in self._studies:
+            asked = self.options
+            options = StudyOptions(
+                self.dataset.spec, asked.boxes, asked.size, asked.folds, seed, asked.patient, asked.crop
+            )
+            path = self.to / "studies" / self.grid.study_name(seed)
+            study = create_study(path, options, self.voice)
+            (self.to / "cache").mkdir(exist_ok=True)
+            link(self.to / "cache", path / "cache")
+            self._studies[seed] = study
+        return self._studies[seed]
+
+    def _do(self, study: Study, run: Run) -> Record:
+        if run.kind == "phase1":
+            cell = run.cell
+            network = NetworkOptions(cell.network, cell.backbone, self.options.weights_of()[cell.backbone])
+            train(study, network, self.options.training(), self.machine, run.model)
+            return {"weights": read_card(study.model_folder(run.model, 0)).details["weights"]}
+        room = self._room(study, run)
+        if run.kind == "finetune":
+            return self._finetune(study, room, run)
+        if run.kind == "judge":
+            rows = judge_model(room, run.model, EvaluateOptions(faithfulness=0), self.machine)
+            return {"photographs": [_slim(row) for row in rows]}
+        from regaze.experiments.measure import measure
+
+        shown = self.to / "runs" / f"{run.id}.npz"
+        # Before fine-tuning only figure 6 looks at the multi-scale network's maps, and it deletes nothing.
+        bare = run.cell == Cell(run.cell.backbone, "multi-scale")
+        wanted = 0 if bare else self.options.faithfulness
+        return {"photographs": measure(room, run.model, self.machine, wanted, self.options.steps, shown)}
+
+    def _finetune(self, study: Study, room: Study, run: Run) -> Record:
+        share = run.cell.share or 0.0
+        corrected = 0
+        if share > 0:
+            collect(study, run.parent, self.machine)
+            link(study.path / "collected" / run.parent, room.path / "collected" / run.parent)
+            put_selection(room, run.parent, run.cell.order, share)
+            counts = correct(room, run.parent, CorrectOptions(source="all"))
+            corrected = counts["written"] + counts["kept"]
+        options = self.options.finetuning(self.options.map_weight if share > 0 else 0.0)
+        finetune_model(room, run.parent, options, self.machine, run.model)
+        return {"corrected": corrected}
+
+    def _room(self, study: Study, run: Run) -> Study:
+        """Where a model's corrections lie apart from other shares' corrections."""
+        if not run.cell.partial:
+            return study
+        room = replace(study, path=study.path / "shares" / run.model)
+        if not (room.path / "study.json").is_file():
+            write_json(room.path / "study.json", read_json(study.path / "study.json"))
+        link(study.path / "models" / run.parent, room.path / "models" / run.parent)
+        link(self.to / "cache", room.path / "cache")
+        return room
+
+
+def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voice: Voice) -> Bench:
+    """Read the data and get ready; nothing is trained.
+
+    Raises:
+        DataError: The data cannot be read.
+        StudyError: They say nothing about lesions.
+        OptionError: An option is out of range.
+    """
+    options.check()
+    with voice.progress("reading photographs") as feed:
+        dataset = load_dataset(
+            options.data, boxes=options.boxes, patient=options.patient, folder=to / "data", seed=0, progress=feed
+        )
+    if not any(sample.origin != "none" for sample in dataset.samples):
+        raise StudyError(
+            f"{options.data} has neither masks nor boxes to correct maps with: pass --boxes DIR, or add masks."
+        )
+    if options.data.startswith("synthetic"):
+        # A study paints photographs by its own seed; here all seeds see the same ones, by way of their table.
+        table = next(iter(dataset.samples)).image.parent.parent / "synthetic.csv"
+        dataset = load_dataset(f"csv:{table.resolve()}")
+    return Bench(
+        to, options, machine, voice, dataset, Grid(options, dataset.fingerprint, arithmetic(machine), versions())
+    )
+
+
+def put_selection(study: Study, parent: str, order: str, share: float) -> None:
+    """Choose photographs to correct among all training photographs with known lesions, whether or not they need it.
+
+    `select` ranks those that need an expert. Here the pool must be the same for every order and share, or a share
+    would mean something else in each; the paper, too, counts in shares of all training photographs.
+    """
+    for fold in study.folds:
+        pool = [item for item in read_collected(study, parent, fold) if item.enrichment is not None]
+        if not pool:
+            continue
+        chosen = rank(pool, order, share=share, everything=True, seed=study.options.seed, classes=study.classes)
+        model = f"{parent}/fold{fold}"
+        latest = study.store.latest_selection(model)
+        request = (f"{order}, lesions known", share, study.options.seed)
+        if latest is None or (latest.rule, latest.share, latest.seed, latest.samples) != (*request, chosen.samples):
+            study.store.add_selection(
+                model, *request, samples=chosen.samples, reasons=chosen.reasons, author="regaze reproduce"
+            )
+
+
+def link(target: Path, place: Path) -> None:
+    """Make `place` the same folder as `target`; a copy where the system knows no links."""
+    if place.is_symlink() or place.exists():
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        place.symlink_to(os.path.relpath(target.resolve(), place.parent.resolve()), target_is_directory=True)
+    except OSError:
+        shutil.copytree(target, place)
+
+
+def _slim(row: Record) -> Record:
+    """What the figures need of a judge's record."""
+    maps = {
+        name: {key: record[key] for key in ("squared_error", "lesion_enrichment", "zero_map_squared_error")}
+        for name, record in row["maps"].items()
+    }
+    return {key: row[key] for key in ("sample", "patient", "label", "grade")} | {"maps": maps}

@@ -1,0 +1,166 @@
+"""A figure over several seeds with an interval that counts both the photographs and the training runs.
+
+Why not a t-interval over seeds: three seeds leave two degrees of freedom (a factor of 4.3), and where all seeds are
+judged on one test part it says nothing about other patients. Why not a bootstrap over patients alone: it takes the
+trained networks as given, and a second training may turn a difference round. So both are drawn: patients with
+replacement (all photographs of a patient, in every seed, go together; see `evaluation.intervals`), and, crossed with
+them, S - 1 of S seeds with replacement. Crossed resampling of two factors errs to the wide side (Owen 2007,
+"The pigeonhole bootstrap", arXiv 0712.1111); drawing one less than there are gives the mean the variance s²/S, where
+drawing S of S would understate it by (S - 1) / S (Rao and Wu 1988). Differences are paired: both models see the same
+draws of patients and seeds.
+
+Invariant: the point is the mean of the seeds' own figures; what is undefined is None, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regaze.evaluation.intervals import kappas, percentile_bounds, resampled_totals
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over seeds.
+
+    Attributes:
+        value: Mean of the seeds' figures, or None.
+        low, high: 95 % interval, or None where undefined (fewer than two patients).
+        per_seed: Each seed's own figure.
+        n: Photographs that count, over all seeds.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    per_seed: tuple[float | None, ...]
+    n: int
+
+
+@dataclass(frozen=True)
+class Grade:
+    """One photograph's truth and what a model said of it."""
+
+    sample: str
+    patient: str | None
+    label: int
+    grade: int
+
+
+@dataclass(frozen=True)
+class Value:
+    """One photograph's figure, e.g. its map's squared error."""
+
+    sample: str
+    patient: str | None
+    value: float
+
+
+def mean_over_seeds(seeds: Sequence[Sequence[Value]], resamples: int) -> Estimate:
+    """The mean of a figure of photographs.
+
+    Args:
+        seeds: One sequence of photographs per seed.
+        resamples: Bootstrap resamples.
+    """
+    codes = _codes(seeds)
+    totals = np.zeros((max(1, len(codes)), len(seeds), 2))
+    for place, items in enumerate(seeds):
+        for item in items:
+            totals[codes[_group(item)], place] += (item.value, 1)
+    return _estimate(totals, len(codes), lambda sums: _ratio(sums[..., 0], sums[..., 1]), resamples, _count(seeds))
+
+
+def mean_difference(before: Sequence[Sequence[Value]], after: Sequence[Sequence[Value]], resamples: int) -> Estimate:
+    """Mean of after - before over the photographs that both have, paired within each seed."""
+    pairs = []
+    for one, other in zip(before, after, strict=True):
+        known = {item.sample: item.value for item in one}
+        pairs.append([Value(i.sample, i.patient, i.value - known[i.sample]) for i in other if i.sample in known])
+    return mean_over_seeds(pairs, resamples)
+
+
+def accuracy_values(seeds: Sequence[Sequence[Grade]]) -> list[list[Value]]:
+    """1 for a photograph that is graded right, else 0."""
+    return [[Value(i.sample, i.patient, float(i.label == i.grade)) for i in items] for items in seeds]
+
+
+def kappa_over_seeds(seeds: Sequence[Sequence[Grade]], classes: int, resamples: int) -> Estimate:
+    """Quadratic weighted kappa, computed within each seed."""
+    codes = _codes(seeds)
+    totals = _confusions(seeds, codes, classes)
+    return _estimate(totals, len(codes), lambda sums: kappas(sums), resamples, _count(seeds))
+
+
+def unlearned(estimates: Sequence[Estimate]) -> str:
+    """Why kappas cannot be compared: none of them is shown to be above chance; empty where one is."""
+    if any(item.low is not None and item.low > 0 for item in estimates):
+        return ""
+    return "neither is shown to grade better than chance, so they have not learned enough to be compared"
+
+
+def kappa_difference(
+    before: Sequence[Sequence[Grade]], after: Sequence[Sequence[Grade]], classes: int, resamples: int
+) -> Estimate:
+    """Kappa of after minus kappa of before on the same photographs, within each seed."""
+    for one, other in zip(before, after, strict=True):
+        assert [item.sample for item in one] == [item.sample for item in other]
+    codes = _codes(before)
+    both = np.stack([_confusions(side, codes, classes) for side in (before, after)], axis=2)
+
+    def difference(sums: Floats) -> Floats:
+        found: Floats = kappas(sums)
+        return found[..., 1] - found[..., 0]
+
+    return _estimate(both, len(codes), difference, resamples, _count(before))
+
+
+def _estimate(totals: Floats, groups: int, statistic: Callable[[Floats], Floats], resamples: int, n: int) -> Estimate:
+    """From totals (G groups, S seeds, …) to the mean of the seeds' statistics and its interval."""
+    own = statistic(totals.sum(axis=0))
+    per_seed = tuple(None if np.isnan(value) else float(value) for value in own)
+    known = [value for value in per_seed if value is not None]
+    if not known or groups == 0:
+        return Estimate(None, None, None, per_seed, n)
+    seeds = totals.shape[1]
+    drawn = resampled_totals(totals.reshape(len(totals), -1), resamples, seed=0).reshape(-1, *totals.shape[1:])
+    figures = statistic(drawn)
+    times = np.random.default_rng(1).multinomial(max(1, seeds - 1), np.full(seeds, 1 / seeds), size=len(figures))
+    defined = ~np.isnan(figures)
+    sums = (np.where(defined, figures, 0) * times).sum(axis=1)
+    low, high = percentile_bounds(_ratio(sums, (defined * times).sum(axis=1).astype(np.float64)), groups)
+    return Estimate(float(np.mean(known)), low, high, per_seed, n)
+
+
+def _group(item: Grade | Value) -> tuple[str, str]:
+    """Photographs of one patient go together; an unknown patient is one of their own."""
+    return ("patient", item.patient) if item.patient is not None else ("sample", item.sample)
+
+
+def _codes(seeds: Sequence[Sequence[Grade]] | Sequence[Sequence[Value]]) -> dict[tuple[str, str], int]:
+    names = sorted({_group(item) for items in seeds for item in items})
+    return {name: code for code, name in enumerate(names)}
+
+
+def _confusions(seeds: Sequence[Sequence[Grade]], codes: dict[tuple[str, str], int], classes: int) -> Floats:
+    totals = np.zeros((max(1, len(codes)), len(seeds), classes, classes))
+    for place, items in enumerate(seeds):
+        for item in items:
+            totals[codes[_group(item)], place, item.label, item.grade] += 1
+    return totals
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Above / below, NaN where below is 0."""
+    result: Floats = np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
+    return result
+
+
+def _count(seeds: Sequence[Sequence[Grade]] | Sequence[Sequence[Value]]) -> int:
+    return sum(len(items) for items in seeds)

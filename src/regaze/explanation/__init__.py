@@ -1,0 +1,1 @@
+"""Explainers: which pixels of a photograph mattered to the network's grade."""

@@ -1,0 +1,78 @@
+"""Verdicts on hand-made numbers."""
+
+import pytest
+
+from regaze.experiments.claims import Claim
+from regaze.experiments.statistics import Estimate
+
+
+def _claim(value, low, high, measure="kappa", trainings=3, void=""):
+    return Claim(
+        "A grades better than B", "section 0", measure, Estimate(value, low, high, (value,), 9), trainings, void
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sentence"),
+    [
+        ((0.08, 0.02, 0.14), "A grades better than B (section 0): **holds**. kappa +0.080 [+0.020, +0.140]."),
+        (
+            (0.02, 0.01, 0.03),
+            "A grades better than B (section 0): **holds**, though too little to matter. "
+            "kappa +0.020 [+0.010, +0.030]: below 0.05, the least that would matter.",
+        ),
+        (
+            (-0.08, -0.14, -0.02),
+            "A grades better than B (section 0): **does not hold**. kappa -0.080 [-0.140, -0.020]: it is worse.",
+        ),
+        (
+            (0.01, -0.02, 0.04),
+            "A grades better than B (section 0): **does not hold**. "
+            "kappa +0.010 [-0.020, +0.040]: no gain of 0.05, the least that would matter.",
+        ),
+        (
+            (0.03, -0.02, 0.08),
+            "A grades better than B (section 0): **cannot be told from this much data**. "
+            "kappa +0.030 [-0.020, +0.080]: the interval holds zero and gains that would matter.",
+        ),
+        (
+            (None, None, None),
+            "A grades better than B (section 0): **cannot be told from this much data**. "
+            "The difference is not defined on these photographs.",
+        ),
+    ],
+)
+def test_sentence_by_hand(numbers, sentence):
+    """Above zero: holds. Below the least that matters: does not. Between: cannot be told."""
+    assert _claim(*numbers).sentence == sentence
+
+
+def test_lower_is_better_for_errors():
+    """A squared error that falls is a gain; one that rises is not."""
+    assert _claim(-0.03, -0.05, -0.01, "squared error").verdict == "holds"
+    assert _claim(0.03, 0.01, 0.05, "squared error").verdict == "does not hold"
+    assert _claim(-0.03, -0.05, 0.01, "deletion").verdict == "cannot be told from this much data"
+    assert _claim(0.03, 0.01, 0.05, "insertion").verdict == "holds"
+    assert "-0.0300 [-0.0500, -0.0100]" in _claim(-0.03, -0.05, -0.01, "squared error").sentence
+
+
+def test_touching_zero_is_not_above_it():
+    """An interval that ends at zero does not keep off it."""
+    assert _claim(0.1, 0.0, 0.2).verdict == "cannot be told from this much data"
+    assert _claim(0.0, 0.0, 0.0).verdict == "does not hold"
+
+
+def test_one_training_run_decides_nothing():
+    """However clear the difference, one training of each model is not enough."""
+    found = _claim(0.3, 0.2, 0.4, trainings=1)
+    assert found.verdict == "cannot be told from this much data"
+    assert "one training run" in found.sentence
+    assert _claim(0.3, 0.2, 0.4, trainings=2).verdict == "holds"
+
+
+def test_void_models_decide_nothing():
+    """Models that learned nothing cannot decide a claim, and the sentence says why."""
+    found = _claim(0.0, 0.0, 0.0, void="they guess")
+    assert found.verdict == "cannot be told from this much data"
+    assert found.sentence.endswith("but they guess.")
+    assert found.plain()["verdict"] == found.verdict

@@ -1,0 +1,192 @@
+"""All experiments end to end, on photographs and networks that are as small as can be."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import cohen_kappa_score
+
+from regaze.commands import OutputOptions
+from regaze.commands_reproduce import Reproduce, duration
+from regaze.errors import StudyError
+from regaze.experiments.options import ReproduceOptions
+from regaze.experiments.reproduce import planned
+from regaze.experiments.runs import open_bench
+from regaze.models.options import MachineOptions
+from regaze.study.voice import Voice
+
+OPTIONS = ReproduceOptions(
+    data="synthetic:30",
+    backbones="test_resnet",
+    seeds=1,
+    size=32,
+    epochs=2,
+    finetune_epochs=1,
+    batch=8,
+    shares="0.3",
+    faithfulness=2,
+    steps=3,
+    resamples=50,
+)
+MACHINE = MachineOptions(precision="fp32", workers=1)
+
+
+def _command(to, what="all", options=OPTIONS, **more):
+    quiet = OutputOptions(json=True, quiet=True)
+    return Reproduce(what=what, reproduce=options, machine=MACHINE, to=to, output=quiet, **more)
+
+
+@pytest.fixture(scope="module")
+def folder_of(painted, tmp_path_factory):
+    """A function: a new reproduce folder that holds nothing but the painted photographs."""
+
+    def make():
+        folder = tmp_path_factory.mktemp("reproduce")
+        shutil.copytree(painted, folder / "data")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def done(folder_of):
+    """The folder, the page and the result of a finished call. Not to be changed."""
+    to = folder_of()
+    page = to / "page.md"
+    result, code = _command(to, markdown=page).run()
+    assert code == 0
+    return to, page, result
+
+
+def test_every_experiment_is_written(done):
+    """JSON, Markdown, SVG and PNG of each, strict JSON, and a marked section of the page."""
+    to, page, result = done
+    text = page.read_text(encoding="utf-8")
+    for name in ("fig5", "fig6", "table2", "table3", "fig7"):
+        values = json.loads((to / f"{name}.json").read_text(), parse_constant=pytest.fail)
+        assert values == json.loads(json.dumps(result["experiments"][name]))
+        assert values["claims"]
+        assert values["figures"]
+        assert all(claim["sentence"] in text for claim in values["claims"])
+        assert (to / f"{name}.svg").read_text().startswith("<svg")
+        with Image.open(to / f"{name}.png") as picture:
+            assert min(picture.size) > 200
+        assert f"<!-- regaze reproduce {name}, synthetic:30, 32 px: start -->" in text
+    assert str(to) not in text
+    assert "test_resnet from scratch" in text
+
+
+def test_figures_come_from_the_records(done):
+    """Figure 5's kappa is scikit-learn's on the judged photographs; table 3's zero map is the target's mean square."""
+    to, _, result = done
+    bench = open_bench(to, OPTIONS, MACHINE, Voice(quiet=True))
+    run = next(run for run in planned(bench, ["fig5"]) if run.kind == "judge" and run.cell.network == "plain")
+    rows = [row for row in bench.record(run)["photographs"] if row["label"] is not None]
+    wanted = cohen_kappa_score([row["label"] for row in rows], [row["grade"] for row in rows], weights="quadratic")
+    found = result["experiments"]["fig5"]["figures"]["test_resnet (plain)"]["kappa"]["value"]
+    assert found is None if np.isnan(wanted) else found == pytest.approx(wanted)
+    maps = next(run for run in planned(bench, ["table3"]) if run.kind == "maps" and run.cell.share == 1.0)
+    rows = bench.record(maps)["photographs"]
+    deepest = [row["views"]["scale3"]["squared_error"] for row in rows]
+    error = result["experiments"]["table3"]["figures"]["test_resnet, proposed, deepest map"]["squared error"]
+    assert error["value"] == pytest.approx(np.mean(deepest))
+    assert error["n"] == len(rows)
+    assert sum(row["views"]["random"]["deletion"] is not None for row in rows) == 2
+
+
+def test_one_training_decides_no_claim(done):
+    """With one seed and one fold every claim is open, and the notes say why."""
+    _, _, result = done
+    claims = [claim for values in result["experiments"].values() for claim in values["claims"]]
+    assert {claim["verdict"] for claim in claims} == {"cannot be told from this much data"}
+    assert any("no claim is decided" in note for note in result["experiments"]["fig5"]["notes"])
+
+
+def test_again_trains_nothing(done, count_steps, files_of):
+    """A second call takes no optimiser step, changes no run, and writes the same figures."""
+    to, page, result = done
+    before, text = files_of(to / "runs"), page.read_text(encoding="utf-8")
+    steps = count_steps()
+    again, _ = _command(to, markdown=page).run()
+    assert steps == []
+    assert files_of(to / "runs") == before
+    assert again == result
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_shares_are_kept_apart(done):
+    """A share's model learned from its share of the photographs with lesions alone, restarted from phase 1."""
+    to, _, _ = done
+    cards = {path.parent.parent.name: json.loads(path.read_text()) for path in to.rglob("models/*/fold0/model.json")}
+    some = [card for name, card in cards.items() if "-share30-" in name]
+    full = next(card for name, card in cards.items() if name.startswith("test_resnet-multi-scale-finetuned"))
+    assert len(some) == 3
+    for card in some:
+        assert card["corrections"]["n"] == np.ceil(0.3 * full["corrections"]["n"])
+        assert card["lineage"] == full["lineage"]
+
+
+def test_plan_trains_nothing_that_is_kept(done, folder_of):
+    """--plan lists the grid with its time by a probe, and with earlier runs by their seconds; no model is left."""
+    fresh = folder_of()
+    expected, code = _command(fresh, "table2", plan=True).run()
+    assert code == 0
+    assert expected["n_runs"] == len(expected["runs"]) == 7
+    assert expected["n_done"] == 0
+    assert expected["sources"] == ["probe"]
+    assert expected["seconds"] > 0
+    assert not list(fresh.rglob("model.json"))
+    assert not (fresh / "runs").exists()
+    to, _, _ = done
+    finished, _ = _command(to, plan=True).run()
+    assert finished["n_done"] == finished["n_runs"]
+    assert finished["seconds"] == 0
+    more = ReproduceOptions(**(vars(OPTIONS) | {"seeds": 2}))
+    second, _ = _command(to, "table2", more, plan=True).run()
+    assert (second["n_runs"], second["n_done"], second["sources"]) == (14, 7, ["earlier runs"])
+
+
+def test_a_killed_call_goes_on(done, folder_of, count_steps, monkeypatch):
+    """Killed in the middle of an epoch, the next call redoes that epoch alone and ends where no stop would have."""
+    to = folder_of()
+    monkeypatch.setattr("regaze.training.loop._CHECKPOINT_SECONDS", 0.0)  # usually at most every 20 seconds
+    steps = count_steps(stop=4)
+    with pytest.raises(KeyboardInterrupt):
+        _command(to, "fig6").run()
+    assert len(steps) == 3
+    assert not list((to / "runs").glob("*.json"))
+    more = count_steps()
+    _command(to, "fig6").run()
+    whole, _, _ = done
+    files = sorted((to / "runs").glob("*.json"))
+    assert len(files) == 4
+    cards = [json.loads(path.read_text()) for path in to.rglob("models/*/fold0/model.json")]
+    photographs = {card["data"]["n_training"] for card in cards}
+    assert len(photographs) == 1
+    each = photographs.pop() // 8  # steps of an epoch, the last one whole; two epochs of phase 1, one of fine-tuning
+    assert each < len(steps) < 2 * each
+    assert len(more) == 3 * each - each
+    for file in files:
+        one, other = (json.loads((folder / "runs" / file.name).read_text()) for folder in (to, whole))
+        assert {**one, "seconds": 0, "fresh": 0} == {**other, "seconds": 0, "fresh": 0}
+        assert one["fresh"] == (one["kind"] != "phase1")
+
+
+def test_photographs_without_lesions_are_refused(folder_of, table_of, tmp_path):
+    """Data that say nothing about lesions are refused before any training, with the cure."""
+
+    def bare(row):
+        return {key: "" if key not in ("image", "label", "patient", "split") else value for key, value in row.items()}
+
+    table = table_of(tmp_path / "bare.csv", bare)
+    options = ReproduceOptions(**(vars(OPTIONS) | {"data": f"csv:{table}"}))
+    with pytest.raises(StudyError, match="neither masks nor boxes"):
+        _command(tmp_path / "to", options=options).run()
+    assert not list(tmp_path.rglob("model.json"))
+
+
+def test_durations():
+    """Seconds, minutes, hours."""
+    assert [duration(value) for value in (3.2, 89, 600, 7200)] == ["3 s", "89 s", "10 min", "2.0 h"]

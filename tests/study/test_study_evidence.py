@@ -1,0 +1,266 @@
+"""What is measured on each photograph beyond its grade: lesions lit, overlap, controls, sanity."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from regaze.records import LESION_TYPES
+
+
+@pytest.fixture
+def evaluate(regaze, tiny):
+    """A function that calls `regaze evaluate`."""
+
+    def call(folder, *more):
+        return regaze("evaluate", folder, *tiny["machine"], *tiny["evaluation"], *more)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def rows_of(finished):
+    """A function: model -> its records on the test part, as they lie in the file."""
+    return lambda name: json.loads((finished / "evaluation" / "test" / f"{name}.json").read_text())["photographs"]
+
+
+def test_lesions_are_counted_by_type(finished, rows_of, open_quietly):
+    """The lesions found are those that the masks hold, component by component; a photograph without any has none."""
+    study = open_quietly(finished)
+    pixels = study.pixels(study.test(), 64)
+    rows = rows_of("multi-scale")
+    assert any(row["lesions"] for row in rows)
+    for row, plane in zip(rows, pixels.lesions, strict=True):
+        expected = {
+            kind: ndimage.label(plane >> bit & 1, structure=np.ones((3, 3)))[1]
+            for bit, kind in enumerate(LESION_TYPES)
+            if (plane >> bit & 1).any()
+        }
+        if not expected:
+            assert (row["lesions"], row["overlap"]) == (None, None)
+            continue
+        assert row["lesions"]["origin"] == "masks"
+        found = {kind: sum(sizes.values()) for kind, sizes in row["lesions"]["found"].items()}
+        assert found == expected
+
+
+def test_lit_lesions_follow_from_the_map(finished, rows_of, open_quietly):
+    """How many lesions a scale lights is counted again by a plain loop over the map's largest pixels."""
+    from regaze.models.folder import load_model
+    from regaze.models.options import MachineOptions
+    from regaze.study.lesions import enlarge
+
+    study = open_quietly(finished)
+    predictor, _ = load_model(study.model_folder("multi-scale", 0), MachineOptions(precision="fp32"))
+    pixels = study.pixels(study.test(), 64)
+    scale = enlarge(predictor.predict(pixels.images).maps[0], 64)
+    checked = 0
+    for row, plane, one in zip(rows_of("multi-scale"), pixels.lesions, scale, strict=True):
+        if row["lesions"] is None or row["maps"]["scale1"]["dead"]:
+            continue
+        lit = one >= np.sort(one, axis=None)[-round(0.05 * 64 * 64)]
+        for bit, kind in enumerate(LESION_TYPES):
+            labels, n = ndimage.label(plane >> bit & 1, structure=np.ones((3, 3)))
+            expected = sum(lit[labels == place + 1].mean() for place in range(n))
+            found = sum(row["lesions"]["lit"]["scale1"].get(kind, {}).values())
+            assert found == pytest.approx(expected, abs=0.3), "equal but for pixels whose last bits differ"
+            checked += n
+    assert checked
+
+
+def test_figures_add_up_the_records(finished_run, rows_of):
+    """Recall is lit lesions over lesions, pooled; chance stands beside it; IoU is the mean of the records'."""
+    for name, figures in finished_run[1].json["models"].items():
+        lesions = [row["lesions"] for row in rows_of(name) if row["lesions"]]
+        recall = figures["lesion_recall"]
+        assert (recall["budget"], recall["chance"]) == (0.05, pytest.approx(0.05, abs=1e-3))
+        assert recall["boxes"]["all"]["n_lesions"] == 0
+        everything = recall["masks"]["all"]
+        n = sum(sum(sizes.values()) for one in lesions for sizes in one["found"].values())
+        assert (everything["n_lesions"], everything["n_used"]) == (n, len(lesions))
+        assert everything["n_used"] + everything["n_skipped"] == len(rows_of(name))
+        for scale, found in everything["recall"].items():
+            lit = sum(sum(sizes.values()) for one in lesions for sizes in one["lit"][scale].values())
+            assert found["share"] == pytest.approx(lit / n)
+            assert figures["iou"][scale]["n_used"] == len(lesions)
+        for group in ("types", "sizes"):
+            assert sum(entry["n_lesions"] for entry in recall["masks"][group].values()) == n
+
+
+def test_threshold_comes_from_the_validation_part(finished, finished_run, rows_of, open_quietly):
+    """The test part's threshold is the best one of the validation photographs, and the figure is taken there."""
+    from regaze.evaluation.overlap import THRESHOLDS
+
+    study = open_quietly(finished)
+    (file,) = (finished / "evaluation" / "thresholds").glob("multi-scale-????????.json")
+    curves = json.loads(file.read_text())["curves"]["fused"]
+    masks = study.pixels(study.validation(0), 64).union
+    assert len(curves) == masks.any(axis=(1, 2)).sum() > 0
+    best = int(np.mean(curves, axis=0).argmax())
+    figure = finished_run[1].json["models"]["multi-scale"]["iou"]["fused"]
+    assert figure["thresholds"] == [THRESHOLDS[best]]
+    values = [row["overlap"]["fused"][best] for row in rows_of("multi-scale") if row["overlap"]]
+    assert figure["mean"] == pytest.approx(np.mean(values))
+
+
+def test_no_photograph_has_a_say_in_its_own_threshold(finished, open_quietly):
+    """One fixed validation part: the threshold comes from the training part; copies in other data are left out."""
+    from regaze.study.thresholds import _choosing
+
+    study = open_quietly(finished)
+    contents = {sample.content for sample in study.validation(0)}
+    assert {sample.id for sample in _choosing(study, 0, set())} <= {sample.id for sample in study.validation(0)}
+    chosen = _choosing(study, 0, contents)
+    assert chosen
+    assert {sample.id for sample in chosen} <= {sample.id for sample in study.training(0)}
+    assert _choosing(study, 0, {sample.content for sample in study.dataset.samples}) == []
+
+
+def test_folds_choose_for_each_other():
+    """Of a cross-validated part each fold is judged at the threshold that is best on the others."""
+    from regaze.evaluation.overlap import THRESHOLDS
+    from regaze.study.thresholds import add_iou
+
+    def row(best, value):
+        curve = [0.0] * len(THRESHOLDS)
+        curve[best] = value
+        return {"overlap": {"fused": curve}, "maps": {"fused": {}}}
+
+    folds = [[row(5, 0.9)], [row(8, 0.7), {"overlap": None, "maps": {"fused": {}}}], [row(8, 0.6)]]
+    add_iou(None, "model", None, [], folds, crossed=True)
+    assert [[one["maps"]["fused"]["iou_threshold"] for one in fold] for fold in folds] == [
+        [THRESHOLDS[8]],
+        [THRESHOLDS[5]] * 2,
+        [THRESHOLDS[5]],
+    ]
+    assert [[one["maps"]["fused"]["iou"] for one in fold] for fold in folds] == [[0.0], [0.0, None], [0.0]]
+    assert not any("overlap" in one for fold in folds for one in fold)
+
+
+def test_controls_and_sanity(study_copy, evaluate):
+    """On as many photographs as asked for: the four controls, paired with the map, and both sanity checks."""
+    before = (study_copy / "models" / "multi-scale" / "fold0" / "model.safetensors").read_bytes()
+    outcome = evaluate(study_copy, "--faithfulness", "6", "--controls", "6", "--sanity", "2", "--json")
+    assert outcome.code == 0, outcome.err
+    result = outcome.json
+    for name, figures in result["models"].items():
+        found = figures["faithfulness"]
+        assert list(found["all"]) == ["fused", "random", "centre", "blurred-random", "lesions"]
+        assert found["all"]["fused"]["deletion"]["mean"] == pytest.approx(figures["deletion"])
+        assert found["all"]["random"]["n_used"] == 6
+        lesions = found["all"]["lesions"]
+        assert lesions["n_used"] == figures["lesion_recall"]["masks"]["all"]["n_used"]
+        assert lesions["n_used"] + lesions["n_skipped"] == 6
+        assert found["without_grade_0"]["fused"]["n_used"] < 6
+        against = found["all"]["random"]["against"]["insertion"]
+        assert against["difference"] == pytest.approx(
+            found["all"]["fused"]["insertion"]["mean"] - found["all"]["random"]["insertion"]["mean"]
+        )
+        sanity = figures["sanity"]
+        assert set(sanity["stability"]) == {"flip", "shift", "noise"}
+        stages = sanity["randomisation"]
+        assert next(iter(stages)) == "heads"
+        assert list(stages)[-1] == "block1"
+        if name != "plain":
+            assert stages["heads"]["ssim"]["mean"] == pytest.approx(1), "no head lies below an attention map"
+            assert stages["block1"]["ssim"]["mean"] < 0.999
+        assert stages["block1"]["spearman"]["n_used"] + stages["block1"]["spearman"]["n_skipped"] == 6
+    assert "Controls of deletion and insertion over 6 of these photographs." in result["notes"]
+    assert any(note.startswith("Sanity checks of the fused map over 2 photographs") for note in result["notes"])
+    assert (study_copy / "models" / "multi-scale" / "fold0" / "model.safetensors").read_bytes() == before
+
+
+def test_the_same_controls_for_every_model(study_copy, evaluate):
+    """Orders drawn by lot are the same for each model: with the same classes followed, the same areas for one model."""
+    evaluate(study_copy, "--controls", "2", "--json")
+    file = study_copy / "evaluation" / "test" / "multi-scale.json"
+    first = json.loads(file.read_text())["photographs"]
+    file.unlink()
+    evaluate(study_copy, "--controls", "2", "--json")
+    again = json.loads(file.read_text())["photographs"]
+    assert [row["faithfulness"] for row in again] == [row["faithfulness"] for row in first]
+    assert sum(row["faithfulness"] is not None for row in first) == 2
+
+
+def test_paired_deletion_and_insertion(finished_run, rows_of):
+    """Differences between two models are means over the photographs measured with both, grade 0 with and without."""
+    pairs = finished_run[1].json["paired"]
+    label, pair = next(iter(pairs.items()))
+    after, before = label.split(" against ")
+    rows = list(zip(rows_of(before), rows_of(after), strict=True))
+    for kept, found in ((rows, pair), ([r for r in rows if r[0]["label"]], pair["without_grade_0"])):
+        both = [(one, other) for one, other in kept if one["deletion"] is not None]
+        for measure in ("deletion", "insertion"):
+            assert found[measure]["n_used"] == len(both)
+            assert found[measure]["n_skipped"] == len(kept) - len(both)
+            if both:
+                expected = np.mean([other[measure] - one[measure] for one, other in both])
+                assert found[measure]["difference"] == pytest.approx(expected)
+
+
+def test_paired_recall(finished_run):
+    """The difference in recall is that of the two models' recalls, for each type and every shared scale."""
+    result = finished_run[1].json
+    for label, pair in result["paired"].items():
+        after, before = (result["models"][name]["lesion_recall"]["masks"] for name in label.split(" against "))
+        assert "fused" in pair["lesion_recall"]
+        for scale, kinds in pair["lesion_recall"].items():
+            assert set(kinds) == {"all", *after["types"]}
+            for kind, found in kinds.items():
+                one, other = (
+                    (part["all"] if kind == "all" else part["types"][kind])["recall"][scale]["share"]
+                    for part in (before, after)
+                )
+                assert found["difference"] == pytest.approx(other - one)
+
+
+def test_the_table_shows_recall(study_copy, evaluate):
+    """A person sees the share of lesions lit by type, for every map, with chance in the title."""
+    out = evaluate(study_copy).out
+    title = "share of lesions lit, by type and by size (chance 0.05)"
+    assert title in out
+    figures = json.loads((study_copy / "evaluation" / "test.json").read_text())["models"]["multi-scale"]
+    types = figures["lesion_recall"]["masks"]["types"]
+    assert types
+    short = {"microaneurysms": "MA", "haemorrhages": "HE", "hard_exudates": "EX", "soft_exudates": "SE"}
+    short |= {"neovascularisation": "NV", "lesion": "other"}
+    assert re.search(r"┃\s+".join(re.escape(short[kind]) + " " for kind in types), out), "one column per type"
+    assert "MA microaneurysms" in out
+    assert out.split(title)[1].count("│ fused") == len(list((study_copy / "models").iterdir()))
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_lesions_of_unknown_photographs(study_copy, evaluate, table_of, tmp_path):
+    """Where nothing is known about lesions nothing is lit, nothing overlaps, and the table is left out."""
+    columns = ("image", "label", "patient")
+    table = table_of(
+        tmp_path / "bare.csv", lambda row: {key: row[key] for key in columns} if row["label"] in "01" else None
+    )
+    outcome = evaluate(study_copy, "--data", f"csv:{table}", "--json")
+    assert outcome.code == 0, outcome.err
+    for figures in outcome.json["models"].values():
+        recall = figures["lesion_recall"]
+        assert recall["chance"] is None
+        assert recall["masks"]["all"]["n_lesions"] == 0
+        assert recall["masks"]["all"]["recall"]["fused"] == {"share": None, "interval": [None, None]}
+        assert (figures["iou"]["fused"]["mean"], figures["iou"]["fused"]["n_used"]) == (None, 0)
+    assert "share of lesions" not in evaluate(study_copy, "--data", f"csv:{table}").out
+
+
+def test_layer_groups(finished, open_quietly):
+    """Groups run from the output down, name submodules that exist, and cover every parameter once."""
+    from regaze.models.folder import load_model
+    from regaze.models.options import MachineOptions
+    from regaze.study.evidence import layer_groups
+
+    study = open_quietly(finished)
+    for name in study.models():
+        network = load_model(study.model_folder(name, 0), MachineOptions(precision="fp32"))[0].network
+        groups = layer_groups(network)
+        parts = [part for _, some in groups for part in some]
+        names = [f"{part}.{key}" for part in parts for key, _ in network.get_submodule(part).named_parameters()]
+        assert sorted(names) == sorted(key for key, _ in network.named_parameters())
+        assert groups[0][0] == "heads"
+        assert groups[-1][0] in ("block1", "extractor")
