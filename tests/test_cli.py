@@ -91,7 +91,11 @@ def test_every_option_is_explained(options):
                 count += 1
                 assert re.search(r"\((required|default: .*)\)$", text), (command, flag, text)
                 assert len(re.sub(r"\((required|default: .*)\)$", "", text)) > 12, (command, flag)
-                assert kind == "yes or no" or re.search(r"PATH|STUDY|STR|INT|FLOAT|\{.+\}", kind), (command, flag, kind)
+                assert kind == "yes or no" or re.search(r"PATH|STUDY|WHAT|STR|INT|FLOAT|\{.+\}", kind), (
+                    command,
+                    flag,
+                    kind,
+                )
     assert count > 100
 
 

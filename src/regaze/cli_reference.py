@@ -56,6 +56,8 @@ _EVALUATE = """
 PAIR: {"difference": A - B, "interval": [lo, hi], "probability_greater", "mean_a": mean of B, "mean_b": mean of A,
        "n_used", "n_skipped"}
 MEAN: {"mean", "interval": [lo, hi], "n_used", "n_skipped"}
+TYPE: "microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation", "lesion" (not named).
+SIZE: of the diameter, as a share of the side.
 MAP: "scale1" ... "fused". CONTROL: "random", "centre", "blurred-random", "lesions" (--controls).
 ```
 

@@ -17,7 +17,9 @@ from regaze.models.options import MachineOptions
 class Reproduce(Command):
     """A grid of runs that share what they have in common; called again, it goes on where it stopped."""
 
-    what: Annotated[Literal["fig5", "fig6", "table2", "table3", "fig7", "all"], tyro.conf.Positional]
+    what: Annotated[
+        Literal["fig5", "fig6", "table2", "table3", "fig7", "all"], tyro.conf.Positional, tyro.conf.arg(metavar="WHAT")
+    ]
     """fig5: grading. fig6: the branches' maps. table2: deletion and insertion. table3: squared error of the maps.
     fig7: how many corrections. all: these five."""
     reproduce: ReproduceOptions

@@ -9,10 +9,11 @@ from torch import nn
 
 from regaze.errors import ModelError
 from regaze.models.build import build_network
+from regaze.models.doubt import disagreement, shape_gap
 from regaze.models.network import AttentionBranch, AttentionNetwork, PerceptionBranch
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
-from regaze.models.signals import cell_features, disagreement, map_signals, movement, shape_gap
+from regaze.models.signals import cell_features, map_signals, movement
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 NAMES = ("branches", "scales", "cam", "instability", "features")

@@ -5,7 +5,7 @@ import pytest
 
 from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
-from regaze.report.assemble import _gallery, _grade_changes, _map_changes, assemble
+from regaze.report.assemble import _further_off, _gallery, _grade_changes, _map_changes, assemble
 from regaze.study.judge import judge_model
 from regaze.study.options import EvaluateOptions
 
@@ -46,6 +46,13 @@ def test_losses_come_first(rows):
     assert _map_changes(*rows) == ([4, 0], [1])
 
 
+def test_wrong_before_and_further_off_now():
+    """A photograph that was wrong already can still get worse; the largest step comes first."""
+    before = [row("a", 1, 2), row("b", 4, 3), row("c", 1, 1), row("d", 0, 3), row("e", None, 2)]
+    after = [row("a", 1, 3), row("b", 4, 0), row("c", 1, 3), row("d", 0, 2), row("e", None, 0)]
+    assert _further_off(before, after) == [1, 0]
+
+
 def test_gallery_is_not_picked_by_hand():
     """Per grade the 10th, 50th and 90th percentile of the change in enrichment, each photograph once."""
     before = [row(f"s{place:02}", 1, 1, 1.0) for place in range(11)] + [
@@ -68,10 +75,17 @@ def test_content_of_a_study(finished, open_quietly):
         "multi-scale-finetuned",
         "multi-scale-control",
     )
-    assert set(content.paired) == {
-        *("kappa", "enrichment", "squared_error"),
-        *("kappa_against_control", "enrichment_against_control", "squared_error_against_control"),
+    figures = {
+        "kappa",
+        "enrichment",
+        "squared_error",
+        "deletion",
+        "insertion",
+        "without_grade_0",
+        "iou",
+        "lesion_recall",
     }
+    assert set(content.paired) == figures | {f"{figure}_against_control" for figure in figures}
     assert content.paired["kappa"] == content.results["paired"]["multi-scale-finetuned against multi-scale"]["kappa"]
     rows = {row["sample"]: row for row in judge_model(study, "multi-scale-finetuned", JUDGING, MACHINE)}
     test = {sample.id: sample for sample in study.test()}
@@ -87,7 +101,14 @@ def test_content_of_a_study(finished, open_quietly):
         assert case.after.fused.shape == (64, 64)
         assert [maps.shape for maps in case.after.scales] == [(16, 16), (8, 8), (4, 4)]
         assert not np.array_equal(case.before.fused, case.after.fused)
-    assert content.n_worse_graded >= len(content.worse_graded)
+    assert content.n_worse_graded == len(content.worse_graded), "each with a picture"
+    assert content.n_worse_maps == len(content.worse_maps)
+    curves = content.curves["models"]
+    assert (curves["n"], list(curves["lines"]), len(curves["shares"])) == (2, ["before", "control", "after"], 5)
+    areas = np.array([row["deletion"] for row in rows.values() if row["deletion"] is not None])
+    line = np.array(curves["lines"]["after"]["deletion"])
+    assert np.trapezoid(line, dx=1 / 4) == pytest.approx(areas.mean(), abs=1e-3)
+    assert content.curves["orders"] is None
     assert content.provenance["corrections"]["n"] == study.store.count()
     assert content.provenance["data"]["fingerprint"] == study.dataset.fingerprint
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regaze.errors import StudyError
-from regaze.report import verdict
+from regaze.report import matter, verdict
 from regaze.report.content import Case, ReportContent, View
 from regaze.report.page import render, write_report
 from regaze.report.tables import provenance_sections, right_of
@@ -463,3 +463,172 @@ def test_provenance_is_flattened_for_reading():
         ("general", [("seed", "7"), ("none", verdict.DASH)]),
         ("options", [("epochs", "3"), ("inner.rate", "0.001"), ("inner.on", "yes")]),
     ]
+
+
+def orders(deletion, insertion, n=20):
+    """Deletion and insertion of the fused map and of the orders that know nothing, each given as [low, high]."""
+
+    def entry(**more):
+        means = {"mean": 0.4, "interval": [0.3, 0.5]}
+        return {"deletion": means, "insertion": means, "n_used": n, "n_skipped": 0, **more}
+
+    def against(place):
+        return {
+            "deletion": paired(*deletion[place], n_used=n, probability_greater=0.02),
+            "insertion": paired(*insertion[place], n_used=n, probability_greater=0.97),
+        }
+
+    names = ("random", "centre", "blurred-random")
+    return {"fused": entry()} | {name: entry(against=against(place)) for place, name in enumerate(names)}
+
+
+LESS, MORE, OPEN = (-0.2, -0.1), (0.1, 0.2), (-0.1, 0.1)
+
+
+def with_evidence(faithfulness=None, sanity=None, recall=None, **changes):
+    """A page whose new model has more measured; the others have not."""
+    base = content(**changes)
+    results = copy.deepcopy(base.results)
+    more = {"faithfulness": faithfulness, "sanity": sanity, "n_faithfulness": 20 if faithfulness else 0}
+    results["models"][base.after] |= more | ({"lesion_recall": recall} if recall else {})
+    return dataclasses.replace(base, results=results)
+
+
+@pytest.mark.parametrize(
+    ("deletion", "insertion", "answer", "words"),
+    [
+        ([LESS] * 3, [MORE] * 3, "Yes", "takes its certainty away sooner"),
+        ([LESS, LESS, OPEN], [MORE] * 3, "Cannot be told", "(smooth noise)"),
+        ([LESS, MORE, LESS], [MORE, LESS, MORE], "No", "(the centre first) finds the pixels"),
+        ([MORE, LESS, LESS], [MORE, LESS, MORE], "Cannot be told", "(a random order and the centre first)"),
+    ],
+)
+def test_the_place_matters_only_where_the_map_beats_every_order_without_knowledge(deletion, insertion, answer, words):
+    """Yes needs all comparisons, no needs one order that is better on both; one lucky comparison decides nothing."""
+    page = with_evidence({"all": orders(deletion, insertion), "without_grade_0": None})
+    claim = matter.matter_claim(page)
+    assert (claim.answer, words in claim.sentences[0]) == (answer, True)
+    text = Reader(render(page)).text
+    assert matter.matter_line(claim) in text
+    assert "in the hardest of 6 comparisons the map won in 97 of 100" in text
+
+
+def test_healthy_photographs_do_not_speak_where_grades_are_known():
+    """The answer rests on the photographs without grade 0, the others stand beside it."""
+    found = {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": orders([OPEN] * 3, [OPEN] * 3)}
+    assert matter.matter_claim(with_evidence(found)).answer == "Cannot be told"
+
+
+def test_few_photographs_and_missing_orders_give_no_answer():
+    """Below ten photographs nothing is claimed; without orders to compare with, and without curves, it says so."""
+    few = matter.matter_claim(with_evidence({"all": orders([LESS] * 3, [MORE] * 3, n=9), "without_grade_0": None}))
+    assert (few.answer, few.sure) == ("Cannot be told", "")
+    alone = {"fused": orders([LESS] * 3, [MORE] * 3)["fused"]}
+    bare = with_evidence({"all": alone, "without_grade_0": None})
+    assert matter.matter_claim(bare).answer == "Not measured"
+    text = Reader(render(bare)).text
+    assert "the same for orders that know nothing of the photograph (--controls 24)" in text
+    nothing = Reader(render(content())).text
+    assert "Whether what it looks at matters to its grade was not measured." in nothing
+    assert "Not measured: --faithfulness 24" in nothing
+    assert "no photograph of this part has known lesions" in nothing
+
+
+def test_curves_are_drawn_and_said():
+    """Each curve is a line, and its figures stand in the chart's words; a missing point is no zero."""
+    lines = {"before": {"deletion": [0.9, None, 0.1], "insertion": [0.2, 0.5, 0.9]}}
+    lines |= {"after": {"deletion": [0.8, 0.3, 0.1], "insertion": [0.2, 0.6, 0.8]}}
+    shares = [0.0, 0.25, 1.0]
+    kinds = {
+        "fused": {"deletion": [0.8, 0.2, 0.1], "insertion": [0.1, 0.2, 0.8]},
+        "random": {"deletion": [0.8, 0.4, 0.1], "insertion": [0.1, 0.3, 0.8]},
+    }
+    page = with_evidence(
+        {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": None},
+        curves={
+            "models": {"n": 7, "shares": shares, "lines": lines},
+            "orders": {"n": 5, "shares": shares, "lines": kinds},
+        },
+    )
+    reader = Reader(render(page))
+    drawn = [a for a in reader.all("polyline") if "line-before" in a["class"]]
+    assert [len(a["points"].split()) for a in drawn] == [2, 3]
+    spoken = [a["aria-label"] for a in reader.all("svg", "chart") if a["aria-label"].startswith("Deletion: ")]
+    assert spoken[0] == "Deletion: Random order 0.80 at 0%, 0.40 at 25%, 0.10 at 100%; " + (
+        "Where it looks 0.80 at 0%, 0.20 at 25%, 0.10 at 100%"
+    )
+    assert "means over the same 5 photographs" in reader.text
+    assert "means over the same 7 photographs" in reader.text
+
+
+def recall(share, low, high, n=40, origin="masks"):
+    """Share of lesions lit on one scale and fused."""
+    shares = {"share": share, "interval": [low, high]}
+    entry = {"n_lesions": n, "n_used": 9, "n_skipped": 1, "recall": {"scale1": shares, "fused": shares}}
+    empty = {"n_lesions": 0, "n_used": 0, "n_skipped": 10, "recall": {}}
+    nothing = {"all": empty, "types": {}, "sizes": {}}
+    some = {"all": entry, "types": {"microaneurysms": entry, "haemorrhages": entry}, "sizes": {"below 1 %": entry}}
+    return {"budget": 0.05, "chance": 0.05, "masks": nothing, "boxes": nothing, origin: some}
+
+
+def test_lesions_lit_stand_by_type_and_scale_beside_chance():
+    """One chart for each map with the line of chance; the table has counts, intervals and the paired change."""
+    change = {"difference": 0.12, "interval": [0.02, 0.22], "n_lesions": 40}
+    both = {"fused": {"microaneurysms": change, "haemorrhages": change | {"n_lesions": 3}}}
+    page = with_evidence(recall=recall(0.31, 0.2, 0.4), paired={"kappa": BETTER, "lesion_recall": both})
+    reader = Reader(render(page))
+    charts = [a["aria-label"] for a in reader.all("svg", "chart") if "lesions lit" in a["aria-label"]]
+    assert [words.split(":")[0] for words in charts] == [
+        "Share of lesions lit, Scale 1 (finest)",
+        "Share of lesions lit, All scales together",
+    ]
+    assert "Microaneurysms (40 in 9 photographs) before \N{EN DASH}, after 0.31" in charts[0]
+    assert reader.text.count("chance 5 %") == 2
+    assert "40 lesions, outlined by experts, in 9 photographs" in reader.text
+    assert reader.text.count("+2 to +22") == 1, "a change over other lesions than those shown is left out"
+    assert "31 % 20 to 40" in reader.text
+    boxed = Reader(render(with_evidence(recall=recall(0.31, 0.2, 0.4, origin="boxes")))).text
+    assert "40 boxes drawn by a clinician (a box may hold many lesions) in 9 photographs" in boxed
+
+
+def test_sanity_checks_and_reliability_have_their_counts():
+    """A likeness comes with its interval and number of photographs, a dot of the diagram with its photographs."""
+    mean = {"mean": 0.97, "interval": [0.9, 0.99], "n_used": 4, "n_skipped": 0}
+    stages = {name: {"spearman": mean, "ssim": mean} for name in ("heads", "attention", "block3")}
+    checks = {"stability": {"flip": mean}, "randomisation": stages}
+    reader = Reader(render(with_evidence(sanity=checks)))
+    assert reader.text.count("0.97 0.90 to 0.99") == 4
+    assert "Heads (a map lies below them)" in reader.text
+    assert "50 % 40 % 10" in reader.text
+    assert "sure right photographs" in reader.text
+
+
+def test_changes_in_the_table_are_judged_by_their_own_intervals():
+    """A paired interval that includes zero is no better and no worse; what was not compared only has a direction."""
+    text = Reader(render(content(paired={"kappa": paired(-0.1, 0.36), "squared_error": paired(0.01, 0.02)}))).text
+    row = text[text.index("Agreement with the expert (quadratic") :]
+    assert row.index("\N{MINUS SIGN}0.100 to +0.360, cannot be told") < row.index("Graded exactly right")
+    assert "+0.0150 worse +0.0100 to +0.0200" in text
+
+
+def test_everything_that_got_worse_has_a_picture():
+    """The first of each list in full, all others small, none left out; what moved further off too."""
+    many = [case(f"training/{place}", 0) for place in range(9)]
+    page = content(worse_graded=many, n_worse_graded=9, further_off=[case("training/far", 2)], cases=[])
+    reader = Reader(render(page))
+    assert len(reader.all("article", "case")) == 4 + 1
+    assert len(reader.all("figure", "tiny")) == 5 + 1
+    assert "9 of 9 shown" in reader.text
+    assert "5 more, wrong now" in reader.text
+    assert "1 wrong before already, and further from the expert now" in reader.text
+    for one in (*many, page.further_off[0]):
+        assert any(one.sample in a["alt"] for a in reader.all("img"))
+
+
+def test_differences_are_counted_at_every_depth():
+    """The reader learns how many intervals the page rests on."""
+    page = with_evidence(
+        {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": None},
+        paired={"kappa": BETTER, "iou": None, "without_grade_0": {"deletion": SAME, "insertion": SAME}},
+    )
+    assert "9 differences were given such an interval" in Reader(render(page)).text

@@ -45,7 +45,15 @@ PHASE1 = TrainingOptions(
     augment=True,
 )
 FINETUNE = FinetuneOptions(
-    epochs=4, batch=4, map_weight=5.0, lr_branches=3e-4, lr_maps=3e-3, weight_decay=1e-2, averaging=0.97, augment="free"
+    epochs=4,
+    batch=4,
+    map_weight=5.0,
+    lr_branches=3e-4,
+    lr_maps=3e-3,
+    weight_decay=1e-2,
+    averaging=0.97,
+    replay=1.0,
+    augment="free",
 )
 RECIPES = ("phase1", "finetune")
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from regaze.errors import ModelError
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
+from regaze.models.doubt import between_branches, between_scales
 from regaze.models.features import FeatureCache, FrozenFeatures
 from regaze.models.network import AttentionNetwork, Output, fuse
 from regaze.models.options import MachineOptions
@@ -34,12 +35,18 @@ class Predictions:
         grades: (N,) int64, decoded (see `decode`).
         maps: One (N, h, w) float32 array in 0..1 per scale, finest first.
         fused: (N, h, w) float32 in 0..1 at the finest scale's grid: the mean of all scales.
+        branches: (N,) float32 in 0..1, how far the branches' grades contradict each other, see `doubt`; None for a
+            plain network.
+        scales: (N,) float32 in 0..2, how far the scales' maps differ in shape; NaN with one scale, None for a plain
+            network.
     """
 
     probabilities: NDArray[np.float32]
     grades: NDArray[np.int64]
     maps: tuple[NDArray[np.float32], ...]
     fused: NDArray[np.float32]
+    branches: NDArray[np.float32] | None = None
+    scales: NDArray[np.float32] | None = None
 
 
 def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.int64]:
@@ -130,14 +137,18 @@ class Predictor:
         probabilities: list[Tensor] = []
         fused: list[Tensor] = []
         maps: list[list[Tensor]] = [[] for _ in range(self.network.scales)]
+        doubts: list[Tensor] = []
         with evaluating(self.network):
             for start, output in self._outputs(images_NSSC, cache):
                 probabilities.append(torch.softmax(output.logits.float(), dim=1).cpu())
                 for kept, item in zip(maps, output.maps, strict=True):
                     kept.append(item.squeeze(1).float().cpu())
                 fused.append(fuse(output.maps, max(item.shape[2] for item in output.maps)).cpu())
+                if output.perception_logits:
+                    doubts.append(torch.stack([between_branches(output), between_scales(output.maps)]).cpu())
                 if progress is not None:
                     progress(min(start + self.batch, len(images_NSSC)), len(images_NSSC))
+        branches, scales = torch.cat(doubts, dim=1).numpy() if doubts else (None, None)
         all_probabilities = torch.cat(probabilities).numpy()
         if not np.isfinite(all_probabilities).all():
             bad = int((~np.isfinite(all_probabilities).all(axis=1)).sum())
@@ -150,6 +161,8 @@ class Predictor:
             grades=decode(all_probabilities, self.decoding),
             maps=tuple(torch.cat(item).numpy() for item in maps),
             fused=torch.cat(fused).numpy(),
+            branches=branches,
+            scales=scales,
         )
 
     def _outputs(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None) -> Iterator[tuple[int, Output]]:

@@ -6,21 +6,16 @@ one photograph's numbers do not depend on which others share its batch.
 Cost per photograph of `map_signals`: five forward passes (the photograph, two flips, two shifts) and one backward pass
 through the deepest scale's branches. `cell_features` costs one pass through the extractor.
 
-Where maps are compared, only their shape counts: each map is standardised (mean 0, standard deviation 1 over the cells
-that are compared), so that neither its level nor its contrast matters. A dead map (see `_DEAD_BELOW`) has no shape and
-becomes zero everywhere.
+How maps are compared: see `doubt`.
 
-Shapes: N photographs, B batch, S side of the cropped square, K classes, G grades (branches that give one), C channels,
-(h, w) map cells.
+Shapes: N photographs, B batch, S side of the cropped square, C channels, (h, w) map cells.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -29,11 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regaze.errors import ModelError
+from regaze.models.doubt import between_branches, between_scales, shape_gap, standardise
 from regaze.models.network import AttentionNetwork, Output, fuse
 from regaze.models.predictor import Predictor, evaluating
-
-#: A map in 0..1 whose largest and smallest value lie closer than this is dead, as `evaluation.agreement` counts it.
-_DEAD_BELOW = 1e-3
 
 #: Length of a shift along each axis as a share of the side. Not tuned: at 224 px it is 8 px, half a cell of the
 #: coarsest of three scales, so that a map that hangs on where its cells happen to lie shows it.
@@ -46,9 +39,9 @@ class Signals:
 
     Attributes:
         branches: (N,) float32 in 0..1: disagreement among the grades of the perception branches; with one scale: among
-            those of the attention branch, the perception branch and the network (see `disagreement`).
-        scales: (N,) float32 in 0..2: mean over all pairs of scales of `shape_gap` between their maps, on the finest
-            scale's grid. NaN for a network with one scale.
+            those of the attention branch, the perception branch and the network (see `doubt.disagreement`).
+        scales: (N,) float32 in 0..2: mean over all pairs of scales of `doubt.shape_gap` between their maps, on the
+            finest scale's grid. NaN for a network with one scale.
         cam: (N,) float32 in 0..2: `shape_gap` between the fused map and Grad-CAM of the likeliest class (the arg-max,
             not the decoded grade), on the deepest block's grid, because Grad-CAM can show no more than that.
         instability: (N,) float32 in 0..2: `movement` of the fused map, mean over the horizontal flip, the vertical
@@ -132,45 +125,6 @@ def cell_features(
     return found
 
 
-def disagreement(logits: Sequence[Tensor]) -> Tensor:
-    """How far several grades of one photograph contradict each other.
-
-    Generalised Jensen-Shannon divergence of G distributions with equal weights, H(mean of p_g) - mean of H(p_g) (Lin,
-    "Divergence measures based on the Shannon entropy", IEEE Trans. Inf. Theory 37, 1991, section IV), natural
-    logarithm, divided by its bound log G.
-
-    Args:
-        logits: G >= 2 tensors (B, K).
-
-    Returns:
-        (B,) float32 in 0..1. 0: all agree. 1: each is sure of a class of its own, which needs K >= G.
-    """
-    probabilities_GBK = torch.softmax(torch.stack(list(logits)).float(), dim=2)
-    entropy_of_mean = torch.special.entr(probabilities_GBK.mean(dim=0)).sum(dim=1)
-    mean_entropy = torch.special.entr(probabilities_GBK).sum(dim=2).mean(dim=0)
-    divergence: Tensor = (entropy_of_mean - mean_entropy) / math.log(len(logits))
-    return divergence.clamp(0, 1)  # only rounding leaves 0..1
-
-
-def shape_gap(first_Bhw: Tensor, second_Bhw: Tensor) -> Tensor:
-    """One minus Pearson's correlation of two maps over their cells.
-
-    Two dead maps have the same shape, none: 0. A dead map has nothing in common with a live one: 1, as if unrelated.
-
-    Args:
-        first_Bhw: (B, h, w) floats in 0..1.
-        second_Bhw: The same of the other map, on the same grid.
-
-    Returns:
-        (B,) float32 in 0..2. 0: one is the other up to level and contrast. 1: unrelated. 2: one is the other's
-        negative.
-    """
-    first, second = _standardise(first_Bhw), _standardise(second_Bhw)
-    correlation = (first * second).mean(dim=(1, 2))
-    both_dead = (first == 0).all(dim=2).all(dim=1) & (second == 0).all(dim=2).all(dim=1)
-    return torch.where(both_dead, 0.0, 1 - correlation.clamp(-1, 1))
-
-
 def movement(own_Bhw: Tensor, moved_Bhw: Tensor) -> Tensor:
     """Mean absolute difference of two standardised maps over the cells that both show.
 
@@ -182,16 +136,7 @@ def movement(own_Bhw: Tensor, moved_Bhw: Tensor) -> Tensor:
         (B,) float32 in 0..2; two unrelated maps with normally distributed values get 2 / sqrt(pi) = 1.13; two dead
         maps 0.
     """
-    return (_standardise(own_Bhw) - _standardise(moved_Bhw)).abs().mean(dim=(1, 2))
-
-
-def _standardise(maps_Bhw: Tensor) -> Tensor:
-    """(B, h, w) float32 with mean 0 and standard deviation 1 over the cells; zero where the map is dead."""
-    maps = maps_Bhw.float()
-    centred = maps - maps.mean(dim=(1, 2), keepdim=True)
-    deviation = centred.square().mean(dim=(1, 2), keepdim=True).sqrt()
-    dead = (maps.amax(dim=(1, 2), keepdim=True) - maps.amin(dim=(1, 2), keepdim=True)) < _DEAD_BELOW
-    return torch.where(dead, 0.0, centred / deviation)  # a map with NaN is not dead and stays NaN
+    return (standardise(own_Bhw) - standardise(moved_Bhw)).abs().mean(dim=(1, 2))
 
 
 def _with_attention(predictor: Predictor) -> AttentionNetwork:
@@ -229,13 +174,10 @@ def _signals(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tenso
     with _precision(predictor):
         features = network.extractor(images_B3SS)
     output, cam = _grad_cam(predictor, network, features)
-    grades = output.perception_logits
-    if network.scales == 1:
-        grades = [*output.attention_logits, *output.perception_logits, output.logits]
     fused = _fused(output)
     columns = [
-        disagreement(grades),
-        _between_scales(output.maps),
+        between_branches(output),
+        between_scales(output.maps),
         shape_gap(_pool(fused, (cam.shape[1], cam.shape[2])), cam),
         _instability(predictor, network, images_B3SS, fused),
     ]
@@ -280,15 +222,6 @@ def _pool(items: Tensor, grid: tuple[int, int]) -> Tensor:
 def _fused(output: Output) -> Tensor:
     """(B, h, w) float32 in 0..1 at the finest scale's grid, as `Predictions.fused`."""
     return fuse(output.maps, max(item.shape[2] for item in output.maps))
-
-
-def _between_scales(maps: Sequence[Tensor]) -> Tensor:
-    """Mean `shape_gap` over all pairs of scales on the finest grid, (B,) float32; NaN where there is one scale."""
-    if len(maps) == 1:
-        return maps[0].new_full((maps[0].shape[0],), math.nan, dtype=torch.float32)
-    side = max(item.shape[2] for item in maps)
-    alike = [fuse([item], side) for item in maps]
-    return torch.stack([shape_gap(first, second) for first, second in combinations(alike, 2)]).mean(dim=0)
 
 
 def _instability(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor, own_Bhw: Tensor) -> Tensor:

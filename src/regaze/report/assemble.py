@@ -13,7 +13,10 @@ from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.records import Sample
-from regaze.report.content import Case, ReportContent, View
+from regaze.report.content import IN_FULL, Case, ReportContent, View
+from regaze.report.curves import model_curves, order_curves
+from regaze.report.page import SMALL
+from regaze.report.small import reduced
 from regaze.study.figures import compare, control_of, evaluate, is_control
 from regaze.study.folder import Study
 from regaze.study.judge import Panel, judge_model, part_of
@@ -21,7 +24,6 @@ from regaze.study.lesions import enlarge, known_lesions
 from regaze.study.options import EvaluateOptions
 
 PER_GRADE = 3
-WORSE_SHOWN = 8
 
 Row = dict[str, Any]
 
@@ -42,13 +44,15 @@ def assemble(study: Study, options: EvaluateOptions, machine: MachineOptions, co
     before, after = _pair(study, names)
     control = control_of(study, names, before)
     results = evaluate(study, options, machine)
-    rows = {name: judge_model(study, name, options, machine) for name in (before, after)}
-    paired = _paired(study, before, after, control, options, machine)
+    names_by_role = {"before": before, **({"control": control} if control is not None else {}), "after": after}
+    rows = {name: judge_model(study, name, options, machine) for name in names_by_role.values()}
     worse_graded, better_graded = _grade_changes(rows[before], rows[after])
     worse_maps, better_maps = _map_changes(rows[before], rows[after])
+    further = _further_off(rows[before], rows[after]) if study.dataset.ordinal else []
     gallery = _gallery(rows[before], rows[after], len(study.classes))
-    shown = {*gallery, *worse_graded[:WORSE_SHOWN], *worse_maps[:WORSE_SHOWN]}
-    cases = _cases(study, before, after, rows, sorted(shown), machine)
+    full = {*gallery, *worse_graded[:IN_FULL], *worse_maps[:IN_FULL]}
+    shown = full | {*worse_graded, *worse_maps, *further}
+    cases = _cases(study, before, after, rows, sorted(shown), full, machine)
     return ReportContent(
         title=f"Does {after} look in the right place?",
         classes=study.classes,
@@ -56,16 +60,21 @@ def assemble(study: Study, options: EvaluateOptions, machine: MachineOptions, co
         before=before,
         after=after,
         control=control,
-        paired=paired,
+        paired=_paired(study, rows, before, after, control, options),
         cases=[cases[place] for place in gallery],
-        worse_graded=[cases[place] for place in worse_graded[:WORSE_SHOWN]],
-        worse_maps=[cases[place] for place in worse_maps[:WORSE_SHOWN]],
+        worse_graded=[cases[place] for place in worse_graded],
+        worse_maps=[cases[place] for place in worse_maps],
+        further_off=[cases[place] for place in further],
         n_worse_graded=len(worse_graded),
         n_better_graded=len(better_graded),
         n_worse_maps=len(worse_maps),
         n_better_maps=len(better_maps),
         provenance=_provenance(study, before, after),
         commands=commands,
+        curves={
+            "models": model_curves({role: rows[name] for role, name in names_by_role.items()}),
+            "orders": order_curves(rows[after]),
+        },
     )
 
 
@@ -82,12 +91,16 @@ def _pair(study: Study, names: Sequence[str]) -> tuple[str, str]:
 
 
 def _paired(
-    study: Study, before: str, after: str, control: str | None, options: EvaluateOptions, machine: MachineOptions
+    study: Study,
+    rows: dict[str, list[Row]],
+    before: str,
+    after: str,
+    control: str | None,
+    options: EvaluateOptions,
 ) -> dict[str, Any]:
-    tuned = judge_model(study, after, options, machine)
-    paired = compare(study, judge_model(study, before, options, machine), tuned, options)
+    paired = compare(study, rows[before], rows[after], options)
     if control is not None:
-        against = compare(study, judge_model(study, control, options, machine), tuned, options)
+        against = compare(study, rows[control], rows[after], options)
         paired |= {f"{key}_against_control": value for key, value in against.items()}
     return paired
 
@@ -105,6 +118,18 @@ def _grade_changes(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[in
             better.append(place)
     worse.sort(key=lambda place: (-abs(after[place]["grade"] - after[place]["label"]), after[place]["sample"]))
     return worse, better
+
+
+def _further_off(before: Sequence[Row], after: Sequence[Row]) -> list[int]:
+    """Places graded wrong before and further from the expert's grade after, the largest step first."""
+    steps: list[tuple[int, int]] = []
+    for place, (one, other) in enumerate(zip(before, after, strict=True)):
+        if one["label"] is None or one["grade"] == one["label"]:
+            continue
+        step = abs(other["grade"] - one["label"]) - abs(one["grade"] - one["label"])
+        if step > 0:
+            steps.append((-step, place))
+    return [place for _, place in sorted(steps)]
 
 
 def _map_changes(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[int], list[int]]:
@@ -136,9 +161,15 @@ def _gallery(before: Sequence[Row], after: Sequence[Row], classes: int) -> list[
 
 
 def _cases(
-    study: Study, before: str, after: str, rows: dict[str, list[Row]], places: Sequence[int], machine: MachineOptions
+    study: Study,
+    before: str,
+    after: str,
+    rows: dict[str, list[Row]],
+    places: Sequence[int],
+    full: set[int],
+    machine: MachineOptions,
 ) -> dict[int, Case]:
-    """Photographs with both models' maps; each photograph is shown to the models that never saw it."""
+    """Photographs with both models' maps, small but for those in `full`; none is shown to a model that saw it."""
     by_id = {sample.id: sample for sample in study.dataset.samples}
     cases: dict[int, Case] = {}
     test = part_of(study) == "test"
@@ -154,7 +185,7 @@ def _cases(
         pixels = seen[before][1]
         masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
         for index, (place, sample) in enumerate(zip(mine, samples, strict=True)):
-            cases[place] = Case(
+            case = Case(
                 sample=sample.id,
                 label=sample.label,
                 photo=pixels.images[index],
@@ -163,6 +194,7 @@ def _cases(
                 before=_view(seen[before][0], index, pixels.images.shape[1], rows[before][place]),
                 after=_view(seen[after][0], index, pixels.images.shape[1], rows[after][place]),
             )
+            cases[place] = case if place in full else reduced(case, SMALL)
     return cases
 
 

@@ -12,83 +12,49 @@ from typing import Any
 
 from markupsafe import Markup
 
+from regaze.report import svg
 from regaze.report.verdict import Comparison, figure, number
 
-WIDTH = 340  # user units; a phone shows the chart at this size, so that 11 units are 11 pixels
 
-
-def _svg(height: float, label: str, body: Markup, width: int = WIDTH) -> Markup:
-    return Markup('<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">{body}</svg>').format(
-        w=width, h=f"{height:g}", label=label, body=body
-    )
-
-
-def _text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> Markup:
-    return Markup('<text x="{x}" y="{y}" text-anchor="{anchor}" class="{kind}">{words}</text>').format(
-        x=f"{x:.1f}", y=f"{y:.1f}", anchor=anchor, kind=kind, words=words
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
-    return Markup('<line x1="{}" y1="{}" x2="{}" y2="{}" class="{}"/>').format(
-        f"{x1:.1f}", f"{y1:.1f}", f"{x2:.1f}", f"{y2:.1f}", kind
-    )
-
-
-def _rect(x: float, y: float, width: float, height: float, kind: str) -> Markup:
-    return Markup('<rect x="{}" y="{}" width="{}" height="{}" class="{}"/>').format(
-        f"{x:.1f}", f"{y:.1f}", f"{max(width, 0):.1f}", f"{height:.1f}", kind
-    )
-
-
-def _dot(x: float, y: float, radius: float, kind: str) -> Markup:
-    return Markup('<circle cx="{}" cy="{}" r="{}" class="{}"/>').format(f"{x:.1f}", f"{y:.1f}", f"{radius:.1f}", kind)
-
-
-def _join(parts: Sequence[Markup]) -> Markup:
-    return Markup("").join(parts)
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return about six round numbers within a range."""
-    raw = (high - low) / 6
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw)
-    return [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def difference_chart(rows: Sequence[tuple[str, Comparison]], margin: float, label: str) -> Markup:
+def difference_chart(
+    rows: Sequence[tuple[str, Comparison]], margin: float, label: str, kinds: Sequence[str] = ("after", "control")
+) -> Markup:
     """Draw paired differences with their intervals around a zero line.
 
     Args:
         rows: Name and difference; rows without an interval are left out.
         margin: Half-width of the grey band inside which a difference does not matter.
         label: What the chart shows, for readers who do not see it.
+        kinds: Colour of each row; the last one serves for those that follow.
 
     Returns:
         An `<svg>`, or nothing where no row has an interval.
     """
-    known = [(name, c, c.low, c.high) for name, c in rows if c.low is not None and c.high is not None]
+    known = [
+        (name, c, c.low, c.high, kinds[min(place, len(kinds) - 1)])
+        for place, (name, c) in enumerate(rows)
+        if c.low is not None and c.high is not None
+    ]
     if not known:
         return Markup("")
-    reach = 1.12 * max(2 * margin, *(max(abs(low), abs(high)) for _, _, low, high in known))
-    left, right, top, pitch = 12, WIDTH - 12, 22, 40
+    reach = 1.12 * max(2 * margin, *(max(abs(low), abs(high)) for _, _, low, high, _ in known)) or 1.0
+    left, right, top, pitch = 12, svg.WIDTH - 12, 22, 40
     bottom = top + pitch * len(known)
 
     def at(value: float) -> float:
         return left + (value + reach) / (2 * reach) * (right - left)
 
     parts = [
-        _rect(at(-margin), top - 6, at(margin) - at(-margin), bottom - top + 6, "band"),
-        _text(left, 11, "← worse", kind="faint"),
-        _text(right, 11, "better →", "end", "faint"),
-        _line(at(0), top - 6, at(0), bottom, "zero"),
-        _line(left, bottom, right, bottom, "axis"),
+        svg.rect(at(-margin), top - 6, at(margin) - at(-margin), bottom - top + 6, "band"),
+        svg.text(left, 11, "← worse", kind="faint"),
+        svg.text(right, 11, "better →", "end", "faint"),
+        svg.line(at(0), top - 6, at(0), bottom, "zero"),
+        svg.line(left, bottom, right, bottom, "axis"),
     ]
-    for tick in _ticks(-reach, reach):
-        parts.append(_line(at(tick), bottom, at(tick), bottom + 4, "axis"))
+    for tick in svg.ticks(-reach, reach):
+        parts.append(svg.line(at(tick), bottom, at(tick), bottom + 4, "axis"))
         parts.append(
-            _text(
+            svg.text(
                 at(tick),
                 bottom + 16,
                 figure(tick, 2 if reach < 1 else 1, sign=abs(tick) > 1e-9),
@@ -96,14 +62,13 @@ def difference_chart(rows: Sequence[tuple[str, Comparison]], margin: float, labe
                 "faint",
             )
         )
-    for index, (name, comparison, low, high) in enumerate(known):
+    for index, (name, comparison, low, high, kind) in enumerate(known):
         y = top + pitch * index + 26
-        kind = "after" if index == 0 else "control"
-        parts.append(_text(left, y - 12, name))
-        parts.append(_line(at(low), y, at(high), y, f"interval {kind}"))
+        parts.append(svg.text(left, y - 12, name, kind="over"))
+        parts.append(svg.line(at(low), y, at(high), y, f"interval {kind}"))
         if comparison.difference is not None:
-            parts.append(_dot(at(comparison.difference), y, 4.5, f"dot {kind}"))
-    return _svg(bottom + 20, label, _join(parts))
+            parts.append(svg.dot(at(comparison.difference), y, 4.5, f"dot {kind}"))
+    return svg.picture(bottom + 20, label, svg.join(parts))
 
 
 def kappa_chart(rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Markup:
@@ -118,30 +83,30 @@ def kappa_chart(rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Markup:
     lows = [number((figures.get("interval") or [None])[0]) for _, _, figures in rows]
     values = [number(figures.get("quadratic_weighted_kappa")) for _, _, figures in rows]
     floor = min([0.0] + [v for v in (*lows, *values) if v is not None])
-    left, right, top, pitch = 12, WIDTH - 46, 8, 36
+    left, right, top, pitch = 12, svg.WIDTH - 46, 8, 36
     bottom = top + pitch * len(rows)
 
     def at(value: float) -> float:
         return left + (value - floor) / (1 - floor) * (right - left)
 
-    parts = [_line(left, bottom, right, bottom, "axis")]
-    for tick in _ticks(floor, 1.0):
+    parts = [svg.line(left, bottom, right, bottom, "axis")]
+    for tick in svg.ticks(floor, 1.0):
         parts += [
-            _line(at(tick), top, at(tick), bottom, "grid"),
-            _text(at(tick), bottom + 15, figure(tick, 1), "middle", "faint"),
+            svg.line(at(tick), top, at(tick), bottom, "grid"),
+            svg.text(at(tick), bottom + 15, figure(tick, 1), "middle", "faint"),
         ]
     for index, (name, kind, figures) in enumerate(rows):
         y = top + pitch * index + 24
         value = number(figures.get("quadratic_weighted_kappa"))
         ends = [number(end) for end in figures.get("interval") or ()]
-        parts.append(_text(left, y - 11, name))
+        parts.append(svg.text(left, y - 11, name))
         if len(ends) == 2 and ends[0] is not None and ends[1] is not None:
-            parts.append(_line(at(ends[0]), y, at(ends[1]), y, f"interval {kind}"))
+            parts.append(svg.line(at(ends[0]), y, at(ends[1]), y, f"interval {kind}"))
         if value is not None:
-            parts.append(_dot(at(value), y, 4.5, f"dot {kind}"))
-        parts.append(_text(WIDTH - 4, y + 4, figure(value), "end", "strong"))
+            parts.append(svg.dot(at(value), y, 4.5, f"dot {kind}"))
+        parts.append(svg.text(svg.WIDTH - 4, y + 4, figure(value), "end", "strong"))
     spoken = "; ".join(f"{name} {figure(figures.get('quadratic_weighted_kappa'))}" for name, _, figures in rows)
-    return _svg(bottom + 20, f"Kappa of each model with its interval: {spoken}", _join(parts))
+    return svg.picture(bottom + 20, f"Kappa of each model with its interval: {spoken}", svg.join(parts))
 
 
 def reliability_chart(bins: Sequence[Mapping[str, Any]], name: str, kind: str) -> Markup:
@@ -159,21 +124,20 @@ def reliability_chart(bins: Sequence[Mapping[str, Any]], name: str, kind: str) -
     parts = []
     for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y = left + tick * side, top + (1 - tick) * side
-        parts += [_line(left, y, left + side, y, "grid"), _line(x, top, x, top + side, "grid")]
+        parts += [svg.line(left, y, left + side, y, "grid"), svg.line(x, top, x, top + side, "grid")]
         if tick in (0.0, 0.5, 1.0):
-            parts.append(_text(x, top + side + 15, f"{tick:.0%}".replace("%", " %"), "middle", "faint"))
-            parts.append(_text(left - 5, y + 4, f"{tick:.0%}".replace("%", ""), "end", "faint"))
-    parts.append(_line(left, top + side, left + side, top, "zero"))
+            parts.append(svg.text(x, top + side + 15, f"{tick:.0%}".replace("%", " %"), "middle", "faint"))
+            parts.append(svg.text(left - 5, y + 4, f"{tick:.0%}".replace("%", ""), "end", "faint"))
+    parts.append(svg.line(left, top + side, left + side, top, "zero"))
     points = [(number(b.get("confidence")), number(b.get("accuracy")), number(b.get("n"))) for b in bins]
     known = [(c, a, n) for c, a, n in points if c is not None and a is not None and n]
     largest = max((n for _, _, n in known), default=1.0)
     if len(known) > 1:
-        spots = " ".join(f"{left + c * side:.1f},{top + (1 - a) * side:.1f}" for c, a, _ in known)
-        parts.append(Markup('<polyline points="{}" class="curve {}"/>').format(spots, kind))
+        parts.append(svg.polyline([(left + c * side, top + (1 - a) * side) for c, a, _ in known], f"curve {kind}"))
     for c, a, n in known:
-        parts.append(_dot(left + c * side, top + (1 - a) * side, 2 + 6 * math.sqrt(n / largest), f"dot {kind}"))
+        parts.append(svg.dot(left + c * side, top + (1 - a) * side, 2 + 6 * math.sqrt(n / largest), f"dot {kind}"))
     spoken = "; ".join(f"confidence {c:.0%}, right {a:.0%}, {n:.0f} photographs" for c, a, n in known) or "no figures"
-    return _svg(top + side + 20, f"Reliability of {name}: {spoken}", _join(parts), left + side + 20)
+    return svg.picture(top + side + 20, f"Reliability of {name}: {spoken}", svg.join(parts), left + side + 20)
 
 
 def probability_chart(
@@ -201,12 +165,14 @@ def probability_chart(
     for row, k in enumerate(indices):
         y = 2 + row * pitch
         name = classes[k] if len(classes[k]) <= 14 else classes[k][:13] + "…"
-        parts.append(_text(left - 8, y + 13, name, "end", "strong" if k == label else ""))
+        parts.append(svg.text(left - 8, y + 13, name, "end", "strong" if k == label else ""))
         if k == label:
-            parts.append(_dot(4, y + 9, 3, "dot expert"))
+            parts.append(svg.dot(4, y + 9, 3, "dot expert"))
         for offset, values, kind in ((2, before, "before"), (10, after, "after")):
-            parts.append(_rect(left, y + offset, span * min(max(values[k], 0), 1), 6.5, f"bar {kind}"))
-        parts.append(_text(left + span + 5, y + 13, f"{after[k]:.0%}".replace("%", ""), kind="faint"))
-    parts.append(_line(left, 0, left, 2 + len(indices) * pitch, "axis"))
+            parts.append(svg.rect(left, y + offset, span * min(max(values[k], 0), 1), 6.5, f"bar {kind}"))
+        parts.append(svg.text(left + span + 5, y + 13, f"{after[k]:.0%}".replace("%", ""), kind="faint"))
+    parts.append(svg.line(left, 0, left, 2 + len(indices) * pitch, "axis"))
     spoken = "; ".join(f"{classes[k]} {before[k]:.0%} before, {after[k]:.0%} after" for k in indices)
-    return _svg(4 + len(indices) * pitch, f"Probability in percent of each class: {spoken}", _join(parts), width)
+    return svg.picture(
+        4 + len(indices) * pitch, f"Probability in percent of each class: {spoken}", svg.join(parts), width
+    )

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from regaze.records import Origin
 
+IN_FULL = 4  # photographs of each list of what got worse that are shown in full; the others are shown small
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -97,10 +99,15 @@ class ReportContent:
             difference = after - before (or after - control), with `probability_better` (or
             `probability_greater`), `n_used`, `mean_a` and `mean_b` where known. Keys: `kappa`, `enrichment`,
             `squared_error`, and each of them with `_against_control`. The intervals hold 95 % unless a
-            comparison says otherwise in `level` (0..1).
+            comparison says otherwise in `level` (0..1). With more measured also `deletion`, `insertion` and `iou`,
+            `without_grade_0` (a dict of the first two) and `lesion_recall` (map's name -> `all` and each lesion type ->
+            comparison), likewise.
         cases: For the galleries, in the order to show.
-        worse_graded: Graded right before and wrong after.
-        worse_maps: Photographs whose map moved away from the lesions.
+        worse_graded: Graded right before and wrong after, worst first. The page shows the first in full, the others
+            small.
+        worse_maps: Photographs whose map moved away from the lesions, likewise.
+        further_off: Graded wrong before, and further from the expert's grade after; empty where the classes are no
+            grades.
         n_worse_graded: How many were graded right before and wrong after, shown or not.
         n_better_graded: How many were graded wrong before and right after.
         n_worse_maps: How many maps lie less on the lesions than before.
@@ -108,6 +115,8 @@ class ReportContent:
         provenance: Options, versions, data fingerprint, seeds, lineage, number of corrections, wall times;
             nested.
         commands: Command lines that reproduce the page.
+        curves: Mean curves of deletion and insertion: `models` (by `before`, `control`, `after`) and `orders` (of the
+            model after: `fused` and the controls), each as `regaze.report.curves` gives it; None: not measured.
     """
 
     title: str
@@ -126,3 +135,5 @@ class ReportContent:
     n_better_maps: int
     provenance: dict[str, Any]
     commands: list[str] = field(default_factory=list)
+    further_off: list[Case] = field(default_factory=list)
+    curves: dict[str, Any] = field(default_factory=dict)

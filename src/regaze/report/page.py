@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import jinja2
 
 from regaze.errors import StudyError
 from regaze.files import write_text
-from regaze.report import charts, pictures, verdict
-from regaze.report.content import Case, ReportContent, View
+from regaze.report import charts, matter, pictures, verdict
+from regaze.report.content import IN_FULL, Case, ReportContent, View
+from regaze.report.evidence_tables import MEASURES, sections
 from regaze.report.tables import (
     SCALES,
     class_name,
@@ -29,6 +31,8 @@ from regaze.report.tables import (
     roles,
 )
 from regaze.report.verdict import DASH, figure, number
+
+SMALL = 128  # pixels; side of a picture in a list of many
 
 # A blink comparison: the eye sees a change in place that it misses side by side. Without scripts the buttons
 # stay hidden and both pictures stand next to each other.
@@ -92,6 +96,7 @@ def render(content: ReportContent) -> str:
         **_answer(content),
         **_galleries(content),
         **evidence(content),
+        **sections(content),
         provenance=provenance_sections(content.provenance),
     )
 
@@ -118,21 +123,53 @@ def _answer(content: ReportContent) -> dict[str, Any]:
         rows.append(("After against the control", paired.get(f"{key}_against_control", none)))
         return charts.difference_chart(rows, margin, words)
 
+    places = matter.matter_claim(content)
     return {
         "verdict": decided,
+        "matter_line": matter.matter_line(places),
         "claims": [
-            (decided.grading, chart("kappa", verdict.KAPPA_MARGIN, "Difference of kappa with its interval")),
+            (
+                decided.grading,
+                chart("kappa", verdict.KAPPA_MARGIN, "Difference of kappa with its interval"),
+                f"Grey: too small to matter (±{verdict.KAPPA_MARGIN:g}).",
+            ),
             (
                 decided.places,
                 chart("enrichment", verdict.ENRICHMENT_MARGIN, "Difference of enrichment with its interval"),
+                f"Grey: too small to matter (±{verdict.ENRICHMENT_MARGIN:g}).",
             ),
+            (places, _duel_chart(content), "Of each kind the order that is hardest to beat."),
         ],
         "margins": (verdict.KAPPA_MARGIN, verdict.ENRICHMENT_MARGIN),
         "right": {role: right_of(figures_of(content, name)) for role, _, name in roles(content)},
         "part": content.results.get("part"),
         "n": content.results.get("n"),
         "caveats": caveats(content),
+        "notes": [str(note) for note in content.results.get("notes") or ()],
+        "n_intervals": count_intervals(content.paired) + count_intervals(_against(content)),
     }
+
+
+def _duel_chart(content: ReportContent) -> Any:
+    """Draw where the map stands against the blind order that is hardest to beat, on deletion and insertion."""
+    rows = [
+        (f"{MEASURES[measure]}: the map against {matter.BLIND[control]}", comparison)
+        for measure, control, comparison in matter.hardest(matter.duels(content))
+    ]
+    return charts.difference_chart(rows, 0, "Difference from orders without knowledge, with its interval", ("after",))
+
+
+def _against(content: ReportContent) -> dict[str, Any]:
+    """Return the paired differences of the new model's map from other orders, as the tables show them."""
+    parts = figures_of(content, content.after).get("faithfulness") or {}
+    return {part: {name: entry.get("against") for name, entry in (parts[part] or {}).items()} for part in parts}
+
+
+def count_intervals(paired: Mapping[str, Any]) -> int:
+    """Return how many paired intervals the page rests on, at every depth."""
+    if verdict.compare(paired).low is not None:
+        return 1
+    return sum(count_intervals(inner) for inner in paired.values() if isinstance(inner, Mapping))
 
 
 def caveats(content: ReportContent) -> list[str]:
@@ -155,7 +192,32 @@ def caveats(content: ReportContent) -> list[str]:
             dead = dead_maps(entry or {})
             if dead:
                 found.append(f"{words}: dead maps (the same everywhere) at {SCALES.get(scale, scale)}: {dead}.")
-    return [*found, *(str(note) for note in content.results.get("notes") or ())]
+    measured = figures_of(content, content.after).get("n_faithfulness") or 0
+    if 0 < measured < matter.FEWEST:
+        found.append(
+            f"Deletion and insertion rest on {measured} photographs; intervals over fewer than {matter.FEWEST} come "
+            "out too narrow."
+        )
+    missing = not_measured(content)
+    if missing:
+        found.append(f"Not measured: {'; '.join(missing)}.")
+    return found
+
+
+def not_measured(content: ReportContent) -> list[str]:
+    """Return what the page would show and nobody asked for, with the option that asks for it."""
+    figures = figures_of(content, content.after)
+    faithfulness = figures.get("faithfulness")
+    found = []
+    if not faithfulness:
+        found.append("what happens when the places it looks at are erased or shown (--faithfulness 24)")
+    elif len(faithfulness.get("all") or {}) < 2:
+        found.append("the same for orders that know nothing of the photograph (--controls 24)")
+    if not figures.get("sanity"):
+        found.append("whether the maps depend on what was learned, and stay when nothing changes (--sanity 8)")
+    if content.control is None:
+        found.append("a model trained equally long without the corrected maps")
+    return found
 
 
 def _galleries(content: ReportContent) -> dict[str, Any]:
@@ -169,8 +231,11 @@ def _galleries(content: ReportContent) -> dict[str, Any]:
             groups.append((title, [_case(content, c, f"g{len(groups)}-{k}") for k, c in enumerate(shown)]))
     return {
         "groups": groups,
-        "worse_graded": [_case(content, c, f"w{k}") for k, c in enumerate(content.worse_graded)],
-        "worse_maps": [_case(content, c, f"m{k}") for k, c in enumerate(content.worse_maps)],
+        "worse_graded": [_case(content, c, f"w{k}") for k, c in enumerate(content.worse_graded[:IN_FULL])],
+        "more_graded": [_small(content, c) for c in content.worse_graded[IN_FULL:]],
+        "worse_maps": [_case(content, c, f"m{k}") for k, c in enumerate(content.worse_maps[:IN_FULL])],
+        "more_maps": [_small(content, c) for c in content.worse_maps[IN_FULL:]],
+        "further_off": [_small(content, c) for c in content.further_off],
         "ramp": [f"rgb({r} {g} {b})" for r, g, b in pictures.RAMP[::32]],
     }
 
@@ -217,6 +282,31 @@ def _case(content: ReportContent, case: Case, key: str) -> dict[str, Any]:
             ),
         ],
         "has_measures": case.before.enrichment is not None or case.before.squared_error is not None,
+    }
+
+
+def _small(content: ReportContent, case: Case) -> dict[str, Any]:
+    """Return one photograph as it is shown in a list of many."""
+    known = case.lesions is not None and case.origin != "none"
+    before, after = case.before, case.after
+    enrichment = ""
+    if before.enrichment is not None and after.enrichment is not None:
+        enrichment = f"{figure(before.enrichment, 1)} → {figure(after.enrichment, 1)}"
+    return {
+        "sample": case.sample,
+        "expert": class_name(content, case.label),
+        "grades": f"{class_name(content, before.grade)} → {class_name(content, after.grade)}",
+        "enrichment": enrichment,
+        "side": case.photo.shape[0],
+        "outline": pictures.outline_path(case.lesions) if known and case.lesions is not None else "",
+        "boxes": case.origin == "boxes",
+        "views": [
+            (
+                pictures.data_uri(pictures.overlay(case.photo, view.fused, SMALL)),
+                f"Where the model looked {role} the corrections in {case.sample}",
+            )
+            for role, view in (("before", before), ("after", after))
+        ],
     }
 
 

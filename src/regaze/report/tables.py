@@ -12,21 +12,85 @@ import numpy as np
 
 from regaze.report import charts
 from regaze.report.content import ReportContent
-from regaze.report.verdict import DASH, MINUS, figure, number
+from regaze.report.verdict import DASH, MINUS, compare, figure, judge, number
 
-# Row of the table: words, path in a model's figures, decimals (-1: a share in per cent), direction.
-_ROWS: tuple[tuple[str, tuple[str, ...], int, str], ...] = (
-    ("Agreement with the expert (quadratic weighted kappa)", ("quadratic_weighted_kappa",), 3, "higher"),
-    ("Graded exactly right", ("accuracy",), -1, "higher"),
-    ("Referable disease: AUROC", ("referable", "auroc"), 3, "higher"),
-    ("Referable disease: sensitivity", ("referable", "sensitivity"), -1, "higher"),
-    ("Referable disease: specificity", ("referable", "specificity"), -1, "higher"),
-    ("Confidence off by (expected calibration error)", ("calibration_error",), 3, "lower"),
-    ("Attention on lesions, times chance (enrichment)", ("maps", "fused", "lesion_enrichment"), 2, "higher"),
-    ("Strongest pixels in lesions (relevance rank)", ("maps", "fused", "relevance_rank"), -1, "higher"),
-    ("Squared error to the expert's map", ("maps", "fused", "squared_error"), 4, "lower"),
-    ("Deletion", ("deletion",), 3, "lower"),
-    ("Insertion", ("insertion",), 3, "higher"),
+FUSED = ("maps", "fused")
+
+# Row of the table: words, path in a model's figures, decimals (-1: a share in per cent), direction, path of its own
+# interval, path of the number of photographs, key of the paired difference ("": not compared in pairs).
+_Row = tuple[str, tuple[str, ...], int, str, tuple[str, ...], tuple[str, ...], str]
+_OVER = (*FUSED, "n_used")
+_GRADED = ("n",)
+_MEANS = ("map_intervals", "fused")
+_ROWS: tuple[_Row, ...] = (
+    (
+        "Agreement with the expert (quadratic weighted kappa)",
+        ("quadratic_weighted_kappa",),
+        3,
+        "higher",
+        ("interval",),
+        _GRADED,
+        "kappa",
+    ),
+    ("Graded exactly right", ("accuracy",), -1, "higher", (), _GRADED, ""),
+    ("Referable disease: AUROC (chance 0.5)", ("referable", "auroc"), 3, "higher", (), _GRADED, ""),
+    ("Referable disease: sensitivity", ("referable", "sensitivity"), -1, "higher", (), _GRADED, ""),
+    ("Referable disease: specificity", ("referable", "specificity"), -1, "higher", (), _GRADED, ""),
+    ("Confidence off by (expected calibration error)", ("calibration_error",), 3, "lower", (), _GRADED, ""),
+    (
+        "Attention on lesions, times chance (enrichment)",
+        (*FUSED, "lesion_enrichment"),
+        2,
+        "higher",
+        (*_MEANS, "lesion_enrichment"),
+        _OVER,
+        "enrichment",
+    ),
+    (
+        "Strongest pixels in lesions (relevance rank)",
+        (*FUSED, "relevance_rank"),
+        -1,
+        "higher",
+        (*_MEANS, "relevance_rank"),
+        _OVER,
+        "",
+    ),
+    (
+        "Bright part of the map over the lesions (IoU)",
+        ("iou", "fused", "mean"),
+        3,
+        "higher",
+        ("iou", "fused", "interval"),
+        ("iou", "fused", "n_used"),
+        "iou",
+    ),
+    (
+        "Squared error to the expert's map",
+        (*FUSED, "squared_error"),
+        4,
+        "lower",
+        (*_MEANS, "squared_error"),
+        _OVER,
+        "squared_error",
+    ),
+    (
+        "Deletion",
+        ("deletion",),
+        3,
+        "lower",
+        ("faithfulness", "all", "fused", "deletion", "interval"),
+        ("n_faithfulness",),
+        "deletion",
+    ),
+    (
+        "Insertion",
+        ("insertion",),
+        3,
+        "higher",
+        ("faithfulness", "all", "fused", "insertion", "interval"),
+        ("n_faithfulness",),
+        "insertion",
+    ),
 )
 
 SCALES = {
@@ -91,7 +155,7 @@ def class_name(content: ReportContent, index: int | None) -> str:
 def evidence(content: ReportContent) -> dict[str, Any]:
     """Return the tables and the small charts."""
     models = [(role, words, name, figures_of(content, name)) for role, words, name in roles(content)]
-    rows = [_row(words, path, digits, way, [f for *_, f in models]) for words, path, digits, way in _ROWS]
+    rows = [_row(content, row, [f for *_, f in models]) for row in _ROWS]
     rows += _recalls(content, [f for *_, f in models])
     scales = _scale_rows(models)
     return {
@@ -113,23 +177,45 @@ def evidence(content: ReportContent) -> dict[str, Any]:
     }
 
 
-def _row(words: str, path: Sequence[str], digits: int, way: str, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(content: ReportContent, row: _Row, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    words, path, digits, way, bounds, counted, key = row
     values = [number(_dig(figures, path)) for figures in models]
-    write = percent if digits < 0 else figure
-    cells = [write(v) if digits < 0 else figure(v, digits) for v in values]
-    notes = []
-    for figures in models:
-        interval = figures.get("interval") if path == ("quadratic_weighted_kappa",) else None
-        known = interval is not None and number(interval[0]) is not None
-        notes.append(f"{figure(interval[0])} to {figure(interval[1])}" if interval and known else "")
+    share = digits < 0
+    pair = compare(content.paired.get(key)) if key else compare(None)
     first, last = values[0], values[-1]
-    change, trend = DASH, ""
-    if first is not None and last is not None:
-        scale = 100 if digits < 0 else 1
-        change = figure(scale * (last - first), max(digits, 0), sign=True) + (" points" if digits < 0 else "")
-        moved = last - first if way == "higher" else first - last
-        trend = "same" if float(f"{abs(scale * moved):.{max(digits, 0)}f}") == 0 else ("up" if moved > 0 else "down")
-    return {"words": words, "cells": cells, "notes": notes, "change": change, "trend": trend, "way": way}
+    change = pair.difference
+    if change is None and first is not None and last is not None:
+        change = last - first
+    tested = pair.low is not None and pair.high is not None
+    scale, decimals = (100, 0) if share else (1, digits)
+    return {
+        "words": words,
+        "way": way,
+        "cells": [percent(v) if share else figure(v, digits) for v in values],
+        "notes": [_span(_dig(figures, bounds), scale, min(decimals, 3)) for figures in models],
+        "n": figure(_dig(models[-1], counted), 0),
+        "change": DASH
+        if change is None
+        else figure(scale * change, decimals, sign=True) + (" points" if share else ""),
+        "interval": _span((pair.low, pair.high), scale, decimals, sign=True),
+        "trend": "" if change is None else _trend(change, scale, decimals, way),
+        "told": judge(pair, 0, way == "higher") if tested else "untested",
+    }
+
+
+def _trend(change: float, scale: int, decimals: int, way: str) -> str:
+    """Say in which direction a figure went, as far as its decimals show it: `up` is better."""
+    if float(f"{abs(scale * change):.{decimals}f}") == 0:
+        return "same"
+    return "up" if (change > 0) == (way == "higher") else "down"
+
+
+def _span(bounds: Any, scale: int, decimals: int, sign: bool = False) -> str:
+    """Write an interval; empty where there is none."""
+    ends = [number(end) for end in bounds or ()]
+    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+        return ""
+    return f"{figure(scale * ends[0], decimals, sign)} to {figure(scale * ends[1], decimals, sign)}"
 
 
 def _dig(figures: Any, path: Sequence[str]) -> Any:
@@ -146,7 +232,8 @@ def _recalls(content: ReportContent, models: Sequence[Mapping[str, Any]]) -> lis
         for figures in models:
             values = figures.get("recall") or []
             recalls.append({"recall": values[k] if k < len(values) else None, "confusion": figures.get("confusion")})
-        row = _row(f"Recognised: {name}", ("recall",), -1, "higher", recalls)
+        row = _row(content, (f"Recognised: {name}", ("recall",), -1, "higher", (), (), ""), recalls)
+        row["n"] = figure(_total(recalls[-1]["confusion"], k), 0)
         row["notes"] = [_of(entry["confusion"], k) for entry in recalls]
         rows.append(row)
     return rows
@@ -154,6 +241,10 @@ def _recalls(content: ReportContent, models: Sequence[Mapping[str, Any]]) -> lis
 
 def _of(confusion: Sequence[Sequence[int]] | None, k: int) -> str:
     return f"{confusion[k][k]} of {sum(confusion[k])}" if confusion and k < len(confusion) else ""
+
+
+def _total(confusion: Sequence[Sequence[int]] | None, k: int) -> int | None:
+    return sum(confusion[k]) if confusion and k < len(confusion) else None
 
 
 def confusion_cells(confusion: Sequence[Sequence[int]]) -> list[list[tuple[int, float, bool]]]:

@@ -79,6 +79,8 @@ class Claim:
         answer: The state in two or three words.
         sentences: The reasons in plain words, most important first.
         credited: Whether the gain exceeds that of the control; None: there is no gain or no control.
+        sure: How sure, in one sentence; empty where that is not known.
+        credit: What the control says, in one sentence; empty where there is nothing to credit.
     """
 
     question: str
@@ -86,6 +88,8 @@ class Claim:
     answer: str
     sentences: tuple[str, ...]
     credited: bool | None = None
+    sure: str = ""
+    credit: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,13 +235,18 @@ def grading_claim(content: ReportContent) -> Claim:
     sentences = [reasons[state]] if comparison.low is not None else ["No paired comparison of the grades is given."]
     sentences += [
         f"Agreement (kappa: 0 is chance, 1 is perfect) went from {figure(before)} to {figure(after)}. "
-        f"{_how_much(comparison)}",
-        _how_sure(comparison, "graded better"),
+        f"{how_much(comparison)}",
         _size(comparison, state, KAPPA_MARGIN),
+        _against_control(content, "kappa"),
     ]
-    credit, credited = _credit(content, "kappa", state, KAPPA_MARGIN)
-    sentences.append(credit)
-    return Claim("Does it grade better?", state, _STATES[state], tuple(s for s in sentences if s), credited)
+    return Claim(
+        "Does it grade better?",
+        state,
+        _STATES[state],
+        tuple(s for s in sentences if s),
+        sure=_how_sure(comparison, "graded better"),
+        **_credit(content, "kappa", state, KAPPA_MARGIN),
+    )
 
 
 def places_claim(content: ReportContent) -> Claim:
@@ -266,15 +275,20 @@ def places_claim(content: ReportContent) -> Claim:
     sentences = [
         first,
         _went(content, comparison),
-        _how_sure(comparison, "looked at the lesions more"),
         "" if vetoed else _size(comparison, state, ENRICHMENT_MARGIN),
-        f"Squared error to the experts' maps: {_how_much(error, 3).lower()} Lower is better."
+        f"Squared error to the experts' maps: {how_much(error, 3, 'difference')} Lower is better."
         if error.low is not None
         else "",
+        _against_control(content, "enrichment"),
     ]
-    credit, credited = _credit(content, "enrichment", state, ENRICHMENT_MARGIN)
-    sentences.append(credit)
-    return Claim("Does it look in better places?", state, _STATES[state], tuple(s for s in sentences if s), credited)
+    return Claim(
+        "Does it look in better places?",
+        state,
+        _STATES[state],
+        tuple(s for s in sentences if s),
+        sure=_how_sure(comparison, "looked at the lesions more"),
+        **_credit(content, "enrichment", state, ENRICHMENT_MARGIN),
+    )
 
 
 def _went(content: ReportContent, comparison: Comparison) -> str:
@@ -282,8 +296,8 @@ def _went(content: ReportContent, comparison: Comparison) -> str:
     if DASH in (before, after):
         before, after = (_fused(content, name) for name in (content.before, content.after))
     if DASH in (before, after):
-        return _how_much(comparison)
-    return f"Attention on the lesions (1 is chance) went from {before} to {after} times chance. {_how_much(comparison)}"
+        return how_much(comparison)
+    return f"Attention on the lesions (1 is chance) went from {before} to {after} times chance. {how_much(comparison)}"
 
 
 def _fused(content: ReportContent, name: str) -> str:
@@ -291,10 +305,11 @@ def _fused(content: ReportContent, name: str) -> str:
     return figure((maps.get("fused") or {}).get("lesion_enrichment"), 1)
 
 
-def _how_much(comparison: Comparison, digits: int = 2) -> str:
+def how_much(comparison: Comparison, digits: int = 2, begin: str = "Difference") -> str:
+    """Write a difference, its interval and over how many photographs."""
     if comparison.difference is None:
         return ""
-    text = f"Difference {figure(comparison.difference, digits, sign=True)}"
+    text = f"{begin} {figure(comparison.difference, digits, sign=True)}"
     if comparison.low is not None and comparison.high is not None:
         low, high = figure(comparison.low, digits, sign=True), figure(comparison.high, digits, sign=True)
         text += f" ({comparison.level:.0%} interval {low} to {high})".replace("%", " %")
@@ -327,34 +342,37 @@ def _size(comparison: Comparison, state: State, margin: float) -> str:
     return f"Even the cautious end of the interval is a {noun} that matters ({margin:g} or more)."
 
 
-def _credit(content: ReportContent, key: str, state: State, margin: float) -> tuple[str, bool | None]:
-    """Ask whether the corrections made the difference or the longer training did."""
+def _against_control(content: ReportContent, key: str) -> str:
+    comparison = compare(content.paired.get(f"{key}_against_control"))
+    return "" if comparison.low is None else f"Against the control: {how_much(comparison, begin='difference')}"
+
+
+def _credit(content: ReportContent, key: str, state: State, margin: float) -> dict[str, Any]:
+    """Ask whether the corrections made the difference or the longer training did: `credit` and `credited`."""
     if content.control is None:
         if state != "better":
-            return "", None
-        return (
-            "There is no control (a model trained equally long without the corrected maps), so the gain may "
-            "come from the longer training.",
-            None,
-        )
+            return {}
+        return {
+            "credit": "There is no control (a model trained equally long without the corrected maps), so the gain may "
+            "come from the longer training."
+        }
     comparison = compare(content.paired.get(f"{key}_against_control"))
     against = judge(comparison, margin)
     if comparison.low is None:
         text = "There is no paired comparison with the control (trained equally long without corrected maps)."
-        return text, False if state == "better" else None
+        return {"credit": text, "credited": False if state == "better" else None}
     words = {
         "better": "is better",
         "same": "shows no difference that matters",
         "unknown": "cannot be told apart",
         "worse": "is worse",
     }
-    detail = _how_much(comparison)
-    text = f"Against the control, trained equally long without the corrected maps, it {words[against]}. {detail}"
+    text = f"Against the control, trained equally long without the corrected maps, it {words[against]}."
     if state != "better":
-        return text, None
+        return {"credit": text}
     ending = (
         "So the corrections made the difference."
         if against == "better"
         else "So the gain is not shown to come from the corrections."
     )
-    return f"{text} {ending}", against == "better"
+    return {"credit": f"{text} {ending}", "credited": against == "better"}

@@ -90,6 +90,7 @@ class Rule:
 
 _PROBABILITIES = "the probabilities of the grades"
 _RECOLLECT = "collect the maps again with `regaze collect`: an older version did not store it"
+_SIGNALS = "collect the maps again with `regaze collect --signals`"
 
 RULES: dict[str, Rule] = {
     "confidence": Rule(scores.confidence, "doubt"),
@@ -132,14 +133,14 @@ RULES: dict[str, Rule] = {
         scores.cam,
         "gap",
         needs="the gap between attention map and Grad-CAM",
-        cure=_RECOLLECT,
+        cure=_SIGNALS,
         words="its map and Grad-CAM differ by {score:.3f}",
     ),
     "instability": Rule(
         scores.instability,
         "instability",
         needs="the maps of flipped and shifted photographs",
-        cure=_RECOLLECT,
+        cure=_SIGNALS,
         words="its map changes by {score:.3f} when the photograph is flipped or shifted a little",
     ),
     "prior": Rule(
@@ -153,7 +154,7 @@ RULES: dict[str, Rule] = {
         scores.combined,
         "mean rank",
         needs="at least one of the signals " + ", ".join(scores.SIGNALS),
-        cure=_RECOLLECT,
+        cure=_SIGNALS,
         explain=scores.explain_combined,
     ),
     "random": Rule(scores.random, "draw"),

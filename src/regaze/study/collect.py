@@ -24,9 +24,9 @@ from regaze.study.folder import Study
 from regaze.study.learned import corrections_of
 from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
 from regaze.study.options import CollectOptions
-from regaze.study.signals import Doubts, doubts
+from regaze.study.signals import Doubts, cheap_signals, doubts
 
-_FORMAT = 2  # of what is collected; raise it when its content changes
+_FORMAT = 3  # of what is collected; raise it when its content changes
 
 
 def collect(study: Study, name: str, machine: MachineOptions, options: CollectOptions | None = None) -> dict[str, int]:
@@ -81,7 +81,7 @@ def judge(
         masks: (N, S, S) bool lesions in cropped pixels.
         known: (N,) bool, False where nothing is known about lesions.
         options: When a map misses the lesions.
-        found: Signs of doubt, where they were measured.
+        found: Signs of doubt, where they were measured; else those that the predictions hold.
     """
     side = masks.shape[1]
     wanted = targets(masks, grids_of(predictions))
@@ -119,7 +119,7 @@ def judge(
                     min_enrichment=options.min_enrichment,
                 ),
                 probabilities=tuple(float(value) for value in predictions.probabilities[place]),
-                signals={} if found is None else found.signals[place],
+                signals=cheap_signals(predictions, place) if found is None else found.signals[place],
             )
         )
     return collected

@@ -21,7 +21,8 @@ Rule = Literal[
     "combined",
     "random",
 ]
-LABEL_FREE_MAP_RULES: tuple[Rule, ...] = ("branches", "scales", "cam", "instability", "prior", "combined")
+# What `collect` measures only with --signals; the others need one forward pass, which it makes anyway.
+RULES_BY_SIGNALS: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class CollectOptions:
     min_enrichment: float = 2.0
     """Energy in lesions over their area below which a map misses them; 1 is chance."""
     signals: bool = False
-    """Also measure the signs of doubt that need no label, by which `select` can rank (about five times as long)."""
+    """Also measure the signs of doubt that need more than one forward pass (cam, instability, prior; about five times
+    as long), by which `select` can rank."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from regaze.study.collect import collect, is_collected
 from regaze.study.correct import correct, is_selected, select
 from regaze.study.finetune import finetune_model
 from regaze.study.folder import Study
-from regaze.study.options import LABEL_FREE_MAP_RULES, CollectOptions, CorrectOptions, SelectOptions
+from regaze.study.options import RULES_BY_SIGNALS, CollectOptions, CorrectOptions, SelectOptions
 from regaze.study.train import train
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
@@ -121,7 +121,7 @@ def _one(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopRes
     if options.network.network == "plain":
         return LoopResult(before, None, None)
     collecting = options.collect
-    if options.select.by in LABEL_FREE_MAP_RULES or options.select.diversity > 0:
+    if options.select.by in RULES_BY_SIGNALS or options.select.diversity > 0:
         collecting = replace(collecting, signals=True)
     # What is corrected moves the signals: a call that goes on keeps the selection that it began with.
     if not (is_collected(study, before, collecting) and is_selected(study, before, options.select)):

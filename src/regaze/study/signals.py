@@ -72,6 +72,12 @@ def doubts(
     return Doubts(signals, found.features)
 
 
+def cheap_signals(predictions: Predictions, place: int) -> dict[str, float | None]:
+    """The signs of doubt of one photograph that its prediction shows; none for a plain network."""
+    columns = {"branches": predictions.branches, "scales": predictions.scales}
+    return {name: _plain(column[place]) for name, column in columns.items() if column is not None}
+
+
 def _prior(
     study: Study,
     card: ModelCard,
