@@ -285,7 +285,7 @@ def test_steps_speak_to_a_person(study_copy, regaze, tiny, tmp_path):
         ("init", study_copy, "--data", tiny["data"], "--size", "64"): "photographs: 30",
         ("train", study_copy, *training): "multi-scale: trained",
         ("collect", study_copy): r"multi-scale: \d+ misgraded",
-        ("select", study_copy): "photographs by map-error",
+        ("select", study_copy): "photographs by branches",
         ("correct", study_copy, "--healthy"): r"0 corrections written.* \d\d kept",
         ("finetune", study_copy, "--epochs", "2", "--batch", "8", *tiny["machine"]): "fine-tuned on",
         ("evaluate", study_copy, *judging): "test, 6 graded photographs",

@@ -101,15 +101,15 @@ def test_selected_once(study_copy, open_quietly):
     assert len(study.store.selections()) == count == 1
     some = select(study, "multi-scale", SelectOptions(share=0.3), "expert")[0]
     assert len(study.store.selections()) == 2
-    assert (some.author, some.rule, some.share) == ("expert", "map-error", 0.3)
+    assert (some.author, some.rule, some.share) == ("expert", "branches", 0.3)
     assert some.samples == whole.samples[: len(some.samples)]
     assert 0 < len(some.samples) < len(whole.samples)
     unsure = select(study, "multi-scale", SelectOptions(by="confidence"))[0]
     assert set(unsure.samples) == set(whole.samples)
     confidence = {item.sample: item.confidence for item in read_collected(study, "multi-scale", 0)}
     assert [confidence[item] for item in unsure.samples] == sorted(confidence[item] for item in unsure.samples)
-    error = {item.sample: item.squared_error for item in read_collected(study, "multi-scale", 0)}
-    assert [error[item] for item in whole.samples] == sorted((error[i] for i in whole.samples), reverse=True)
+    doubt = {item.sample: item.signals["branches"] for item in read_collected(study, "multi-scale", 0)}
+    assert [doubt[item] for item in whole.samples] == sorted((doubt[i] for i in whole.samples), reverse=True)
     assert study.store.latest_selection("multi-scale/fold0") == unsure
 
 

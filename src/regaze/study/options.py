@@ -62,11 +62,12 @@ class CollectOptions:
 class SelectOptions:
     """Which photographs an expert should see."""
 
-    by: Annotated[Rule, tyro.conf.arg(aliases=("--rule",))] = "map-error"
-    """Which come first. map-error: the largest error against the lesions (an oracle: needs them known). Of the grade:
-    confidence, entropy, margin. Of the map, without any label: branches (they disagree), scales (their maps differ),
-    cam (map and Grad-CAM differ), instability (under flips and shifts), prior (distance to what earlier corrections
-    make one expect), combined (mean rank of these). random."""
+    by: Annotated[Rule, tyro.conf.arg(aliases=("--rule",))] = "branches"
+    """Which come first. Without any label: branches (they disagree on the grade; taught most per correction, see
+    docs/results.md), scales (their maps differ), cam (map and Grad-CAM differ), instability (under flips and shifts),
+    prior (distance to what earlier corrections make one expect), combined (mean rank of these). Of the grade:
+    confidence, entropy, margin. map-error: the paper's, the largest error against the lesions (needs them known).
+    random."""
     share: float = 1.0
     """Share of the candidates, above 0 to 1. The paper's gain comes at 0.3; a mask file costs no expert's time."""
     count: int | None = None
