@@ -44,6 +44,7 @@ def section(study: Path) -> None:
     )
     grading(study, result)
     maps(result)
+    recall(result)
     paired(result)
     times(study, list(result["models"]), folds)
     for note in result["notes"]:
@@ -91,17 +92,30 @@ def maps(result: dict[str, Any]) -> None:
     print()
 
 
+def recall(result: dict[str, Any]) -> None:
+    """Share of the lesions' pixels among the brightest 5 % of each map, per type, drawn masks only."""
+    print("| model | lesions (masks) | n | per map: share lit (chance .05) |")
+    print("|---|---|---|---|")
+    for name, figures in result["models"].items():
+        for kind, found in (figures["lesion_recall"]["masks"] or {}).get("types", {}).items():
+            lit = [
+                f"{scale} {number(one['share'], 2)} {interval(one['interval'])}"
+                for scale, one in found["recall"].items()
+            ]
+            print(f"| {name} | {kind.replace('_', ' ')} | {found['n_lesions']} | {', '.join(lit)} |")
+    print()
+
+
 def paired(result: dict[str, Any]) -> None:
     """Paired differences with their intervals."""
     if not result["paired"]:
         return
-    print("| comparison (first minus second) | kappa | enrichment | squared error |")
-    print("|---|---|---|---|")
+    keys = ("kappa", "enrichment", "squared_error", "iou", "deletion", "insertion")
+    print(f"| comparison (first minus second) | {' | '.join(key.replace('_', ' ') for key in keys)} |")
+    print("|---" * (len(keys) + 1) + "|")
     for label, pair in result["paired"].items():
-        cells = [
-            "-" if pair[key] is None else f"{number(pair[key]['difference'])} {interval(pair[key]['interval'])}"
-            for key in ("kappa", "enrichment", "squared_error")
-        ]
+        known = [pair[key] if pair[key] is not None and pair[key]["difference"] is not None else None for key in keys]
+        cells = ["-" if one is None else f"{number(one['difference'])} {interval(one['interval'])}" for one in known]
         print(f"| {label} | " + " | ".join(cells) + " |")
     print()
 
