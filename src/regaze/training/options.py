@@ -61,7 +61,7 @@ class FinetuneOptions:
     only suppress what lies outside."""
     lr_branches: float = 6e-4
     """Peak learning rate of the branches and heads."""
-    lr_maps: float = 1e-2
+    lr_maps: float = 5e-3
     """Peak learning rate of the convolution that makes the map."""
     weight_decay: float = 1e-2
     """AdamW's weight decay."""
