@@ -18,6 +18,7 @@ from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions, Predictor
 from regaze.records import Sample
 from regaze.report.panel import Row, Tile, draw_panel, strength
+from regaze.report.predictions import describe
 from regaze.study.voice import Voice
 
 _PHOTO_SIDE = 748  # pixels: twice the largest tile, so that lesions stay sharp
@@ -146,13 +147,5 @@ def _words(path: Path, card: ModelCard, predictions: Predictions, index: int, ex
 def _describe(
     path: Path, card: ModelCard, predictions: Predictions, index: int, explained: int | None
 ) -> dict[str, Any]:
-    grade = int(predictions.grades[index])
-    probabilities = predictions.probabilities[index]
-    return {
-        "file": str(path),
-        "grade": grade,
-        "class": card.classes[grade],
-        "confidence": float(probabilities[grade]),
-        "explained": None if explained is None else card.classes[explained],
-        "probabilities": {name: float(value) for name, value in zip(card.classes, probabilities, strict=True)},
-    }
+    said = describe(path, card, predictions, index)
+    return said | {"explained": None if explained is None else card.classes[explained]}

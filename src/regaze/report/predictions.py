@@ -70,7 +70,7 @@ def predict_files(
             if good:
                 predictions = predictor.predict(np.stack([item[0] for _, _, item in good]))
                 for index, (path, name, item) in enumerate(good):
-                    found.append(_describe(path, card, predictions, index))
+                    found.append(describe(path, card, predictions, index))
                     _write(out, name, path, predictions, index, item[1])
             feed(min(start + batch, len(files)), len(files))
     result = {"model": str(model), "key": card.key, "predictions": found, "failed": failed, "out": str(out)}
@@ -127,7 +127,8 @@ def _load(paths: Sequence[Path], card: ModelCard, workers: int) -> list[tuple[ND
         return list(pool.map(one, paths))
 
 
-def _describe(path: Path, card: ModelCard, predictions: Predictions, index: int) -> dict[str, Any]:
+def describe(path: Path, card: ModelCard, predictions: Predictions, index: int) -> dict[str, Any]:
+    """What a model says of one photograph, for JSON."""
     grade = int(predictions.grades[index])
     probabilities = predictions.probabilities[index]
     return {
