@@ -129,7 +129,7 @@ def test_other_classes_are_refused(finished, evaluate, table_of, tmp_path, spell
 
 def test_spread():
     """Photographs for deletion and insertion lie evenly over the part, never twice, never outside."""
-    from regaze.study.judge import spread
+    from regaze.study.evidence import spread
 
     assert spread(10, 0) == spread(10, -1) == []
     assert spread(10, 1) == [0]
@@ -144,7 +144,7 @@ def test_panel_is_the_mean_of_its_members(finished, open_quietly):
 
     from regaze.models.folder import load_model
     from regaze.models.options import MachineOptions
-    from regaze.study.judge import Panel
+    from regaze.study.ensemble import Panel
 
     study = open_quietly(finished)
     machine = MachineOptions(precision="fp32")

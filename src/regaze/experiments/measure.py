@@ -30,8 +30,9 @@ from regaze.models.network import PlainNetwork
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictor
 from regaze.records import Sample
+from regaze.study.evidence import spread
 from regaze.study.folder import Study
-from regaze.study.judge import part_of, spread
+from regaze.study.judge import part_of
 from regaze.study.lesions import enlarge, known_lesions, mean_targets, targets
 
 Maps = NDArray[np.float32]

@@ -17,9 +17,10 @@ from regaze.report.content import IN_FULL, Case, ReportContent, View
 from regaze.report.curves import model_curves, order_curves
 from regaze.report.page import SMALL
 from regaze.report.small import reduced
+from regaze.study.ensemble import Panel
 from regaze.study.figures import compare, control_of, evaluate, is_control
 from regaze.study.folder import Study
-from regaze.study.judge import Panel, judge_model, part_of
+from regaze.study.judge import judge_model, part_of
 from regaze.study.lesions import enlarge, known_lesions
 from regaze.study.options import EvaluateOptions
 

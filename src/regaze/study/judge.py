@@ -19,9 +19,8 @@ from regaze.models.folder import ModelCard, load_model, read_card
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.records import Dataset, Sample
-from regaze.study.ensemble import Panel as Panel  # the report takes it from here
+from regaze.study.ensemble import Panel
 from regaze.study.evidence import measure_faithfulness, measure_maps, measure_sanity
-from regaze.study.evidence import spread as spread  # tests and other steps take it from here
 from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.lesions import known_lesions
