@@ -58,7 +58,7 @@ def _kappa(study: Study, first: list[Row], other: list[Row]) -> str:
 
 def _mean(first: list[Row], other: list[Row], scale: str, measure: str) -> str:
     before, after = ([row["maps"][scale][measure] for row in rows] for rows in (first, other))
-    found = paired_mean_difference(before, after, groups=[row["patient"] for row in first])  # type: ignore[arg-type]
+    found = paired_mean_difference(before, after, groups=[row["patient"] for row in first])
     return f"{found['mean_a']:.4f} | {found['mean_b']:.4f} | {found['difference']:+.4f} {_bounds(found)}"
 
 

@@ -88,8 +88,8 @@ class GivenMaps:
 
 def predictor(network: nn.Module, precision: str) -> Predictor:
     """The network as regaze runs it."""
-    machine = MachineOptions(precision=precision, device="cpu")  # type: ignore[arg-type]
-    return Predictor(copy.deepcopy(network), MEAN, STD, "median", machine)  # type: ignore[arg-type]
+    machine = MachineOptions(precision=precision, device="cpu")
+    return Predictor(copy.deepcopy(network), MEAN, STD, "median", machine)
 
 
 def softmax(logits: Tensor) -> Tensor:
@@ -266,7 +266,7 @@ def on_photographs(path: Path, model: str, count: int) -> None:
     found: dict[str, Faithfulness] = {}
     maps, classes = torch.zeros(0), None
     for precision in reversed(PRECISIONS):
-        machine = MachineOptions(precision=precision, device="cpu")  # type: ignore[arg-type]
+        machine = MachineOptions(precision=precision, device="cpu")
         judge, card = load_model(study.model_folder(model, study.folds[0]), machine)
         pixels = study.pixels(samples, card.size)
         if not len(maps):

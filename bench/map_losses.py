@@ -100,7 +100,7 @@ def _difference(first: list[dict[str, Any]], rows: list[dict[str, Any]], key: st
     else:
         before, after = (np.array([row[key] for row in item], dtype=np.float64) for item in (first, rows))
         found = paired_mean_difference(before, after, groups=[row["patient"] for row in first])
-    low, high = found["interval"]  # type: ignore[misc]
+    low, high = found["interval"]
     return f"{found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 

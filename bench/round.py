@@ -100,7 +100,7 @@ def plain_round(network: AttentionNetwork, data: TrainingSet, held_out: np.ndarr
         for batch in feed.epoch(epoch, CPU):
             assert batch.look is not None
             assert batch.corrected is not None
-            output = network(batch.inputs.contiguous())  # type: ignore[union-attr]
+            output = network(batch.inputs.contiguous())
             target = soft_labels(batch.labels, CLASSES, PHASE1.loss, PHASE1.smoothing)
             grids = [(int(item.shape[2]), int(item.shape[3])) for item in output.maps]
             wanted = render(batch.look, None, None, None, grids)

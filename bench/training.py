@@ -57,7 +57,7 @@ def main() -> None:
                 probabilities = torch.softmax(networks[name].eval()(batch).logits.float(), dim=1)
             passed = time.perf_counter() - start
             if lap == 0:
-                first = differences.setdefault("probabilities", probabilities)  # type: ignore[arg-type]
+                first = differences.setdefault("probabilities", probabilities)
                 differences[name] = float((probabilities - first).abs().max())
             else:
                 steps[name].append(stepped)

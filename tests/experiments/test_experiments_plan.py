@@ -8,6 +8,7 @@ from regaze.errors import OptionError
 from regaze.experiments import fig5, fig6, fig7, table2, table3
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.plan import Cell, Grid, Want
+from regaze.models.options import NetworkOptions
 
 OPTIONS = ReproduceOptions(data="synthetic:40", backbones="alexnet,resnet18,resnet34", seeds=3)
 
@@ -63,6 +64,18 @@ def test_id_depends_on_all_that_decides_the_result(changed):
     before, after = _grid_of().chain(want, 0), _grid_of(**changed).chain(want, 0)
     assert len(before) == len(after) == 3
     assert not {run.id for run in before} & {run.id for run in after}
+
+
+def test_id_depends_on_the_networks_shape(monkeypatch):
+    """A later version with another default of the network does not take this one's results for its own."""
+    want = Want("judge", Cell("resnet18", "multi-scale", 1.0))
+    before = _grid_of().chain(want, 0)
+
+    def deeper(self, cell):
+        return NetworkOptions(cell.network, cell.backbone, perception="full")
+
+    monkeypatch.setattr(Grid, "network", deeper)
+    assert not {run.id for run in before} & {run.id for run in _grid_of().chain(want, 0)}
 
 
 def test_id_does_not_depend_on_what_does_not_matter():

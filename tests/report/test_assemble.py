@@ -108,7 +108,10 @@ def test_content_of_a_study(finished, open_quietly):
     areas = np.array([row["deletion"] for row in rows.values() if row["deletion"] is not None])
     line = np.array(curves["lines"]["after"]["deletion"])
     assert np.trapezoid(line, dx=1 / 4) == pytest.approx(areas.mean(), abs=1e-3)
-    assert content.curves["orders"] is None
+    orders = content.curves["orders"]["lines"]
+    assert next(iter(orders)) == "fused"
+    assert {"random", "centre", "blurred-random"} <= set(orders), "controls stand beside it by default"
+    assert orders["fused"]["deletion"] == curves["lines"]["after"]["deletion"], "on the same photographs"
     assert content.provenance["corrections"]["n"] == study.store.count()
     assert content.provenance["data"]["fingerprint"] == study.dataset.fingerprint
 

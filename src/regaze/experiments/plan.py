@@ -14,7 +14,7 @@ from typing import Any, Literal
 from regaze.data.images import content_hash
 from regaze.experiments.options import ReproduceOptions
 from regaze.files import digest
-from regaze.models.options import NetworkKind
+from regaze.models.options import NetworkKind, NetworkOptions
 
 Kind = Literal["phase1", "finetune", "judge", "maps"]
 Order = Literal["map-error", "confidence", "random"]
@@ -130,9 +130,9 @@ class Grid:
         return [*runs, Run(digest(more), want.kind, seed, want.cell, made.model, made.parent)]
 
     def _models(self, cell: Cell, seed: int) -> list[Run]:
-        weights = weights_mark(self.options.weights_of()[cell.backbone])
-        recipe = asdict(self.options.training())
-        mark = digest([self.study_mark(seed), cell.backbone, cell.network, weights, recipe])
+        network = asdict(self.network(cell))
+        network["weights"] = weights_mark(network["weights"])
+        mark = digest([self.study_mark(seed), network, asdict(self.options.training())])
         parent = _named(cell.parent, mark)
         first = Run(mark, "phase1", seed, cell.parent, parent, parent)
         if cell.share is None:
@@ -140,6 +140,10 @@ class Grid:
         tuning = asdict(self.options.finetuning(self.options.map_weight if cell.share else 0.0))
         mark = digest([mark, cell.share, cell.order if cell.partial else "", tuning])
         return [first, Run(mark, "finetune", seed, cell, _named(cell, mark), parent)]
+
+    def network(self, cell: Cell) -> NetworkOptions:
+        """What phase 1 builds for a cell."""
+        return NetworkOptions(cell.network, cell.backbone, self.options.weights_of()[cell.backbone])
 
     def study_mark(self, seed: int) -> str:
         """Hash of what all runs of a seed have in common."""

@@ -27,7 +27,7 @@ from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.plan import Cell, Grid, Kind, Run, Want
 from regaze.files import read_json, write_json
 from regaze.models.folder import read_card, versions
-from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.models.options import MachineOptions
 from regaze.records import Dataset
 from regaze.selection.rules import select as rank
 from regaze.study.collect import collect, read_collected
@@ -148,9 +148,7 @@ class Bench:
 
     def _do(self, study: Study, run: Run) -> Record:
         if run.kind == "phase1":
-            cell = run.cell
-            network = NetworkOptions(cell.network, cell.backbone, self.options.weights_of()[cell.backbone])
-            train(study, network, self.options.training(), self.machine, run.model)
+            train(study, self.grid.network(run.cell), self.options.training(), self.machine, run.model)
             return {"weights": read_card(study.model_folder(run.model, 0)).details["weights"]}
         room = self._room(study, run)
         if run.kind == "finetune":

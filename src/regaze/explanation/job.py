@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regaze.models.predictor import Predictor, evaluating
+from regaze.models.predictor import Predictor, at_rest
 
 
 @dataclass(frozen=True)
@@ -77,28 +77,18 @@ class Job:
 
 @contextmanager
 def resting(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode in fp32, no gradients, no parameter that asks for one; everything comes back.
+    """`at_rest` in fp32; the random states of the CPU and the device come back too, also after an exception.
 
-    Modes, `requires_grad`, `.grad` and the random states of the CPU and the device are as before, also after an
-    exception. Not inference mode, whose tensors autograd refuses: an explainer may switch gradients on inside, and
-    since no parameter asks for one, none gets one. The caller's own autocast does not reach inside.
+    The caller's own inference mode and autocast do not reach inside.
     """
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     forked = [device] if device.type == "cuda" else []
-    with torch.inference_mode(False), torch.random.fork_rng(devices=forked):
-        try:
-            for parameter in learning:
-                parameter.requires_grad_(False)
-            with (
-                evaluating(network),
-                torch.inference_mode(False),
-                torch.no_grad(),
-                torch.autocast(device.type, enabled=False),
-            ):
-                yield
-        finally:
-            for parameter in learning:
-                parameter.requires_grad_(True)
+    with (
+        torch.inference_mode(False),
+        torch.random.fork_rng(devices=forked),
+        at_rest(network),
+        torch.autocast(device.type, enabled=False),
+    ):
+        yield
 
 
 def enlarge(maps_Bhw: Tensor, side: int) -> Tensor:

@@ -166,7 +166,7 @@ class FrozenFeatures:
         cache: FeatureCache | None = None,
         steady: bool = True,
     ) -> None:
-        self.extractor = extractor.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.extractor = extractor.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.images = images_NSSC
         self.device = device
         self.bf16 = bf16

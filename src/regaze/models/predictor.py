@@ -80,6 +80,24 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextmanager
+def at_rest(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no gradients, and no parameter that asks for one; everything comes back.
+
+    Not inference mode, whose tensors autograd refuses: gradients may be switched on inside, and since no parameter asks
+    for one, none gets one and the graph stays as small as the input that does.
+    """
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        with evaluating(network), torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
 class Predictor:
     """Runs a network on batches.
 
@@ -101,7 +119,7 @@ class Predictor:
         batch: int = 32,
     ) -> None:
         self.device = choose_device(machine.device)
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.bf16 = uses_bf16(machine.precision, self.device)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)

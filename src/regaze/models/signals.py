@@ -13,20 +13,19 @@ Shapes: N photographs, B batch, S side of the cropped square, C channels, (h, w)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from regaze.errors import ModelError
 from regaze.models.doubt import between_branches, between_scales, shape_gap, standardise
 from regaze.models.network import AttentionNetwork, Output, fuse
-from regaze.models.predictor import Predictor, evaluating
+from regaze.models.predictor import Predictor, at_rest, evaluating
 
 #: Length of a shift along each axis as a share of the side. Not tuned: at 224 px it is 8 px, half a cell of the
 #: coarsest of three scales, so that a map that hangs on where its cells happen to lie shows it.
@@ -72,7 +71,7 @@ def map_signals(
     network = _with_attention(predictor)
     total = len(images_NSSC)
     numbers, features = [torch.zeros(0, 4)], []
-    with _at_rest(network):
+    with at_rest(network):
         for start in range(0, total, predictor.batch):
             images = predictor.normalise(images_NSSC[start : start + predictor.batch])
             numbers_B4, pooled_BC = _signals(predictor, network, images)
@@ -145,24 +144,6 @@ def _with_attention(predictor: Predictor) -> AttentionNetwork:
             "A plain network has no attention maps to doubt or to correct: use a single-scale or multi-scale model."
         )
     return predictor.network
-
-
-@contextmanager
-def _at_rest(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode, no gradients, and no parameter that asks for one; everything comes back.
-
-    Not inference mode, whose tensors autograd refuses. Frozen parameters keep Grad-CAM's graph to the one scale whose
-    features ask for a gradient.
-    """
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    try:
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        with evaluating(network), torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
 
 
 def _precision(predictor: Predictor) -> torch.autocast:

@@ -103,7 +103,7 @@ class EvaluateOptions:
     """Photographs for deletion and insertion (they cost two forward passes per step each); 0: leave them out."""
     steps: int = 28
     """Steps of deletion and insertion; RISE's own step of one image row is --steps equal to the side."""
-    controls: int = 0
+    controls: int = 24
     """Photographs, of those with deletion and insertion, whose controls are measured too: a random order, the centre
     first, smooth noise, and the lesions (four more curves of each kind); 0: leave them out."""
     sanity: int = 0
