@@ -57,7 +57,29 @@ def test_families_on_every_number_of_scales(backbone, scales, images):
     assert [name for name in dead if not name.endswith("bias")] == []
 
 
-@pytest.mark.parametrize("options", [NetworkOptions(perception="full"), NetworkOptions(backbone="alexnet", scales=4)])
+@pytest.mark.parametrize("backbone", [*CUT, "resnet50", "alexnet"])
+def test_a_block_has_the_grid_of_its_stage(backbone, images):
+    """Perception branches of depth `block` end on the grid of depth `light`, and are smaller where a stage has more."""
+    shapes, sizes = [], []
+    for depth in ("block", "light"):
+        network = build_network(NetworkOptions(backbone=backbone, perception=depth), 5, size=64).network.eval()
+        features = network.extractor(images)
+        pairs = list(zip(network.perception, features, strict=True))
+        shapes.append([tuple(branch.stage(item).shape[2:]) for branch, item in pairs])
+        sizes.append(sum(item.numel() for item in network.perception.parameters()))
+    assert shapes[0] == shapes[1]
+    assert sizes[0] <= sizes[1]
+    assert (sizes[0] < sizes[1]) == (backbone in ("resnet50", "mobilenetv3_small_050")), sizes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        NetworkOptions(perception="light"),
+        NetworkOptions(perception="full"),
+        NetworkOptions(backbone="alexnet", scales=4),
+    ],
+)
 def test_no_parameter_of_torchvisions_networks_is_dead(options, images):
     """Every weight of every group gets a gradient from phase 1's loss."""
     network = build_network(options, 5, seed=1).network
@@ -142,9 +164,9 @@ def test_segments_give_timms_features(name, images):
         assert torch.equal(found, level)
 
 
-@pytest.mark.parametrize("depth", ["light", "full"])
+@pytest.mark.parametrize("depth", ["block", "light", "full"])
 def test_branches_start_from_the_files_stages(tmp_path, depth):
-    """Attention: the last block of the block's own stage. Perception: the stages that follow. Byte for byte."""
+    """Attention: the last block of the block's own stage. Perception: of the stages that follow. Byte for byte."""
     torch.manual_seed(5)
     state = torchvision.models.resnet18().state_dict()
     save_file(state, tmp_path / "resnet18.safetensors")
@@ -160,8 +182,10 @@ def test_branches_start_from_the_files_stages(tmp_path, depth):
         assert len(found) == len(under(f"layer{layer}.1."))
         assert all(torch.equal(a, b) for a, b in zip(found, under(f"layer{layer}.1."), strict=True))
         following = range(layer + 1, 5) if depth == "full" else [layer + 1]
-        wanted = [item for number in following for item in under(f"layer{number}.")]
+        part = "0." if depth == "block" else ""
+        wanted = [item for number in following for item in under(f"layer{number}.{part}")]
         found = list(network.perception[place].stage.state_dict().values())
+        assert len(found) == len(wanted) > 15
         assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
     wanted = under("conv1.") + under("bn1.") + [item for number in (1, 2, 3) for item in under(f"layer{number}.")]
     assert all(torch.equal(a, b) for a, b in zip(network.extractor.state_dict().values(), wanted, strict=True))

@@ -140,17 +140,26 @@ def _attention_stage(backbone: Backbone, block: int) -> tuple[nn.Module, int]:
 
 
 def _perception_stage(backbone: Backbone, block: int, depth: str) -> tuple[nn.Module, int]:
-    """The segments that follow the block (`light`: the next one); fresh where the backbone cannot be cut."""
+    """The segments that follow the block; fresh where the backbone cannot be cut.
+
+    `light`: the next segment. `block`: its first residual block only, which already has the stage's stride and width
+    and costs half of it; the whole segment where such a block does not exist (AlexNet) or does not take the features.
+    """
     channels = backbone.channels[block]
     if backbone.segments is None:
         wider = backbone.channels[min(block + 1, len(backbone.channels) - 1)]
         shortcut = nn.Sequential(conv1x1(channels, wider, 2), nn.BatchNorm2d(wider))
         return BasicBlock(channels, wider, stride=2, downsample=shortcut), wider
     following = backbone.segments[block + 1 :]
-    if depth == "light":
+    if depth != "full":
         following = following[:1]
     if not following:
         return nn.Identity(), channels
+    if depth == "block":
+        stage = copy.deepcopy(first_block(following[0]))
+        shape = _shape_behind(stage, channels)
+        if shape is not None:
+            return stage, shape[0]
     stage = nn.Sequential(*(copy.deepcopy(segment) for segment in following))
     return stage, backbone.channels[block + len(following)]
 

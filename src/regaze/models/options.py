@@ -21,8 +21,8 @@ class NetworkOptions:
     """none: start from scratch. hub or hub:TAG: pretrained weights from the model hub. Else a .safetensors file."""
     scales: int = 3
     """Number of blocks of a multi-scale network, 1 to 4, counted from the deepest of the extractor's blocks."""
-    perception: Literal["light", "full"] = "light"
-    """Depth of a perception branch: light: the next stage. full: all stages that follow the block."""
+    perception: Literal["block", "light", "full"] = "block"
+    """Depth of a perception branch: block: the next stage's first block. light: that stage. full: all that follow."""
     fusion: Literal["concat", "mean"] = "concat"
     """Final grade: a linear layer over the branches' joined vectors, or the mean of their logits."""
     attention_width: Literal["wide", "faithful"] = "wide"

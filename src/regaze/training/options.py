@@ -50,7 +50,7 @@ class TrainingOptions:
 class FinetuneOptions:
     """Fine-tuning on corrections: the paper's equations 1 and 2."""
 
-    epochs: int = 6
+    epochs: int = 8
     """Passes over the training part."""
     batch: int = 16
     """Images per step."""
