@@ -81,16 +81,16 @@ def _guarded(call: Callable[[], tuple[dict[str, Any], int]], command: Command) -
         with aside:
             result, code = call()
     except RegazeError as error:
-        print(f"regaze: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201
+        print(f"regaze: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors
         return 1
     except KeyboardInterrupt:
-        print("regaze: interrupted; the same command goes on where it stopped.", file=sys.stderr)  # noqa: T201
+        print("regaze: interrupted; the same command goes on where it stopped.", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors
         return 130
     except BrokenPipeError:
         return 0
     except OSError as error:  # a folder that may not be written, a full disk: nothing that a traceback would mend
         where = f" ({error.filename})" if error.filename else ""
-        print(f"regaze: {error.strerror or error}{where}: check the path, its rights and the disk.", file=sys.stderr)  # noqa: T201
+        print(f"regaze: {error.strerror or error}{where}: check the path, its rights and the disk.", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors
         return 1
     if command.output.json:
         print(json.dumps(result, ensure_ascii=False, allow_nan=False))  # noqa: T201 - the result

@@ -70,10 +70,10 @@ A figure that cannot be computed is null, and a note says why. scale1 is the fin
 def main() -> None:
     """Print the reference."""
     os.environ["COLUMNS"] = "100"
-    print(_HEAD)  # noqa: T201
+    print(_HEAD)  # noqa: T201 - a page on stdout
     for name in COMMANDS:
-        print(f"## regaze {name}\n\n```text\n{_help(name)}\n```\n")  # noqa: T201
-    print(_EVALUATE.strip())  # noqa: T201
+        print(f"## regaze {name}\n\n```text\n{_help(name)}\n```\n")  # noqa: T201 - a page on stdout
+    print(_EVALUATE.strip())  # noqa: T201 - a page on stdout
 
 
 def _help(name: str) -> str:

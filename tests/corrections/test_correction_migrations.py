@@ -206,7 +206,7 @@ def first_step(tmp_path):
         names = ", ".join(row)
         with closing(sqlite3.connect(path)) as connection:
             marks = ", ".join("?" * len(row))
-            connection.execute(f"INSERT INTO corrections ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608
+            connection.execute(f"INSERT INTO corrections ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608 - the test's own names
             connection.commit()
     return path, look, avoid
 
@@ -215,7 +215,7 @@ def test_a_database_of_the_first_step_gives_back_equal_corrections(first_step):
     """Opening brings it to the last step; every field, mask and hash is what it was, and it can be added to."""
     path, look, avoid = first_step
     columns = "id, sample, model, origin, mode, author, time, remark, hash, height, width, look, avoid"
-    before = _query(path, f"SELECT {columns} FROM corrections")  # noqa: S608
+    before = _query(path, f"SELECT {columns} FROM corrections")  # noqa: S608 - the test's own names
     with pytest.raises(CorrectionError, match=f"is at step 1 of {len(MIGRATIONS)} and cannot be written here"):
         Store(path, read_only=True)
     with Store(path) as store:
@@ -229,7 +229,7 @@ def test_a_database_of_the_first_step_gives_back_equal_corrections(first_step):
         stored = store.add_correction("s1", "m", "expert", look, author="New", map="fused")
         assert stored.id == 3
         assert store.current_corrections()["s1"].map == "fused"
-    assert _query(path, f"SELECT {columns} FROM corrections WHERE id < 3") == before  # noqa: S608
+    assert _query(path, f"SELECT {columns} FROM corrections WHERE id < 3") == before  # noqa: S608 - the test's own names
     assert _query(path, "SELECT number FROM migrations") == [(step.number,) for step in MIGRATIONS]
     with Store(path, read_only=True) as store:
         assert store.count() == 3

@@ -205,7 +205,7 @@ def test_the_content_hash_is_what_the_docstring_says(store, path):
     """blake2b over the named fields in order, each with its length: recomputed here from the raw row."""
     (entry,) = store.add_corrections([_draft("å", avoid=AVOID, remark="")])
     names = "sample, model, origin, mode, look, avoid, author, time, remark"
-    (row,) = _raw(path, f"SELECT {names} FROM corrections")  # noqa: S608
+    (row,) = _raw(path, f"SELECT {names} FROM corrections")  # noqa: S608 - the test's own names
     parts = [b"regaze correction 1", *(v.encode() if isinstance(v, str) else v for v in row)]
     data = b"".join(str(len(part)).encode() + b":" + part for part in parts)
     assert entry.hash == hashlib.blake2b(data, digest_size=32).hexdigest()
@@ -342,11 +342,11 @@ def test_no_program_can_change_or_delete_a_row(path, table, sql):
     with Store(path) as store:
         store.add_correction("a", "m", "masks", LOOK, author="x")
         store.add_selection("m", "random", 1.0, 0, ["a"], ["why"], "x")
-    before = _raw(path, f"SELECT * FROM {table}")  # noqa: S608
+    before = _raw(path, f"SELECT * FROM {table}")  # noqa: S608 - the test's own names
     with pytest.raises(sqlite3.IntegrityError, match=f"{table} is append-only"):
         _raw(path, sql.format(table=table))
     assert len(before) == 1
-    assert _raw(path, f"SELECT * FROM {table}") == before  # noqa: S608
+    assert _raw(path, f"SELECT * FROM {table}") == before  # noqa: S608 - the test's own names
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_a_row_altered_behind_the_stores_back_is_refused(path, table, change):
         store.add_correction("a", "m", "masks", LOOK, author="x")
         store.add_selection("m", "random", 1.0, 0, ["a"], ["why"], "x")
         _raw(path, f"DROP TRIGGER {table}_refuse_update")
-        _raw(path, f"UPDATE {table} SET {change}")  # noqa: S608
+        _raw(path, f"UPDATE {table} SET {change}")  # noqa: S608 - the test's own names
         with pytest.raises(CorrectionError, match=r"1 .*does not match its hash"):
             _ = store.corrections() if table == "corrections" else store.selections()
 

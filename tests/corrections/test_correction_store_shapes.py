@@ -74,7 +74,7 @@ def test_the_hash_covers_map_and_shapes_where_there_are_any(store, path):
     """Version 2 of the recipe, recomputed here from the raw row; version 1 where both are empty."""
     entries = store.add_corrections([_draft(), _draft(shapes=()), _draft(map=""), _draft(map="", shapes=())])
     names = "sample, model, origin, mode, look, avoid, author, time, remark, map, shapes"
-    rows = _raw(path, f"SELECT {names} FROM corrections ORDER BY id")  # noqa: S608
+    rows = _raw(path, f"SELECT {names} FROM corrections ORDER BY id")  # noqa: S608 - the test's own names
     for entry, row, version in zip(entries, rows, (2, 2, 2, 1), strict=True):
         values = (f"regaze correction {version}", *(row if version == 2 else row[:-2]))
         parts = [value.encode() if isinstance(value, str) else value for value in values]
@@ -100,7 +100,7 @@ def test_altered_shapes_or_maps_are_refused(path, change):
     with Store(path) as store:
         _add(store)
         _raw(path, "DROP TRIGGER corrections_refuse_update")
-        _raw(path, f"UPDATE corrections SET {change}")  # noqa: S608
+        _raw(path, f"UPDATE corrections SET {change}")  # noqa: S608 - the test's own names
         with pytest.raises(CorrectionError, match=r"correction 1 \(s\) .*does not match its hash"):
             store.corrections()
 

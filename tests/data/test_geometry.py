@@ -157,10 +157,16 @@ def test_json_goes_there_and_back(shape):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[1]", "{}", '{"width":1}', Geometry(1, 1, 0, 0, 1, 1).to_json().replace("0", "0.5"),
-     Geometry(1, 1, 0, 0, 1, 1).to_json().replace("1", "0"),
-     Geometry(1, 1, 0, 0, 1, 1).to_json().replace("0", "true")],
-)  # fmt: skip
+    [
+        "",
+        "[1]",
+        "{}",
+        '{"width":1}',
+        Geometry(1, 1, 0, 0, 1, 1).to_json().replace("0", "0.5"),
+        Geometry(1, 1, 0, 0, 1, 1).to_json().replace("1", "0"),
+        Geometry(1, 1, 0, 0, 1, 1).to_json().replace("0", "true"),
+    ],
+)
 def test_damaged_json_is_a_clear_error(text):
     """Text that is no geometry is refused with the reason."""
     with pytest.raises(DataError, match="is not a geometry"):

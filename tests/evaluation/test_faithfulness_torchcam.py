@@ -18,7 +18,7 @@ from torch import nn
 from regaze.evaluation.faithfulness import deletion_insertion
 from regaze.evaluation.substrates import substituted
 
-metrics = pytest.importorskip("torchcam.metrics")
+metrics = pytest.importorskip("torchcam.metrics")  # of the extra `dev`; without it there is no peer to compare with
 
 SIDE = 32
 

@@ -83,7 +83,7 @@ def fit(
         ModelError: The loss became NaN or infinite.
     """
     network = network.to(memory_format=torch.channels_last)
-    # foreach: same bytes as the plain loop, which is the default on a CPU, in less than half of its time.
+    # foreach: same bytes as the plain loop, a CPU's default, in 14 ms a step instead of 18 to 21 (ResNet18's branches).
     optimizer = torch.optim.AdamW(_decayed(plan), betas=(0.9, 0.999), foreach=True)
     module, optimizer = fabric.setup(network, optimizer)
     average = WeightAverage(network, plan.averaging) if plan.averaging > 0 else None
