@@ -8,7 +8,7 @@ from torch import nn
 
 from regaze.errors import ModelError
 from regaze.models.build import build_network
-from regaze.models.network import AttentionNetwork, PlainNetwork, TrainableBranches, fuse
+from regaze.models.network import AttentionNetwork, PerceptionBranch, PlainNetwork, TrainableBranches, fuse
 from regaze.models.options import NetworkOptions
 
 # Side of the input -> sides of a ResNet's maps behind layer1..layer4, by the formula floor((n + 2p - k) / s) + 1.
@@ -275,3 +275,34 @@ def test_gradients_reach_the_frozen_part_only_where_it_is_free(shared, images):
         if ".classify." in name and name.startswith("perception."):
             continue  # learns from its own term of the loss, which this test leaves out
         assert (parameter.grad is None) == name.startswith("extractor."), name
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_of_pooled_features_lie_as_the_features_do(layout, dtype):
+    """The perception branch's pooling is the mean, with its gradient in the features' own order in memory."""
+    values = torch.randn(4, 6, 5, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
+    features = values.to(memory_format=layout).requires_grad_()
+    hidden = features * 1  # what a branch's last layer would hand to the pooling
+    seen = []
+    hidden.register_hook(seen.append)
+    branch = PerceptionBranch(nn.Identity(), 6, 3).to(dtype)
+    logits, vector = branch(hidden)
+    torch.testing.assert_close(vector.detach(), values.mean(dim=(2, 3)))
+    logits.sum().backward()
+    wanted = branch.classify.weight.detach().sum(dim=0).view(1, 6, 1, 1) / 35
+    torch.testing.assert_close(seen[0], wanted.expand(4, 6, 5, 7))
+    if layout == torch.channels_last:
+        assert seen[0].stride() == hidden.stride()
+
+
+def test_weighted_features_by_hand():
+    """(1 + M) F, in the features' own type; here M is the sigmoid of 0, so 1.5 F, which bfloat16 holds exactly."""
+    network = network_of(1)
+    network.attention[0].forward = lambda features: (features.new_zeros(1, 5), torch.zeros(1, 1, 4, 4))
+    network.perception[0].forward = lambda weighted: (weighted, weighted)
+    features = torch.arange(-8.0, 8).repeat(256).view(1, 256, 4, 4).bfloat16()
+    network.fusion = None
+    weighted = network.branches([features]).perception_logits[0]
+    assert weighted.dtype == torch.bfloat16
+    assert torch.equal(weighted, 1.5 * features)

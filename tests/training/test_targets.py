@@ -71,6 +71,15 @@ def test_grids_that_do_not_divide_lose_no_lesion():
             assert target.max() == 1
 
 
+@pytest.mark.parametrize("grid", GRIDS + [(7, 28), (28, 7), (13, 14), (30, 9)])
+def test_inside_is_an_adaptive_maximum(grid):
+    """Grids that divide the side, one of their sides, or neither: as torch's own pooling, for planes of any values."""
+    look = (torch.rand(3, 1, 224, 224, generator=torch.Generator().manual_seed(0)) > 0.999) * 7.0
+    wanted = (torch.nn.functional.adaptive_max_pool2d(look, grid) > 0).float()
+    assert 0 < wanted.mean() < 1
+    assert torch.equal(render(look, None, None, None, [grid])[0].inside, wanted)
+
+
 def test_each_photograph_has_its_own_peak():
     """A photograph's target does not depend on its neighbours in the batch."""
     masks = torch.zeros(3, 16, 16)

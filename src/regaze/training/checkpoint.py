@@ -70,6 +70,10 @@ def load_checkpoint(
     whole = optimizer.state_dict()
     whole["state"] = _optimizer_state(_under(tensors, "optimizer/"))
     optimizer.load_state_dict(whole)
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape:  # in the weight's own order in memory: the file has another
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     history.extend(json.loads(metadata["history"]))
     return len(history)
 

@@ -83,8 +83,8 @@ def fit(
         ModelError: The loss became NaN or infinite.
     """
     network = network.to(memory_format=torch.channels_last)
-    # foreach: same bytes as the plain loop, a CPU's default, in 14 ms a step instead of 18 to 21 (ResNet18's branches).
-    optimizer = torch.optim.AdamW(_decayed(plan), betas=(0.9, 0.999), foreach=True)
+    # fused: one pass over the weights. It reads memory in order, so moments must lie as weights do (load_checkpoint).
+    optimizer = torch.optim.AdamW(_decayed(plan), betas=(0.9, 0.999), fused=True)
     module, optimizer = fabric.setup(network, optimizer)
     average = WeightAverage(network, plan.averaging) if plan.averaging > 0 else None
     history = History()
