@@ -71,7 +71,7 @@ def test_grids_that_do_not_divide_lose_no_lesion():
             assert target.max() == 1
 
 
-@pytest.mark.parametrize("grid", GRIDS + [(7, 28), (28, 7), (13, 14), (30, 9)])
+@pytest.mark.parametrize("grid", [*GRIDS, (7, 28), (28, 7), (13, 14), (30, 9)])
 def test_inside_is_an_adaptive_maximum(grid):
     """Grids that divide the side, one of their sides, or neither: as torch's own pooling, for planes of any values."""
     look = (torch.rand(3, 1, 224, 224, generator=torch.Generator().manual_seed(0)) > 0.999) * 7.0
