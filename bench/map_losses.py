@@ -29,7 +29,7 @@ from regaze.training.options import FinetuneOptions, MapLoss
 
 LOSSES: tuple[MapLoss, ...] = get_args(MapLoss)
 WEIGHTS: dict[str, float] = {"mse": 20.0, "outside": 20.0}
-USUAL = FinetuneOptions(epochs=4, replay=0.25)
+USUAL = FinetuneOptions(epochs=4, replay=0.25, lr_maps=1e-2)
 CLASSES = 5
 
 

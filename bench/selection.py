@@ -58,7 +58,7 @@ RULES = (
 )
 BUDGETS = (0.05, 0.15, 0.4, 1.0)
 # Shorter than the default round: about 360 runs have to end within hours on two cores.
-OPTIONS = FinetuneOptions(epochs=4, replay=0.25)
+OPTIONS = FinetuneOptions(epochs=4, replay=0.25, lr_maps=1e-2)
 MACHINE = MachineOptions(workers=1)
 FEW = 8  # a prior needs at least these
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from regaze.files import digest, read_json, replacing, write_json, write_text
+from regaze.errors import StudyError
+from regaze.files import alone, digest, read_json, replacing, write_json, write_text
 
 
 def test_a_written_file_reads_back(tmp_path):
@@ -76,3 +77,21 @@ def test_a_digest_depends_on_the_value_alone():
     assert digest([1, 2]) != digest([2, 1])
     # BLAKE2b of the text {"a":[1,"ü"]} written in ASCII, as any implementation gives it.
     assert digest({"a": [1, "ü"]}) == "86a9c65c684ec6fb"
+
+
+def test_one_process_at_a_time(tmp_path):
+    """A second process is told so, also by a caller of this one; when the first is killed the way is free."""
+    lock = tmp_path / "a" / ".lock"
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom regaze.files import alone\n"
+        "with alone(Path(sys.argv[1]), 'busy'):\n    print('in', flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(StudyError, match="busy by another"), alone(lock, "busy by another"):
+            pytest.fail("two processes were inside")
+        other.kill()
+    with alone(lock, "busy"), pytest.raises(StudyError, match="still busy"), alone(lock, "still busy"):
+        pytest.fail("two callers were inside")
+    with alone(lock, "busy"):
+        pass

@@ -40,7 +40,7 @@ _EVALUATE = """
     "iou": {MAP: {"mean", "interval", "n_used", "n_skipped", "thresholds": [chosen on other photographs]}},
     "lesion_recall": {"budget": 0.05, "chance", "masks" | "boxes": {
         "all" | "types": {TYPE: ...} | "sizes": {SIZE: ...}, each {"n_lesions", "n_used", "n_skipped",
-            "recall": {MAP: {"share": lit lesions of all, "interval"}}}}},
+            "recall": {MAP: {"share": mean over lesions of their lit pixels' share, "interval"}}}}},
     "faithfulness": null | {"all" | "without_grade_0": {"fused" | CONTROL: {
         "deletion" | "insertion": {"mean", "interval"}, "n_used", "n_skipped",
         "against" (controls only): {"deletion" | "insertion": PAIR, fused map - control}}}},

@@ -11,6 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from regaze.errors import StudyError
+
 # The mask can be read only by setting it, which is not safe beside other threads: once, at import.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
@@ -34,10 +38,29 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def alone(path: Path, busy: str) -> Iterator[None]:
+    """Keep other processes out of the block; the system lets go of the lock however the process ends.
+
+    Args:
+        path: The lock's file; it stays (removing it would let two in).
+        busy: What to say where another process is inside.
+
+    Raises:
+        StudyError: Another process is inside.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise StudyError(busy) from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="")  # the same bytes everywhere
 
 
 def write_json(path: Path, value: Any) -> None:

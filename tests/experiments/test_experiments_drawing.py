@@ -77,6 +77,28 @@ def test_section_is_replaced_and_the_rest_kept(tmp_path):
     assert page.read_text(encoding="utf-8") == after
 
 
+def test_other_line_ends_stay(tmp_path):
+    """A page with Windows' line ends keeps them around the section."""
+    page = tmp_path / "page.md"
+    page.write_bytes(b"# by hand\r\n")
+    put_section(page, "a", "one")
+    put_section(page, "a", "two")
+    assert page.read_bytes() == (
+        b"# by hand\r\n\n<!-- regaze reproduce a: start -->\ntwo\n<!-- regaze reproduce a: end -->\n"
+    )
+
+
+def test_a_page_that_is_no_text_is_refused(tmp_path):
+    """A folder, or bytes that are no UTF-8: one line, and nothing is changed."""
+    with pytest.raises(OptionError, match="expected a page in UTF-8"):
+        put_section(tmp_path, "a", "one")
+    page = tmp_path / "page.md"
+    page.write_bytes(b"\xff\xfe")
+    with pytest.raises(OptionError, match="expected a page in UTF-8"):
+        put_section(page, "a", "one")
+    assert page.read_bytes() == b"\xff\xfe"
+
+
 def test_section_in_a_new_page(tmp_path):
     """A page that is not there is made."""
     put_section(tmp_path / "new.md", "a", "text")

@@ -10,10 +10,11 @@ from sklearn.metrics import cohen_kappa_score
 
 from regaze.commands import OutputOptions
 from regaze.commands_reproduce import Reproduce, duration
-from regaze.errors import StudyError
+from regaze.errors import ModelError, OptionError, StudyError
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.reproduce import planned
 from regaze.experiments.runs import open_bench
+from regaze.files import alone
 from regaze.models.options import MachineOptions
 from regaze.study.voice import Voice
 
@@ -94,6 +95,10 @@ def test_figures_come_from_the_records(done):
     assert error["value"] == pytest.approx(np.mean(deepest))
     assert error["n"] == len(rows)
     assert sum(row["views"]["random"]["deletion"] is not None for row in rows) == 2
+    tables = [result["experiments"][name]["figures"] for name in ("table2", "table3")]
+    assert {line for line in tables[0] if "lesions" in line} == {"test_resnet, control: lesions"}
+    assert not any(line.endswith("control: lesions") for line in tables[1])  # they are what maps are compared with
+    assert all(values["squared error"]["value"] is not None for values in tables[1].values())
 
 
 def test_one_training_decides_no_claim(done):
@@ -123,6 +128,9 @@ def test_shares_are_kept_apart(done):
     some = [card for name, card in cards.items() if "-share30-" in name]
     full = next(card for name, card in cards.items() if name.startswith("test_resnet-multi-scale-finetuned"))
     assert len(some) == 3
+    # Every photograph in each epoch: with a replayed share, more corrections would mean more steps.
+    tuned = [card for name, card in cards.items() if "finetune" in card["recipe"]]
+    assert {card["recipe"]["finetune"]["replay"] for card in tuned} == {1.0}
     for card in some:
         assert card["corrections"]["n"] == np.ceil(0.3 * full["corrections"]["n"])
         assert card["lineage"] == full["lineage"]
@@ -172,6 +180,30 @@ def test_a_killed_call_goes_on(done, folder_of, count_steps, monkeypatch):
         one, other = (json.loads((folder / "runs" / file.name).read_text()) for folder in (to, whole))
         assert {**one, "seconds": 0, "fresh": 0} == {**other, "seconds": 0, "fresh": 0}
         assert one["fresh"] == (one["kind"] != "phase1")
+
+
+def test_what_cannot_be_done_is_said_before_training(folder_of, count_steps):
+    """A backbone that does not exist, a page that is no text, a second call at work: one line, no step taken."""
+    steps, to = count_steps(), folder_of()
+    unknown = ReproduceOptions(**(vars(OPTIONS) | {"backbones": "test_resnet,resnet99"}))
+    with pytest.raises(ModelError, match="resnet99"):
+        _command(to, options=unknown).run()
+    with pytest.raises(OptionError, match="expected a page in UTF-8"):
+        _command(to, markdown=to).run()
+    with alone(to / ".lock", "busy"), pytest.raises(StudyError, match="Another `regaze reproduce` is at work"):
+        _command(to).run()
+    assert steps == []
+
+
+def test_a_model_that_is_gone_is_trained_again(done, tmp_path):
+    """A training run counts as done only while its models are there; what was measured of them still counts."""
+    to = shutil.copytree(done[0], tmp_path / "copy", symlinks=True)
+    whole, _ = _command(to, plan=True).run()
+    gone = next(path for path in to.glob("studies/*/models/*-finetuned-*") if "multi" in path.name)
+    shutil.rmtree(gone)
+    again, _ = _command(to, plan=True).run()
+    assert [run["model"] for run in again["runs"] if not run["done"]] == [gone.name]
+    assert whole["n_done"] == again["n_done"] + 1
 
 
 def test_photographs_without_lesions_are_refused(folder_of, table_of, tmp_path):

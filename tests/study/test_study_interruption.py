@@ -63,3 +63,19 @@ def test_interruption_between_epochs(new_study, finished, regaze, tiny, monkeypa
     weights = "models/multi-scale/fold0/model.safetensors"
     assert (folder / weights).read_bytes() == (finished / weights).read_bytes()
     assert not (folder / "models" / "multi-scale" / "fold0" / "checkpoint.safetensors").exists()
+
+
+def test_two_processes_do_not_make_one_model(new_study, regaze, tiny, open_quietly):
+    """While another process makes a model, `train` of that name says so and leaves everything; another name works."""
+    from regaze.study.make import making
+
+    folder = new_study()
+    regaze("init", folder, "--data", tiny["data"], "--size", "64")
+    words = ["train", folder, *tiny["network"], *tiny["training"], *tiny["machine"]]
+    with making(open_quietly(folder), "multi-scale", 0):
+        refused = regaze(*words)
+        assert refused.code == 1
+        assert "Another process is making 'multi-scale' (fold 0)" in refused.err
+        assert not (folder / "models" / "multi-scale").exists()
+        assert regaze(*words, "--name", "other").code == 0
+    assert regaze(*words).code == 0

@@ -137,3 +137,11 @@ def test_each_scale_takes_its_own_plane():
     targets = render(torch.cat([fine, coarse], dim=1), None, None, None, [(8, 8), (4, 4)])
     assert targets[0].inside.nonzero().tolist() == [[0, 0, 0, 0]]
     assert targets[1].inside.nonzero().tolist() == [[0, 0, 3, 3]]
+
+
+def test_no_photographs_have_no_targets():
+    """A fold without known lesions gives empty targets on every grid, not an error."""
+    assert [item.shape for item in target_maps(torch.zeros(0, 32, 32), [(4, 4), (3, 5)])] == [
+        (0, 1, 4, 4),
+        (0, 1, 3, 5),
+    ]

@@ -227,7 +227,7 @@ def compare_orders(
         if progress is not None:
             progress(index + 1, len(images))
     questions.close()
-    answers = questions.answers.double().cpu().numpy().reshape(len(images), per_image)
+    answers = questions.answers.cpu().double().numpy().reshape(len(images), per_image)
     followed = questions.classes.cpu().numpy()
     return {
         name: _result(answers, 3 + 2 * inner * number, inner, there[name], followed, procedure, side)

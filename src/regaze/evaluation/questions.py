@@ -132,14 +132,15 @@ def pixel_order(values: Tensor, patch: int, step: int) -> tuple[Tensor, list[int
     if patch == 1:
         cuts = [min(done, side * side) for done in range(0, side * side + step, step)]
         return torch.argsort(flat_P, descending=True, stable=True), cuts
+    flat_P = flat_P.cpu()  # Apple's graphics have no float64
     across = -(-side // patch)
-    place = torch.arange(side, device=values.device) // patch
+    place = torch.arange(side) // patch
     patch_P = (place[:, None] * across + place[None, :]).flatten()
     sizes = torch.bincount(patch_P, minlength=across**2)
     # In double, so that patches of equal values have equal means whatever their size.
-    means = torch.zeros(across**2, dtype=torch.float64, device=values.device).index_add_(0, patch_P, flat_P.double())
+    means = torch.zeros(across**2, dtype=torch.float64).index_add_(0, patch_P, flat_P.double())
     order = torch.argsort(means / sizes, descending=True, stable=True)
-    ranks = torch.empty_like(order).scatter_(0, order, torch.arange(across**2, device=values.device))
+    ranks = torch.empty_like(order).scatter_(0, order, torch.arange(across**2))
     changed = [0, *sizes[order].cumsum(0).tolist()]
     cuts = [changed[min(done, across**2)] for done in range(0, across**2 + step, step)]
-    return torch.argsort(ranks[patch_P], stable=True), cuts
+    return torch.argsort(ranks[patch_P], stable=True).to(values.device), cuts

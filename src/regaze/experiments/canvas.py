@@ -22,8 +22,8 @@ from regaze.files import replacing, write_text
 
 SCALE = 2
 # The report's colours.
-INK, SOFT, LINE, WASH, PAPER = "#1b2430", "#55606e", "#d9dee4", "#e9edf1", "#ffffff"
-BEFORE, CONTROL, AFTER, GOOD = "#8a94a1", "#8a6a1c", "#0a5c8a", "#1c6b45"
+INK, SOFT, LINE, PAPER = "#1b2430", "#55606e", "#d9dee4", "#ffffff"
+BEFORE, CONTROL, AFTER = "#8a94a1", "#8a6a1c", "#0a5c8a"
 Anchor = Literal["start", "middle", "end"]
 Point = tuple[float, float]
 

@@ -16,12 +16,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from regaze.errors import DataError
 from regaze.evaluation.agreement import lesion_enrichment, squared_error
-from regaze.evaluation.faithfulness import deletion_insertion
+from regaze.evaluation.faithfulness import Procedure, compare_orders
 from regaze.evaluation.orders import CONTROLS
 from regaze.explanation.explainers import explain
 from regaze.files import replacing
@@ -153,8 +152,9 @@ def _rows(
     if chosen:
         ranked = {name: explain(predictor, scene.images[chosen], name) for name in own}
         if len(own) > 1:  # Grad-CAM of the multi-scale network: does another explainer see what its own maps show?
-            heat = np.maximum(explain(predictor, scene.images, "grad-cam"), 0)
-            ranked["grad-cam"] = heat[chosen]
+            evidence = explain(predictor, scene.images, "grad-cam")
+            ranked["grad-cam"] = evidence[chosen]  # before its last ReLU, which would tie cells with counter-evidence
+            heat = np.maximum(evidence, 0)
             own["grad-cam"] = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
         # The other controls stand beside the proposed network alone; a random order says what each network gives away.
         for name in CONTROLS if len(own) > 1 else ("random",):
@@ -203,15 +203,12 @@ def _agreement(attention_map: Maps, scene: Scene, place: int) -> dict[str, float
 def _faithfulness(
     predictor: Predictor, images_NSSC: NDArray[np.uint8], ranked: dict[str, Maps], steps: int, feed: Any
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
-    side = images_NSSC.shape[1]
+    if not ranked:
+        return {}
     images = predictor.normalise(images_NSSC)
-    found = {}
-    for done, (name, maps) in enumerate(ranked.items(), start=1):
-        large = torch.from_numpy(np.array(maps, dtype=np.float32)).to(images.device)
-        result = deletion_insertion(predictor.scores, images, large, step=-(-side * side // steps))
-        found[name] = {"deletion": result.deletion, "insertion": result.insertion}
-        feed(done, len(ranked))
-    return found
+    orders = {name: np.array(maps, dtype=np.float32) for name, maps in ranked.items()}
+    found = compare_orders(predictor.scores, images, orders, Procedure(n_steps=steps), progress=feed)
+    return {name: {"deletion": item.deletion, "insertion": item.insertion} for name, item in found.items()}
 
 
 def _averaged(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -117,8 +117,11 @@ class ReproduceOptions:
         return TrainingOptions(epochs=self.epochs, batch=self.batch)
 
     def finetuning(self, map_weight: float) -> FinetuneOptions:
-        """The recipe of fine-tuning."""
-        return FinetuneOptions(epochs=self.finetune_epochs, batch=self.batch, map_weight=map_weight)
+        """The recipe of fine-tuning, with every photograph in each epoch.
+
+        With a replayed share the number of steps would grow with the corrections, and so would part of the gain.
+        """
+        return FinetuneOptions(epochs=self.finetune_epochs, batch=self.batch, map_weight=map_weight, replay=1.0)
 
     def check(self) -> None:
         """Refuse options that a later run would refuse.

@@ -92,10 +92,10 @@ def put_section(page: Path, name: str, text: str) -> None:
     """Write a section of a Markdown page: in the place of the earlier one of that name, else at the end.
 
     Raises:
-        OptionError: The page has one mark of the section but not the other, or has them twice.
+        OptionError: The page has one mark of the section but not the other, or has them twice; or it is no text.
     """
     start, end = (f"<!-- regaze reproduce {name}: {edge} -->" for edge in ("start", "end"))
-    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    old = read_page(page)
     section = f"{start}\n{text.strip()}\n{end}"
     counts = old.count(start), old.count(end)
     if counts == (0, 0):
@@ -108,6 +108,20 @@ def put_section(page: Path, name: str, text: str) -> None:
         )
     head, rest = old.split(start)
     write_text(page, head + section + rest.split(end)[1])
+
+
+def read_page(page: Path) -> str:
+    """The page's text with its own line ends; empty where there is none yet.
+
+    Raises:
+        OptionError: It is a folder, or no UTF-8 text.
+    """
+    try:
+        return page.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--markdown {page}: expected a page in UTF-8, or a new file ({error}).") from error
 
 
 def grades(seeds: Sequence[Sequence[Record]]) -> list[list[Grade]]:

@@ -5,10 +5,6 @@ Figures 5 and 7 are pictures; the text gives no kappa, so none stands beside our
 
 from __future__ import annotations
 
-from typing import Literal
-
-Method = Literal["grad-cam", "abn", "proposed"]
-
 # Table 2: (deletion, insertion).
 TABLE_2: dict[tuple[str, str], tuple[float, float]] = {
     ("grad-cam", "alexnet"): (0.3058, 0.6201),

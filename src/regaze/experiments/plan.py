@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from regaze.data.images import content_hash
 from regaze.experiments.options import ReproduceOptions
 from regaze.files import digest
 from regaze.models.options import NetworkKind, NetworkOptions
+from regaze.study.make import weights_mark
 
 Kind = Literal["phase1", "finetune", "judge", "maps"]
 Order = Literal["map-error", "confidence", "random"]
-_FORMAT = 1  # of the measured records; raise it when their content changes
+_FORMAT = 2  # of the measured records; raise it when their content changes
 
 
 @dataclass(frozen=True)
@@ -156,12 +155,6 @@ class Grid:
         options = self.options
         mark = digest([self.fingerprint, options.size, options.folds, options.crop, options.patient])
         return f"seed{seed}-{mark[:8]}"
-
-
-def weights_mark(weights: str) -> str:
-    """A weights file counts by its content, so that another spelling of its path is the same run."""
-    path = Path(weights).expanduser()
-    return content_hash(path) if path.is_file() else weights
 
 
 def _named(cell: Cell, mark: str) -> str:

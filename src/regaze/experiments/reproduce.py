@@ -10,10 +10,11 @@ from typing import Any
 from regaze.errors import OptionError
 from regaze.experiments import fig5, fig6, fig7, table2, table3
 from regaze.experiments.options import EXPERIMENTS, Experiment, ReproduceOptions
-from regaze.experiments.outcome import Outcome, put_section
+from regaze.experiments.outcome import Outcome, put_section, read_page
 from regaze.experiments.plan import Run, Want
 from regaze.experiments.runs import Bench
 from regaze.experiments.timing import Expected, expect
+from regaze.files import alone
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,12 @@ def reproduce(bench: Bench, names: Sequence[Experiment], markdown: Path | None) 
     Returns:
         `experiments`: name -> its JSON; `files`: what was written.
     """
+    if markdown is not None:
+        read_page(markdown)  # a page that cannot be read says so now, and not after hours
     runs = planned(bench, names)
-    bench.do(runs)
+    bench.check(runs)
+    with alone(bench.to / ".lock", f"Another `regaze reproduce` is at work in {bench.to}: wait, or give another --to."):
+        bench.do(runs)
     files: list[Path] = []
     results: dict[str, Any] = {}
     about, heading, common = _about(bench), _heading(bench), _notes(bench, runs)
@@ -133,7 +138,7 @@ def _notes(bench: Bench, runs: Sequence[Run]) -> list[str]:
     given = [f"{name} from {Path(value).name}" for name, value in weights.items() if value != "none" and name in used]
     start = "; ".join([*given, *([f"{', '.join(scratch)} from scratch"] if scratch else [])])
     notes = [
-        f"Judged on the {part} part: {bench.n_judged} photographs per seed, {seeds}{folds}, {options.size} px, "
+        f"Judged on the {part} part: about {bench.n_judged} photographs per seed, {seeds}{folds}, {options.size} px, "
         f"{options.epochs} epochs and {options.finetune_epochs} of fine-tuning. Weights: {start}.",
         "Mean of the seeds' figures; 95 % intervals (paired for differences) resample patients, crossed with seeds.",
     ]

@@ -25,7 +25,9 @@ from regaze.data.sources import load_dataset
 from regaze.errors import StudyError
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.plan import Cell, Grid, Kind, Run, Want
+from regaze.explanation.explainers import require
 from regaze.files import read_json, write_json
+from regaze.models.build import build_network
 from regaze.models.folder import read_card, versions
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset
@@ -80,9 +82,8 @@ class Bench:
 
     @property
     def trainings(self) -> int:
-        """Independent trainings behind each figure: with a test part a seed's folds judge as one."""
-        test = any(sample.part == "test" for sample in self.dataset.samples)
-        return self.options.seeds * (1 if test else self.options.folds)
+        """Independent trainings behind each figure: a seed's folds judge different photographs, or the same as one."""
+        return self.options.seeds
 
     def units(self, kind: Kind) -> float:
         """What a run's seconds grow with: photographs shown in training, or photographs (and steps) measured."""
@@ -95,12 +96,34 @@ class Bench:
         return max(1, min(asked.faithfulness, self.n_judged) * (asked.steps + 1))
 
     def record(self, run: Run) -> Record | None:
-        """What a run found; None where it is not done, or its file is damaged."""
+        """What a run found; None where it is not done, its file is damaged, or the model that it trained is gone."""
         try:
             found: Record = read_json(self.to / "runs" / f"{run.id}.json")
-            return found if found["id"] == run.id else None
+            if found["id"] != run.id:
+                return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        trains = run.kind in ("phase1", "finetune")
+        return None if trains and not self._kept(run) else found
+
+    def _kept(self, run: Run) -> bool:
+        """Whether every fold's model lies in its study."""
+        study = self.to / "studies" / self.grid.study_name(run.seed)
+        models = (study / "shares" / run.model if run.cell.partial else study) / "models" / run.model
+        return all((models / f"fold{fold}" / "model.json").is_file() for fold in range(self.options.folds))
+
+    def check(self, runs: Sequence[Run]) -> None:
+        """Make sure that what is still to be done can be done, before hours are spent on what comes first.
+
+        Raises:
+            ModelError: A network cannot be built, or its weights do not fit or cannot be reached.
+            OptionError: A library that measuring needs is not installed.
+        """
+        waiting = [run for run in runs if self.record(run) is None]
+        for cell in dict.fromkeys(run.cell.parent for run in waiting):
+            build_network(self.grid.network(cell), len(self.dataset.classes), self.options.size)
+        if any(run.kind == "maps" for run in waiting):
+            require("grad-cam")
 
     def do(self, runs: Sequence[Run]) -> None:
         """Do the runs that are not done yet, in order."""
@@ -248,8 +271,5 @@ def link(target: Path, place: Path) -> None:
 
 def _slim(row: Record) -> Record:
     """What the figures need of a judge's record."""
-    maps = {
-        name: {key: record[key] for key in ("squared_error", "lesion_enrichment", "zero_map_squared_error")}
-        for name, record in row["maps"].items()
-    }
+    maps = {name: {"squared_error": record["squared_error"]} for name, record in row["maps"].items()}
     return {key: row[key] for key in ("sample", "patient", "label", "grade")} | {"maps": maps}

@@ -182,11 +182,21 @@ def find(by: str, network: Network) -> Explainer:
         plain = isinstance(network, PlainNetwork)
         kind = "a plain network" if plain else f"an attention network of {network.scales} scale(s)"
         raise ModelError(f"The explainer {by} does not fit {kind}: this model takes {names}.")
+    require(by)
+    return explainer
+
+
+def require(by: str) -> None:
+    """Refuse an explainer whose library is missing.
+
+    Raises:
+        OptionError: It is not installed.
+    """
+    explainer = EXPLAINERS[by]
     if not explainer.installed():
         raise OptionError(
             f"The explainer {by} needs {explainer.package}, which is not installed: pip install 'regaze[explain]'."
         )
-    return explainer
 
 
 def _check(images_NSSC: NDArray[np.uint8], classes: NDArray[np.int64] | None, n_classes: int) -> None:

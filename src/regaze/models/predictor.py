@@ -53,9 +53,9 @@ def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.i
     """From probabilities to grades.
 
     `median`: the first grade at which the cumulative probability reaches one half; it minimises the expected distance
-    in grades. On IDRiD's pooled out-of-fold predictions it agreed best with the expert's grades, and unlike `expected`
-    (the rounded expected value Σ k·p_k) it kept the accuracy of `argmax` (docs/results.md). `argmax` is for classes
-    without an order.
+    in grades. On IDRiD's pooled out-of-fold predictions it agrees with the expert's grades about as well as `expected`
+    (the rounded expected value Σ k·p_k), and unlike that keeps the accuracy of `argmax` (docs/results.md). `argmax` is
+    for classes without an order.
     """
     if how == "argmax":
         return np.asarray(probabilities_NK.argmax(axis=1), dtype=np.int64)

@@ -147,7 +147,7 @@ RULES: dict[str, Rule] = {
         scores.prior,
         "distance",
         needs="a prior learned from earlier corrections",
-        cure="correct some photographs first, then run `regaze collect` again",
+        cure="correct some photographs first, then run `regaze collect --signals` again",
         words="its map differs by {score:.3f} from what earlier corrections make one expect",
     ),
     "combined": Rule(

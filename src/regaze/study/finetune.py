@@ -16,7 +16,17 @@ from regaze.study.check import check_finetuning, check_name
 from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.learned import author_weights, corrections_of, with_corrections
-from regaze.study.make import about_data, arithmetic, checkpoint_file, details, finish, is_done, timed, training_set
+from regaze.study.make import (
+    about_data,
+    arithmetic,
+    checkpoint_file,
+    details,
+    finish,
+    is_done,
+    making,
+    timed,
+    training_set,
+)
 from regaze.training.loop import History, Progress
 from regaze.training.options import FinetuneOptions, TrainingOptions
 from regaze.training.recipes import finetune
@@ -64,8 +74,9 @@ def finetune_model(
     suffix = "finetuned" if options.map_weight > 0 else "control"
     name = name or _free_name(study, f"{parent}-{suffix}", keys)
     for fold in study.folds:
-        if not is_done(study, name, fold, keys[fold]):
-            _finetune_fold(study, parent, name, fold, options, machine, corrections[fold], keys[fold])
+        with making(study, name, fold):
+            if not is_done(study, name, fold, keys[fold]):
+                _finetune_fold(study, parent, name, fold, options, machine, corrections[fold], keys[fold])
     return name
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from regaze.data.images import content_hash
 from regaze.errors import StudyError
+from regaze.files import alone
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.folder import ModelCard, read_card, save_model
@@ -24,6 +27,12 @@ from regaze.training.loop import History, Progress
 def arithmetic(machine: MachineOptions) -> str:
     """The part of the machine's options that changes a result beyond rounding."""
     return "bf16" if uses_bf16(machine.precision, choose_device(machine.device)) else "fp32"
+
+
+def weights_mark(weights: str) -> str:
+    """A weights file counts by its content, so that another spelling of its path is the same model."""
+    path = Path(weights).expanduser()
+    return content_hash(path) if path.is_file() else weights
 
 
 def is_done(study: Study, name: str, fold: int, key: str) -> bool:
@@ -42,6 +51,20 @@ def is_done(study: Study, name: str, fold: int, key: str) -> bool:
             "give the same options, another --name, or a new study."
         )
     return True
+
+
+@contextmanager
+def making(study: Study, name: str, fold: int) -> Iterator[None]:
+    """Keep other processes from making a fold's model meanwhile; ask `is_done` inside.
+
+    Raises:
+        StudyError: Another process is at it.
+    """
+    busy = (
+        f"Another process is making {name!r} (fold {fold}) of study {study.path}: wait for it, or give another --name."
+    )
+    with alone(study.path / ".locks" / f"{name}.fold{fold}", busy):
+        yield
 
 
 def training_set(study: Study, samples: list[Sample], side: int, workers: int) -> TrainingSet:

@@ -55,7 +55,7 @@ class CollectOptions:
     """Energy in lesions over their area below which a map misses them; 1 is chance."""
     signals: bool = False
     """Also measure the signs of doubt that need more than one forward pass (cam, instability, prior; about five times
-    as long), by which `select` can rank."""
+    as long), by which `select` can rank, and the features for its --diversity."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class SelectOptions:
     """Which photographs an expert should see."""
 
     by: Annotated[Rule, tyro.conf.arg(aliases=("--rule",))] = "branches"
-    """Which come first. Without any label: branches (they disagree on the grade; taught most per correction, see
-    docs/results.md), scales (their maps differ), cam (map and Grad-CAM differ), instability (under flips and shifts),
+    """Which come first. Without any label: branches (they disagree on the grade; did best in docs/results.md),
+    scales (their maps differ), cam (map and Grad-CAM differ), instability (under flips and shifts),
     prior (distance to what earlier corrections make one expect), combined (mean rank of these). Of the grade:
     confidence, entropy, margin. map-error: the paper's, the largest error against the lesions (needs them known).
     random."""

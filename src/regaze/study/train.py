@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
-from regaze.data.images import content_hash
 from regaze.files import digest
-from regaze.models.build import Built, build_network
+from regaze.models.build import build_network
 from regaze.models.folder import ModelCard
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.check import check_name, check_training, check_value
 from regaze.study.folder import Study
-from regaze.study.make import about_data, arithmetic, checkpoint_file, details, finish, is_done, timed, training_set
-from regaze.training.batches import TrainingSet
+from regaze.study.make import (
+    about_data,
+    arithmetic,
+    checkpoint_file,
+    details,
+    finish,
+    is_done,
+    making,
+    timed,
+    training_set,
+    weights_mark,
+)
 from regaze.training.loop import History, Progress
 from regaze.training.options import TrainingOptions
 from regaze.training.recipes import train_phase1
@@ -49,57 +58,63 @@ def train(
     check_name(name)
     check_value("size", side)
     check_training(training)
-    recipe = {"phase1": asdict(training)}
     # A weights file counts by its content, so that another spelling of its path is the same model.
-    start = asdict(network) | {"weights": _weights_mark(network.weights)}
+    start = asdict(network) | {"weights": weights_mark(network.weights)}
     for fold in study.folds:
-        key = digest([start, recipe, study.options.seed, side, study.dataset.fingerprint, fold, arithmetic(machine)])
-        if is_done(study, name, fold, key):
-            continue
-        built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
-        if built.report is not None and fold == study.folds[0]:
-            study.voice.say(built.report.line())
-        samples = study.training(fold)
-        data = training_set(study, samples, side, machine.workers)
-
-        def recipe_call(
-            progress: Progress, built: Built = built, data: TrainingSet = data, fold: int = fold
-        ) -> History:
-            return train_phase1(
-                built.network,
-                data,
-                training,
-                classes=len(study.classes),
-                ordinal=study.dataset.ordinal,
-                normalisation=(built.mean, built.std),
-                seed=study.options.seed + fold,
-                machine=machine,
-                checkpoint=checkpoint_file(study, name, fold),
-                progress=progress,
-            )
-
-        history, seconds = timed(study, f"training {name}", fold, training.epochs, recipe_call)
-        card = ModelCard(
-            name=name,
-            network=network,
-            classes=study.classes,
-            ordinal=study.dataset.ordinal,
-            decoding=training.decoding if study.dataset.ordinal else "argmax",
-            size=side,
-            crop=study.options.crop,
-            mean=built.mean,
-            std=built.std,
-            recipe=recipe,
-            data=about_data(study, fold, len(samples)),
-            history=tuple(history.epochs),
-            key=key,
-            details=details(study, machine, seconds)
-            | {"weights": built.report.line() if built.report else "from scratch"},
-        )
-        finish(study, name, fold, built.network, card)
+        with making(study, name, fold):
+            _train_fold(study, network, training, machine, name, side, fold, start)
     return name
 
 
-def _weights_mark(weights: str) -> str:
-    path = Path(weights).expanduser()
-    return content_hash(path) if path.is_file() else weights
+def _train_fold(
+    study: Study,
+    network: NetworkOptions,
+    training: TrainingOptions,
+    machine: MachineOptions,
+    name: str,
+    side: int,
+    fold: int,
+    start: dict[str, Any],
+) -> None:
+    recipe = {"phase1": asdict(training)}
+    key = digest([start, recipe, study.options.seed, side, study.dataset.fingerprint, fold, arithmetic(machine)])
+    if is_done(study, name, fold, key):
+        return
+    built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
+    if built.report is not None and fold == study.folds[0]:
+        study.voice.say(built.report.line())
+    samples = study.training(fold)
+    data = training_set(study, samples, side, machine.workers)
+
+    def recipe_call(progress: Progress) -> History:
+        return train_phase1(
+            built.network,
+            data,
+            training,
+            classes=len(study.classes),
+            ordinal=study.dataset.ordinal,
+            normalisation=(built.mean, built.std),
+            seed=study.options.seed + fold,
+            machine=machine,
+            checkpoint=checkpoint_file(study, name, fold),
+            progress=progress,
+        )
+
+    history, seconds = timed(study, f"training {name}", fold, training.epochs, recipe_call)
+    card = ModelCard(
+        name=name,
+        network=network,
+        classes=study.classes,
+        ordinal=study.dataset.ordinal,
+        decoding=training.decoding if study.dataset.ordinal else "argmax",
+        size=side,
+        crop=study.options.crop,
+        mean=built.mean,
+        std=built.std,
+        recipe=recipe,
+        data=about_data(study, fold, len(samples)),
+        history=tuple(history.epochs),
+        key=key,
+        details=details(study, machine, seconds) | {"weights": built.report.line() if built.report else "from scratch"},
+    )
+    finish(study, name, fold, built.network, card)

@@ -1,8 +1,9 @@
 """Options of the two recipes. Importing this module imports no torch.
 
 Where the defaults come from: pooled patient-wise out-of-fold predictions on IDRiD's training half (docs/results.md:
-recipe, fine-tuning). Loss, sampling, averaging, the extractor's rate, the length, the decoding and the
-augmentation of fine-tuning were each set against alternatives; the other rates are the method's first trial's.
+recipe, fine-tuning). Phase 1's loss, sampling, averaging, extractor's rate and length, the decoding, and fine-tuning's
+length, rates, replay, map loss and augmentation were each set against alternatives; phase 1's rates of branches and
+heads are the method's first trial's.
 """
 
 from __future__ import annotations

@@ -181,7 +181,9 @@ def _identity(
     tensors = [data.images[:, ::16, ::16], data.labels, *corrections]
     contents = [None if tensor is None else _content(tensor) for tensor in tensors]
     weights = {name: _content(tensor) for name, tensor in network.state_dict().items()}
-    settings = [feed.seed, feed.sampling, feed.classes, feed.mean, feed.std, machine.precision]
+    settings = [feed.seed, feed.sampling, feed.classes, feed.mean, feed.std]
+    # What the precision comes to, not its name: `auto` is another arithmetic on another device.
+    settings.append(uses_bf16(machine.precision, choose_device(machine.device)))
     return digest([list(recipe), asdict(options), settings, len(data), contents, weights])
 
 

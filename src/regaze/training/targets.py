@@ -91,8 +91,9 @@ def _pooled(planes_BPSS: Tensor, scale: int, grid: tuple[int, int]) -> Tensor:
     plane = planes_BPSS[:, place : place + 1]
     height, width = grid
     if plane.shape[2] % height == 0 and plane.shape[3] % width == 0:  # rows, then columns: a sixth of the pool's time
-        rows = plane.reshape(len(plane), 1, height, -1, plane.shape[3]).amax(dim=3)
-        cells: Tensor = rows.view(len(plane), 1, height, width, -1).amax(dim=4)
+        tall, wide = plane.shape[2] // height, plane.shape[3] // width
+        rows = plane.reshape(-1, 1, height, tall, width * wide).amax(dim=3)
+        cells: Tensor = rows.view(-1, 1, height, width, wide).amax(dim=4)
         return (cells > 0).float()
     plane = (plane > 0).float()
     if plane.device.type == "mps":  # wrong values where the grid does not divide the side (pytorch/pytorch#190064)
