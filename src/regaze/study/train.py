@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 from regaze.files import digest
-from regaze.models.build import build_network
+from regaze.models.build import Built, build_network
 from regaze.models.folder import ModelCard
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.check import check_name, check_training, check_value
@@ -60,9 +59,17 @@ def train(
     check_training(training)
     # A weights file counts by its content, so that another spelling of its path is the same model.
     start = asdict(network) | {"weights": weights_mark(network.weights)}
+    recipe = {"phase1": asdict(training)}
     for fold in study.folds:
+        key = digest([start, recipe, study.options.seed, side, study.dataset.fingerprint, fold, arithmetic(machine)])
+        if is_done(study, name, fold, key):
+            continue
+        built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
+        if built.report is not None and fold == study.folds[0]:
+            study.voice.say(built.report.line())
         with making(study, name, fold):
-            _train_fold(study, network, training, machine, name, side, fold, start)
+            if not is_done(study, name, fold, key):
+                _train_fold(study, network, training, machine, name, side, fold, key, built)
     return name
 
 
@@ -74,15 +81,9 @@ def _train_fold(
     name: str,
     side: int,
     fold: int,
-    start: dict[str, Any],
+    key: str,
+    built: Built,
 ) -> None:
-    recipe = {"phase1": asdict(training)}
-    key = digest([start, recipe, study.options.seed, side, study.dataset.fingerprint, fold, arithmetic(machine)])
-    if is_done(study, name, fold, key):
-        return
-    built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
-    if built.report is not None and fold == study.folds[0]:
-        study.voice.say(built.report.line())
     samples = study.training(fold)
     data = training_set(study, samples, side, machine.workers)
 
@@ -111,7 +112,7 @@ def _train_fold(
         crop=study.options.crop,
         mean=built.mean,
         std=built.std,
-        recipe=recipe,
+        recipe={"phase1": asdict(training)},
         data=about_data(study, fold, len(samples)),
         history=tuple(history.epochs),
         key=key,
