@@ -29,7 +29,8 @@ _EVALUATE = """
 ```text
 {"part": "test" | "validation", "n": graded photographs, "n_photographs": all photographs,
  "models": {NAME: {
-    "quadratic_weighted_kappa", "interval": [lo, hi], "accuracy", "recall": [per grade], "confusion": [[...]],
+    "quadratic_weighted_kappa" (unweighted where classes have no order), "interval": [lo, hi],
+    "accuracy", "recall": [per grade], "confusion": [[...]],
     "referable": {"auroc", "sensitivity", "specificity"}, "calibration_error",
     "n", "reliability": [{"confidence", "accuracy", "n"}, ...],
     "deletion", "insertion", "n_faithfulness",

@@ -16,6 +16,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 
 from regaze.errors import ModelError, OptionError
 from regaze.evaluation.grading import grading_summary, quadratic_weighted_kappa, reliability
+from regaze.evaluation.intervals import paired_kappa_difference
 
 CLASSES = 5
 
@@ -199,3 +200,19 @@ def test_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_kappa_of_classes_without_an_order():
+    """The unweighted kappa is scikit-learn's, does not change when classes are renamed."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, CLASSES, 60)
+    grades = np.where(generator.random(60) < 0.5, labels, generator.integers(0, CLASSES, 60))
+    shares = np.eye(CLASSES)[grades]
+    summary = grading_summary(shares, grades, labels, referable_from=None, resamples=100, ordinal=False)
+    assert summary["quadratic_weighted_kappa"] == pytest.approx(cohen_kappa_score(labels, grades))
+    assert summary["interval"][0] < summary["quadratic_weighted_kappa"] < summary["interval"][1]
+    other = generator.permutation(CLASSES)
+    renamed = grading_summary(shares, other[grades], other[labels], referable_from=None, resamples=100, ordinal=False)
+    assert renamed["interval"] == pytest.approx(summary["interval"])
+    pair = paired_kappa_difference(labels, labels, grades, CLASSES, resamples=100, ordinal=False)
+    assert pair["difference"] == pytest.approx(cohen_kappa_score(labels, grades) - 1)

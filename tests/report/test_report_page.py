@@ -606,7 +606,7 @@ def test_sanity_checks_and_reliability_have_their_counts():
 def test_changes_in_the_table_are_judged_by_their_own_intervals():
     """A paired interval that includes zero is no better and no worse; what was not compared only has a direction."""
     text = Reader(render(content(paired={"kappa": paired(-0.1, 0.36), "squared_error": paired(0.01, 0.02)}))).text
-    row = text[text.index("Agreement with the expert (quadratic") :]
+    row = text[text.index("Agreement with the expert (kappa, quadratic") :]
     assert row.index("\N{MINUS SIGN}0.100 to +0.360, cannot be told") < row.index("Graded exactly right")
     assert "+0.0150 worse +0.0100 to +0.0200" in text
 

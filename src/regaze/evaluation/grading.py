@@ -56,6 +56,7 @@ def grading_summary(
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    ordinal: bool = True,
 ) -> dict[str, Any]:
     """All numbers on the grading of N images.
 
@@ -68,10 +69,12 @@ def grading_summary(
         groups: Resampled together (patients), see `intervals.group_codes`.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resamples.
+        ordinal: False for classes without an order.
 
     Returns:
         A dict that JSON can hold; None where undefined:
-        `quadratic_weighted_kappa`; `interval`: its [low, high], 95 % bootstrap percentiles, by group;
+        `quadratic_weighted_kappa`, for classes without an order the unweighted kappa under the same name;
+        `interval`: its [low, high], 95 % bootstrap percentiles, by group;
         `accuracy` of the decoded grades; `recall`: K shares, None for a grade that does not occur;
         `confusion`: K x K counts, rows = truth; `referable`: `auroc` (score = summed probability of the
         referable grades), `sensitivity` and `specificity` (decision = decoded grade >= `referable_from`);
@@ -92,8 +95,8 @@ def grading_summary(
     confusion = per_group.sum(0)
     rows = confusion.sum(1)
     return {
-        "quadratic_weighted_kappa": _or_none(kappas(confusion)),
-        "interval": _kappa_interval(per_group, resamples, seed),
+        "quadratic_weighted_kappa": _or_none(kappas(confusion, ordinal)),
+        "interval": _kappa_interval(per_group, resamples, seed, ordinal),
         "accuracy": _share(np.trace(confusion), n),
         "recall": [_share(confusion[k, k], rows[k]) for k in range(classes)],
         "confusion": confusion.astype(int).tolist(),
@@ -153,13 +156,13 @@ def _as_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
     return np.minimum(shares, 1.0)
 
 
-def _kappa_interval(per_group: NDArray[np.float64], resamples: int, seed: int) -> list[float | None]:
+def _kappa_interval(per_group: NDArray[np.float64], resamples: int, seed: int, ordinal: bool) -> list[float | None]:
     """95 % bounds of kappa from (G, K, K) confusions."""
     groups, classes, _ = per_group.shape
     if not groups:
         return [None, None]
     drawn = resampled_totals(per_group.reshape(groups, -1), resamples, seed)
-    return percentile_bounds(kappas(drawn.reshape(-1, classes, classes)), groups)
+    return percentile_bounds(kappas(drawn.reshape(-1, classes, classes), ordinal), groups)
 
 
 def _referable(

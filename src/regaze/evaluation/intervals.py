@@ -131,15 +131,16 @@ def group_confusions(
     return counts.reshape(groups, classes, classes).astype(np.float64)
 
 
-def kappas(confusions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quadratic weighted kappa of many confusion matrices at once.
+def kappas(confusions: NDArray[np.float64], ordinal: bool = True) -> NDArray[np.float64]:
+    """Kappa of many confusion matrices at once, quadratic weighted where classes have an order.
 
-    kappa = 1 - sum(w * observed) / sum(w * expected), w = (i - j)^2, expected = product of the margins / n
-    (Cohen 1968). scikit-learn's `cohen_kappa_score` is the same number for one matrix (the tests hold them
-    together); 2000 calls of it take seconds.
+    kappa = 1 - sum(w * observed) / sum(w * expected), w = (i - j)^2 (Cohen 1968) or 1 off the diagonal (Cohen 1960),
+    expected = product of the margins / n. scikit-learn's `cohen_kappa_score` is the same number for one matrix (the
+    tests hold them together); 2000 calls of it take seconds.
 
     Args:
         confusions: (..., K, K) counts, rows = truth.
+        ordinal: False: every miss counts alike, as it must where the order of the classes means nothing.
 
     Returns:
         (...) float64, at most 1; NaN where undefined (nothing counted, or one and the same class on both
@@ -147,7 +148,8 @@ def kappas(confusions: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     classes = confusions.shape[-1]
     index = np.arange(classes)
-    weights = ((index[:, None] - index[None, :]) ** 2).astype(np.float64)
+    apart = index[:, None] - index[None, :]
+    weights = (apart**2 if ordinal else apart != 0).astype(np.float64)
     rows, columns = confusions.sum(-1), confusions.sum(-2)
     observed = (confusions * weights).sum((-1, -2)) * rows.sum(-1)
     expected = np.einsum("...i,ij,...j->...", rows, weights, columns)
@@ -246,8 +248,10 @@ def paired_kappa_difference(
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
     seed: int = 0,
+    *,
+    ordinal: bool = True,
 ) -> dict[str, float | Bounds | None]:
-    """Difference of the quadratic weighted kappas of two models on the same images.
+    """Difference of the kappas of two models on the same images.
 
     Args:
         labels: (N,) int truth, 0..classes-1.
@@ -257,6 +261,7 @@ def paired_kappa_difference(
         groups: Resampled together (patients), see `group_codes`.
         resamples: Number of resamples; both models see the same ones.
         seed: Seed of the draws.
+        ordinal: See `kappas`.
 
     Returns:
         `difference`: kappa of b minus kappa of a. `interval`: [low, high], 95 %. `probability_better`: share
@@ -276,9 +281,9 @@ def paired_kappa_difference(
     if not truth.size:
         return {"difference": None, "interval": [None, None], "probability_better": None}
     both = np.stack([group_confusions(truth, grades, classes, codes) for grades in (before, after)], axis=1)
-    whole = kappas(both.sum(0))
+    whole = kappas(both.sum(0), ordinal)
     drawn = resampled_totals(both.reshape(len(both), -1), resamples, seed).reshape(-1, 2, classes, classes)
-    drawn_kappas = kappas(drawn)
+    drawn_kappas = kappas(drawn, ordinal)
     differences = drawn_kappas[:, 1] - drawn_kappas[:, 0]
     difference = float(whole[1] - whole[0])
     if np.isnan(difference):

@@ -44,15 +44,15 @@ def wants(options: ReproduceOptions) -> list[Want]:
 
 def make(bench: Bench) -> Outcome:
     """Kappa and accuracy of each method, and the paper's claims about them."""
-    options, classes = bench.options, len(bench.dataset.classes)
+    options, classes, ordinal = bench.options, len(bench.dataset.classes), bench.dataset.ordinal
     named = methods(options)
     found = {name: grades(bench.rows(Want("judge", cell))) for name, (cell, _) in named.items()}
-    kappa = {name: kappa_over_seeds(rows, classes, options.resamples) for name, rows in found.items()}
+    kappa = {name: kappa_over_seeds(rows, classes, options.resamples, ordinal=ordinal) for name, rows in found.items()}
     right = {name: mean_over_seeds(accuracy_values(rows), options.resamples) for name, rows in found.items()}
     plain, abn, tuned, proposed, untuned, control = named
 
     def claim(text: str, place: str, better: str, worse: str) -> Claim:
-        difference = kappa_difference(found[worse], found[better], classes, options.resamples)
+        difference = kappa_difference(found[worse], found[better], classes, options.resamples, ordinal=ordinal)
         void = unlearned([kappa[better], kappa[worse]])
         return Claim(text, place, "kappa", difference, bench.trainings, void)
 
@@ -66,7 +66,7 @@ def make(bench: Bench) -> Outcome:
     ]
     panels = [
         (title, [Bar(name, values[name], colour) for name, (_, colour) in named.items()])
-        for title, values in (("quadratic weighted kappa", kappa), ("accuracy", right))
+        for title, values in (("quadratic weighted kappa" if ordinal else "kappa", kappa), ("accuracy", right))
     ]
     spoken = "; ".join(f"{name} {shown(kappa[name])}" for name in named)
     return Outcome(

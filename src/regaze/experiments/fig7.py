@@ -43,14 +43,14 @@ def wants(options: ReproduceOptions) -> list[Want]:
 
 def make(bench: Bench) -> Outcome:
     """Kappa, accuracy and map error at every point, and the paper's claims about them."""
-    options, classes = bench.options, len(bench.dataset.classes)
+    options, classes, ordinal = bench.options, len(bench.dataset.classes), bench.dataset.ordinal
     shares, resamples = options.share_values(), options.resamples
     rows: dict[Point, list[list[Record]]] = {
         (o, s): bench.rows(Want("judge", cell(options, o, s))) for o in ORDERS for s in shares
     }
     graded = {point: grades(items) for point, items in rows.items()}
     errors = {point: judged(items, "fused", "squared_error") for point, items in rows.items()}
-    kappa = {point: kappa_over_seeds(items, classes, resamples) for point, items in graded.items()}
+    kappa = {point: kappa_over_seeds(items, classes, resamples, ordinal=ordinal) for point, items in graded.items()}
     right = {point: mean_over_seeds(accuracy_values(items), resamples) for point, items in graded.items()}
     error = {point: mean_over_seeds(items, resamples) for point, items in errors.items()}
     measures = {"kappa": kappa, "accuracy": right, "map's squared error": error}
@@ -99,13 +99,14 @@ def _claims(
     bench: Bench, graded: dict[Point, list[list[Grade]]], errors: dict[Point, list[list[Value]]]
 ) -> list[Claim]:
     """Those claims whose shares were run."""
-    resamples, classes = bench.options.resamples, len(bench.dataset.classes)
+    resamples, classes, ordinal = bench.options.resamples, len(bench.dataset.classes), bench.dataset.ordinal
 
     def grading(text: str, better: Point, worse: Point) -> Claim | None:
         if better not in graded or worse not in graded:
             return None
-        found = kappa_difference(graded[worse], graded[better], classes, resamples)
-        void = unlearned([kappa_over_seeds(graded[point], classes, resamples) for point in (better, worse)])
+        found = kappa_difference(graded[worse], graded[better], classes, resamples, ordinal=ordinal)
+        both = [kappa_over_seeds(graded[point], classes, resamples, ordinal=ordinal) for point in (better, worse)]
+        void = unlearned(both)
         return Claim(text, PLACE, "kappa", found, bench.trainings, void)
 
     def attention(text: str, place: str, better: Point, worse: Point) -> Claim | None:

@@ -91,11 +91,13 @@ def accuracy_values(seeds: Sequence[Sequence[Grade]]) -> list[list[Value]]:
     return [[Value(i.sample, i.patient, float(i.label == i.grade)) for i in items] for items in seeds]
 
 
-def kappa_over_seeds(seeds: Sequence[Sequence[Grade]], classes: int, resamples: int) -> Estimate:
-    """Quadratic weighted kappa, computed within each seed."""
+def kappa_over_seeds(
+    seeds: Sequence[Sequence[Grade]], classes: int, resamples: int, *, ordinal: bool = True
+) -> Estimate:
+    """Kappa, computed within each seed; quadratic weighted where classes have an order."""
     codes = _codes(seeds)
     totals = _confusions(seeds, codes, classes)
-    return _estimate(totals, len(codes), lambda sums: kappas(sums), resamples, _count(seeds))
+    return _estimate(totals, len(codes), lambda sums: kappas(sums, ordinal), resamples, _count(seeds))
 
 
 def unlearned(estimates: Sequence[Estimate]) -> str:
@@ -106,7 +108,12 @@ def unlearned(estimates: Sequence[Estimate]) -> str:
 
 
 def kappa_difference(
-    before: Sequence[Sequence[Grade]], after: Sequence[Sequence[Grade]], classes: int, resamples: int
+    before: Sequence[Sequence[Grade]],
+    after: Sequence[Sequence[Grade]],
+    classes: int,
+    resamples: int,
+    *,
+    ordinal: bool = True,
 ) -> Estimate:
     """Kappa of after minus kappa of before on the same photographs, within each seed."""
     for one, other in zip(before, after, strict=True):
@@ -115,7 +122,7 @@ def kappa_difference(
     both = np.stack([_confusions(side, codes, classes) for side in (before, after)], axis=2)
 
     def difference(sums: Floats) -> Floats:
-        found: Floats = kappas(sums)
+        found: Floats = kappas(sums, ordinal)
         return found[..., 1] - found[..., 0]
 
     return _estimate(both, len(codes), difference, resamples, _count(before))

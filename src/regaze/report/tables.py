@@ -24,7 +24,7 @@ _GRADED = ("n",)
 _MEANS = ("map_intervals", "fused")
 _ROWS: tuple[_Row, ...] = (
     (
-        "Agreement with the expert (quadratic weighted kappa)",
+        "Agreement with the expert (kappa, quadratic weighted where classes have an order)",
         ("quadratic_weighted_kappa",),
         3,
         "higher",

@@ -221,7 +221,7 @@ def _opening(grading: Claim, places: Claim) -> str:
 
 
 def grading_claim(content: ReportContent) -> Claim:
-    """Judge the paired difference of the quadratic weighted kappa."""
+    """Judge the paired difference of kappa."""
     comparison = compare(content.paired.get("kappa"))
     state = judge(comparison, KAPPA_MARGIN)
     models = content.results["models"]

@@ -90,6 +90,7 @@ def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict
             referable_from=REFERABLE_FROM if study.dataset.ordinal else None,
             groups=[row["patient"] for row in graded],
             resamples=options.resamples,
+            ordinal=study.dataset.ordinal,
         )
         figures["reliability"] = reliability(probabilities, labels)
     else:
@@ -128,6 +129,7 @@ def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: 
             len(study.classes),
             groups=[before[place]["patient"] for place in places],
             resamples=options.resamples,
+            ordinal=study.dataset.ordinal,
         )
     found: dict[str, Any] = {"kappa": kappa}
     for key, field in (("enrichment", "lesion_enrichment"), ("squared_error", "squared_error")):
@@ -179,6 +181,8 @@ def _notes(
         notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
     if study.dataset.ordinal:
         notes.append(f"Referable: grade {study.classes[min(REFERABLE_FROM, len(study.classes) - 1)]} or worse.")
+    else:
+        notes.append("Kappa is unweighted: the classes have no order.")
     # Where nothing is known about lesions, `lesion_pixels` is None.
     used = sum(bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
     if used == 0:
