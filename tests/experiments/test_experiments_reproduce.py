@@ -192,6 +192,9 @@ def test_what_cannot_be_done_is_said_before_training(folder_of, count_steps):
         _command(to, markdown=to).run()
     with alone(to / ".lock", "busy"), pytest.raises(StudyError, match="Another `regaze reproduce` is at work"):
         _command(to).run()
+    (to / "fig7.json").write_text('{"fingerprint": "of others", "data": "folder:eyes"}')
+    with pytest.raises(OptionError, match=r"holds fig7 of other photographs \(folder:eyes\)"):
+        _command(to).run()
     assert steps == []
 
 

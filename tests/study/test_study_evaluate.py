@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 
 @pytest.fixture
@@ -160,3 +161,23 @@ def test_panel_is_the_mean_of_its_members(finished, open_quietly):
     assert both.grades.tolist() == [int((row < 0.5).sum()) for row in below]
     scores = Panel(tuple(members)).scores(members[0].normalise(images)).numpy()
     np.testing.assert_allclose(scores, both.probabilities, atol=1e-5)
+
+
+def test_classes_without_an_order(tmp_path, table_of, regaze, tiny, evaluate):
+    """Names instead of grades: `evaluate` gives the unweighted kappa of its own confusion matrix, and says so."""
+    names = ("pox", "ash", "mug", "rag", "elk")
+
+    def named(row):
+        return row | {"label": names[int("".join(letter for letter in row["label"] if letter.isdigit()))]}
+
+    table, folder = table_of(tmp_path / "names.csv", named), tmp_path / "study"
+    regaze("init", folder, "--data", f"csv:{table}", "--size", "64")
+    trained = regaze("train", folder, *tiny["network"], *tiny["training"], *tiny["machine"])
+    assert trained.code == 0, trained.err
+    result = evaluate(folder).json
+    figures = result["models"]["multi-scale"]
+    pairs = [(i, j) for i, row in enumerate(figures["confusion"]) for j, n in enumerate(row) for _ in range(n)]
+    wanted = cohen_kappa_score(*zip(*pairs, strict=True))
+    assert figures["quadratic_weighted_kappa"] == pytest.approx(wanted)
+    assert "Kappa is unweighted: the classes have no order." in result["notes"]
+    assert not any(note.startswith("Referable") for note in result["notes"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from regaze.experiments.outcome import Outcome, put_section, read_page
 from regaze.experiments.plan import Run, Want
 from regaze.experiments.runs import Bench
 from regaze.experiments.timing import Expected, expect
-from regaze.files import alone
+from regaze.files import alone, read_json
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def reproduce(bench: Bench, names: Sequence[Experiment], markdown: Path | None) 
     Returns:
         `experiments`: name -> its JSON; `files`: what was written.
     """
+    _check_folder(bench, names)
     if markdown is not None:
         read_page(markdown)  # a page that cannot be read says so now, and not after hours
     runs = planned(bench, names)
@@ -96,6 +98,21 @@ def reproduce(bench: Bench, names: Sequence[Experiment], markdown: Path | None) 
             put_section(markdown, f"{name}, {heading}", outcome.markdown(3, heading, common))
             files.append(markdown)
     return {"experiments": results, "files": [str(path) for path in dict.fromkeys(files)]}
+
+
+def _check_folder(bench: Bench, names: Sequence[Experiment]) -> None:
+    """Refuse to write over the tables of other photographs.
+
+    Raises:
+        OptionError: The folder holds one of these experiments, made on other data.
+    """
+    for name in names:
+        with suppress(OSError, ValueError, KeyError, TypeError):  # what cannot be read is nobody's table
+            there = read_json(bench.to / f"{name}.json")
+            if there["fingerprint"] != bench.dataset.fingerprint:
+                raise OptionError(
+                    f"--to {bench.to} holds {name} of other photographs ({there['data']}): give another folder."
+                )
 
 
 def _line(run: Run, waiting: Expected | None) -> dict[str, Any]:
