@@ -1,8 +1,12 @@
 """Verdicts on hand-made numbers."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from regaze.experiments import table2
 from regaze.experiments.claims import Claim
+from regaze.experiments.grid9 import Cells
 from regaze.experiments.statistics import Estimate
 
 
@@ -76,3 +80,25 @@ def test_void_models_decide_nothing():
     assert found.verdict == "cannot be told from this much data"
     assert found.sentence.endswith("but they guess.")
     assert found.plain()["verdict"] == found.verdict
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.3, "holds"), (0.0, "cannot be told from this much data")])
+def test_table_2_compares_maps_and_not_networks(gain, verdict):
+    """A higher insertion than another network's counts only for a map that beats a random order on its own."""
+
+    def record(number, insertion, random):
+        noise = 0.01 * (number % 5)
+        values = {"grad-cam": insertion, "scale3": insertion, "random": random + noise - 0.02}
+        views = {name: {"insertion": value, "deletion": 0.3} for name, value in values.items()}
+        return {"sample": str(number), "patient": str(number), "views": views}
+
+    tuned, others = (
+        [[record(number, insertion, random) for number in range(20)] for _ in range(3)]
+        for insertion, random in ((0.5, 0.5 - gain), (0.2, 0.2))
+    )
+    bench = SimpleNamespace(options=SimpleNamespace(resamples=200), trainings=3)
+    found = Cells("alexnet", {"plain": others, "single-scale": others, "multi-scale": tuned})
+    claims = table2._claims(bench, found)
+    assert [claim.verdict for claim in claims[:2]] == [verdict] * 2
+    assert all(("a random order does as well" in claim.sentence) == (gain == 0) for claim in claims[:2])
+    assert (claims[3].verdict == "holds") == (gain > 0)
