@@ -15,7 +15,10 @@ from regaze.models.options import MachineOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce(Command):
-    """A grid of runs that share what they have in common; called again, it goes on where it stopped."""
+    """A grid of runs that share what they have in common; called again, it goes on where it stopped.
+
+    Called by several processes with the same --to (one per core or GPU), these share the runs among them.
+    """
 
     what: Annotated[
         Literal["fig5", "fig6", "table2", "table3", "fig7", "all"], tyro.conf.Positional, tyro.conf.arg(metavar="WHAT")

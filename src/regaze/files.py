@@ -39,22 +39,44 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(path: Path, busy: str) -> Iterator[None]:
-    """Keep other processes out of the block; the system lets go of the lock however the process ends.
+def held(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock among processes; the system lets go of it however the process ends.
 
     Args:
         path: The lock's file; it stays (removing it would let two in).
+        wait: Wait for another process that holds it.
+
+    Yields:
+        False where another process holds it (never with `wait`).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+@contextmanager
+def alone(path: Path, busy: str) -> Iterator[None]:
+    """Keep other processes out of the block.
+
+    Args:
+        path: The lock's file, see `held`.
         busy: What to say where another process is inside.
 
     Raises:
         StudyError: Another process is inside.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise StudyError(busy) from None
+    with held(path) as mine:
+        if not mine:
+            raise StudyError(busy)
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

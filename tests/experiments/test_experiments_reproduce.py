@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +16,6 @@ from regaze.errors import ModelError, OptionError, StudyError
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.reproduce import planned
 from regaze.experiments.runs import open_bench
-from regaze.files import alone
 from regaze.models.options import MachineOptions
 from regaze.study.voice import Voice
 
@@ -183,19 +184,36 @@ def test_a_killed_call_goes_on(done, folder_of, count_steps, monkeypatch):
 
 
 def test_what_cannot_be_done_is_said_before_training(folder_of, count_steps):
-    """A backbone that does not exist, a page that is no text, a second call at work: one line, no step taken."""
+    """A backbone that does not exist, a page that is no text, a folder of other tables: one line, no step taken."""
     steps, to = count_steps(), folder_of()
     unknown = ReproduceOptions(**(vars(OPTIONS) | {"backbones": "test_resnet,resnet99"}))
     with pytest.raises(ModelError, match="resnet99"):
         _command(to, options=unknown).run()
     with pytest.raises(OptionError, match="expected a page in UTF-8"):
         _command(to, markdown=to).run()
-    with alone(to / ".lock", "busy"), pytest.raises(StudyError, match="Another `regaze reproduce` is at work"):
-        _command(to).run()
     (to / "fig7.json").write_text('{"fingerprint": "of others", "data": "folder:eyes"}')
     with pytest.raises(OptionError, match=r"holds fig7 of other photographs \(folder:eyes\)"):
         _command(to).run()
     assert steps == []
+
+
+def test_two_processes_share_the_grid(done, folder_of):
+    """Started twice, every run is done once, both write the same tables, and figures are those of one process."""
+    to, page = folder_of(), "page.md"
+    given = ("--to", ".", "--markdown", page, "--resamples", "50", "--faithfulness", "2", "--steps", "3", "--json")
+    given += ("--data", "synthetic:30", "--backbones", "test_resnet", "--seeds", "1", "--size", "32", "--batch", "8")
+    given += ("--epochs", "2", "--finetune-epochs", "1", "--precision", "fp32", "--workers", "1")
+    call = [sys.executable, "-m", "regaze", "reproduce", "fig5", *given]
+    both = [subprocess.Popen(call, cwd=to, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outs
+    said = [line.split("] ")[1] for _, err in outs for line in err.splitlines() if " of 12] " in line]
+    assert len(said) == len(set(said)) == 12
+    results = [json.loads(out) for out, _ in outs]
+    assert results[0] == results[1]
+    _, _, whole = done
+    assert results[0]["experiments"]["fig5"]["figures"] == whole["experiments"]["fig5"]["figures"]
+    assert (to / page).read_text(encoding="utf-8").count(": start -->") == 1
 
 
 def test_a_model_that_is_gone_is_trained_again(done, tmp_path):

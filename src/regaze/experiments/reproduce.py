@@ -15,7 +15,7 @@ from regaze.experiments.outcome import Outcome, put_section, read_page
 from regaze.experiments.plan import Run, Want
 from regaze.experiments.runs import Bench
 from regaze.experiments.timing import Expected, expect
-from regaze.files import alone, read_json
+from regaze.files import held, read_json
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def plan(bench: Bench, names: Sequence[Experiment]) -> dict[str, Any]:
 def reproduce(bench: Bench, names: Sequence[Experiment], markdown: Path | None) -> dict[str, Any]:
     """Do what is not done yet, and write each experiment.
 
+    Called by several processes for one folder, they share the runs, and each writes the experiments.
+
     Args:
         bench: Where the runs are done.
         names: The experiments.
@@ -83,20 +85,20 @@ def reproduce(bench: Bench, names: Sequence[Experiment], markdown: Path | None) 
         read_page(markdown)  # a page that cannot be read says so now, and not after hours
     runs = planned(bench, names)
     bench.check(runs)
-    with alone(bench.to / ".lock", f"Another `regaze reproduce` is at work in {bench.to}: wait, or give another --to."):
-        bench.do(runs)
+    bench.do(runs)
     files: list[Path] = []
     results: dict[str, Any] = {}
     about, heading, common = _about(bench), _heading(bench), _notes(bench, runs)
-    for name in names:
-        outcome = PARTS[name].make(bench)
-        mine = [run.id for run in bench.grid.runs(PARTS[name].wants(bench.options))]
-        more = about | {"notes": [*outcome.notes, *common], "runs": mine}
-        files += outcome.write(bench.to, more, heading, common)
-        results[name] = outcome.plain(more)
-        if markdown is not None:
-            put_section(markdown, f"{name}, {heading}", outcome.markdown(3, heading, common))
-            files.append(markdown)
+    with held(bench.locks / "tables", wait=True):  # processes that shared the runs end at the same time
+        for name in names:
+            outcome = PARTS[name].make(bench)
+            mine = [run.id for run in bench.grid.runs(PARTS[name].wants(bench.options))]
+            more = about | {"notes": [*outcome.notes, *common], "runs": mine}
+            files += outcome.write(bench.to, more, heading, common)
+            results[name] = outcome.plain(more)
+            if markdown is not None:
+                put_section(markdown, f"{name}, {heading}", outcome.markdown(3, heading, common))
+                files.append(markdown)
     return {"experiments": results, "files": [str(path) for path in dict.fromkeys(files)]}
 
 

@@ -6,6 +6,7 @@
                      phase-1 model linked in, since corrections are append-only and every share starts from none
     runs/ID.json     what a run found; a run whose file is there is done
     runs/ID.npz      figure 6's photographs and maps
+    .locks/          what keeps several processes that work in the folder apart
 
 Invariant: a run's file is written last and whole. A call that was killed leaves at most one run half done, and the
 next call goes on from its checkpoint.
@@ -17,6 +18,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,9 @@ from regaze.data.sources import load_dataset
 from regaze.errors import StudyError
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.plan import Cell, Grid, Kind, Run, Want
+from regaze.experiments.sharing import shared_out
 from regaze.explanation.explainers import require
-from regaze.files import read_json, write_json
+from regaze.files import held, read_json, write_json
 from regaze.models.build import build_network
 from regaze.models.folder import read_card, versions
 from regaze.models.options import MachineOptions
@@ -65,6 +68,11 @@ class Bench:
     dataset: Dataset
     grid: Grid
     _studies: dict[int, Study] = field(default_factory=dict)
+
+    @property
+    def locks(self) -> Path:
+        """What keeps processes that share the folder apart."""
+        return self.to / ".locks"
 
     @property
     def n_training(self) -> int:
@@ -126,21 +134,37 @@ class Bench:
             require("grad-cam")
 
     def do(self, runs: Sequence[Run]) -> None:
-        """Do the runs that are not done yet, in order."""
-        for place, run in enumerate(runs, start=1):
-            if self.record(run) is not None:
-                continue
-            self.voice.say(f"[{place} of {len(runs)}] {run.title}")
-            study = self.study(run.seed)
-            fresh = not any(checkpoint_file(study, run.model, fold).exists() for fold in study.folds)
-            start = time.monotonic()
-            values = self._do(study, run)
-            head = {"id": run.id, "kind": run.kind, "model": run.model, "seed": run.seed}
-            about: Record = {"cell": [run.cell.backbone, run.cell.network], "share": run.cell.share}
-            about |= {"part": part_of(study), "fresh": fresh}
-            seconds = time.monotonic() - start
-            effort = {"seconds": round(seconds, 2), "units": self.units(run.kind), "pixels": self.options.size}
-            write_json(self.to / "runs" / f"{run.id}.json", head | about | effort | values)
+        """Do the runs that are not done yet.
+
+        Other processes may do the same at the same time. What starts from one phase-1 model of one seed is one
+        process's work (see `sharing`), so that none waits for another's model.
+        """
+        families: dict[tuple[int, str], list[Run]] = {}
+        for run in runs:
+            families.setdefault((run.seed, run.parent), []).append(run)
+        groups = {f"seed{seed}-{parent}": family for (seed, parent), family in families.items()}
+        place = {run.id: f"[{number} of {len(runs)}]" for number, run in enumerate(runs, start=1)}
+        share = shared_out(list(groups), self.locks, lambda name: self._done(groups[name]), self.voice.say)
+        with closing(share):  # lets go of the lock also where a run fails
+            for run in (run for name in share for run in groups[name]):
+                if self.record(run) is None:
+                    self.voice.say(f"{place[run.id]} {run.title}")
+                    self._do_one(run)
+
+    def _done(self, runs: Sequence[Run]) -> bool:
+        return all(self.record(run) is not None for run in runs)
+
+    def _do_one(self, run: Run) -> None:
+        study = self.study(run.seed)
+        fresh = not any(checkpoint_file(study, run.model, fold).exists() for fold in study.folds)
+        start = time.monotonic()
+        values = self._do(study, run)
+        head = {"id": run.id, "kind": run.kind, "model": run.model, "seed": run.seed}
+        about: Record = {"cell": [run.cell.backbone, run.cell.network], "share": run.cell.share}
+        about |= {"part": part_of(study), "fresh": fresh}
+        seconds = time.monotonic() - start
+        effort = {"seconds": round(seconds, 2), "units": self.units(run.kind), "pixels": self.options.size}
+        write_json(self.to / "runs" / f"{run.id}.json", head | about | effort | values)
 
     def rows(self, want: Want) -> list[list[Record]]:
         """A wish's records per photograph, one list per seed; all runs must be done."""
@@ -163,9 +187,10 @@ class Bench:
                 self.dataset.spec, asked.boxes, asked.size, asked.folds, seed, asked.patient, asked.crop
             )
             path = self.to / "studies" / self.grid.study_name(seed)
-            study = create_study(path, options, self.voice)
-            (self.to / "cache").mkdir(exist_ok=True)
-            link(self.to / "cache", path / "cache")
+            with held(self.locks / path.name, wait=True):  # one process makes it
+                study = create_study(path, options, self.voice)
+                (self.to / "cache").mkdir(exist_ok=True)
+                link(self.to / "cache", path / "cache")
             self._studies[seed] = study
         return self._studies[seed]
 
@@ -221,7 +246,10 @@ def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voi
         OptionError: An option is out of range.
     """
     options.check()
-    with voice.progress("reading photographs") as feed:
+    # Synthetic photographs are painted here: by one process.
+    synthetic = options.data.startswith("synthetic")
+    turn = held(to / ".locks" / "data", wait=True) if synthetic else nullcontext()
+    with turn, voice.progress("reading photographs") as feed:
         dataset = load_dataset(
             options.data, boxes=options.boxes, patient=options.patient, folder=to / "data", seed=0, progress=feed
         )
@@ -229,7 +257,7 @@ def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voi
         raise StudyError(
             f"{options.data} has neither masks nor boxes to correct maps with: pass --boxes DIR, or add masks."
         )
-    if options.data.startswith("synthetic"):
+    if synthetic:
         # A study paints photographs by its own seed; here all seeds see the same ones, by way of their table.
         table = next(iter(dataset.samples)).image.parent.parent / "synthetic.csv"
         dataset = load_dataset(f"csv:{table.resolve()}")
