@@ -212,7 +212,8 @@ def test_two_processes_share_the_grid(done, folder_of):
     results = [json.loads(out) for out, _ in outs]
     assert results[0] == results[1]
     _, _, whole = done
-    assert results[0]["experiments"]["fig5"]["figures"] == whole["experiments"]["fig5"]["figures"]
+    figures = json.loads(json.dumps(whole["experiments"]["fig5"]["figures"]))
+    assert results[0]["experiments"]["fig5"]["figures"] == figures
     assert (to / page).read_text(encoding="utf-8").count(": start -->") == 1
 
 
