@@ -144,6 +144,10 @@ def test_constant_maps_have_no_correlation():
     assert np.isnan(rank_correlation(dead, dead)).all()
     assert similarity(living, dead)[0] < 0.2
     assert rank_correlation(living * 1e-9, living)[0] == pytest.approx(1), "small is not constant"
+    broken = living.copy()
+    broken[0, 3, 3] = np.nan
+    assert np.isnan(rank_correlation(living, broken)).all()
+    assert np.isnan(similarity(living, broken)).all()
 
 
 def test_similarity_against_the_formula():

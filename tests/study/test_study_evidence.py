@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from regaze.data.pixels import Pixels
 from regaze.records import LESION_TYPES
 
 
@@ -172,9 +173,28 @@ def test_controls_and_sanity(study_copy, evaluate):
     assert (study_copy / "models" / "multi-scale" / "fold0" / "model.safetensors").read_bytes() == before
 
 
-def test_the_same_controls_for_every_model(study_copy, evaluate):
-    """Orders drawn by lot are the same for each model: with the same classes followed, the same areas for one model."""
-    evaluate(study_copy, "--controls", "2", "--json")
+def test_the_same_controls_for_every_model(study_copy, evaluate, monkeypatch):
+    """Orders drawn by lot are the same for each model, another for each photograph, and the same when asked again."""
+    from regaze.evaluation.orders import CONTROLS
+    from regaze.study import evidence
+
+    drawn = []
+
+    def recorded(make):
+        def order(*arguments):
+            found = make(*arguments)
+            drawn.append(np.array(found).tobytes())
+            return found
+
+        return order
+
+    random = {name: recorded(make) if name == "random" else make for name, make in CONTROLS.items()}
+    monkeypatch.setattr(evidence, "CONTROLS", random)
+    models = len(evaluate(study_copy, "--controls", "2", "--json").json["models"])
+    assert models > 1
+    assert len(drawn) == 2 * models
+    assert drawn == drawn[:2] * models
+    assert drawn[0] != drawn[1]
     file = study_copy / "evaluation" / "test" / "multi-scale.json"
     first = json.loads(file.read_text())["photographs"]
     file.unlink()
@@ -182,6 +202,72 @@ def test_the_same_controls_for_every_model(study_copy, evaluate):
     again = json.loads(file.read_text())["photographs"]
     assert [row["faithfulness"] for row in again] == [row["faithfulness"] for row in first]
     assert sum(row["faithfulness"] is not None for row in first) == 2
+
+
+@pytest.fixture
+def panel_of():
+    """A function: kind of network -> a panel of one small network, drawn by lot."""
+    from regaze.models.build import build_network
+    from regaze.models.options import MachineOptions, NetworkOptions
+    from regaze.models.predictor import Predictor
+    from regaze.study.ensemble import Panel
+
+    def make(kind):
+        network = build_network(NetworkOptions(kind, "test_resnet"), 5, 64).network
+        machine = MachineOptions(precision="fp32", device="cpu")
+        return Panel((Predictor(network, (0.5,) * 3, (0.25,) * 3, "median", machine),))
+
+    return make
+
+
+@pytest.mark.parametrize(("kind", "by"), [("plain", "cam"), ("multi-scale", "attention")])
+def test_pixels_are_ranked_before_they_are_flattened(panel_of, kind, by):
+    """Evidence against the class, which the shown map cuts to zero, and a saturated map still rank every pixel."""
+    import torch
+
+    from regaze.evaluation.faithfulness import Procedure, compare_orders
+    from regaze.explanation.explainers import explain
+    from regaze.study.evidence import measure_faithfulness
+
+    torch.manual_seed(0)
+    panel = panel_of(kind)
+    network = panel.members[0].network
+    with torch.no_grad():
+        if kind == "plain":
+            network.classify.weight[3] = -network.classify.weight[3].abs()
+            network.classify.bias[3] = 100.0
+        else:
+            for branch in network.attention:
+                branch.map.bias += 30.0
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    said = panel.predict(images)
+    assert len(np.unique(said.fused)) == 1, "the shown map is flat"
+    followed = said.probabilities.argmax(axis=1)
+    order = panel.order(images, followed)
+    assert len(np.unique(order)) > 50
+    np.testing.assert_array_equal(order, explain(panel.members[0], images, by, followed))
+    rows, procedure = [{}, {}], Procedure(n_steps=4, patch=4, deletion="mean")
+    pixels = Pixels(("a", "b"), images, np.zeros((2, 64, 64), np.uint8), ())
+    known = np.zeros(2, dtype=bool)
+    measure_faithfulness(rows, panel, pixels, known, said.probabilities, procedure, 2, 0, lambda *_: None)
+    found = compare_orders(panel.scores, panel.members[0].normalise(images), {by: order}, procedure)[by]
+    assert [row["deletion"] for row in rows] == pytest.approx(list(found.deletion))
+    assert [row["insertion"] for row in rows] == pytest.approx(list(found.insertion))
+    assert [row["faithfulness"]["followed"] for row in rows] == list(followed)
+
+
+def test_patches_and_substrates(study_copy, evaluate):
+    """Other substrates and squares give other areas, and the notes name them; a square of no pixel is refused."""
+    before = evaluate(study_copy, "--json").json
+    given = ("--patch", "8", "--deletion-substrate", "black", "--insertion-substrate", "mean")
+    after = evaluate(study_copy, *given, "--json").json
+    for measure in ("deletion", "insertion"):
+        assert after["models"]["multi-scale"][measure] != before["models"]["multi-scale"][measure]
+    assert "Deletion and insertion change squares of 8 pixels as one." in after["notes"]
+    assert "Deleted pixels become black; insertion starts from mean." in after["notes"]
+    refused = evaluate(study_copy, "--patch", "0")
+    assert refused.code == 1
+    assert "--patch 0: expected 1 or more" in refused.err
 
 
 def test_paired_deletion_and_insertion(finished_run, rows_of):

@@ -184,7 +184,7 @@ def rank_correlation(maps_a: FloatArray, maps_b: FloatArray) -> NDArray[np.float
         maps_b: The same.
 
     Returns:
-        (N,) float64, -1..1; NaN where one of the two is constant.
+        (N,) float64, -1..1; NaN where one of the two is constant or not finite.
 
     Raises:
         ValueError: Shapes that differ.
@@ -194,7 +194,7 @@ def rank_correlation(maps_a: FloatArray, maps_b: FloatArray) -> NDArray[np.float
         raise ValueError(f"maps of shapes {first.shape} and {second.shape}: bring both to one grid")
     found = np.full(len(first), np.nan)
     for place, (one, other) in enumerate(zip(first, second, strict=True)):
-        if not (_flat(one) or _flat(other)):
+        if np.isfinite(one).all() and np.isfinite(other).all() and not (_flat(one) or _flat(other)):
             found[place] = np.corrcoef(_ranks(one), _ranks(other))[0, 1]
     return found
 

@@ -34,6 +34,7 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "min_enrichment": (0, True, math.inf),
     "faithfulness": (0, True, math.inf),
     "steps": (1, True, math.inf),
+    "patch": (1, True, math.inf),
     "controls": (0, True, math.inf),
     "sanity": (0, True, math.inf),
     "resamples": (1, True, math.inf),

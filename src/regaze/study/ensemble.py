@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regaze.explanation.explainers import explain
 from regaze.models.features import FeatureCache
+from regaze.models.network import AttentionNetwork
 from regaze.models.predictor import Predictions, Predictor, decode
 
 
@@ -29,6 +31,20 @@ class Panel:
             maps=tuple(np.mean(scale, axis=0) for scale in zip(*(item.maps for item in said), strict=True)),
             fused=np.mean([item.fused for item in said], axis=0),
         )
+
+    def order(self, images_NSSC: NDArray[np.uint8], classes_N: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The shown (fused) map as an order of pixels: before its sigmoid, or its ReLU, which tie what they flatten.
+
+        Args:
+            images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
+            classes_N: (N,) whose evidence a plain network's map shows; an attention map belongs to no class.
+
+        Returns:
+            (N, S, S) float32, larger = more important; of several members the mean.
+        """
+        by = "attention" if isinstance(self.members[0].network, AttentionNetwork) else "cam"
+        orders = [explain(member, images_NSSC, by, classes_N) for member in self.members]
+        return np.asarray(np.mean(orders, axis=0), dtype=np.float32)
 
     def scores(self, images_B3SS: Tensor) -> Tensor:
         """Mean softmax probabilities (B, K)."""

@@ -115,8 +115,8 @@ def measure_faithfulness(
     panel: Panel,
     pixels: Pixels,
     known_N: NDArray[np.bool_],
-    fused_Nhw: NDArray[np.float32],
-    steps: int,
+    probabilities_NK: NDArray[np.float32],
+    procedure: Procedure,
     wanted: int,
     controls: int,
     feed: Feed,
@@ -130,8 +130,8 @@ def measure_faithfulness(
         panel: The model.
         pixels: The N photographs.
         known_N: Where lesions are known; elsewhere there is no control `lesions`.
-        fused_Nhw: Their fused maps.
-        steps: Steps of each curve.
+        probabilities_NK: What the model says of them; the likeliest class is followed.
+        procedure: Steps, patches and substrates.
         wanted: Photographs to measure.
         controls: Photographs among these whose controls are measured too.
         feed: Called with (photographs done, all of them).
@@ -144,7 +144,8 @@ def measure_faithfulness(
     masks = pixels.union
     for done, place in enumerate(chosen, start=1):
         here = slice(place, place + 1)
-        maps = {FUSED: enlarge(fused_Nhw[here], side)}
+        followed = probabilities_NK[here].argmax(axis=1).astype(np.int64)
+        maps = {FUSED: panel.order(pixels.images[here], followed)}
         if place in with_controls:
             has = bool(known_N[place] and masks[place].any())
             # The place is the seed: another order for each photograph, the same for each model.
@@ -154,7 +155,7 @@ def measure_faithfulness(
                 if name != "lesions" or has
             }
         image = panel.members[0].normalise(pixels.images[here])
-        results = compare_orders(panel.scores, image, maps, Procedure(n_steps=steps))
+        results = compare_orders(panel.scores, image, maps, procedure, classes=followed)
         record = faithfulness_records(results)[0]
         rows[place]["faithfulness"] = record | {"curves": _rounded(mean_curves(results))}
         rows[place] |= record["maps"][FUSED]

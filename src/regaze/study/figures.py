@@ -179,10 +179,10 @@ def _notes(
         )
     if len(study.folds) > 1 and (part == "test" or other is not None):
         notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
-    if study.dataset.ordinal:
-        notes.append(f"Referable: grade {study.classes[min(REFERABLE_FROM, len(study.classes) - 1)]} or worse.")
-    else:
+    if not study.dataset.ordinal:
         notes.append("Kappa is unweighted: the classes have no order.")
+    elif len(study.classes) > REFERABLE_FROM:
+        notes.append(f"Referable: grade {study.classes[REFERABLE_FROM]} or worse.")
     # Where nothing is known about lesions, `lesion_pixels` is None.
     used = sum(bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
     if used == 0:
@@ -193,17 +193,27 @@ def _notes(
         notes.append(
             f"Map figures over {used} photographs with lesions: {used - boxes} with masks, {boxes} with boxes."
         )
-    measured = sum(row["deletion"] is not None for row in first)
-    if measured:
-        notes.append(f"Deletion and insertion over {measured} photographs in {options.steps} steps, fused map.")
-    else:
-        notes.append("Deletion and insertion are null: --faithfulness 0.")
+    notes += _faithfulness_notes(first, options)
     notes += _evidence_notes(first)
     if any(study.card_values(name)["network"]["network"] == "plain" for name in rows):
         notes.append("The map of a plain network is its class activation map.")
     for name in rows:
         dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]
         notes += [f"{name}: the map of {scale} is constant on every photograph (dead)." for scale in dead]
+    return notes
+
+
+def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[str]:
+    """On what deletion and insertion rest, and what is not RISE's default."""
+    measured = sum(row["deletion"] is not None for row in rows)
+    if not measured:
+        return ["Deletion and insertion are null: --faithfulness 0."]
+    notes = [f"Deletion and insertion over {measured} photographs in {options.steps} steps, fused map."]
+    if options.patch > 1:
+        notes.append(f"Deletion and insertion change squares of {options.patch} pixels as one.")
+    gone, start = options.deletion_substrate, options.insertion_substrate
+    if (gone, start) != ("grey", "blur"):
+        notes.append(f"Deleted pixels become {gone}; insertion starts from {start}.")
     return notes
 
 

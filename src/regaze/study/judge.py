@@ -14,10 +14,12 @@ from typing import Any
 from regaze.data.pixels import Pixels
 from regaze.data.sources import load_dataset
 from regaze.errors import DataError, StudyError
+from regaze.evaluation.faithfulness import Procedure
+from regaze.evaluation.substrates import normalised_black
 from regaze.files import digest, read_json, write_json
 from regaze.models.folder import ModelCard, load_model, read_card
 from regaze.models.options import MachineOptions
-from regaze.models.predictor import Predictions
+from regaze.models.predictor import Predictions, Predictor
 from regaze.records import Dataset, Sample
 from regaze.study.ensemble import Panel
 from regaze.study.evidence import measure_faithfulness, measure_maps, measure_sanity
@@ -27,7 +29,7 @@ from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
 from regaze.study.thresholds import add_iou
 
-_FORMAT = 3  # of the records; raise it when their content changes
+_FORMAT = 4  # of the records; raise it when their content changes
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ def _sitting(
 def _key(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> str:
     contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in sitting.samples]
     cards = [card.key for card in sitting.cards]
-    how = [options.faithfulness, options.steps, options.controls, options.sanity, machine.precision]
+    counts = [options.faithfulness, options.steps, options.controls, options.sanity, options.patch]
+    how = [counts, options.deletion_substrate, options.insertion_substrate, machine.precision]
     return digest([_FORMAT, cards, contents, study.dataset.fingerprint, how])
 
 
@@ -206,8 +209,21 @@ def _measure(
 
     with study.voice.progress(f"deletion and insertion of {sitting.name}") as feed:
         wanted, controls = share(options.faithfulness), share(options.controls)
-        measure_faithfulness(rows, panel, pixels, known, predictions.fused, options.steps, wanted, controls, feed)
+        procedure = procedure_of(options, panel.members[0])
+        measure_faithfulness(rows, panel, pixels, known, predictions.probabilities, procedure, wanted, controls, feed)
     measure_sanity(rows, panel.members[0], pixels.images, share(options.sanity), study.options.seed)
+
+
+def procedure_of(options: EvaluateOptions, predictor: Predictor) -> Procedure:
+    """How deletion and insertion change pixels for a model of this normalisation."""
+    mean, std = (values.flatten().tolist() for values in (predictor.mean, predictor.std))
+    return Procedure(
+        n_steps=options.steps,
+        patch=options.patch,
+        deletion=options.deletion_substrate,
+        insertion=options.insertion_substrate,
+        black=normalised_black(mean, std),
+    )
 
 
 def pooled(rows: Sequence[dict[str, Any]], scale: str, field: str) -> list[float | None]:

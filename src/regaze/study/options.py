@@ -21,6 +21,7 @@ Rule = Literal[
     "combined",
     "random",
 ]
+Substrate = Literal["grey", "black", "mean", "blur"]
 # What `collect` measures only with --signals; the others need one forward pass, which it makes anyway.
 RULES_BY_SIGNALS: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
 
@@ -103,6 +104,13 @@ class EvaluateOptions:
     """Photographs for deletion and insertion (they cost two forward passes per step each); 0: leave them out."""
     steps: int = 28
     """Steps of deletion and insertion; RISE's own step of one image row is --steps equal to the side."""
+    patch: int = 1
+    """Side in pixels of the squares that deletion and insertion change as one; 1: single pixels. A small lesion whose
+    pixels vanish one by one leaves hardly a trace."""
+    deletion_substrate: Substrate = "grey"
+    """What deleted pixels become: grey (0 in normalised space), black, the photograph's mean colour, or its blur."""
+    insertion_substrate: Substrate = "blur"
+    """What insertion starts from."""
     controls: int = 24
     """Photographs, of those with deletion and insertion, whose controls are measured too: a random order, the centre
     first, smooth noise, and the lesions (four more curves of each kind); 0: leave them out."""
