@@ -45,6 +45,7 @@ def section(study: Path) -> None:
     grading(study, result)
     maps(result)
     recall(result)
+    faithfulness(result)
     paired(result)
     times(study, list(result["models"]), folds)
     for note in result["notes"]:
@@ -104,6 +105,35 @@ def recall(result: dict[str, Any]) -> None:
             ]
             print(f"| {name} | {kind.replace('_', ' ')} | {found['n_lesions']} | {', '.join(lit)} |")
     print()
+
+
+def faithfulness(result: dict[str, Any]) -> None:
+    """Deletion and insertion of each model's map beside its controls, paired, with and without grade 0."""
+    known = {name: figures["faithfulness"] for name, figures in result["models"].items() if figures["faithfulness"]}
+    if not known:
+        return
+    print(
+        "| model | order | n | deletion | map less it | insertion | map less it "
+        "| n without grade 0 | deletion, map less it | insertion, map less it |"
+    )
+    print("|---" * 10 + "|")
+    for name, parts in known.items():
+        for order, found in parts["all"].items():
+            against = found.get("against") or {}
+            cells = [name, order, str(found["n_used"])]
+            for measure in ("deletion", "insertion"):
+                cells += [number(found[measure]["mean"]), _less(against.get(measure))]
+            other = (parts["without_grade_0"] or {}).get(order) or {}
+            cells.append(str(other.get("n_used", "-")))
+            cells += [_less((other.get("against") or {}).get(measure)) for measure in ("deletion", "insertion")]
+            print("| " + " | ".join(cells) + " |")
+    print()
+
+
+def _less(pair: dict[str, Any] | None) -> str:
+    if pair is None or pair["difference"] is None:
+        return "-"
+    return f"{pair['difference']:+.3f} {interval(pair['interval'])}"
 
 
 def paired(result: dict[str, Any]) -> None:

@@ -48,14 +48,14 @@ _EVALUATE = """
     "sanity": null | {"stability": {"flip" | "shift" | "noise": MEAN},
         "randomisation": {"heads" | "attention" | "block3" ...: {"spearman" | "ssim": MEAN}}}}},
  "paired": {"A against B": {
-    "kappa": {"difference": A - B, "interval": [lo, hi], "probability_better"},
+    "kappa": {"difference": A - B, "interval": [lo, hi], "probability_better", "n_used", "n_groups": patients},
     "enrichment" | "squared_error" | "iou" | "deletion" | "insertion": PAIR,
     "without_grade_0": null | {"deletion" | "insertion": PAIR},
     "lesion_recall": {MAP: {"all" | TYPE: {"difference": A - B, "interval", "n_lesions", "n_used", "n_skipped"}}}}},
  "notes": [...]}
 
 PAIR: {"difference": A - B, "interval": [lo, hi], "probability_greater", "mean_a": mean of B, "mean_b": mean of A,
-       "n_used", "n_skipped"}
+       "n_used", "n_skipped", "n_groups": patients}
 MEAN: {"mean", "interval": [lo, hi], "n_used", "n_skipped"}
 TYPE: "microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation", "lesion" (not named).
 SIZE: of the diameter, as a share of the side.

@@ -271,7 +271,7 @@ class Demo(Command):
             network=NetworkOptions(backbone="resnet18", weights=self.weights),
             training=TrainingOptions(epochs=12),
             finetune_epochs=8,
-            evaluate=EvaluateOptions(faithfulness=12, steps=16),
+            evaluate=EvaluateOptions(steps=16),
             machine=MachineOptions(precision=self.precision),
             output=self.output,
         )

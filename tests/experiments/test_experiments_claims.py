@@ -4,15 +4,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from regaze.experiments import table2
+from regaze.experiments import grid9, table2
 from regaze.experiments.claims import Claim
 from regaze.experiments.grid9 import Cells
 from regaze.experiments.statistics import Estimate
 
 
-def _claim(value, low, high, measure="kappa", trainings=3, void=""):
+def _claim(value, low, high, measure="kappa", trainings=3, void="", n=30, patients=10):
     return Claim(
-        "A grades better than B", "section 0", measure, Estimate(value, low, high, (value,), 9), trainings, void
+        "A grades better than B",
+        "section 0",
+        measure,
+        Estimate(value, low, high, (value,), n, patients),
+        trainings,
+        void,
     )
 
 
@@ -66,12 +71,17 @@ def test_touching_zero_is_not_above_it():
     assert _claim(0.0, 0.0, 0.0).verdict == "does not hold"
 
 
-def test_one_training_run_decides_nothing():
-    """However clear the difference, one training of each model is not enough."""
-    found = _claim(0.3, 0.2, 0.4, trainings=1)
-    assert found.verdict == "cannot be told from this much data"
-    assert "one training run" in found.sentence
-    assert _claim(0.3, 0.2, 0.4, trainings=2).verdict == "holds"
+def test_few_trainings_or_patients_decide_nothing():
+    """However clear the difference, two trainings of each model are not enough, nor are nine patients."""
+    for few, words in (
+        ({"trainings": 1}, "but of one training run: another may turn it round; raise --seeds to 3 or more."),
+        ({"trainings": 2}, "but of 2 training runs: another may turn it round; raise --seeds to 3 or more."),
+        ({"patients": 9}, "but of 9 patients: 10 are the fewest."),
+    ):
+        for found in (_claim(0.3, 0.2, 0.4, **few), _claim(-0.3, -0.4, -0.2, **few)):
+            assert found.verdict == "cannot be told from this much data"
+            assert found.sentence.endswith(words)
+    assert _claim(0.3, 0.2, 0.4, trainings=3, patients=10).verdict == "holds"
 
 
 def test_void_models_decide_nothing():
@@ -102,3 +112,15 @@ def test_table_2_compares_maps_and_not_networks(gain, verdict):
     assert [claim.verdict for claim in claims[:2]] == [verdict] * 2
     assert all(("a random order does as well" in claim.sentence) == (gain == 0) for claim in claims[:2])
     assert (claims[3].verdict == "holds") == (gain > 0)
+    assert claims[3].text.endswith("than a random order on the same network")
+    assert claims[2].void, "its deletion is a random order's, so that a worse one is no word about maps either"
+
+
+def test_grade_0_has_no_say_in_table_2():
+    """Photographs of grade 0 count for the maps' errors, and not for deletion and insertion."""
+    views = {"grad-cam": {"squared_error": 0.1, "deletion": 0.5, "insertion": 0.5}, "random": {"insertion": 0.2}}
+    records = [[{"sample": name, "patient": name, "views": views} for name in "abc"]]
+    found = Cells("alexnet", {"plain": records}, frozenset("a"))
+    assert [item.sample for item in found.values(grid9.LINES[0], "squared_error")[0]] == ["a", "b", "c"]
+    assert [item.sample for item in found.values(grid9.LINES[0], "insertion")[0]] == ["b", "c"]
+    assert [item.sample for item in found.control("plain", "insertion")[0]] == ["b", "c"]

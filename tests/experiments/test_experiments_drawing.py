@@ -17,7 +17,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def _estimate(value, low=None, high=None):
-    return Estimate(value, low, high, (value,), 3)
+    return Estimate(value, low, high, (value,), 3, 3)
 
 
 def test_both_files_hold_the_same_drawing(tmp_path):

@@ -241,6 +241,23 @@ def test_photographs_without_lesions_are_refused(folder_of, table_of, tmp_path):
     assert not list(tmp_path.rglob("model.json"))
 
 
+@pytest.mark.parametrize(
+    ("bare", "part", "what"), [("test", "test part", "table2"), ("training", "training part of fold 1", "fig7")]
+)
+def test_a_part_without_lesions_is_said_before_training(bare, part, what, table_of, tmp_path, count_steps):
+    """Where the part to correct, or the part to measure, has no known lesions, no step is taken first."""
+
+    def row_of(row):
+        kept = ("image", "label", "patient", "split")
+        return row if row["split"] != bare else {key: value if key in kept else "" for key, value in row.items()}
+
+    options = ReproduceOptions(**(vars(OPTIONS) | {"data": f"csv:{table_of(tmp_path / 'some.csv', row_of)}"}))
+    steps = count_steps()
+    with pytest.raises(StudyError, match=f"No photograph of the {part} .* has known lesions"):
+        _command(tmp_path / "to", what, options).run()
+    assert steps == []
+
+
 def test_durations():
     """Seconds, minutes, hours."""
     assert [duration(value) for value in (3.2, 89, 600, 7200)] == ["3 s", "89 s", "10 min", "2.0 h"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from regaze.evaluation.intervals import mean_interval, paired_kappa_difference
@@ -65,24 +66,49 @@ def test_kappa_is_computed_within_each_seed():
 
 
 def test_seeds_that_differ_widen_the_interval():
-    """Where photographs are all alike and seeds differ, the interval's spread is that of the mean of S seeds."""
+    """Where photographs are all alike and seeds differ, the interval is Student's over the seeds; one seed has none."""
     means = [0.0, 1.0, 2.0, 3.0, 4.0]
-    found = mean_over_seeds([_values(seed, [mean] * 10) for seed, mean in enumerate(means)], 20_000)
-    # s / sqrt(S) = .707; S - 1 = 4 draws of 5 have just this standard deviation, and 95 % lie within 2 ± 1.25 or 1.5.
-    assert found.value == 2.0
-    assert 0.5 <= found.low <= 0.75
-    assert 3.25 <= found.high <= 3.5
+    found = mean_over_seeds([_values(seed, [mean] * 10) for seed, mean in enumerate(means)], 500)
+    low, high = stats.t.interval(0.95, 4, loc=2.0, scale=stats.sem(means))
+    assert (found.value, found.low, found.high) == pytest.approx((2.0, low, high))
+    cut = mean_over_seeds([_values(seed, [mean] * 10) for seed, mean in enumerate(means)], 500, (0.5, 9.0))
+    assert (cut.low, cut.high) == pytest.approx((0.5, high))
     alone = mean_over_seeds([_values(0, [2.0] * 10)], 200)
     assert (alone.low, alone.high) == (2.0, 2.0)
+
+
+def test_patients_that_differ_widen_the_interval():
+    """Where seeds are all alike the interval is Student's over the patients, with the bootstrap's own noise."""
+    numbers = np.random.default_rng(2).normal(size=40)
+    found = mean_over_seeds([_values(seed, numbers.tolist()) for seed in range(3)], 4000)
+    low, high = stats.t.interval(0.95, 39, loc=numbers.mean(), scale=stats.sem(numbers))
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.02)
 
 
 def test_patients_go_together_in_every_seed():
     """Ten copies of two patients are no more certain than the two; one patient has no interval."""
     twice = [_values(seed, [0.0] * 10 + [1.0] * 10, ["a"] * 10 + ["b"] * 10) for seed in range(3)]
-    found = mean_over_seeds(twice, 500)
-    assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
+    found = mean_over_seeds(twice, 4000)
+    assert (found.value, found.patients, found.n) == (0.5, 2, 60)
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 1) * 0.5, rel=0.05)
     single = mean_over_seeds([_values(0, [0.0, 1.0], ["a", "a"])], 100)
     assert (single.value, single.low, single.high) == (0.5, None, None)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one test part", "a part per seed"])
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize("spread", [0.0, 1.0, 5.0])
+def test_an_interval_seldom_misses_the_truth(shared, seeds, spread):
+    """Whether patients or seeds differ most, an interval lies above a true zero about as seldom as it says (.025)."""
+    rng = np.random.default_rng(1)
+    above, trials = 0, 400
+    for _ in range(trials):
+        people = rng.normal(size=(1 if shared else seeds, 30)) * np.sqrt(15)
+        own = people + rng.normal(size=(seeds, 30)) * np.sqrt(15) + spread * rng.normal(size=(seeds, 1))
+        names = [[f"p{place:02}" if shared else f"{seed}/{place:02}" for place in range(30)] for seed in range(seeds)]
+        found = mean_over_seeds([_values(s, own[s].tolist(), names[s]) for s in range(seeds)], 200)
+        above += found.low > 0
+    assert above / trials <= 0.04 + 2 * np.sqrt(0.04 / trials)
 
 
 def test_differences_are_paired():

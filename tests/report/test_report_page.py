@@ -203,6 +203,33 @@ def test_judgement_by_interval(low, high, expected):
     assert verdict.judge(found, 0.05, higher_is_better=False) == mirrored
 
 
+def test_few_photographs_decide_nothing():
+    """Over nine photographs, or over the photographs of nine patients, no interval makes a claim or a colour."""
+    for few, sentence in (
+        ({"n_used": 9}, "Too few to tell: 9 photographs, and 10 are the fewest."),
+        ({"n_used": 18, "n_groups": 9}, "Too few to tell: photographs of 9 patients, and 10 are the fewest."),
+    ):
+        found = content(paired(0.3, 0.5, **few), paired(-0.5, -0.3, **few))
+        assert {claim(found).state for claim in (verdict.grading_claim, verdict.places_claim)} == {"unknown"}
+        page = render(found)
+        assert Reader(page).text.count(sentence) == 2
+        rows = re.findall(r'<td class="trend (\w+)">', page)
+        assert set(rows) == {"faint"}, "no figure is painted good or bad"
+    enough = content(paired(0.3, 0.5, n_used=10, n_groups=10))
+    assert verdict.grading_claim(enough).state == "better"
+
+
+def test_two_models_that_guess_are_not_the_same():
+    """Where neither kappa is shown to be above chance, an interval within the margin is no finding."""
+    guess = figures(0.0) | {"interval": [-0.1, 0.1]}
+    results = content().results
+    both = content(SAME, results=results | {"models": {"phase1": guess, "tuned": guess}})
+    assert verdict.grading_claim(both).state == "unknown"
+    assert "Neither model is shown to grade better than chance" in Reader(render(both)).text
+    one = content(SAME, results=results | {"models": {"phase1": guess, "tuned": figures(0.7)}})
+    assert verdict.grading_claim(one).state == "same"
+
+
 def test_squared_error_alone_makes_no_claim_but_can_forbid_one():
     """An empty map has a small squared error: a fall proves nothing, a rise forbids praise."""
     falls, rises = paired(-0.2, -0.1), paired(0.01, 0.02)
@@ -239,7 +266,7 @@ def test_how_sure_in_words():
 
 def test_means_over_the_compared_photographs_stand_in_the_answer():
     """The means told are those of the compared photographs, where the comparison brings them."""
-    entry = paired(0.5, 0.9, mean_a=1.2, mean_b=1.9, probability_greater=0.98, n_used=6)
+    entry = paired(0.5, 0.9, mean_a=1.2, mean_b=1.9, probability_greater=0.98, n_used=16)
     text = Reader(render(content(enrichment=entry))).text
     assert "went from 1.2 to 1.9 times chance. Difference +0.70" in text
     assert "the new model looked at the lesions more in 98." in text

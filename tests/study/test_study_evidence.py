@@ -318,6 +318,24 @@ def test_the_table_shows_recall(study_copy, evaluate):
     assert max(map(len, out.splitlines())) <= 120
 
 
+def test_the_table_shows_controls(study_copy, evaluate):
+    """Beside deletion and insertion stand the orders that know nothing, paired; few photographs decide nothing."""
+    out = evaluate(study_copy).out
+    result = json.loads((study_copy / "evaluation" / "test.json").read_text())
+    assert "the map less an order that does not know the model, without grade 0" in out
+    lines = out.split("the map less an order")[1].splitlines()
+    for name, figures in result["models"].items():
+        place = next(at for at, line in enumerate(lines) if re.match(rf"│{re.escape(name)} +│del", line))
+        for line, measure in zip(lines[place : place + 2], ("deletion", "insertion"), strict=True):
+            difference = figures["faithfulness"]["without_grade_0"]["random"]["against"][measure]["difference"]
+            assert f"{difference:+.2f}" in line.split("│")[3]
+    patients = next(iter(result["paired"].values()))["kappa"]["n_groups"]
+    assert patients < 10
+    assert out.count(f"too few to tell ({patients} patients)") >= len(result["paired"])
+    assert not re.search("better|worse", out.split("against")[1])
+    assert max(map(len, out.splitlines())) <= 120
+
+
 def test_lesions_of_unknown_photographs(study_copy, evaluate, table_of, tmp_path):
     """Where nothing is known about lesions nothing is lit, nothing overlaps, and the table is left out."""
     columns = ("image", "label", "patient")

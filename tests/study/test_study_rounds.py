@@ -1,10 +1,12 @@
 """The history of rounds, and going back."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
 
+from regaze.study.in_use import model_folder, model_or_default
 from regaze.study.rounds import Round, _judged, advice
 
 
@@ -99,7 +101,7 @@ ROUND = Round(1, "b", "a", 3, 0.7, [0.6, 0.8], 0.6, 2.0, 0.1)
 
 def pair(low, high):
     """A paired difference."""
-    return {"difference": (low + high) / 2, "interval": [low, high]}
+    return {"difference": (low + high) / 2, "interval": [low, high], "n_groups": 10}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,8 @@ def pair(low, high):
         (pair(-0.1, 0.1), pair(-1, -0.5), "worse"),
         (pair(-0.1, -0.01), pair(0.5, 1), "same"),
         (None, pair(0.5, 1), "better"),
-        (None, {"difference": None, "interval": [None, None]}, "same"),
+        (None, {"difference": None, "interval": [None, None], "n_groups": 0}, "same"),
+        (None, pair(0.5, 1) | {"n_groups": 9}, "same"),
     ],
 )
 def test_the_verdict_follows_the_paired_intervals(kappa, enrichment, verdict):
@@ -177,3 +180,16 @@ def test_verify_names_what_was_altered(study_copy, regaze, what):
     assert outcome.code == 1
     assert wanted in outcome.out
     assert "things are wrong" in outcome.out
+
+
+def test_the_only_model_is_the_default(study_copy, open_quietly):
+    """Without the usual model, and with one alone, that one is meant; with several the usual one is asked for."""
+    study = open_quietly(study_copy)
+    assert len(study.models()) > 1
+    shutil.rmtree(study_copy / "models" / "multi-scale")
+    rest = study.models()
+    assert model_or_default(study, None) == "multi-scale"
+    for name in rest[1:]:
+        shutil.rmtree(study_copy / "models" / name)
+    assert model_or_default(study, None) == rest[0]
+    assert model_folder(study_copy) == study.model_folder(rest[0], 0)

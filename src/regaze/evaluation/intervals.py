@@ -12,7 +12,8 @@ undefined the result holds None, never NaN.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 from regaze.errors import OptionError
 
 Bounds = list[float | None]
+
+#: Below so many patients a bootstrap's interval is too narrow to answer yes or no. Chosen beforehand, not tuned.
+FEWEST = 10
 
 _LEVEL = 0.95
 # Cells (resamples x groups) drawn at a time: 32 MB of counts, whatever the size of the data set.
@@ -207,6 +211,21 @@ def _kept_groups(groups: Sequence[str | None] | None, keep: NDArray[np.bool_]) -
     return group_codes(kept, int(keep.sum()))
 
 
+def decided(pair: Mapping[str, Any] | None) -> int:
+    """What a paired difference shows.
+
+    Args:
+        pair: What `paired_kappa_difference` or `paired_mean_difference` gave, or None.
+
+    Returns:
+        1 or -1 where the whole interval lies above or below zero and at least `FEWEST` patients entered; else 0.
+    """
+    low, high = (None, None) if pair is None else pair["interval"]
+    if pair is None or low is None or high is None or pair["n_groups"] < FEWEST:
+        return 0
+    return int(low > 0) - int(high < 0)
+
+
 def mean_interval(
     values: ArrayLike,
     groups: Sequence[str | None] | None = None,
@@ -250,7 +269,7 @@ def paired_kappa_difference(
     seed: int = 0,
     *,
     ordinal: bool = True,
-) -> dict[str, float | Bounds | None]:
+) -> dict[str, float | int | Bounds | None]:
     """Difference of the kappas of two models on the same images.
 
     Args:
@@ -265,7 +284,8 @@ def paired_kappa_difference(
 
     Returns:
         `difference`: kappa of b minus kappa of a. `interval`: [low, high], 95 %. `probability_better`: share
-        of the resamples in which b is better, ties half; not a p-value. None where undefined.
+        of the resamples in which b is better, ties half; not a p-value. None where undefined. `n_used`: images;
+        `n_groups`: patients.
 
     Raises:
         ValueError: Shapes that do not fit each other, or indices out of range.
@@ -278,8 +298,15 @@ def paired_kappa_difference(
             f"{truth.size} labels, {before.size} grades_a, {after.size} grades_b: pass one of each per image"
         )
     codes = group_codes(groups, truth.size)
+    result: dict[str, float | int | Bounds | None] = {
+        "difference": None,
+        "interval": [None, None],
+        "probability_better": None,
+        "n_used": int(truth.size),
+        "n_groups": int(codes.max(initial=-1)) + 1,
+    }
     if not truth.size:
-        return {"difference": None, "interval": [None, None], "probability_better": None}
+        return result
     both = np.stack([group_confusions(truth, grades, classes, codes) for grades in (before, after)], axis=1)
     whole = kappas(both.sum(0), ordinal)
     drawn = resampled_totals(both.reshape(len(both), -1), resamples, seed).reshape(-1, 2, classes, classes)
@@ -287,8 +314,8 @@ def paired_kappa_difference(
     differences = drawn_kappas[:, 1] - drawn_kappas[:, 0]
     difference = float(whole[1] - whole[0])
     if np.isnan(difference):
-        return {"difference": None, "interval": [None, None], "probability_better": None}
-    return {
+        return result
+    return result | {
         "difference": difference,
         "interval": percentile_bounds(differences, len(both)),
         "probability_better": _share_above_zero(differences, len(both)),
@@ -314,7 +341,8 @@ def paired_mean_difference(
     Returns:
         `difference`: mean of b - a. `interval`: [low, high], 95 %. `probability_greater`: share of the
         resamples in which b lies above a, ties half (whether greater is better depends on the number).
-        `mean_a`, `mean_b` over the used pairs. `n_used`, `n_skipped`: pairs. None where undefined.
+        `mean_a`, `mean_b` over the used pairs. `n_used`, `n_skipped`: pairs; `n_groups`: patients of the used ones.
+        None where undefined.
 
     Raises:
         ValueError: Shapes that do not fit each other.
@@ -334,6 +362,7 @@ def paired_mean_difference(
         "mean_b": None,
         "n_used": n_used,
         "n_skipped": int(keep.size - n_used),
+        "n_groups": int(codes.max(initial=-1)) + 1,
     }
     if not n_used:
         return result

@@ -2,7 +2,8 @@
 
 The claim is always "this is better than that". It *holds* where the whole interval lies on the better side of zero;
 it *does not hold* where the whole interval lies below the least gain that would matter, so that the gain is ruled out;
-else it *cannot be told*. A single training run decides nothing: what a second one would give is unknown.
+else it *cannot be told*. Fewer than three trainings decide nothing (how far another one would lie is hardly known), nor
+do fewer than ten patients.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from regaze.evaluation.intervals import FEWEST
 from regaze.experiments.statistics import Estimate
+
+FEWEST_TRAININGS = 3
 
 Verdict = Literal["holds", "does not hold", "cannot be told from this much data"]
 
@@ -61,7 +65,7 @@ class Claim:
     @property
     def verdict(self) -> Verdict:
         """See the module."""
-        if self.gain is None or self.trainings < 2 or self.void:
+        if self.gain is None or self.void or self._too_few():
             return "cannot be told from this much data"
         _, low, high = self.gain
         if low > 0:
@@ -76,6 +80,15 @@ class Claim:
         verdict = f"**{self.verdict}**" + (", though too little to matter" if small else "")
         return f"{self.text} ({self.place}): {verdict}. {self._why()}"
 
+    def _too_few(self) -> str:
+        """Why nothing is decided, or empty."""
+        if self.trainings < FEWEST_TRAININGS:
+            runs = "one training run" if self.trainings == 1 else f"{self.trainings} training runs"
+            return f"of {runs}: another may turn it round; raise --seeds to {FEWEST_TRAININGS} or more"
+        if self.difference.patients < FEWEST:
+            return f"of {self.difference.patients} patients: {FEWEST} are the fewest"
+        return ""
+
     def _why(self) -> str:
         found = self.difference
         if found.value is None or found.low is None or found.high is None:
@@ -85,8 +98,8 @@ class Claim:
         figures = f"{self.measure} {value} [{least}, {most}]"
         if self.void:
             return f"{figures}, but {self.void}."
-        if self.trainings < 2:
-            return f"{figures}, but of one training run: another may turn it round; raise --seeds."
+        if self._too_few():
+            return f"{figures}, but {self._too_few()}."
         assert self.gain is not None
         _, low, high = self.gain
         margin = MARGINS[self.measure]

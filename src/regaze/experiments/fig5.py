@@ -48,7 +48,7 @@ def make(bench: Bench) -> Outcome:
     named = methods(options)
     found = {name: grades(bench.rows(Want("judge", cell))) for name, (cell, _) in named.items()}
     kappa = {name: kappa_over_seeds(rows, classes, options.resamples, ordinal=ordinal) for name, rows in found.items()}
-    right = {name: mean_over_seeds(accuracy_values(rows), options.resamples) for name, rows in found.items()}
+    right = {name: mean_over_seeds(accuracy_values(rows), options.resamples, (0, 1)) for name, rows in found.items()}
     plain, abn, tuned, proposed, untuned, control = named
 
     def claim(text: str, place: str, better: str, worse: str) -> Claim:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -38,19 +40,23 @@ def make(bench: Bench) -> Outcome:
     for scale in scales:
         for when, seeds in records.items():
             area, gain, error = (
-                mean_over_seeds(viewed(seeds, scale, key), resamples) for key in ("area", "enrichment", "squared_error")
+                mean_over_seeds(viewed(seeds, scale, key), resamples, limits)
+                for key, limits in (("area", (0, 1)), ("enrichment", (0, math.inf)), ("squared_error", (0, 1)))
             )
-            rows.append((f"{scale}, {when}", shown(area), shown(gain, 2), shown(error, 4)))
+            rows.append((f"{scale}, {when}", shown(area), shown(gain, 2), shown(error, 4), str(area.n)))
             figures[f"{scale}, {when}"] = {"area": area, "enrichment": gain, "squared error": error}
     return Outcome(
         experiment="fig6",
         title="Figure 6: the branches' maps",
-        headers=("map", "area that its energy covers", "enrichment", "squared error"),
+        headers=("map", "area that its energy covers", "enrichment", "squared error", "n"),
         rows=rows,
         figures=figures,
         claims=_claims(bench, records["before"], records["after"], scales),
         picture=_picture(bench, before, after, scales),
-        notes=["scale1 is the finest block. Area: the share of the image over which a map's energy spreads."],
+        notes=[
+            "scale1 is the finest block. Area: the share of the image over which a map's energy spreads. n: "
+            "photographs with known lesions, over all seeds.",
+        ],
     )
 
 

@@ -51,8 +51,8 @@ def make(bench: Bench) -> Outcome:
     graded = {point: grades(items) for point, items in rows.items()}
     errors = {point: judged(items, "fused", "squared_error") for point, items in rows.items()}
     kappa = {point: kappa_over_seeds(items, classes, resamples, ordinal=ordinal) for point, items in graded.items()}
-    right = {point: mean_over_seeds(accuracy_values(items), resamples) for point, items in graded.items()}
-    error = {point: mean_over_seeds(items, resamples) for point, items in errors.items()}
+    right = {point: mean_over_seeds(accuracy_values(items), resamples, (0, 1)) for point, items in graded.items()}
+    error = {point: mean_over_seeds(items, resamples, (0, 1)) for point, items in errors.items()}
     measures = {"kappa": kappa, "accuracy": right, "map's squared error": error}
     panels = [(title, _curves(found, shares)) for title, found in measures.items()]
     claims = _claims(bench, graded, errors)

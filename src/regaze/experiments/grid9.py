@@ -50,19 +50,32 @@ LINES = (
 
 @dataclass(frozen=True)
 class Cells:
-    """What was measured of one backbone: network -> records per seed."""
+    """What was measured of one backbone.
+
+    Attributes:
+        backbone: Its name.
+        records: Network -> records per seed.
+        healthy: Samples of grade 0, which have no say in deletion and insertion: on a healthy eye there is nothing
+            whose loss could take the grade away. (A few have boxes: something was seen that did not count.)
+    """
 
     backbone: str
     records: dict[str, list[list[Record]]]
+    healthy: frozenset[str] = frozenset()
 
     def values(self, line: Line, key: str) -> list[list[Value]]:
         """A figure of one row."""
         rows = self.records[line.network]
-        return viewed(rows, deepest(rows) if line.view == "deepest" else line.view, key)
+        return self._sick(viewed(rows, deepest(rows) if line.view == "deepest" else line.view, key), key)
 
     def control(self, network: str, key: str) -> list[list[Value]]:
         """The same figure of a random order on the same network."""
-        return viewed(self.records[network], "random", key)
+        return self._sick(viewed(self.records[network], "random", key), key)
+
+    def _sick(self, seeds: list[list[Value]], key: str) -> list[list[Value]]:
+        if key not in ("deletion", "insertion"):
+            return seeds
+        return [[item for item in items if item.sample not in self.healthy] for items in seeds]
 
 
 def cells(backbone: str) -> dict[str, Cell]:
@@ -81,8 +94,10 @@ def wants(options: ReproduceOptions) -> list[Want]:
 
 def measured(bench: Bench) -> list[Cells]:
     """Everything that was measured, backbone by backbone."""
+    samples = bench.dataset.samples if bench.dataset.ordinal else ()
+    healthy = frozenset(sample.id for sample in samples if sample.label == 0)
     return [
-        Cells(backbone, {name: bench.rows(Want("maps", cell)) for name, cell in cells(backbone).items()})
+        Cells(backbone, {name: bench.rows(Want("maps", cell)) for name, cell in cells(backbone).items()}, healthy)
         for backbone in bench.options.backbone_names()
     ]
 

@@ -1,7 +1,7 @@
 """What tables 2 and 3 and figure 6 need of one model: its maps, how faithful they are, and how near to the lesions.
 
-Only photographs with known lesions are measured, so that the lesion mask can stand beside every map as an order, and
-grade 0, for which deletion says little, stays out.
+Only photographs with known lesions are measured, so that the lesion mask can stand beside every map as an order. (Table
+2 leaves out those of grade 0.)
 
 Invariant: all maps are compared with one target on one grid (a sixteenth of the side, the deepest block's of a
 ResNet). On its own grid each method would have another target with another zero-map error, and a coarse map would be

@@ -10,6 +10,7 @@ from typing import Any
 
 from regaze.errors import OptionError
 from regaze.experiments import fig5, fig6, fig7, table2, table3
+from regaze.experiments.claims import FEWEST_TRAININGS
 from regaze.experiments.options import EXPERIMENTS, Experiment, ReproduceOptions
 from regaze.experiments.outcome import Outcome, put_section, read_page
 from regaze.experiments.plan import Run, Want
@@ -159,10 +160,11 @@ def _notes(bench: Bench, runs: Sequence[Run]) -> list[str]:
     notes = [
         f"Judged on the {part} part: about {bench.n_judged} photographs per seed, {seeds}{folds}, {options.size} px, "
         f"{options.epochs} epochs and {options.finetune_epochs} of fine-tuning. Weights: {start}.",
-        "Mean of the seeds' figures; 95 % intervals (paired for differences) resample patients, crossed with seeds.",
+        "Mean of the seeds' figures; 95 % intervals (paired for differences) are Student's, of the variances that "
+        "patients and seeds each add.",
     ]
-    if bench.trainings < 2:
+    if bench.trainings == 1:
         notes.append("One training run per model: intervals are over patients alone, and no claim is decided.")
-    elif options.seeds == 1:
-        notes.append("One seed: intervals are over patients, each of whom one of the folds' models has judged.")
+    elif bench.trainings < FEWEST_TRAININGS:
+        notes.append(f"{bench.trainings} training runs per model: no claim is decided below {FEWEST_TRAININGS}.")
     return notes

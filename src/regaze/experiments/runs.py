@@ -33,7 +33,7 @@ from regaze.files import held, read_json, write_json
 from regaze.models.build import build_network
 from regaze.models.folder import read_card, versions
 from regaze.models.options import MachineOptions
-from regaze.records import Dataset
+from regaze.records import Dataset, Sample
 from regaze.selection.rules import select as rank
 from regaze.study.collect import collect, read_collected
 from regaze.study.correct import correct
@@ -126,12 +126,30 @@ class Bench:
         Raises:
             ModelError: A network cannot be built, or its weights do not fit or cannot be reached.
             OptionError: A library that measuring needs is not installed.
+            StudyError: A part that is to be corrected, or measured, holds no photograph with known lesions.
         """
         waiting = [run for run in runs if self.record(run) is None]
         for cell in dict.fromkeys(run.cell.parent for run in waiting):
             build_network(self.grid.network(cell), len(self.dataset.classes), self.options.size)
         if any(run.kind == "maps" for run in waiting):
             require("grad-cam")
+        for seed in dict.fromkeys(run.seed for run in waiting):
+            self._check_lesions(seed, [run for run in waiting if run.seed == seed])
+
+    def _check_lesions(self, seed: int, waiting: Sequence[Run]) -> None:
+        study = self.study(seed)
+        parts: dict[str, list[Sample]] = {}
+        if any(run.cell.share for run in waiting):
+            parts |= {f"training part of fold {fold + 1}": study.training(fold) for fold in study.folds}
+        if any(run.kind == "maps" for run in waiting):
+            validation = [sample for fold in study.folds for sample in study.validation(fold)]
+            parts[f"{part_of(study)} part"] = study.test() or validation
+        for part, samples in parts.items():
+            if not any(sample.masks or sample.boxes for sample in samples):
+                raise StudyError(
+                    f"No photograph of the {part} of {self.options.data} (seed {seed}) has known lesions: "
+                    "add masks or boxes, or give fewer --folds."
+                )
 
     def do(self, runs: Sequence[Run]) -> None:
         """Do the runs that are not done yet.

@@ -6,6 +6,8 @@ photographs, which has seen no image: both stand beside every row, and so does t
 
 from __future__ import annotations
 
+import math
+
 from regaze.experiments import grid9
 from regaze.experiments.canvas import CONTROL
 from regaze.experiments.charts import Bar, interval_chart
@@ -36,8 +38,11 @@ def make(bench: Bench) -> Outcome:
         gains.append(Bar(found.backbone, None))
         for line in _LINES:
             paper = TABLE_3.get((line.method, found.backbone))
-            error, gain = (mean_over_seeds(found.values(line, k), resamples) for k in ("squared_error", "enrichment"))
-            rows.append((found.backbone, line.name, shown(error, 4), number(paper), shown(gain, 2)))
+            error, gain = (
+                mean_over_seeds(found.values(line, key), resamples, limits)
+                for key, limits in (("squared_error", (0, 1)), ("enrichment", (0, math.inf)))
+            )
+            rows.append((found.backbone, line.name, shown(error, 4), number(paper), shown(gain, 2), str(error.n)))
             figures[f"{found.backbone}, {line.name}"] = {
                 "squared error": error,
                 "enrichment": gain,
@@ -46,17 +51,17 @@ def make(bench: Bench) -> Outcome:
             errors.append(Bar(line.name, error, line.colour, paper))
             gains.append(Bar(line.name, gain, line.colour))
         for key, name in _BASELINES.items():
-            error = mean_over_seeds(baseline(found.records["multi-scale"], key), resamples)
-            rows.append((found.backbone, name, shown(error, 4), "-", "-"))
+            error = mean_over_seeds(baseline(found.records["multi-scale"], key), resamples, (0, 1))
+            rows.append((found.backbone, name, shown(error, 4), "-", "-", str(error.n)))
             figures[f"{found.backbone}, {name}"] = {"squared error": error}
             errors.append(Bar(name, error, CONTROL))
-            gains.append(Bar(name, Estimate(None, None, None, (), 0)))
+            gains.append(Bar(name, Estimate(None, None, None, (), 0, 0)))
         claims += _claims(bench, found)
     panels = [("squared error (lower is better)", errors), ("enrichment (1 is chance)", gains)]
     return Outcome(
         experiment="table3",
         title="Table 3: squared error of the maps",
-        headers=("backbone", "map", "squared error", "paper", "enrichment"),
+        headers=("backbone", "map", "squared error", "paper", "enrichment", "n"),
         rows=rows,
         figures=figures,
         claims=claims,
@@ -68,7 +73,8 @@ def make(bench: Bench) -> Outcome:
         notes=[
             "Every map is compared with one target on one grid, a sixteenth of the side; the paper does not name its "
             "grid, so the numbers' order can be compared, their size cannot.",
-            "Enrichment: energy of the map inside lesions over their area.",
+            "Enrichment: energy of the map inside lesions over their area. n: photographs with known lesions, of any "
+            "grade, over all seeds.",
         ],
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from regaze.evaluation.intervals import FEWEST
 from regaze.report.content import ReportContent
 from regaze.report.verdict import Claim, Comparison, State, compare, how_much, judge
 
@@ -19,9 +20,6 @@ QUESTION = "Does the place matter to its grade?"
 #: Orders that know nothing of the photograph, and how to name them.
 BLIND = {"random": "a random order", "centre": "the centre first", "blurred-random": "smooth noise"}
 MEASURES = ("deletion", "insertion")
-
-#: Below this the bootstrap's intervals are too narrow to answer yes or no. Chosen beforehand, not tuned.
-FEWEST = 10
 
 Duel = tuple[str, str, Comparison]  # measure, control, comparison turned so that above zero is better
 

@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from regaze.errors import StudyError
+from regaze.evaluation.intervals import FEWEST
 from regaze.files import write_text
 from regaze.report import charts, matter, pictures, verdict
 from regaze.report.content import IN_FULL, Case, ReportContent, View
@@ -193,9 +194,9 @@ def caveats(content: ReportContent) -> list[str]:
             if dead:
                 found.append(f"{words}: dead maps (the same everywhere) at {SCALES.get(scale, scale)}: {dead}.")
     measured = figures_of(content, content.after).get("n_faithfulness") or 0
-    if 0 < measured < matter.FEWEST:
+    if 0 < measured < FEWEST:
         found.append(
-            f"Deletion and insertion rest on {measured} photographs; intervals over fewer than {matter.FEWEST} come "
+            f"Deletion and insertion rest on {measured} photographs; intervals over fewer than {FEWEST} come "
             "out too narrow."
         )
     missing = not_measured(content)

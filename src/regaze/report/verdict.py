@@ -1,7 +1,8 @@
 """Did it help? Two claims, judged apart: it grades better; it looks in better places.
 
 Invariant: a claim is made only where the whole paired interval is on one side of zero. Where the whole
-interval lies within the margin around zero, nothing changed that matters; otherwise it cannot be told. A good
+interval lies within the margin around zero, nothing changed that matters; otherwise it cannot be told, and so it is
+over fewer than ten patients, and of the grades where neither model is shown to grade better than chance. A good
 picture never speaks for the grades, nor the other way round.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from regaze.evaluation.intervals import FEWEST
 from regaze.report.content import ReportContent
 
 State = Literal["better", "same", "unknown", "worse"]
@@ -56,6 +58,7 @@ class Comparison:
         probability_better: Share of bootstrap draws in which the difference was on the good side; None: not
             given.
         n_used: Photographs that entered; None: not given.
+        patients: Patients that they are of; None: not given.
         before, after: Means over these photographs; None: not given.
     """
 
@@ -65,6 +68,7 @@ class Comparison:
     level: float = 0.95
     probability_better: float | None = None
     n_used: int | None = None
+    patients: int | None = None
     before: float | None = None
     after: float | None = None
 
@@ -132,7 +136,7 @@ def compare(entry: Mapping[str, Any] | None) -> Comparison:
     found = entry or {}
     interval = found.get("interval")
     low, high = interval if interval is not None and len(interval) == 2 else (None, None)
-    n_used = number(found.get("n_used"))
+    n_used, patients = number(found.get("n_used")), number(found.get("n_groups"))
     greater = number(found.get("probability_greater"))
     share = number(found.get("probability_better"))
     return Comparison(
@@ -144,6 +148,7 @@ def compare(entry: Mapping[str, Any] | None) -> Comparison:
         before=number(found.get("mean_a")),
         after=number(found.get("mean_b")),
         n_used=None if n_used is None else int(n_used),
+        patients=None if patients is None else int(patients),
     )
 
 
@@ -157,10 +162,10 @@ def judge(comparison: Comparison, margin: float, higher_is_better: bool = True) 
 
     Returns:
         `better` or `worse` where the interval excludes zero, `same` where it includes zero and lies within
-        the margin, `unknown` otherwise and where there is no interval.
+        the margin, `unknown` otherwise, where there is no interval, and where too few entered.
     """
     low, high = comparison.low, comparison.high
-    if low is None or high is None:
+    if low is None or high is None or too_few(comparison):
         return "unknown"
     if not higher_is_better:
         low, high = -high, -low
@@ -169,6 +174,15 @@ def judge(comparison: Comparison, margin: float, higher_is_better: bool = True) 
     if high < 0:
         return "worse"
     return "same" if -margin <= low and high <= margin else "unknown"
+
+
+def too_few(comparison: Comparison) -> str:
+    """Why an interval decides nothing, in one sentence; empty where enough entered or where that is not known."""
+    if comparison.patients is not None and comparison.patients < FEWEST:
+        return f"Too few to tell: photographs of {comparison.patients} patients, and {FEWEST} are the fewest."
+    if comparison.n_used is not None and comparison.n_used < FEWEST:
+        return f"Too few to tell: {comparison.n_used} photographs, and {FEWEST} are the fewest."
+    return ""
 
 
 def decide(content: ReportContent) -> Verdict:
@@ -223,17 +237,24 @@ def _opening(grading: Claim, places: Claim) -> str:
 def grading_claim(content: ReportContent) -> Claim:
     """Judge the paired difference of kappa."""
     comparison = compare(content.paired.get("kappa"))
-    state = judge(comparison, KAPPA_MARGIN)
-    models = content.results["models"]
-    before, after = (models[name].get("quadratic_weighted_kappa") for name in (content.before, content.after))
+    models = [content.results["models"][name] for name in (content.before, content.after)]
+    before, after = (figures.get("quadratic_weighted_kappa") for figures in models)
+    lows = [number((figures.get("interval") or [None])[0]) for figures in models]
+    guessing = None not in lows and not any(low > 0 for low in lows if low is not None)
+    state = "unknown" if guessing else judge(comparison, KAPPA_MARGIN)
     reasons = {
         "better": "Its grades agree better with the experts' than before, by more than chance explains.",
         "same": f"Any difference is too small to matter: the interval lies within ±{KAPPA_MARGIN:g}.",
         "unknown": "With these photographs a gain cannot be told from a loss.",
         "worse": "Its grades agree less with the experts' than before, by more than chance explains.",
     }
-    sentences = [reasons[state]] if comparison.low is not None else ["No paired comparison of the grades is given."]
-    sentences += [
+    first = too_few(comparison) or reasons[state]
+    if comparison.low is None:
+        first = "No paired comparison of the grades is given."
+    elif guessing:
+        first = "Neither model is shown to grade better than chance, so there is nothing to compare."
+    sentences = [
+        first,
         f"Agreement (kappa: 0 is chance, 1 is perfect) went from {figure(before)} to {figure(after)}. "
         f"{how_much(comparison)}",
         _size(comparison, state, KAPPA_MARGIN),
@@ -267,7 +288,7 @@ def places_claim(content: ReportContent) -> Claim:
         "unknown": "With these photographs a move towards the lesions cannot be told from a move away.",
         "worse": "Less of its attention lies on the lesions than before, by more than chance explains.",
     }
-    first = reasons[state]
+    first = too_few(comparison) or reasons[state]
     if vetoed:
         first = "The two measures disagree: the squared error to the experts' maps rose."
     elif comparison.low is None:

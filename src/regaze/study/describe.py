@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from regaze.evaluation.intervals import FEWEST, decided
 from regaze.study.folder import Study
 
 if TYPE_CHECKING:  # these import torch, which `init` does without
@@ -70,16 +71,26 @@ def table(result: dict[str, Any]) -> None:
     recall = _recall_table(result["models"])
     if recall is not None:
         console.print(recall)
+    matters = _matter_table(result["models"])
+    if matters is not None:
+        console.print(matters)
     for label, pair in result["paired"].items():
         console.print(f"{label}:")
-        for key, text, higher_is_better in (("kappa", "kappa", True), ("enrichment", "attention on lesions", True)):
+        for key, text, higher_is_better in _PAIRED:
             if pair.get(key) is not None and pair[key]["difference"] is not None:
                 console.print(f"  {text} {sentence(pair[key], higher_is_better)}", markup=False)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
 
 
+_PAIRED = (
+    ("kappa", "kappa", True),
+    ("enrichment", "attention on lesions", True),
+    ("deletion", "deletion", False),
+    ("insertion", "insertion", True),
+)
 _SHORT = {
+    "blurred-random": "noise",
     "microaneurysms": "MA",
     "haemorrhages": "HE",
     "hard_exudates": "EX",
@@ -114,6 +125,31 @@ def _recall_table(models: dict[str, Any]) -> Table | None:
         for place, scale in enumerate(recall["all"]["recall"]):
             cells = [number(recall[group][key]["recall"][scale]["share"], 2) for group, key in columns]
             view.add_row("" if place else name, scale, *cells)
+    return view
+
+
+def _matter_table(models: dict[str, Any]) -> Table | None:
+    """Deletion and insertion of each map less those of its controls; None where no control was measured."""
+    measured = {name: figures["faithfulness"] for name, figures in models.items() if figures["faithfulness"]}
+    parts = {name: found["without_grade_0"] or found["all"] for name, found in measured.items()}
+    controls = [order for order in next(iter(parts.values()), {}) if order != "fused"]
+    if not controls:
+        return None
+    healthy = any(found["without_grade_0"] for found in measured.values())
+    view = Table(
+        title=f"the map less an order that does not know the model{', without grade 0' if healthy else ''}",
+        caption="deletion below zero and insertion above zero are better; in brackets: photographs",
+        padding=(0, 1, 0, 0),
+    )
+    view.add_column("model", no_wrap=True)
+    view.add_column("", no_wrap=True)
+    for order in controls:
+        count = max(found[order]["n_used"] for found in parts.values())
+        view.add_column(f"{_SHORT.get(order, order)} ({count})", justify="right")
+    for name, found in parts.items():
+        for measure, short in (("deletion", "del"), ("insertion", "ins")):
+            cells = [_signed(found[order]["against"][measure], 2) for order in controls]
+            view.add_row(name if measure == "deletion" else "", short, *cells)
     return view
 
 
@@ -181,9 +217,12 @@ def sentence(pair: dict[str, Any], higher_is_better: bool) -> str:
     """A paired difference in words: better, worse, or no difference that this many photographs can show."""
     low, high = pair["interval"]
     text = f"{pair['difference']:+.3f} [{number(low)}, {number(high)}]"
-    if low is None or high is None or low <= 0 <= high:
+    if low is not None and pair["n_groups"] < FEWEST:
+        return f"{text}: too few to tell ({pair['n_groups']} patients)"
+    word = decided(pair)
+    if not word:
         return f"{text}: no difference shown"
-    return f"{text}: {'better' if (low > 0) == higher_is_better else 'worse'}"
+    return f"{text}: {'better' if (word > 0) == higher_is_better else 'worse'}"
 
 
 def number(value: float | None, digits: int = 3, unit: str = "") -> str:

@@ -45,8 +45,12 @@ def choose(study: Study, name: str) -> None:
 
 
 def model_or_default(study: Study, name: str | None) -> str:
-    """The model that was named, else the one in use, else the usual one."""
-    return name or in_use(study) or USUAL
+    """The model that was named, else the one in use, else the usual one, or the only one that there is."""
+    found = name or in_use(study)
+    if found is None:
+        models = study.models()
+        found = models[0] if len(models) == 1 else USUAL
+    return found
 
 
 def phase1_of(study: Study, name: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from regaze.errors import StudyError
+from regaze.evaluation.intervals import decided
 from regaze.models.options import MachineOptions
 from regaze.study.figures import Row, compare, is_control, summary
 from regaze.study.folder import Study
@@ -180,7 +181,5 @@ def _judged(one: Round, against: str, pair: dict[str, Any]) -> Round:
 
 
 def _word(pair: dict[str, Any] | None) -> Verdict:
-    low, high = (None, None) if pair is None else pair["interval"]
-    if low is None or high is None or low <= 0 <= high:
-        return "same"
-    return "better" if low > 0 else "worse"
+    words: dict[int, Verdict] = {0: "same", 1: "better", -1: "worse"}
+    return words[decided(pair)]
