@@ -55,7 +55,7 @@ def test_what_another_process_left_is_taken_up(tmp_path):
         order.append(name)
         finished.add(name)
     assert order == [*NAMES[2:], NAMES[1]]
-    assert said == ["2 models are left, and other processes are at them: waiting"]
+    assert said == ["waiting for other processes, which are at the rest (2)"]
 
 
 def test_a_failed_entry_is_let_go_of(tmp_path):

@@ -37,7 +37,7 @@ def shared_out(
                     yield name
         if len(busy) == len(waiting):
             if not told:
-                say(f"{len(busy)} models are left, and other processes are at them: waiting")
+                say(f"waiting for other processes, which are at the rest ({len(busy)})")
             told = True
             time.sleep(_PAUSE_SECONDS)
         waiting = busy
