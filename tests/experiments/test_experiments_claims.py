@@ -10,12 +10,12 @@ from regaze.experiments.grid9 import Cells
 from regaze.experiments.statistics import Estimate
 
 
-def _claim(value, low, high, measure="kappa", trainings=3, void="", n=30, patients=10):
+def _claim(value, low, high, measure="kappa", trainings=3, void="", n=30, patients=10, undefined=0):
     return Claim(
         "A grades better than B",
         "section 0",
         measure,
-        Estimate(value, low, high, (value,), n, patients),
+        Estimate(value, low, high, (value,) * (3 - undefined) + (None,) * undefined, n, patients),
         trainings,
         void,
     )
@@ -76,6 +76,7 @@ def test_few_trainings_or_patients_decide_nothing():
     for few, words in (
         ({"trainings": 1}, "but of one training run: another may turn it round; raise --seeds to 3 or more."),
         ({"trainings": 2}, "but of 2 training runs: another may turn it round; raise --seeds to 3 or more."),
+        ({"undefined": 1}, "but of 2 training runs: another may turn it round; raise --seeds to 3 or more."),
         ({"patients": 9}, "but of 9 patients: 10 are the fewest."),
     ):
         for found in (_claim(0.3, 0.2, 0.4, **few), _claim(-0.3, -0.4, -0.2, **few)):

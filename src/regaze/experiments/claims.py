@@ -82,8 +82,10 @@ class Claim:
 
     def _too_few(self) -> str:
         """Why nothing is decided, or empty."""
-        if self.trainings < FEWEST_TRAININGS:
-            runs = "one training run" if self.trainings == 1 else f"{self.trainings} training runs"
+        # A seed on whose photographs the figure is undefined has no say.
+        trainings = min(self.trainings, sum(value is not None for value in self.difference.per_seed))
+        if trainings < FEWEST_TRAININGS:
+            runs = "one training run" if trainings == 1 else f"{trainings} training runs"
             return f"of {runs}: another may turn it round; raise --seeds to {FEWEST_TRAININGS} or more"
         if self.difference.patients < FEWEST:
             return f"of {self.difference.patients} patients: {FEWEST} are the fewest"
