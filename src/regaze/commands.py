@@ -172,7 +172,8 @@ class Correct(Command):
         counts = correct(study, model, self.correct)
         self.say(
             f"{counts['written']} corrections written ({counts['healthy']} of them: nothing deserves attention), "
-            f"{counts['kept']} kept, {counts['without_knowledge']} photographs without masks or boxes left out"
+            f"{counts['kept']} kept, {counts['without_knowledge']} photographs left out, which have no lesion in masks "
+            "or boxes" + ("" if self.correct.healthy else " (--healthy corrects those of the lowest grade)")
         )
         return {"model": model, **counts, "total": study.store.count()}, 0
 
@@ -203,6 +204,7 @@ class Finetune(Command):
         name = finetune_model(study, chosen, self.finetuning, self.machine, self.name)
         corrections = study.card_values(name)["corrections"]
         self.say(f"{name}: fine-tuned on {corrections['n']} corrections, {study.model_folder(name, 0).parent}")
+        study.voice.say(f"`regaze use {self.folder} {name}` makes predict, explain and the next round take it")
         return {"model": name, "parent": chosen, "corrections": corrections["n"]}, 0
 
 
@@ -257,7 +259,9 @@ class Predict(Command):
         from regaze.report.predictions import predict_files
         from regaze.study.in_use import model_folder
 
-        found = predict_files(model_folder(self.model), self.images, self.out, self.machine, self.batch, self.voice())
+        voice, model = self.voice(), model_folder(self.model)
+        voice.say(f"model: {model}")
+        found = predict_files(model, self.images, self.out, self.machine, self.batch, voice)
         for item in found["predictions"]:
             self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
         return found, 1 if found["failed"] else 0

@@ -39,8 +39,10 @@ class Explain(Command):
         from regaze.report.explained import explain_files
         from regaze.study.in_use import model_folder
 
+        voice, model = self.voice(), model_folder(self.model)
+        voice.say(f"model: {model}")
         found = explain_files(
-            model_folder(self.model),
+            model,
             self.images,
             self.by,
             self.to,
@@ -48,7 +50,7 @@ class Explain(Command):
             self.mask,
             self.machine,
             self.batch,
-            self.voice(),
+            voice,
         )
         for item in found["photographs"]:
             told = f", explained: {item['explained']}" if item["explained"] is not None else ""

@@ -201,6 +201,7 @@ def test_plain_words(regaze, model, tiny, tmp_path):
     assert outcome.code == 0
     assert outcome.err == ""
     assert outcome.out.startswith(f"{photo}: ")
+    assert f"model: {model}" in regaze("predict", model, photo, "--out", tmp_path / "out", *tiny["machine"]).err
     assert outcome.out.count("\n") == 1
 
 

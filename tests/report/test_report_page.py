@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regaze.errors import StudyError
-from regaze.report import matter, verdict
+from regaze.report import judgement, matter, verdict
 from regaze.report.content import Case, ReportContent, View
 from regaze.report.page import render, write_report
 from regaze.report.tables import provenance_sections, right_of
@@ -191,16 +191,19 @@ def test_the_first_sentence_is_the_answer(kappa, enrichment, state, sentence):
         (-0.2, -0.001, "worse"),
         (-0.05, 0.05, "same"),
         (-0.051, 0.02, "unknown"),
+        (0.001, 0.05, "same"),
+        (-0.05, -0.001, "same"),
+        (0.001, 0.051, "better"),
         (math.nan, 0.2, "unknown"),
         (None, None, "unknown"),
     ],
 )
 def test_judgement_by_interval(low, high, expected):
     """Only an interval beyond zero makes a claim, only one within the margin denies a difference."""
-    found = verdict.compare({"difference": 0.0, "interval": [low, high]})
-    assert verdict.judge(found, 0.05) == expected
+    found = judgement.compare({"difference": 0.0, "interval": [low, high]})
+    assert judgement.judge(found, 0.05) == expected
     mirrored = {"better": "worse", "worse": "better"}.get(expected, expected)
-    assert verdict.judge(found, 0.05, higher_is_better=False) == mirrored
+    assert judgement.judge(found, 0.05, higher_is_better=False) == mirrored
 
 
 def test_few_photographs_decide_nothing():
@@ -219,6 +222,15 @@ def test_few_photographs_decide_nothing():
     assert verdict.grading_claim(enough).state == "better"
 
 
+def test_a_gain_too_small_to_matter_is_no_answer():
+    """An interval off zero and within the margin: no difference that matters, and the size is told."""
+    small = content(SAME, paired(0.107, 0.136, n_used=40))
+    assert verdict.places_claim(small).state == "same"
+    text = Reader(render(small)).text
+    assert "No: neither its grading nor where it looks changed by an amount that matters." in text
+    assert "There is a small gain, below the 0.2 that we hold to be the least that matters." in text
+
+
 def test_two_models_that_guess_are_not_the_same():
     """Where neither kappa is shown to be above chance, an interval within the margin is no finding."""
     guess = figures(0.0) | {"interval": [-0.1, 0.1]}
@@ -226,6 +238,8 @@ def test_two_models_that_guess_are_not_the_same():
     both = content(SAME, results=results | {"models": {"phase1": guess, "tuned": guess}})
     assert verdict.grading_claim(both).state == "unknown"
     assert "Neither model is shown to grade better than chance" in Reader(render(both)).text
+    sure = content(SAME | {"probability_better": 0.5}, results=both.results, control="phase1")
+    assert verdict.grading_claim(sure).sure == verdict.grading_claim(sure).credit == ""
     one = content(SAME, results=results | {"models": {"phase1": guess, "tuned": figures(0.7)}})
     assert verdict.grading_claim(one).state == "same"
 
@@ -296,7 +310,7 @@ def test_missing_figures_are_dashes_with_a_note_never_zeros():
     reader = Reader(render(dataclasses.replace(bare, results=results, provenance={})))
     cells = reader.all("span", "none")
     assert len(cells) > 2 * 11
-    assert f"{verdict.DASH} : not measured or not defined here" in reader.text
+    assert f"{judgement.DASH} : not measured or not defined here" in reader.text
     assert "0.00" not in reader.text
     assert "No confusion matrix was measured." in reader.text
     assert "No paired comparison of the grades is given." in reader.text
@@ -476,9 +490,9 @@ def test_thirty_cases_stay_below_six_megabytes():
 
 def test_figure_and_counts():
     """Numbers are written with a true minus, without a negative zero, and a dash where there is none."""
-    minus = verdict.MINUS
-    written = [verdict.figure(v, 2, sign=True) for v in (0.066, -0.15, -0.001, None, math.inf, True)]
-    assert written == ["+0.07", f"{minus}0.15", "0.00", *[verdict.DASH] * 3]
+    minus = judgement.MINUS
+    written = [judgement.figure(v, 2, sign=True) for v in (0.066, -0.15, -0.001, None, math.inf, True)]
+    assert written == ["+0.07", f"{minus}0.15", "0.00", *[judgement.DASH] * 3]
     assert right_of({"confusion": [[3, 1], [2, 4]]}) == (7, 10)
     assert right_of({"confusion": None}) is None
 
@@ -487,7 +501,7 @@ def test_provenance_is_flattened_for_reading():
     """Nothing of the provenance is lost, whatever its depth."""
     nested = {"seed": 7, "options": {"epochs": 3, "inner": {"rate": 0.001, "on": True}}, "none": None}
     assert provenance_sections(nested) == [
-        ("general", [("seed", "7"), ("none", verdict.DASH)]),
+        ("general", [("seed", "7"), ("none", judgement.DASH)]),
         ("options", [("epochs", "3"), ("inner.rate", "0.001"), ("inner.on", "yes")]),
     ]
 

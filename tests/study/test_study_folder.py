@@ -5,6 +5,7 @@ import json
 import pytest
 
 from regaze.errors import DataError, OptionError, StudyError
+from regaze.study import voice as voice_module
 from regaze.study.folder import create_study
 from regaze.study.options import StudyOptions
 from regaze.study.voice import Voice
@@ -130,6 +131,19 @@ def test_models_are_listed_in_order(study_copy, open_quietly):
     with pytest.raises(StudyError, match=r"no model 'multi-scale-control' \(models: multi-scale, multi-scale-fine"):
         study.require_model("multi-scale-control")
     assert study.lineage("multi-scale") == []
+
+
+def test_a_log_hears_of_long_work(capsys, monkeypatch):
+    """Where stderr is no terminal, long work says now and then how far it is; a quiet run says nothing."""
+    now = [0.0]
+    monkeypatch.setattr(voice_module.time, "monotonic", lambda: now[0])
+    for voice in (Voice(), Voice(quiet=True)):
+        with voice.progress("train multi-scale") as feed:
+            for epoch in range(1, 11):
+                now[0] += 10
+                feed(epoch, 10)
+    expected = [f"train multi-scale: {epoch} of 10" for epoch in (3, 6, 9)]
+    assert capsys.readouterr().err.splitlines() == expected
 
 
 def test_voice_is_quiet_where_nobody_watches(capsys):

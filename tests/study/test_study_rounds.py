@@ -116,6 +116,8 @@ def pair(low, high):
         (None, pair(0.5, 1), "better"),
         (None, {"difference": None, "interval": [None, None], "n_groups": 0}, "same"),
         (None, pair(0.5, 1) | {"n_groups": 9}, "same"),
+        (pair(0.5, 1) | {"n_groups": 9}, pair(0.5, 1) | {"n_groups": 9}, "unknown"),
+        (pair(0.5, 1), pair(0.5, 1) | {"n_groups": 9}, "better"),
     ],
 )
 def test_the_verdict_follows_the_paired_intervals(kappa, enrichment, verdict):

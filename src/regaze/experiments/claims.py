@@ -13,20 +13,20 @@ from typing import Any, Literal
 
 from regaze.evaluation.intervals import FEWEST
 from regaze.experiments.statistics import Estimate
+from regaze.report.judgement import ENRICHMENT_MARGIN, FAITHFULNESS_MARGIN, KAPPA_MARGIN
 
 FEWEST_TRAININGS = 3
 
 Verdict = Literal["holds", "does not hold", "cannot be told from this much data"]
 
-# The least difference that we hold to matter, per measure. Kappa (and accuracy with it): the report's,
-# and enrichment.
+# The least difference that we hold to matter, per measure; the report's where it has one.
 MARGINS = {
-    "kappa": 0.05,
-    "accuracy": 0.05,
-    "deletion": 0.02,
-    "insertion": 0.02,
+    "kappa": KAPPA_MARGIN,
+    "accuracy": KAPPA_MARGIN,
+    "deletion": FAITHFULNESS_MARGIN,
+    "insertion": FAITHFULNESS_MARGIN,
     "squared error": 0.01,
-    "enrichment": 0.2,
+    "enrichment": ENRICHMENT_MARGIN,
     "area": 0.05,
 }
 LOWER_IS_BETTER = ("deletion", "squared error")

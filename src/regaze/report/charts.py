@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from regaze.report import svg
-from regaze.report.verdict import Comparison, figure, number
+from regaze.report.judgement import Comparison, figure, number
 
 
 def difference_chart(
@@ -38,6 +38,7 @@ def difference_chart(
     if not known:
         return Markup("")
     reach = 1.12 * max(2 * margin, *(max(abs(low), abs(high)) for _, _, low, high, _ in known)) or 1.0
+    digits = next(places for places, least in ((1, 1), (2, 0.1), (3, 0)) if reach >= least)
     left, right, top, pitch = 12, svg.WIDTH - 12, 22, 40
     bottom = top + pitch * len(known)
 
@@ -57,7 +58,7 @@ def difference_chart(
             svg.text(
                 at(tick),
                 bottom + 16,
-                figure(tick, 2 if reach < 1 else 1, sign=abs(tick) > 1e-9),
+                figure(tick, digits, sign=abs(tick) > 1e-9),
                 "middle",
                 "faint",
             )

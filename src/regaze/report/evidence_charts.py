@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from regaze.report import svg
-from regaze.report.verdict import figure, number
+from regaze.report.judgement import figure, number
 
 Line = tuple[str, str, Sequence[float | None]]  # words, class of the style sheet, certainty at each share
 Spot = tuple[str, float | None, float | None, float | None]  # class, share, ends of its interval

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from regaze.report import evidence_charts as charts
 from regaze.report.content import ReportContent
+from regaze.report.judgement import DASH, compare, figure, number
 from regaze.report.tables import SCALES, figures_of, percent, roles
-from regaze.report.verdict import DASH, compare, figure, number
 
 PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (lowest grade)"}
 MEASURES = {"deletion": "Deletion", "insertion": "Insertion"}

@@ -1,8 +1,9 @@
 """Does the place matter to the grade? The third answer of the page.
 
 Invariant: a map is compared with orders that know nothing of the photograph. "Yes" needs the better of every one of
-them, on deletion and on insertion, each by a whole paired interval; because all must hold, no allowance for several
-looks is needed. "No" needs one such order that beats the map on both; there are three, so it comes a little too easily.
+them, on deletion and on insertion, each by a whole paired interval that reaches beyond the margin; because all must
+hold, no allowance for several looks is needed. "No" needs one such order that so beats the map on both; there are
+three, so it comes a little too easily.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 
 from regaze.evaluation.intervals import FEWEST
 from regaze.report.content import ReportContent
-from regaze.report.verdict import Claim, Comparison, State, compare, how_much, judge
+from regaze.report.judgement import FAITHFULNESS_MARGIN, Comparison, State, compare, how_much, judge
+from regaze.report.verdict import Claim
 
 QUESTION = "Does the place matter to its grade?"
 
@@ -105,7 +107,7 @@ def _faithfulness(content: ReportContent) -> Mapping[str, Any]:
 
 
 def _decide(found: list[Duel]) -> tuple[State, str]:
-    states = {(measure, control): judge(comparison, 0) for measure, control, comparison in found}
+    states = {(measure, control): judge(comparison, FAITHFULNESS_MARGIN) for measure, control, comparison in found}
     lost = [
         BLIND[control]
         for control in dict.fromkeys(control for _, control, _ in found)

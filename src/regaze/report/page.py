@@ -17,9 +17,10 @@ import jinja2
 from regaze.errors import StudyError
 from regaze.evaluation.intervals import FEWEST
 from regaze.files import write_text
-from regaze.report import charts, matter, pictures, verdict
+from regaze.report import charts, judgement, matter, pictures, verdict
 from regaze.report.content import IN_FULL, Case, ReportContent, View
 from regaze.report.evidence_tables import MEASURES, sections
+from regaze.report.judgement import DASH, figure, number
 from regaze.report.tables import (
     SCALES,
     class_name,
@@ -31,7 +32,6 @@ from regaze.report.tables import (
     right_of,
     roles,
 )
-from regaze.report.verdict import DASH, figure, number
 
 SMALL = 128  # pixels; side of a picture in a list of many
 
@@ -66,8 +66,10 @@ def write_report(content: ReportContent, path: Path) -> Path:
         `path`.
 
     Raises:
-        StudyError: If `results` has no figures for one of the models named.
+        StudyError: If `results` has no figures for one of the models named, or `path` is a folder.
     """
+    if path.is_dir():
+        raise StudyError(f"{path} is a folder: give the page's file, e.g. {path / 'report.html'}.")
     write_text(path, render(content))
     return path
 
@@ -116,8 +118,8 @@ def _check(content: ReportContent) -> None:
 def _answer(content: ReportContent) -> dict[str, Any]:
     """Return what stands at the top: the verdict, its two charts, the counts, and what limits them."""
     decided = verdict.decide(content)
-    paired = {key: verdict.compare(entry) for key, entry in content.paired.items()}
-    none = verdict.compare(None)
+    paired = {key: judgement.compare(entry) for key, entry in content.paired.items()}
+    none = judgement.compare(None)
 
     def chart(key: str, margin: float, words: str) -> Any:
         rows = [("After against before", paired.get(key, none))]
@@ -131,17 +133,22 @@ def _answer(content: ReportContent) -> dict[str, Any]:
         "claims": [
             (
                 decided.grading,
-                chart("kappa", verdict.KAPPA_MARGIN, "Difference of kappa with its interval"),
-                f"Grey: too small to matter (±{verdict.KAPPA_MARGIN:g}).",
+                chart("kappa", judgement.KAPPA_MARGIN, "Difference of kappa with its interval"),
+                f"Grey: too small to matter (±{judgement.KAPPA_MARGIN:g}).",
             ),
             (
                 decided.places,
-                chart("enrichment", verdict.ENRICHMENT_MARGIN, "Difference of enrichment with its interval"),
-                f"Grey: too small to matter (±{verdict.ENRICHMENT_MARGIN:g}).",
+                chart("enrichment", judgement.ENRICHMENT_MARGIN, "Difference of enrichment with its interval"),
+                f"Grey: too small to matter (±{judgement.ENRICHMENT_MARGIN:g}).",
             ),
-            (places, _duel_chart(content), "Of each kind the order that is hardest to beat."),
+            (
+                places,
+                _duel_chart(content),
+                "Of each kind the order that is hardest to beat. Grey: too small to matter "
+                f"(±{judgement.FAITHFULNESS_MARGIN:g}).",
+            ),
         ],
-        "margins": (verdict.KAPPA_MARGIN, verdict.ENRICHMENT_MARGIN),
+        "margins": (judgement.KAPPA_MARGIN, judgement.ENRICHMENT_MARGIN),
         "right": {role: right_of(figures_of(content, name)) for role, _, name in roles(content)},
         "part": content.results.get("part"),
         "n": content.results.get("n"),
@@ -157,7 +164,10 @@ def _duel_chart(content: ReportContent) -> Any:
         (f"{MEASURES[measure]}: the map against {matter.BLIND[control]}", comparison)
         for measure, control, comparison in matter.hardest(matter.duels(content))
     ]
-    return charts.difference_chart(rows, 0, "Difference from orders without knowledge, with its interval", ("after",))
+    margin = judgement.FAITHFULNESS_MARGIN
+    return charts.difference_chart(
+        rows, margin, "Difference from orders without knowledge, with its interval", ("after",)
+    )
 
 
 def _against(content: ReportContent) -> dict[str, Any]:
@@ -168,7 +178,7 @@ def _against(content: ReportContent) -> dict[str, Any]:
 
 def count_intervals(paired: Mapping[str, Any]) -> int:
     """Return how many paired intervals the page rests on, at every depth."""
-    if verdict.compare(paired).low is not None:
+    if judgement.compare(paired).low is not None:
         return 1
     return sum(count_intervals(inner) for inner in paired.values() if isinstance(inner, Mapping))
 

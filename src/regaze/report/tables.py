@@ -12,7 +12,7 @@ import numpy as np
 
 from regaze.report import charts
 from regaze.report.content import ReportContent
-from regaze.report.verdict import DASH, MINUS, compare, figure, judge, number
+from regaze.report.judgement import DASH, MINUS, compare, figure, judge, number
 
 FUSED = ("maps", "fused")
 

@@ -1,31 +1,28 @@
 """Did it help? Two claims, judged apart: it grades better; it looks in better places.
 
-Invariant: a claim is made only where the whole paired interval is on one side of zero. Where the whole
-interval lies within the margin around zero, nothing changed that matters; otherwise it cannot be told, and so it is
-over fewer than ten patients, and of the grades where neither model is shown to grade better than chance. A good
-picture never speaks for the grades, nor the other way round.
+Invariant: a claim is made by `judgement` alone, and none of the grades where neither model is shown to grade better
+than chance. A good picture never speaks for the grades, nor the other way round.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from regaze.evaluation.intervals import FEWEST
 from regaze.report.content import ReportContent
-
-State = Literal["better", "same", "unknown", "worse"]
-
-DASH = "\N{EN DASH}"  # stands for a figure that was not measured
-MINUS = "\N{MINUS SIGN}"
-
-# The smallest differences that matter. Chosen beforehand, not tuned: .05 of kappa is about half of what the
-# choice of 103 photographs alone moves a kappa (method notes: +-.1); .2 of enrichment is a fifth of looking
-# nowhere in particular.
-KAPPA_MARGIN = 0.05
-ENRICHMENT_MARGIN = 0.2
+from regaze.report.judgement import (
+    DASH,
+    ENRICHMENT_MARGIN,
+    KAPPA_MARGIN,
+    Comparison,
+    State,
+    compare,
+    figure,
+    how_much,
+    judge,
+    number,
+    too_few,
+)
 
 _GRADES: dict[State, str] = {
     "better": "it grades better",
@@ -45,32 +42,6 @@ _STATES: dict[State, str] = {
     "unknown": "Cannot be told",
     "worse": "Worse",
 }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A paired difference over the same photographs.
-
-    Attributes:
-        difference: After - before; None: not measured.
-        low, high: Ends of its interval; None: not measured.
-        level: What the interval holds, 0..1.
-        probability_better: Share of bootstrap draws in which the difference was on the good side; None: not
-            given.
-        n_used: Photographs that entered; None: not given.
-        patients: Patients that they are of; None: not given.
-        before, after: Means over these photographs; None: not given.
-    """
-
-    difference: float | None
-    low: float | None
-    high: float | None
-    level: float = 0.95
-    probability_better: float | None = None
-    n_used: int | None = None
-    patients: int | None = None
-    before: float | None = None
-    after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,78 +82,6 @@ class Verdict:
     headline: str
     grading: Claim
     places: Claim
-
-
-def number(value: Any) -> float | None:
-    """Return a finite float, or None for None, NaN, infinity and anything that is no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def figure(value: Any, digits: int = 2, sign: bool = False) -> str:
-    """Write a number for a reader: fixed decimals, a true minus, an en dash where there is none."""
-    known = number(value)
-    if known is None:
-        return DASH
-    text = f"{known:+.{digits}f}" if sign else f"{known:.{digits}f}"
-    if float(text) == 0:
-        text = text.lstrip("+-")  # -0.001 at two decimals is neither a gain nor a loss
-    return text.replace("-", MINUS)
-
-
-def compare(entry: Mapping[str, Any] | None) -> Comparison:
-    """Read one entry of `ReportContent.paired`, tolerating None and missing keys."""
-    found = entry or {}
-    interval = found.get("interval")
-    low, high = interval if interval is not None and len(interval) == 2 else (None, None)
-    n_used, patients = number(found.get("n_used")), number(found.get("n_groups"))
-    greater = number(found.get("probability_greater"))
-    share = number(found.get("probability_better"))
-    return Comparison(
-        difference=number(found.get("difference")),
-        low=number(low),
-        high=number(high),
-        level=number(found.get("level")) or 0.95,
-        probability_better=greater if share is None else share,
-        before=number(found.get("mean_a")),
-        after=number(found.get("mean_b")),
-        n_used=None if n_used is None else int(n_used),
-        patients=None if patients is None else int(patients),
-    )
-
-
-def judge(comparison: Comparison, margin: float, higher_is_better: bool = True) -> State:
-    """Decide from an interval.
-
-    Args:
-        comparison: The paired difference.
-        margin: Half-width around zero inside which a difference does not matter.
-        higher_is_better: False for errors.
-
-    Returns:
-        `better` or `worse` where the interval excludes zero, `same` where it includes zero and lies within
-        the margin, `unknown` otherwise, where there is no interval, and where too few entered.
-    """
-    low, high = comparison.low, comparison.high
-    if low is None or high is None or too_few(comparison):
-        return "unknown"
-    if not higher_is_better:
-        low, high = -high, -low
-    if low > 0:
-        return "better"
-    if high < 0:
-        return "worse"
-    return "same" if -margin <= low and high <= margin else "unknown"
-
-
-def too_few(comparison: Comparison) -> str:
-    """Why an interval decides nothing, in one sentence; empty where enough entered or where that is not known."""
-    if comparison.patients is not None and comparison.patients < FEWEST:
-        return f"Too few to tell: photographs of {comparison.patients} patients, and {FEWEST} are the fewest."
-    if comparison.n_used is not None and comparison.n_used < FEWEST:
-        return f"Too few to tell: {comparison.n_used} photographs, and {FEWEST} are the fewest."
-    return ""
 
 
 def decide(content: ReportContent) -> Verdict:
@@ -265,8 +164,8 @@ def grading_claim(content: ReportContent) -> Claim:
         state,
         _STATES[state],
         tuple(s for s in sentences if s),
-        sure=_how_sure(comparison, "graded better"),
-        **_credit(content, "kappa", state, KAPPA_MARGIN),
+        sure="" if guessing else _how_sure(comparison, "graded better"),
+        **({} if guessing else _credit(content, "kappa", state, KAPPA_MARGIN)),
     )
 
 
@@ -326,21 +225,9 @@ def _fused(content: ReportContent, name: str) -> str:
     return figure((maps.get("fused") or {}).get("lesion_enrichment"), 1)
 
 
-def how_much(comparison: Comparison, digits: int = 2, begin: str = "Difference") -> str:
-    """Write a difference, its interval and over how many photographs."""
-    if comparison.difference is None:
-        return ""
-    text = f"{begin} {figure(comparison.difference, digits, sign=True)}"
-    if comparison.low is not None and comparison.high is not None:
-        low, high = figure(comparison.low, digits, sign=True), figure(comparison.high, digits, sign=True)
-        text += f" ({comparison.level:.0%} interval {low} to {high})".replace("%", " %")
-    used = "" if comparison.n_used is None else f", over {comparison.n_used} photographs"
-    return f"{text}{used}."
-
-
 def _how_sure(comparison: Comparison, did: str) -> str:
     share = comparison.probability_better
-    if share is None:
+    if share is None or too_few(comparison):
         return ""
     count = f"{round(share * 100)}"
     if share > 0.995:
@@ -352,12 +239,14 @@ def _how_sure(comparison: Comparison, did: str) -> str:
 
 def _size(comparison: Comparison, state: State, margin: float) -> str:
     """Say whether a difference that is there is also large enough to matter."""
-    if state not in ("better", "worse") or comparison.low is None or comparison.high is None:
+    if state == "unknown" or comparison.low is None or comparison.high is None:
+        return ""
+    if comparison.low <= 0 <= comparison.high:
         return ""
     least, most = sorted((abs(comparison.low), abs(comparison.high)))
-    noun = "gain" if state == "better" else "loss"
+    noun = "gain" if comparison.low > 0 else "loss"
     if most <= margin:
-        return f"It is a small {noun}: below the {margin:g} that we hold to be the least that matters."
+        return f"There is a small {noun}, below the {margin:g} that we hold to be the least that matters."
     if least < margin:
         return f"The {noun} may yet be smaller than the {margin:g} that we hold to be the least that matters."
     return f"Even the cautious end of the interval is a {noun} that matters ({margin:g} or more)."

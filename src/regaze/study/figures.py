@@ -164,21 +164,7 @@ def _notes(
 ) -> list[str]:
     """What a reader of the figures must know."""
     first = next(iter(rows.values()))
-    notes = []
-    if other is not None:
-        notes.append(f"Judged on other data: {other.spec}.")
-        learned = {sample.content for sample in study.dataset.samples if sample.part == "training"}
-        judged = {row["sample"] for row in first}
-        again = sum(sample.id in judged and sample.content in learned for sample in other.samples)
-        if again:
-            notes.append(f"{again} of the photographs belong to the study's own training part: the figures flatter.")
-    elif part == "validation":
-        pooled_text = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
-        notes.append(
-            f"The data has no test part: judged on the validation photographs ({pooled_text}, split by patient)."
-        )
-    if len(study.folds) > 1 and (part == "test" or other is not None):
-        notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
+    notes = _part_notes(study, first, part, other)
     if not study.dataset.ordinal:
         notes.append("Kappa is unweighted: the classes have no order.")
     elif len(study.classes) > REFERABLE_FROM:
@@ -200,6 +186,29 @@ def _notes(
     for name in rows:
         dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]
         notes += [f"{name}: the map of {scale} is constant on every photograph (dead)." for scale in dead]
+    return notes
+
+
+def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | None) -> list[str]:
+    """On which photographs the models were judged, and whether they may have seen them."""
+    notes = []
+    if other is not None:
+        notes.append(f"Judged on other data: {other.spec}.")
+        learned = {sample.content for sample in study.dataset.samples if sample.part == "training"}
+        judged = {row["sample"] for row in rows}
+        again = sum(sample.id in judged and sample.content in learned for sample in other.samples)
+        others = len(other.samples) - len(judged)
+        if others:
+            notes.append(f"{others} photographs of its training part are left out, since it has a test part.")
+        if again:
+            notes.append(f"{again} of the photographs belong to the study's own training part: the figures flatter.")
+    elif part == "validation":
+        pooled_text = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
+        notes.append(
+            f"The data has no test part: judged on the validation photographs ({pooled_text}, split by patient)."
+        )
+    if len(study.folds) > 1 and (part == "test" or other is not None):
+        notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
     return notes
 
 

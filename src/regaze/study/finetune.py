@@ -7,7 +7,7 @@ from dataclasses import asdict
 import torch
 
 from regaze.corrections.rows import CorrectionEntry
-from regaze.errors import StudyError
+from regaze.errors import OptionError, StudyError
 from regaze.files import digest
 from regaze.models.build import Network
 from regaze.models.folder import ModelCard, load_network, read_card
@@ -70,6 +70,10 @@ def finetune_model(
     corrections = {fold: corrections_of(study, parent, fold, options.experts) for fold in study.folds}
     if not any(corrections.values()) and options.map_weight > 0:
         raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
+    known = {entry.author for entries in corrections.values() for entry in entries}
+    strange = sorted(author_weights(options.authors).keys() - known)
+    if strange:
+        raise OptionError(f"--authors: no correction is by {strange[0]!r}; the authors are {', '.join(sorted(known))}.")
     keys = {fold: _finetune_key(study, parent, fold, options, machine, corrections[fold]) for fold in study.folds}
     suffix = "finetuned" if options.map_weight > 0 else "control"
     name = name or _free_name(study, f"{parent}-{suffix}", keys)

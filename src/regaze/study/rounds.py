@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from regaze.errors import StudyError
-from regaze.evaluation.intervals import decided
+from regaze.evaluation.intervals import FEWEST, decided
 from regaze.models.options import MachineOptions
 from regaze.study.figures import Row, compare, is_control, summary
 from regaze.study.folder import Study
@@ -19,7 +19,7 @@ from regaze.study.in_use import choose, in_use
 from regaze.study.judge import judge_model
 from regaze.study.options import EvaluateOptions
 
-Verdict = Literal["better", "same", "worse"]
+Verdict = Literal["better", "same", "worse", "unknown"]
 
 # Rounds without a gain, in a row, after which the next one is not worth an expert's time.
 _PATIENCE = 2
@@ -39,8 +39,9 @@ class Round:
         against: The round before, which `grading`, `attention` and `verdict` compare with; None for phase 1.
         kappa_difference, enrichment_difference: Against that round, with their paired intervals.
         grading, attention: better or worse only where the paired interval keeps off zero.
+            unknown over fewer than ten patients.
         verdict: better where one of the two is and the other is not worse; worse where one is and the other is not
-            better; else same.
+            better; unknown where both are; else same.
         in_use: What `regaze use` chose.
     """
 
@@ -108,6 +109,8 @@ def advice(history: Sequence[Round]) -> str:
     if len(history) < 2:
         return "No round yet: correct some maps, then run `regaze finetune`."
     last = history[-1]
+    if last.verdict == "unknown":
+        return f"The validation part has fewer than {FEWEST} patients: whether a round helped cannot be told from it."
     if last.verdict == "worse":
         better = history[-2].model
         return f"The last round made it worse: go back with `regaze use STUDY {better}`, and look at its corrections."
@@ -165,9 +168,11 @@ def _judged(one: Round, against: str, pair: dict[str, Any]) -> Round:
     grading, attention = _word(pair["kappa"]), _word(pair["enrichment"])
     words = {grading, attention}
     verdict: Verdict = "same"
-    if words in ({"better"}, {"better", "same"}):
+    if words == {"unknown"}:
+        verdict = "unknown"
+    elif "better" in words and "worse" not in words:
         verdict = "better"
-    elif words in ({"worse"}, {"worse", "same"}):
+    elif "worse" in words and "better" not in words:
         verdict = "worse"
     return replace(
         one,
@@ -181,5 +186,7 @@ def _judged(one: Round, against: str, pair: dict[str, Any]) -> Round:
 
 
 def _word(pair: dict[str, Any] | None) -> Verdict:
+    if pair is not None and pair["difference"] is not None and pair["n_groups"] < FEWEST:
+        return "unknown"
     words: dict[int, Verdict] = {0: "same", 1: "better", -1: "worse"}
     return words[decided(pair)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_LINE_SECONDS = 30.0
 
 
 class Voice:
@@ -31,13 +34,18 @@ class Voice:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar that is fed with (done, total); none where stderr is no terminal (a log file)."""
+        """A bar that is fed with (done, total); where stderr is no terminal (a log), a line every half minute."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         silent = self.quiet or not self.console.is_terminal
         with Progress(*columns, console=self.console, disable=silent, transient=True) as bar:
             task = bar.add_task(label, total=None)
+            last = time.monotonic()
 
             def feed(done: int, total: int) -> None:
+                nonlocal last
                 bar.update(task, completed=done, total=total)
+                if silent and time.monotonic() - last >= _LINE_SECONDS:
+                    last = time.monotonic()
+                    self.say(f"{label}: {done} of {total}")
 
             yield feed
