@@ -259,9 +259,9 @@ class Predict(Command):
         from regaze.report.predictions import predict_files
         from regaze.study.in_use import model_folder
 
-        voice, model = self.voice(), model_folder(self.model)
-        voice.say(f"model: {model}")
-        found = predict_files(model, self.images, self.out, self.machine, self.batch, voice)
+        voice = self.voice()
+        found = predict_files(model_folder(self.model), self.images, self.out, self.machine, self.batch, voice)
+        voice.say(f"model: {found['model']}")
         for item in found["predictions"]:
             self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
         return found, 1 if found["failed"] else 0

@@ -40,7 +40,6 @@ class Explain(Command):
         from regaze.study.in_use import model_folder
 
         voice, model = self.voice(), model_folder(self.model)
-        voice.say(f"model: {model}")
         found = explain_files(
             model,
             self.images,
@@ -52,6 +51,7 @@ class Explain(Command):
             self.batch,
             voice,
         )
+        voice.say(f"model: {model}")
         for item in found["photographs"]:
             told = f", explained: {item['explained']}" if item["explained"] is not None else ""
             self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f}){told}")

@@ -153,7 +153,8 @@ def test_broken_files_are_skipped(predict, tmp_path):
     assert [item["file"] for item in result["predictions"]] == [str(good[0]), str(tiny_one), str(good[1])]
     assert [item["file"] for item in result["failed"]] == [str(path) for path in bad]
     assert result["failed"][3]["reason"] == "no such file"
-    warnings = outcome.err.splitlines()
+    *warnings, model = outcome.err.splitlines()
+    assert model.startswith("model: ")
     assert len(warnings) == len(bad)
     for line, path in zip(warnings, bad, strict=True):
         assert line.startswith(f"warning: {path} skipped: ")

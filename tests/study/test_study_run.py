@@ -57,12 +57,18 @@ def test_baselines_are_made_once(new_study, regaze, tiny, files_of, count_steps)
 
 def test_words_for_figures():
     """A difference is better or worse only where its interval keeps off zero; what is missing is a dash."""
-    assert sentence({"difference": 0.1, "interval": [0.02, 0.2]}, True) == "+0.100 [0.020, 0.200]: better"
-    assert sentence({"difference": 0.1, "interval": [0.02, 0.2]}, False) == "+0.100 [0.020, 0.200]: worse"
-    assert sentence({"difference": -0.1, "interval": [-0.2, -0.02]}, True).endswith("worse")
-    assert sentence({"difference": -0.1, "interval": [-0.2, -0.02]}, False).endswith("better")
-    assert sentence({"difference": 0.1, "interval": [0.0, 0.2]}, True).endswith("no difference shown")
-    assert sentence({"difference": 0.1, "interval": [None, None]}, True) == "+0.100 [-, -]: no difference shown"
+
+    def words(difference, interval, higher_is_better=True, patients=10):
+        pair = {"difference": difference, "interval": interval, "n_groups": patients}
+        return sentence(pair, higher_is_better)
+
+    assert words(0.1, [0.02, 0.2]) == "+0.100 [0.020, 0.200]: better"
+    assert words(0.1, [0.02, 0.2], False) == "+0.100 [0.020, 0.200]: worse"
+    assert words(-0.1, [-0.2, -0.02]).endswith("worse")
+    assert words(-0.1, [-0.2, -0.02], False).endswith("better")
+    assert words(0.1, [0.0, 0.2]).endswith("no difference shown")
+    assert words(0.1, [None, None]) == "+0.100 [-, -]: no difference shown"
+    assert words(0.1, [0.02, 0.2], patients=9) == "+0.100 [0.020, 0.200]: too few to tell (9 patients)"
     assert (number(None), number(2.345, 2, "x"), number(0.0)) == ("-", "2.35x", "0.000")
     assert (interval([0.1, 0.25]), interval([None, 1.0]), interval(None)) == ("[0.100, 0.250]", "-", "-")
 

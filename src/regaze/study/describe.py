@@ -83,12 +83,7 @@ def table(result: dict[str, Any]) -> None:
         console.print(f"note: {note}", markup=False)
 
 
-_PAIRED = (
-    ("kappa", "kappa", True),
-    ("enrichment", "attention on lesions", True),
-    ("deletion", "deletion", False),
-    ("insertion", "insertion", True),
-)
+_PAIRED = (("kappa", "kappa", True), ("enrichment", "attention on lesions", True))
 _SHORT = {
     "blurred-random": "noise",
     "microaneurysms": "MA",

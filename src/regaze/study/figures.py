@@ -218,6 +218,10 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
     if not measured:
         return ["Deletion and insertion are null: --faithfulness 0."]
     notes = [f"Deletion and insertion over {measured} photographs in {options.steps} steps, fused map."]
+    if any(len(row["faithfulness"]["maps"]) > 1 for row in rows if row["faithfulness"] is not None):
+        notes.append(
+            "Deletion and insertion of two models also differ by how sure they are: look at each less its controls."
+        )
     if options.patch > 1:
         notes.append(f"Deletion and insertion change squares of {options.patch} pixels as one.")
     gone, start = options.deletion_substrate, options.insertion_substrate
