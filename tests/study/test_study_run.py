@@ -1,6 +1,7 @@
 """The loop with other networks, and what a person reads."""
 
 import json
+import re
 
 import pytest
 
@@ -83,3 +84,11 @@ def test_init_describes_the_data(new_study, regaze, tiny):
     assert said["patients"] == 15
     assert said["validation"] == sum(fold == 0 for fold in split.values())
     assert list(said["grades"]) == sorted(said["grades"])
+
+
+def test_init_says_that_classes_have_no_order(new_study, regaze, table_of, tmp_path):
+    """One mistyped grade makes the classes names without an order, which `init` says beside them."""
+    table = table_of(tmp_path / "typo.csv", lambda row: row | {"label": "x" if row["label"] == "4" else row["label"]})
+    said = regaze("init", new_study(), "--data", f"csv:{table}", "--size", "64").out
+    assert re.search(r"^classes, taken as without an order: 0 \d+, .*\bx \d", said, re.MULTILINE)
+    assert "grades: " not in said

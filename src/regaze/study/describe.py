@@ -27,7 +27,8 @@ def describe(study: Study) -> dict[str, Any]:
     lines = [
         f"study: {study.path}",
         f"photographs: {len(samples)} ({len(training)} training part, {len(samples) - len(training)} test part)",
-        "grades: " + ", ".join(f"{name} {grades[name]}" for name in ordered),
+        ("grades: " if study.dataset.ordinal else "classes, taken as without an order: ")
+        + ", ".join(f"{name} {grades[name]}" for name in ordered),
         f"lesions known from masks: {origins['masks']}, from boxes: {origins['boxes']}, unknown: {origins['none']}",
         f"validation: {len(validation)} photographs"
         + (f" in {len(study.folds)} folds" if len(study.folds) > 1 else " (one fixed part)"),
