@@ -73,8 +73,10 @@ def check_selection(options: SelectOptions) -> None:
     """Refuse a request for photographs that cannot be met.
 
     Raises:
-        OptionError: A value is out of range.
+        OptionError: A value is out of range, or two say how many.
     """
+    if options.count is not None and options.share < 1:
+        raise OptionError(f"--count {options.count} and --share {options.share:g} both say how many: give one.")
     for option in ("share", "count", "diversity"):
         value = getattr(options, option)
         if value is not None:
