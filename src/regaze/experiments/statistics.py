@@ -7,8 +7,8 @@ seed, go together; see `evaluation.intervals`), and s²/S of the S seeds' own fi
 degrees of freedom by Satterthwaite (1946): near S - 1 where the seeds differ most (a factor of 4.3 for three), near the
 number of patients where those do. Where seeds judge different photographs, s² holds patients too, so that they are
 counted twice: the interval errs to the wide side. With three seeds it lies above a true zero in at most 4 of 100 cases
-(2.5 are meant), whatever differs most, and with two in 7, so that two decide no claim (simulated; the tests do it
-again). Seeds drawn again and again instead, as an earlier version did, never leave their own range: 9 and 14 of 100.
+(2.5 are meant), whatever differs most (the tests simulate it again), and with two in 7, so that two decide no claim.
+Seeds drawn again and again instead, as an earlier version did, never leave their own range: 9 and 14 of 100.
 
 Differences are paired: both models see the same draws of patients.
 
