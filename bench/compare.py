@@ -11,15 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from regaze.commands.tables import interval
+from regaze.console import Voice
 from regaze.evaluation.agreement import summarise_maps
 from regaze.evaluation.grading import quadratic_weighted_kappa
 from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
 from regaze.models.options import MachineOptions
-from regaze.study.describe import interval
+from regaze.study.assessment.judge import judge_model
 from regaze.study.folder import Study, open_study
-from regaze.study.judge import judge_model
 from regaze.study.options import EvaluateOptions
-from regaze.study.voice import Voice
 
 Row = dict[str, Any]
 MEASURES = ("lesion_enrichment", "squared_error", "relevance_rank", "pointing_game")

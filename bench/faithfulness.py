@@ -37,8 +37,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchcam.metrics import DeletionInsertionMetric
 
+from regaze.console import Voice
 from regaze.evaluation.faithfulness import Faithfulness, area_under_curve, deletion_insertion
-from regaze.evaluation.orders import blurred_random
+from regaze.evaluation.reference_rankings import blurred_random
 from regaze.evaluation.substrates import Substrate, blur_size, blurred, gaussian_kernel
 from regaze.models.build import build_network
 from regaze.models.device import uses_bf16
@@ -47,7 +48,6 @@ from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
 from regaze.study.folder import open_study
 from regaze.study.lesions import enlarge
-from regaze.study.voice import Voice
 
 SIDE, CLASSES, BATCH, FINE = 224, 5, 16, 224
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from regaze.data.pixels import Pixels
 from regaze.evaluation.agreement import lesion_enrichment, squared_error
 from regaze.models.build import Network
+from regaze.models.card import ModelCard, read_card
 from regaze.models.features import FeatureCache
-from regaze.models.folder import ModelCard, load_network, read_card
+from regaze.models.folder import load_network
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictor
 from regaze.records import Sample

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regaze.console import Voice
 from regaze.evaluation.grading import quadratic_weighted_kappa
 from regaze.models.folder import load_model
 from regaze.models.predictor import Predictor, decode, evaluating
 from regaze.study.folder import Study, open_study
 from regaze.study.lesions import known_lesions, targets
-from regaze.study.voice import Voice
 
 VARIANTS = ("its own", "the expert's", "empty", "full")
 

@@ -20,11 +20,11 @@ from typing import Any, get_args
 import numpy as np
 from folds import open_fold, run
 
+from regaze.console import Voice
 from regaze.evaluation.grading import quadratic_weighted_kappa
 from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
 from regaze.files import read_json, write_json
 from regaze.study.folder import Study, open_study
-from regaze.study.voice import Voice
 from regaze.training.options import FinetuneOptions, MapLoss
 
 LOSSES: tuple[MapLoss, ...] = get_args(MapLoss)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from regaze.evaluation.grading import quadratic_weighted_kappa
 from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
 from regaze.files import read_json
-from regaze.models.predictor import Decoding, decode
+from regaze.models.options import Decoding
+from regaze.models.predictor import decode
 
 DECODINGS: tuple[Decoding, ...] = ("median", "expected", "argmax")
 

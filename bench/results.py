@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
+from regaze.commands.tables import interval, number
 from regaze.files import read_json
 from regaze.models.predictor import decode
-from regaze.study.describe import interval, number
 
 
 def main() -> None:

@@ -26,20 +26,20 @@ from folds import Fold, open_fold, run
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
 
+from regaze.console import Voice
 from regaze.files import read_json, write_json
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
-from regaze.models.signals import cell_features
+from regaze.models.uncertainty import cell_features
 from regaze.records import Collected
 from regaze.selection.curves import standings
 from regaze.selection.prior import Prior
 from regaze.selection.rules import select
-from regaze.study.collect import judge
 from regaze.study.folder import Study, open_study
 from regaze.study.lesions import grids_of, targets
 from regaze.study.options import CollectOptions
-from regaze.study.signals import doubts
-from regaze.study.voice import Voice
+from regaze.study.steps.collect import judge
+from regaze.study.steps.uncertainty import doubts
 from regaze.training.options import FinetuneOptions
 
 MODEL = "multi-scale"

@@ -85,7 +85,7 @@ def tiny():
 @pytest.fixture(scope="session")
 def painted(tmp_path_factory):
     """The `data` folder of a study about `synthetic:30`, painted once; a new study may begin with a copy of it."""
-    from regaze.data.synthetic import write_synthetic
+    from regaze.synthetic.dataset import write_synthetic
 
     folder = tmp_path_factory.mktemp("painted") / "data"
     write_synthetic(folder / f"synthetic-{COUNT}-seed0", COUNT, 0, workers=1)
@@ -143,8 +143,8 @@ def files_of():
 @pytest.fixture(scope="session")
 def open_quietly():
     """A function that opens a study without a word."""
+    from regaze.console import Voice
     from regaze.study.folder import open_study
-    from regaze.study.voice import Voice
 
     return lambda folder: open_study(Path(folder), Voice(quiet=True))
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from regaze import cli_reference, commands_loop
+from regaze import cli_reference
 from regaze.cli import COMMANDS
-from regaze.commands_loop import Demo, Run
+from regaze.commands import loop
+from regaze.commands.loop import Demo, Run
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CorrectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions
@@ -330,7 +331,7 @@ def test_json_is_alone_on_stdout(tmp_path):
 def test_demo_is_a_run(monkeypatch, tmp_path, regaze):
     """`demo` is `run` with options of its own: what it promises is what `run` does."""
     seen = []
-    monkeypatch.setattr(commands_loop.Run, "run", lambda self: (seen.append(self), ({"part": "test"}, 0))[1])
+    monkeypatch.setattr(loop.Run, "run", lambda self: (seen.append(self), ({"part": "test"}, 0))[1])
     outcome = regaze("demo", "--folder", tmp_path / "d", "--photographs", "20", "--seed", "3", "--json")
     assert outcome.json == {"part": "test"}
     run = seen[0]
@@ -358,7 +359,7 @@ def test_command_line_of_a_run_makes_it_again(tmp_path):
 
     import tyro
 
-    words = shlex.split(commands_loop._command_line(run))
+    words = shlex.split(loop._command_line(run))
     assert words[0] == "regaze"
     assert tyro.cli(parser_type(), args=words[1:], config=(tyro.conf.OmitArgPrefixes,)) == run
 

@@ -15,11 +15,12 @@ from typing import Annotated, Any
 import tyro
 
 from regaze import __version__
-from regaze.commands import Collect, Command, Correct, Evaluate, Finetune, Init, Predict, Select, Train
-from regaze.commands_evidence import Explain
-from regaze.commands_loop import Demo, Report, Run
-from regaze.commands_reproduce import Reproduce
-from regaze.commands_rounds import Agree, Export, Import, Rounds, Use, Verify
+from regaze.commands.base import Command
+from regaze.commands.corrections import Agree, Export, Import, Rounds, Use, Verify
+from regaze.commands.loop import Demo, Report, Run
+from regaze.commands.photographs import Explain, Predict
+from regaze.commands.reproduce import Reproduce
+from regaze.commands.steps import Collect, Correct, Evaluate, Finetune, Init, Select, Train
 from regaze.errors import RegazeError
 
 COMMANDS = {

@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d
 
 from regaze.errors import ModelError, OptionError
 from regaze.evaluation.faithfulness import area_under_curve, deletion_insertion
-from regaze.evaluation.questions import pixel_order
+from regaze.evaluation.perturbation import pixel_order
 from regaze.evaluation.substrates import blur_size, blurred, gaussian_kernel
 
 

@@ -10,7 +10,7 @@ import torch
 
 from regaze.errors import ModelError, OptionError
 from regaze.evaluation.faithfulness import Procedure, compare_orders, deletion_insertion
-from regaze.evaluation.questions import pixel_order
+from regaze.evaluation.perturbation import pixel_order
 from regaze.evaluation.substrates import SUBSTRATES, blur_size, blurred, gaussian_kernel, normalised_black, substituted
 
 

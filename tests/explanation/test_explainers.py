@@ -13,7 +13,7 @@ from regaze.explanation.explainers import EXPLAINERS, available, explain
 from regaze.explanation.forward import log_odds
 from regaze.explanation.job import Job, Settings
 from regaze.explanation.perturbations import draw_masks, enlarge_masks
-from regaze.models import signals
+from regaze.models import uncertainty
 from regaze.models.build import build_network
 from regaze.models.network import Output, PlainNetwork, fuse
 from regaze.models.options import MachineOptions, NetworkOptions
@@ -236,7 +236,7 @@ def test_grad_cam_agrees_with_the_selections_own(abn, images):
     """`selection by cam` and this explainer look at the same layer and mean the same by Grad-CAM."""
     network = abn.network.eval()
     features = network.extractor(abn.normalise(images))
-    _, cam = signals._grad_cam(abn, network, [item.detach() for item in features])
+    _, cam = uncertainty._grad_cam(abn, network, [item.detach() for item in features])
     found = torch.from_numpy(explain(abn, images, "grad-cam"))
     cells = nn.functional.adaptive_avg_pool2d(found, cam.shape[1:]).numpy()
     positive = cam.detach().numpy() > 0.2

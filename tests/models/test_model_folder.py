@@ -11,7 +11,8 @@ import regaze
 from regaze.errors import ModelError
 from regaze.models import folder as folder_module
 from regaze.models.build import build_network
-from regaze.models.folder import SCHEMA_VERSION, ModelCard, load_model, load_network, read_card, save_model
+from regaze.models.card import SCHEMA_VERSION, ModelCard, read_card
+from regaze.models.folder import load_model, load_network, save_model
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
 

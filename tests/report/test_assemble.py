@@ -6,7 +6,7 @@ import pytest
 from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
 from regaze.report.assemble import _further_off, _gallery, _grade_changes, _map_changes, assemble
-from regaze.study.judge import judge_model
+from regaze.study.assessment.judge import judge_model
 from regaze.study.options import EvaluateOptions
 
 MACHINE = MachineOptions(precision="fp32", workers=1)

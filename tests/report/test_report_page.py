@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from regaze.errors import StudyError
-from regaze.report import judgement, matter, verdict
-from regaze.report.content import Case, ReportContent, View
+from regaze.evaluation import verdicts
+from regaze.report import matter, verdict
+from regaze.report.data import Case, ReportContent, View
 from regaze.report.page import render, write_report
 from regaze.report.tables import provenance_sections, right_of
 
@@ -200,10 +201,10 @@ def test_the_first_sentence_is_the_answer(kappa, enrichment, state, sentence):
 )
 def test_judgement_by_interval(low, high, expected):
     """Only an interval beyond zero makes a claim, only one within the margin denies a difference."""
-    found = judgement.compare({"difference": 0.0, "interval": [low, high]})
-    assert judgement.judge(found, 0.05) == expected
+    found = verdicts.compare({"difference": 0.0, "interval": [low, high]})
+    assert verdicts.judge(found, 0.05) == expected
     mirrored = {"better": "worse", "worse": "better"}.get(expected, expected)
-    assert judgement.judge(found, 0.05, higher_is_better=False) == mirrored
+    assert verdicts.judge(found, 0.05, higher_is_better=False) == mirrored
 
 
 def test_few_photographs_decide_nothing():
@@ -310,7 +311,7 @@ def test_missing_figures_are_dashes_with_a_note_never_zeros():
     reader = Reader(render(dataclasses.replace(bare, results=results, provenance={})))
     cells = reader.all("span", "none")
     assert len(cells) > 2 * 11
-    assert f"{judgement.DASH} : not measured or not defined here" in reader.text
+    assert f"{verdicts.DASH} : not measured or not defined here" in reader.text
     assert "0.00" not in reader.text
     assert "No confusion matrix was measured." in reader.text
     assert "No paired comparison of the grades is given." in reader.text
@@ -490,9 +491,9 @@ def test_thirty_cases_stay_below_six_megabytes():
 
 def test_figure_and_counts():
     """Numbers are written with a true minus, without a negative zero, and a dash where there is none."""
-    minus = judgement.MINUS
-    written = [judgement.figure(v, 2, sign=True) for v in (0.066, -0.15, -0.001, None, math.inf, True)]
-    assert written == ["+0.07", f"{minus}0.15", "0.00", *[judgement.DASH] * 3]
+    minus = verdicts.MINUS
+    written = [verdicts.figure(v, 2, sign=True) for v in (0.066, -0.15, -0.001, None, math.inf, True)]
+    assert written == ["+0.07", f"{minus}0.15", "0.00", *[verdicts.DASH] * 3]
     assert right_of({"confusion": [[3, 1], [2, 4]]}) == (7, 10)
     assert right_of({"confusion": None}) is None
 
@@ -501,7 +502,7 @@ def test_provenance_is_flattened_for_reading():
     """Nothing of the provenance is lost, whatever its depth."""
     nested = {"seed": 7, "options": {"epochs": 3, "inner": {"rate": 0.001, "on": True}}, "none": None}
     assert provenance_sections(nested) == [
-        ("general", [("seed", "7"), ("none", judgement.DASH)]),
+        ("general", [("seed", "7"), ("none", verdicts.DASH)]),
         ("options", [("epochs", "3"), ("inner.rate", "0.001"), ("inner.on", "yes")]),
     ]
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from regaze.data.boxes import CODRAS_CLASSES, with_boxes
 from regaze.data.folder import read_folder
-from regaze.data.fundus import GRADE_SHARES
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
 from regaze.data.match import Progress, with_contents, with_twins
-from regaze.data.synthetic import write_synthetic
 from regaze.data.table import read_table
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
+from regaze.synthetic.dataset import write_synthetic
+from regaze.synthetic.photograph import GRADE_SHARES
 
 SPELLINGS = "idrid:DIR, folder:DIR, csv:FILE or synthetic[:N]"
 SYNTHETIC_COUNT = 400

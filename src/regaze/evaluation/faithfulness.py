@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from regaze.errors import ModelError, OptionError
-from regaze.evaluation.questions import Questions, Scores, pixel_order
+from regaze.evaluation.perturbation import Questions, Scores, pixel_order
 from regaze.evaluation.substrates import Substrate, check_substrate, substituted
 
 # Rows per call of the model. On processors ResNet18 at 224 px was fastest in batches of 8 to 16, and 11 to 15 % slower

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from regaze.evaluation.intervals import FEWEST
-from regaze.experiments.statistics import Estimate
-from regaze.report.judgement import ENRICHMENT_MARGIN, FAITHFULNESS_MARGIN, KAPPA_MARGIN
+from regaze.evaluation.seeds import Estimate
+from regaze.evaluation.verdicts import ENRICHMENT_MARGIN, FAITHFULNESS_MARGIN, KAPPA_MARGIN
 
 FEWEST_TRAININGS = 3
 

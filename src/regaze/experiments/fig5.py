@@ -6,20 +6,20 @@ latter shares does not come from the corrections.
 
 from __future__ import annotations
 
-from regaze.experiments.canvas import AFTER, BEFORE, CONTROL
-from regaze.experiments.charts import Bar, interval_chart
-from regaze.experiments.claims import Claim
-from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Outcome, grades, shown
-from regaze.experiments.plan import Cell, Want
-from regaze.experiments.runs import Bench
-from regaze.experiments.statistics import (
+from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
+from regaze.drawing.figures import Bar, interval_chart
+from regaze.evaluation.seeds import (
     accuracy_values,
     kappa_difference,
     kappa_over_seeds,
     mean_over_seeds,
     unlearned,
 )
+from regaze.experiments.claims import Claim
+from regaze.experiments.options import ReproduceOptions
+from regaze.experiments.outcome import Outcome, grades, shown
+from regaze.experiments.plan import Cell, Want
+from regaze.experiments.runs import Bench
 
 PLACE = "section 3.1, figure 5"
 

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.experiments.canvas import SOFT, Canvas
+from regaze.drawing.canvas import SOFT, Canvas
+from regaze.drawing.overlay import overlay
+from regaze.evaluation.seeds import Estimate, mean_difference, mean_over_seeds
 from regaze.experiments.claims import Claim
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Outcome, Record, shown, viewed
 from regaze.experiments.plan import Cell, Want
 from regaze.experiments.runs import Bench
-from regaze.experiments.statistics import Estimate, mean_difference, mean_over_seeds
-from regaze.report.pictures import overlay
 from regaze.study.lesions import enlarge
 
 PLACE = "section 3.1, figure 6"

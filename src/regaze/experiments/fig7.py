@@ -6,15 +6,9 @@ point of a curve has had the same number of steps. Order by map error needs ever
 
 from __future__ import annotations
 
-from regaze.experiments.canvas import AFTER, BEFORE, CONTROL
-from regaze.experiments.charts import Curve, curve_chart
-from regaze.experiments.claims import Claim
-from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Outcome, Record, grades, judged, shown
-from regaze.experiments.paper import ATTENTION_SHARE, GRADING_SHARE
-from regaze.experiments.plan import Cell, Order, Want
-from regaze.experiments.runs import Bench
-from regaze.experiments.statistics import (
+from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
+from regaze.drawing.figures import Curve, curve_chart
+from regaze.evaluation.seeds import (
     Estimate,
     Grade,
     Value,
@@ -25,6 +19,12 @@ from regaze.experiments.statistics import (
     mean_over_seeds,
     unlearned,
 )
+from regaze.experiments.claims import Claim
+from regaze.experiments.options import ReproduceOptions
+from regaze.experiments.outcome import Outcome, Record, grades, judged, shown
+from regaze.experiments.paper import ATTENTION_SHARE, GRADING_SHARE
+from regaze.experiments.plan import Cell, Order, Want
+from regaze.experiments.runs import Bench
 
 PLACE = "section 3.3, figure 7"
 ORDERS: dict[Order, str] = {"map-error": AFTER, "confidence": CONTROL, "random": BEFORE}

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from regaze.experiments.canvas import AFTER, BEFORE, CONTROL
+from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
+from regaze.evaluation.seeds import Value
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Record, viewed
 from regaze.experiments.plan import Cell, Want
 from regaze.experiments.runs import Bench
-from regaze.experiments.statistics import Value
 
 CONTROLS = ("random", "centre", "blurred-random", "lesions")
 

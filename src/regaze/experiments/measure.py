@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from regaze.errors import DataError
 from regaze.evaluation.agreement import lesion_enrichment, squared_error
 from regaze.evaluation.faithfulness import Procedure, compare_orders
-from regaze.evaluation.orders import CONTROLS
+from regaze.evaluation.reference_rankings import CONTROLS
 from regaze.explanation.explainers import explain
 from regaze.files import replacing
 from regaze.models.folder import load_model
@@ -29,9 +29,9 @@ from regaze.models.network import PlainNetwork
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictor
 from regaze.records import Sample
-from regaze.study.evidence import spread
+from regaze.study.assessment.judge import part_of
+from regaze.study.assessment.measure import spread
 from regaze.study.folder import Study
-from regaze.study.judge import part_of
 from regaze.study.lesions import enlarge, known_lesions, mean_targets, targets
 
 Maps = NDArray[np.float32]

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from regaze.drawing.canvas import Canvas
 from regaze.errors import OptionError
-from regaze.experiments.canvas import Canvas
+from regaze.evaluation.seeds import Estimate, Grade, Value
 from regaze.experiments.claims import Claim
-from regaze.experiments.statistics import Estimate, Grade, Value
 from regaze.files import write_json, write_text
 
 Record = dict[str, Any]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from regaze.experiments.options import ReproduceOptions
 from regaze.files import digest
 from regaze.models.options import NetworkKind, NetworkOptions
-from regaze.study.make import weights_mark
+from regaze.study.steps.fold_model import weights_mark
 
 Kind = Literal["phase1", "finetune", "judge", "maps"]
 Order = Literal["map-error", "confidence", "random"]

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from regaze.console import Voice
 from regaze.data.sources import load_dataset
 from regaze.errors import StudyError
 from regaze.experiments.options import ReproduceOptions
@@ -31,19 +32,18 @@ from regaze.experiments.sharing import shared_out
 from regaze.explanation.explainers import require
 from regaze.files import held, read_json, write_json
 from regaze.models.build import build_network
-from regaze.models.folder import read_card, versions
+from regaze.models.card import read_card, versions
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset, Sample
 from regaze.selection.rules import select as rank
-from regaze.study.collect import collect, read_collected
-from regaze.study.correct import correct
-from regaze.study.finetune import finetune_model
+from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.folder import DEFAULT_FOLDS, Study, create_study
-from regaze.study.judge import judge_model, part_of
-from regaze.study.make import arithmetic, checkpoint_file
 from regaze.study.options import CorrectOptions, EvaluateOptions, StudyOptions
-from regaze.study.train import train
-from regaze.study.voice import Voice
+from regaze.study.steps.collect import collect, read_collected
+from regaze.study.steps.correct import correct
+from regaze.study.steps.finetune import finetune_model
+from regaze.study.steps.fold_model import arithmetic, checkpoint_file
+from regaze.study.steps.train import train
 
 Record = dict[str, Any]
 

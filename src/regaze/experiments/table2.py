@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from regaze.drawing.figures import Bar, interval_chart
+from regaze.evaluation.seeds import Estimate, Value, mean_difference, mean_over_seeds
 from regaze.experiments import grid9
-from regaze.experiments.charts import Bar, interval_chart
 from regaze.experiments.claims import Claim
 from regaze.experiments.grid9 import LINES, Cells, wants
 from regaze.experiments.outcome import Outcome, number, shown
 from regaze.experiments.paper import TABLE_2
 from regaze.experiments.runs import Bench
-from regaze.experiments.statistics import Estimate, Value, mean_difference, mean_over_seeds
 
 __all__ = ["make", "wants"]
 

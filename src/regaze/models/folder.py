@@ -1,87 +1,19 @@
-"""A model folder: `model.safetensors` and `model.json`, no pickle.
-
-Invariant: `model.json` is written last and whole, so a folder that has it is complete. It says everything that is
-needed to build, run and trace the model.
-"""
+"""A model folder: `model.safetensors` beside its card, no pickle."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from regaze.errors import ModelError
-from regaze.files import read_json, replacing, write_json
+from regaze.files import replacing, write_json
 from regaze.models.build import Network, build_network
+from regaze.models.card import ModelCard, check_weights, file_hash, read_card
 from regaze.models.options import MachineOptions, NetworkOptions
-from regaze.models.predictor import Decoding, Predictor
-
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What lies beside a model's weights.
-
-    Attributes:
-        name: The model's name in its study.
-        network: How the network was built; `weights` is where phase 1 started.
-        classes: Class names, K of them.
-        ordinal: True where the classes are grades on one scale.
-        decoding: How probabilities become grades.
-        size: Side of the square input in cropped pixels.
-        crop: Whether photographs are cropped to the field of view.
-        mean, std: Normalisation, RGB in 0..1.
-        recipe: `phase1` or `finetune` with all its options.
-        lineage: Names and keys of the models it descends from, oldest first.
-        data: Spelling, fingerprint, folds, this model's fold, number of photographs.
-        corrections: Number and fingerprint of the corrections it learned from.
-        history: Mean losses per epoch.
-        key: Hash of everything that decides the weights.
-        weights: Hash of `model.safetensors`, which binds the two files; set by `save_model`. Empty: an older card.
-        details: Seed, device, precision, wall time, what was taken from the weights.
-        versions: Of regaze, Python and the libraries that compute.
-        created: UTC, ISO 8601.
-        schema_version: Of this file.
-    """
-
-    name: str
-    network: NetworkOptions
-    classes: tuple[str, ...]
-    ordinal: bool
-    decoding: Decoding
-    size: int
-    crop: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    recipe: Mapping[str, Any]
-    lineage: tuple[Mapping[str, Any], ...] = ()
-    data: Mapping[str, Any] = field(default_factory=dict)
-    corrections: Mapping[str, Any] = field(default_factory=dict)
-    history: tuple[Mapping[str, float], ...] = ()
-    key: str = ""
-    weights: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=lambda: versions())
-    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    schema_version: int = SCHEMA_VERSION
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    found = {"python": platform.python_version()}
-    for package in ("regaze", "torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless"):
-        found[package] = version(package)
-    return found
+from regaze.models.predictor import Predictor
 
 
 def save_model(folder: Path, network: Network, card: ModelCard) -> None:
@@ -90,33 +22,8 @@ def save_model(folder: Path, network: Network, card: ModelCard) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
         save_file(state, temporary)
-        weights = _file_hash(temporary)
+        weights = file_hash(temporary)
     write_json(folder / "model.json", asdict(replace(card, weights=weights)))
-
-
-def read_card(folder: Path) -> ModelCard:
-    """Read `model.json`.
-
-    Raises:
-        ModelError: It is missing, damaged, or written by a newer version of regaze.
-    """
-    path = folder / "model.json"
-    if not path.is_file():
-        raise ModelError(
-            f"{folder} is no model folder (it has no model.json): give a folder that `regaze train` wrote."
-        )
-    try:
-        values = read_json(path)
-        found = int(values["schema_version"])
-        if found > SCHEMA_VERSION:
-            raise ModelError(f"{path} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
-        values["network"] = NetworkOptions(**values["network"])
-        for key in ("classes", "mean", "std", "lineage", "history"):
-            values[key] = tuple(values[key])
-        known = {item.name for item in fields(ModelCard)}
-        return ModelCard(**{key: value for key, value in values.items() if key in known})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} is damaged ({error}): train the model again or restore the file.") from error
 
 
 def load_network(folder: Path, card: ModelCard) -> Network:
@@ -143,22 +50,6 @@ def load_network(folder: Path, card: ModelCard) -> Network:
     return built.network
 
 
-def check_weights(folder: Path, card: ModelCard) -> None:
-    """Make sure that a folder's weights are the ones that its card was written with (an older card does not know).
-
-    Raises:
-        ModelError: They are missing, or others.
-    """
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise ModelError(f"{path} is missing: restore it, or train the model again.")
-    if card.weights and _file_hash(path) != card.weights:
-        raise ModelError(
-            f"{path} holds other weights than its model.json describes: restore the two files together, "
-            "or train the model again."
-        )
-
-
 def load_model(folder: Path, machine: MachineOptions | None = None, batch: int = 32) -> tuple[Predictor, ModelCard]:
     """A model folder, ready to predict.
 
@@ -174,11 +65,6 @@ def load_model(folder: Path, machine: MachineOptions | None = None, batch: int =
     network = load_network(folder, card)
     predictor = Predictor(network, card.mean, card.std, card.decoding, machine or MachineOptions(), batch)
     return predictor, card
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def _unweighted(options: NetworkOptions) -> NetworkOptions:

@@ -7,6 +7,7 @@ from typing import Literal
 
 NetworkKind = Literal["plain", "single-scale", "multi-scale"]
 Precision = Literal["auto", "bf16", "fp32"]
+Decoding = Literal["median", "expected", "argmax"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,12 +17,10 @@ from torch import Tensor, nn
 from regaze.errors import ModelError
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
-from regaze.models.doubt import between_branches, between_scales
+from regaze.models.disagreement import between_branches, between_scales
 from regaze.models.features import FeatureCache, FrozenFeatures
 from regaze.models.network import AttentionNetwork, Output, fuse
-from regaze.models.options import MachineOptions
-
-Decoding = Literal["median", "expected", "argmax"]
+from regaze.models.options import Decoding, MachineOptions
 
 
 @dataclass(frozen=True)

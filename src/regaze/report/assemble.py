@@ -13,14 +13,14 @@ from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.records import Sample
-from regaze.report.content import IN_FULL, Case, ReportContent, View
-from regaze.report.curves import model_curves, order_curves
+from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.page import SMALL
 from regaze.report.small import reduced
-from regaze.study.ensemble import Panel
-from regaze.study.figures import compare, control_of, evaluate, is_control
+from regaze.study.assessment.curves import model_curves, order_curves
+from regaze.study.assessment.ensemble import Panel
+from regaze.study.assessment.judge import judge_model, part_of
+from regaze.study.assessment.summary import compare, control_of, evaluate, is_control
 from regaze.study.folder import Study
-from regaze.study.judge import judge_model, part_of
 from regaze.study.lesions import enlarge, known_lesions
 from regaze.study.options import EvaluateOptions
 

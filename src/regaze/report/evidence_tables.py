@@ -10,9 +10,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from regaze.report import evidence_charts as charts
-from regaze.report.content import ReportContent
-from regaze.report.judgement import DASH, compare, figure, number
+from regaze.drawing import evidence_charts as charts
+from regaze.evaluation.verdicts import DASH, compare, figure, number
+from regaze.report.data import ReportContent
 from regaze.report.tables import SCALES, figures_of, percent, roles
 
 PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (lowest grade)"}

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from regaze.evaluation.intervals import FEWEST
-from regaze.report.content import ReportContent
-from regaze.report.judgement import FAITHFULNESS_MARGIN, Comparison, State, compare, how_much, judge
+from regaze.evaluation.verdicts import FAITHFULNESS_MARGIN, Comparison, State, compare, how_much, judge
+from regaze.report.data import ReportContent
 from regaze.report.verdict import Claim
 
 QUESTION = "Does the place matter to its grade?"

@@ -14,13 +14,15 @@ from typing import Any
 
 import jinja2
 
+from regaze.drawing import charts, overlay
 from regaze.errors import StudyError
+from regaze.evaluation import verdicts
 from regaze.evaluation.intervals import FEWEST
+from regaze.evaluation.verdicts import DASH, figure, number
 from regaze.files import write_text
-from regaze.report import charts, judgement, matter, pictures, verdict
-from regaze.report.content import IN_FULL, Case, ReportContent, View
+from regaze.report import matter, verdict
+from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.evidence_tables import MEASURES, sections
-from regaze.report.judgement import DASH, figure, number
 from regaze.report.tables import (
     SCALES,
     class_name,
@@ -118,8 +120,8 @@ def _check(content: ReportContent) -> None:
 def _answer(content: ReportContent) -> dict[str, Any]:
     """Return what stands at the top: the verdict, its two charts, the counts, and what limits them."""
     decided = verdict.decide(content)
-    paired = {key: judgement.compare(entry) for key, entry in content.paired.items()}
-    none = judgement.compare(None)
+    paired = {key: verdicts.compare(entry) for key, entry in content.paired.items()}
+    none = verdicts.compare(None)
 
     def chart(key: str, margin: float, words: str) -> Any:
         rows = [("After against before", paired.get(key, none))]
@@ -133,22 +135,22 @@ def _answer(content: ReportContent) -> dict[str, Any]:
         "claims": [
             (
                 decided.grading,
-                chart("kappa", judgement.KAPPA_MARGIN, "Difference of kappa with its interval"),
-                f"Grey: too small to matter (±{judgement.KAPPA_MARGIN:g}).",
+                chart("kappa", verdicts.KAPPA_MARGIN, "Difference of kappa with its interval"),
+                f"Grey: too small to matter (±{verdicts.KAPPA_MARGIN:g}).",
             ),
             (
                 decided.places,
-                chart("enrichment", judgement.ENRICHMENT_MARGIN, "Difference of enrichment with its interval"),
-                f"Grey: too small to matter (±{judgement.ENRICHMENT_MARGIN:g}).",
+                chart("enrichment", verdicts.ENRICHMENT_MARGIN, "Difference of enrichment with its interval"),
+                f"Grey: too small to matter (±{verdicts.ENRICHMENT_MARGIN:g}).",
             ),
             (
                 places,
                 _duel_chart(content),
                 "Of each kind the order that is hardest to beat. Grey: too small to matter "
-                f"(±{judgement.FAITHFULNESS_MARGIN:g}).",
+                f"(±{verdicts.FAITHFULNESS_MARGIN:g}).",
             ),
         ],
-        "margins": (judgement.KAPPA_MARGIN, judgement.ENRICHMENT_MARGIN),
+        "margins": (verdicts.KAPPA_MARGIN, verdicts.ENRICHMENT_MARGIN),
         "right": {role: right_of(figures_of(content, name)) for role, _, name in roles(content)},
         "part": content.results.get("part"),
         "n": content.results.get("n"),
@@ -164,7 +166,7 @@ def _duel_chart(content: ReportContent) -> Any:
         (f"{MEASURES[measure]}: the map against {matter.BLIND[control]}", comparison)
         for measure, control, comparison in matter.hardest(matter.duels(content))
     ]
-    margin = judgement.FAITHFULNESS_MARGIN
+    margin = verdicts.FAITHFULNESS_MARGIN
     return charts.difference_chart(
         rows, margin, "Difference from orders without knowledge, with its interval", ("after",)
     )
@@ -178,7 +180,7 @@ def _against(content: ReportContent) -> dict[str, Any]:
 
 def count_intervals(paired: Mapping[str, Any]) -> int:
     """Return how many paired intervals the page rests on, at every depth."""
-    if judgement.compare(paired).low is not None:
+    if verdicts.compare(paired).low is not None:
         return 1
     return sum(count_intervals(inner) for inner in paired.values() if isinstance(inner, Mapping))
 
@@ -247,14 +249,14 @@ def _galleries(content: ReportContent) -> dict[str, Any]:
         "worse_maps": [_case(content, c, f"m{k}") for k, c in enumerate(content.worse_maps[:IN_FULL])],
         "more_maps": [_small(content, c) for c in content.worse_maps[IN_FULL:]],
         "further_off": [_small(content, c) for c in content.further_off],
-        "ramp": [f"rgb({r} {g} {b})" for r, g, b in pictures.RAMP[::32]],
+        "ramp": [f"rgb({r} {g} {b})" for r, g, b in overlay.RAMP[::32]],
     }
 
 
 def _case(content: ReportContent, case: Case, key: str) -> dict[str, Any]:
     """Return one photograph as the template wants it."""
     known = case.lesions is not None and case.origin != "none"
-    outline = pictures.outline_path(case.lesions) if known and case.lesions is not None else ""
+    outline = overlay.outline_path(case.lesions) if known and case.lesions is not None else ""
     lesions = "Lesions unknown"
     if known:
         lesions = "Known to be free of lesions"
@@ -267,7 +269,7 @@ def _case(content: ReportContent, case: Case, key: str) -> dict[str, Any]:
         "sample": case.sample,
         "expert": class_name(content, case.label),
         "side": case.photo.shape[0],
-        "photo": pictures.data_uri(pictures.shrink(case.photo)),
+        "photo": overlay.data_uri(overlay.shrink(case.photo)),
         "outline": outline,
         "boxes": case.origin == "boxes",
         "lesions": lesions,
@@ -309,11 +311,11 @@ def _small(content: ReportContent, case: Case) -> dict[str, Any]:
         "grades": f"{class_name(content, before.grade)} → {class_name(content, after.grade)}",
         "enrichment": enrichment,
         "side": case.photo.shape[0],
-        "outline": pictures.outline_path(case.lesions) if known and case.lesions is not None else "",
+        "outline": overlay.outline_path(case.lesions) if known and case.lesions is not None else "",
         "boxes": case.origin == "boxes",
         "views": [
             (
-                pictures.data_uri(pictures.overlay(case.photo, view.fused, SMALL)),
+                overlay.data_uri(overlay.overlay(case.photo, view.fused, SMALL)),
                 f"Where the model looked {role} the corrections in {case.sample}",
             )
             for role, view in (("before", before), ("after", after))
@@ -323,18 +325,18 @@ def _small(content: ReportContent, case: Case) -> dict[str, Any]:
 
 def _view(content: ReportContent, case: Case, role: str, view: View) -> dict[str, Any]:
     grade = class_name(content, view.grade)
-    empty = pictures.peak_of(view.fused) < 1e-6
+    empty = overlay.peak_of(view.fused) < 1e-6
     return {
         "role": role,
-        "picture": pictures.data_uri(pictures.overlay(case.photo, view.fused)),
+        "picture": overlay.data_uri(overlay.overlay(case.photo, view.fused)),
         "grade": grade,
         "right": None if case.label is None else view.grade == case.label,
         "confidence": percent(view.confidence),
         "empty": empty,
-        "peak": figure(pictures.peak_of(view.fused), 2),
+        "peak": figure(overlay.peak_of(view.fused), 2),
         "scales": [
             (
-                pictures.data_uri(pictures.cells(scale), "png"),
+                overlay.data_uri(overlay.cells(scale), "png"),
                 " by ".join(map(str, scale.shape)),
             )
             for scale in view.scales

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from regaze.report.content import Case, View
+from regaze.report.data import Case, View
 
 
 def reduced(case: Case, side: int) -> Case:

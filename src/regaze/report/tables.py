@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from regaze.report import charts
-from regaze.report.content import ReportContent
-from regaze.report.judgement import DASH, MINUS, compare, figure, judge, number
+from regaze.drawing import charts
+from regaze.evaluation.verdicts import DASH, MINUS, compare, figure, judge, number
+from regaze.report.data import ReportContent
 
 FUSED = ("maps", "fused")
 

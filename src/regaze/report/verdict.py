@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from regaze.report.content import ReportContent
-from regaze.report.judgement import (
+from regaze.evaluation.verdicts import (
     DASH,
     ENRICHMENT_MARGIN,
     KAPPA_MARGIN,
@@ -23,6 +22,7 @@ from regaze.report.judgement import (
     number,
     too_few,
 )
+from regaze.report.data import ReportContent
 
 _GRADES: dict[State, str] = {
     "better": "it grades better",

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from regaze import __version__
+from regaze.console import Voice
 from regaze.corrections.store import Store
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
@@ -33,7 +34,6 @@ from regaze.files import read_json, write_json
 from regaze.records import Dataset, Sample
 from regaze.study.check import check_value
 from regaze.study.options import StudyOptions
-from regaze.study.voice import Voice
 
 SCHEMA_VERSION = 1
 DEFAULT_FOLDS = 5  # a single validation part is one fifth

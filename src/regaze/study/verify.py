@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regaze.errors import CorrectionError, ModelError
 from regaze.files import digest
-from regaze.models.folder import check_weights, read_card
+from regaze.models.card import check_weights, read_card
 from regaze.study.folder import Study
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from regaze.corrections.formats.coco_rle import decode_counts, encode_counts
-from regaze.corrections.formats.common import (
+from regaze.corrections.formats.drawn import (
     LABELS,
     Album,
     Drawn,
@@ -37,8 +37,8 @@ from regaze.corrections.formats.common import (
     simple_shapes,
 )
 from regaze.corrections.formats.json_lines import Element, finite, read_lines, write_lines
-from regaze.corrections.formats.place import Place, shown
 from regaze.corrections.formats.runs import crop_of_runs
+from regaze.corrections.formats.source import Place, shown
 from regaze.corrections.masks import MAX_PIXELS
 from regaze.files import write_text
 from regaze.records import Correction, Shape

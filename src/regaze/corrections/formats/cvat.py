@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regaze.corrections.formats.common import (
+from regaze.corrections.formats.drawn import (
     LABELS,
     Album,
     Drawn,
@@ -39,8 +39,8 @@ from regaze.corrections.formats.common import (
     sheets,
     simple_shapes,
 )
-from regaze.corrections.formats.place import Place, shown
 from regaze.corrections.formats.runs import crop_of_runs, runs_of_crop
+from regaze.corrections.formats.source import Place, shown
 from regaze.corrections.formats.xml_lines import Node, attribute_of, number, read_xml, text_of
 from regaze.corrections.shapes import mask_to_runs
 from regaze.files import write_text

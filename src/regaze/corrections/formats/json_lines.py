@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from regaze.corrections.formats.place import Place, read_text, shown
+from regaze.corrections.formats.source import Place, read_text, shown
 
 MAX_DEPTH = 32
 """Objects and lists within each other; the formats need 8."""

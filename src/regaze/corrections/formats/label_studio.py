@@ -31,7 +31,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from regaze.corrections.formats.brush_rle import decode_brush, encode_brush
-from regaze.corrections.formats.common import (
+from regaze.corrections.formats.drawn import (
     LABELS,
     Album,
     Drawn,
@@ -48,7 +48,7 @@ from regaze.corrections.formats.common import (
     simple_shapes,
 )
 from regaze.corrections.formats.json_lines import Element, elements, finite, read_lines, write_lines
-from regaze.corrections.formats.place import Place, shown
+from regaze.corrections.formats.source import Place, shown
 from regaze.files import write_text
 from regaze.records import Correction, Shape
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regaze.corrections.formats.common import (
+from regaze.corrections.formats.drawn import (
     Album,
     Drawn,
     Photograph,
@@ -33,7 +33,7 @@ from regaze.corrections.formats.common import (
     sheets,
 )
 from regaze.corrections.formats.json_lines import Element, read_lines, write_lines
-from regaze.corrections.formats.place import Place, read_bytes, shown
+from regaze.corrections.formats.source import Place, read_bytes, shown
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.files import replacing, write_text
 from regaze.records import Correction, Shape

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from regaze.corrections.formats.place import Place, decode_text, read_bytes, shown
+from regaze.corrections.formats.source import Place, decode_text, read_bytes, shown
 
 MAX_DEPTH = 32
 """Elements within each other; CVAT needs 6."""

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.corrections.formats.common import (
+from regaze.corrections.formats.drawn import (
     LABELS,
     Album,
     Drawn,
@@ -34,7 +34,7 @@ from regaze.corrections.formats.common import (
     sheets,
     simple_shapes,
 )
-from regaze.corrections.formats.place import Place, read_text, shown
+from regaze.corrections.formats.source import Place, read_text, shown
 from regaze.corrections.formats.xml_lines import number
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError

@@ -1,0 +1,1 @@
+"""The commands, one frozen dataclass each: parse, call one room, print."""

@@ -1,0 +1,47 @@
+"""What all commands have: an option that several commands have is spelled, typed and explained in one place.
+
+Invariant: importing a module of this room imports no torch; a command imports its rooms when it runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+Result = tuple[dict[str, Any], int]
+StudyFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How a command speaks."""
+
+    json: bool = False
+    """Print one JSON object on stdout and nothing else there."""
+    quiet: bool = False
+    """No progress and no remarks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What all commands have."""
+
+    output: OutputOptions = field(default_factory=OutputOptions)
+
+    def run(self) -> Result:
+        """Do the command; returns what `--json` prints, and the exit code."""
+        raise NotImplementedError
+
+    def voice(self) -> Any:
+        """Who speaks on stderr."""
+        from regaze.console import Voice
+
+        return Voice(quiet=self.output.quiet)
+
+    def say(self, *lines: str) -> None:
+        """Print the result for a person, unless it goes out as JSON."""
+        if not self.output.json:
+            print("\n".join(lines))  # noqa: T201 - the result

@@ -1,0 +1,172 @@
+"""The commands about a study's rounds and about corrections of other tools. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from regaze.commands.base import Command, Result, StudyFolder
+from regaze.models.options import MachineOptions
+from regaze.study.options import EvaluateOptions
+
+FormatName = Literal["png", "coco", "yolo", "label-studio", "cvat"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounds(Command):
+    """Judged on the fixed validation part; better or worse only where the paired interval keeps off zero."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    resamples: int = EvaluateOptions.resamples
+    """Bootstrap resamples of each interval."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """List the rounds."""
+        from regaze.commands.tables import rounds_table
+        from regaze.study.assessment.rounds import advice, rounds
+        from regaze.study.check import check_value
+        from regaze.study.folder import open_study
+
+        check_value("resamples", self.resamples)
+        study = open_study(self.folder, self.voice())
+        found = rounds(study, self.machine, self.resamples)
+        histories: dict[str, list[Any]] = {}
+        for one in found:
+            histories.setdefault(one.parent or one.model, []).append(one)
+        advices = {root: advice(history) for root, history in histories.items()}
+        if not self.output.json:
+            rounds_table(histories, advices)
+        return {"rounds": [asdict(one) for one in found], "advice": advices}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use(Command):
+    """Later commands take this model where none is named; nothing is deleted, so one can always go forward again."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    which: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ROUND|STR")]
+    """Name of a model, or number of a round as `regaze rounds` shows it."""
+
+    def run(self) -> Result:
+        """Choose a round."""
+        from regaze.study.assessment.rounds import use
+        from regaze.study.folder import open_study
+
+        study = open_study(self.folder, self.voice())
+        name = use(study, self.which)
+        self.say(f"in use: {name}, {study.model_folder(name, 0).parent}")
+        return {"model": name, "folder": str(study.model_folder(name, 0).parent)}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export(Command):
+    """Strokes become masks in most formats, and YOLO holds boxes only; regaze says what is lost."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    to: Path
+    """New file (coco, label-studio, cvat) or folder (png, yolo)."""
+    format: FormatName = "png"
+    """png: masks with corrections.json beside them. coco, yolo, label-studio, cvat: as those tools read them."""
+    model: str | None = None
+    """Only corrections of this model's maps; default: of any."""
+
+    def run(self) -> Result:
+        """Export."""
+        from regaze.study.folder import open_study
+        from regaze.study.steps.exchange import export_corrections, format_named
+
+        study = open_study(self.folder, self.voice())
+        count = export_corrections(study, self.to, self.format, self.model)
+        loses = format_named(self.format).loses
+        self.say(f"{count} corrections written to {self.to} ({self.format}: {loses})")
+        return {"written": count, "to": str(self.to), "format": self.format, "loses": loses}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import(Command):
+    """A file with a mistake is refused with the line that is wrong, and nothing of it is taken."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    path: Annotated[Path, tyro.conf.Positional]
+    """File or folder to read."""
+    format: FormatName = "png"
+    """png, coco, yolo, label-studio or cvat."""
+    model: str | None = None
+    """Name of the model whose maps were corrected; default: the one in use, else multi-scale."""
+    author: str | None = None
+    """Who made the corrections that name nobody; default: the user's login name."""
+
+    def run(self) -> Result:
+        """Import."""
+        from regaze.study.active_model import model_or_default
+        from regaze.study.folder import open_study
+        from regaze.study.steps.exchange import import_corrections
+
+        study = open_study(self.folder, self.voice())
+        model = model_or_default(study, self.model)
+        counts = import_corrections(study, self.path, self.format, model, self.author)
+        self.say(
+            f"{counts['read']} corrections read, {counts['written']} written, {counts['set_aside']} set aside "
+            "(photographs that no model may learn from)"
+        )
+        return {"model": model, **counts, "total": study.store.count()}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agree(Command):
+    """Dice, overlap and kappa over pixels, in the network's square; a model is held to what experts reach."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str | None = None
+    """Name of the model whose maps were corrected and collected; default: the one in use, else multi-scale."""
+    tolerance: float = 2.0
+    """Within how many pixels of the network's square two marks count as the same, for the tolerant Dice."""
+
+    def run(self) -> Result:
+        """Compare."""
+        from regaze.commands.tables import agreement_table
+        from regaze.study.active_model import model_or_default
+        from regaze.study.assessment.experts import agree
+        from regaze.study.check import check_value
+        from regaze.study.folder import open_study
+
+        check_value("tolerance", self.tolerance)
+        study = open_study(self.folder, self.voice())
+        model = model_or_default(study, self.model)
+        pairs = agree(study, model, self.tolerance)
+        if not self.output.json:
+            agreement_table(pairs)
+        return {"model": model, "tolerance": self.tolerance, "pairs": [asdict(pair) for pair in pairs]}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(Command):
+    """Every row and the chain over them, every model's weights, and the corrections that each learned from."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+
+    def run(self) -> Result:
+        """Verify; exit code 1 where something is wrong."""
+        from regaze.study.folder import open_study
+        from regaze.study.verify import verify
+
+        study = open_study(self.folder, self.voice())
+        found = verify(study)
+        self.say(
+            f"{found.corrections} corrections, {found.selections} selections, {found.links} links, "
+            f"{found.models} model folders",
+            *(f"wrong: {problem}" for problem in found.problems),
+            f"chain: {found.head or 'empty'}",
+            "all is as it was written" if not found.problems else f"{len(found.problems)} things are wrong",
+        )
+        return {**asdict(found), "problems": list(found.problems)}, 1 if found.problems else 0

@@ -1,0 +1,86 @@
+"""The commands about photographs that belong to no study: grade them, explain them. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from regaze.commands.base import Command, Result
+from regaze.models.options import MachineOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict(Command):
+    """Writes an overlay and the maps of each photograph; a broken file is reported and skipped (exit code 1)."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: the model in use."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Photographs, or folders of them."""
+    out: Path = Path("predictions")
+    """Folder for overlays (PNG, the map laid back on the photograph), maps (npz) and predictions.json."""
+    batch: int = 32
+    """Photographs per step."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Predict."""
+        from regaze.photographs.predict import predict_files
+        from regaze.study.active_model import model_folder
+
+        voice = self.voice()
+        found = predict_files(model_folder(self.model), self.images, self.out, self.machine, self.batch, voice)
+        voice.say(f"model: {found['model']}")
+        for item in found["predictions"]:
+            self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
+        return found, 1 if found["failed"] else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain(Command):
+    """Writes one panel: each photograph, and beside it one picture per explainer, on a common ramp of colours."""
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: the model in use."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Photographs."""
+    by: str | None = None
+    """Separated by commas; default: every quick one that the model takes and whose library is installed. Of attention
+    networks: attention, scale1, scale2 ...; of plain ones: cam; of all: grad-cam, grad-cam++, layer-cam, and, slow,
+    integrated-gradients, occlusion, rise."""
+    to: Path = Path("panel.png")
+    """The panel's file: .png, .webp or .jpg; replaced where it is there."""
+    class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    """Name of the class to explain; default: the likeliest of each photograph."""
+    mask: tuple[Path, ...] = ()
+    """Masks of the photograph's lesions, which are outlined; with one photograph only."""
+    batch: int = 16
+    """Photographs per step."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Explain."""
+        from regaze.photographs.explain import explain_files
+        from regaze.study.active_model import model_folder
+
+        voice, model = self.voice(), model_folder(self.model)
+        found = explain_files(
+            model,
+            self.images,
+            self.by,
+            self.to,
+            self.class_name,
+            self.mask,
+            self.machine,
+            self.batch,
+            voice,
+        )
+        voice.say(f"model: {model}")
+        for item in found["photographs"]:
+            told = f", explained: {item['explained']}" if item["explained"] is not None else ""
+            self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f}){told}")
+        self.say(f"{', '.join(found['explainers'])}: {found['panel']}")
+        return found, 0

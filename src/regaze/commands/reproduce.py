@@ -1,0 +1,79 @@
+"""The command that reproduces the paper's tables and figures on one's own data. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from regaze.commands.base import Command, Result
+from regaze.experiments.options import ReproduceOptions
+from regaze.models.options import MachineOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce(Command):
+    """A grid of runs that share what they have in common; called again, it goes on where it stopped.
+
+    Called by several processes with the same --to (one per core or GPU), these share the runs among them.
+    """
+
+    what: Annotated[
+        Literal["fig5", "fig6", "table2", "table3", "fig7", "all"], tyro.conf.Positional, tyro.conf.arg(metavar="WHAT")
+    ]
+    """fig5: grading. fig6: the branches' maps. table2: deletion and insertion. table3: squared error of the maps.
+    fig7: how many corrections. all: these five."""
+    reproduce: ReproduceOptions
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    to: Path = Path("reproduce")
+    """Folder of the runs, tables and figures."""
+    plan: bool = False
+    """Print the grid with an estimate of its time, and stop."""
+    markdown: Path | None = None
+    """Also write each experiment into this Markdown page, in the place of its earlier section or at the end."""
+
+    def run(self) -> Result:
+        """Plan, run, write."""
+        from regaze.experiments.reproduce import chosen, plan, reproduce
+        from regaze.experiments.runs import open_bench
+
+        names = chosen(self.what)
+        bench = open_bench(self.to, self.reproduce, self.machine, self.voice())
+        expected = plan(bench, names) if self.plan else None
+        if expected is not None:
+            self.say(*plan_lines(expected))
+            return expected, 0
+        result = reproduce(bench, names, self.markdown)
+        for name, values in result["experiments"].items():
+            self.say(f"{name}: {values['title']}", *(f"  {claim['sentence']}" for claim in values["claims"]))
+        self.say(f"written: {', '.join(result['files'])}")
+        return result, 0
+
+
+def plan_lines(expected: dict[str, object]) -> list[str]:
+    """The plan for a person."""
+    runs = expected["runs"]
+    assert isinstance(runs, list)
+    lines = [
+        f"{run['id']}  {run['kind']:8}  seed {run['seed']}  {run['model']}  "
+        + ("done" if run["done"] else duration(run["seconds"]))
+        for run in runs
+    ]
+    assert isinstance(expected["seconds"], float | int)
+    sources = expected["sources"]
+    assert isinstance(sources, list)
+    known = f" (by {' and '.join(sources)})" if sources else ""
+    lines.append(
+        f"{expected['n_runs']} runs, {expected['n_done']} done; the rest takes about "
+        f"{duration(float(expected['seconds']))}{known}"
+    )
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

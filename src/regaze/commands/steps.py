@@ -1,0 +1,199 @@
+"""The steps of the loop, one command each. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from regaze.commands.base import Command, Result, StudyFolder
+from regaze.errors import OptionError
+from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
+from regaze.training.options import FinetuneOptions, TrainingOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Init(Command):
+    """The split is made once and stored; every later command uses it."""
+
+    folder: StudyFolder
+    """Folder of the study, to be made."""
+    study: StudyOptions
+
+    def run(self) -> Result:
+        """Make the study."""
+        from regaze.commands.tables import describe
+        from regaze.study.folder import create_study
+
+        study = create_study(self.folder, self.study, self.voice())
+        summary = describe(study)
+        self.say(*summary["lines"])
+        return {key: value for key, value in summary.items() if key != "lines"}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Command):
+    """One model per fold; a finished fold is never trained again, an interrupted one goes on."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    size: int | None = None
+    """Side of the square that the network sees, in pixels; default: the study's."""
+    name: str | None = None
+    """The model's name in the study; default: the kind of network."""
+
+    def run(self) -> Result:
+        """Train."""
+        from regaze.study.folder import open_study
+        from regaze.study.steps.train import train
+
+        study = open_study(self.folder, self.voice())
+        name = train(study, self.network, self.training, self.machine, self.name, self.size)
+        self.say(f"{name}: trained, {study.model_folder(name, 0).parent}")
+        return {"model": name, "folds": len(study.folds), "folder": str(study.model_folder(name, 0).parent)}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collect(Command):
+    """Diagnoses: misgraded; right but looks elsewhere; fine; unknown (nothing is known about the lesions)."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str | None = None
+    """Name of the model whose maps are collected; default: the one in use, else multi-scale."""
+    collect: CollectOptions = field(default_factory=CollectOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Collect."""
+        from regaze.study.active_model import model_or_default
+        from regaze.study.folder import open_study
+        from regaze.study.steps.collect import collect
+
+        study = open_study(self.folder, self.voice())
+        model = model_or_default(study, self.model)
+        counts = collect(study, model, self.machine, self.collect)
+        self.say(f"{model}: " + ", ".join(f"{count} {diagnosis}" for diagnosis, count in counts.items()))
+        return {"model": model, "diagnosis": counts, "folder": str(study.path / "collected" / model)}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select(Command):
+    """Candidates are the misgraded, those that look elsewhere, and those whose lesions are unknown."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str | None = None
+    """Name of the model whose maps are to be corrected; default: the one in use, else multi-scale."""
+    select: SelectOptions = field(default_factory=SelectOptions)
+    author: str | None = None
+    """Who selects; default: the user's login name."""
+
+    def run(self) -> Result:
+        """Select."""
+        from regaze.study.active_model import model_or_default
+        from regaze.study.folder import open_study
+        from regaze.study.steps.correct import select
+
+        study = open_study(self.folder, self.voice())
+        model = model_or_default(study, self.model)
+        selections = select(study, model, self.select, self.author)
+        for selection in selections:
+            self.say(f"{selection.model}: {len(selection.samples)} photographs by {selection.rule}")
+            self.say(*(f"  {sample}: {why}" for sample, why in zip(selection.samples, selection.reasons, strict=True)))
+        lists = [
+            {"model": item.model, "samples": list(item.samples), "reasons": list(item.reasons)} for item in selections
+        ]
+        return {"model": model, "rule": self.select.by, "selections": lists}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correct(Command):
+    """A photograph that has a correction for this model keeps it."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str | None = None
+    """Name of the model whose maps are corrected; default: the one in use, else multi-scale."""
+    correct: CorrectOptions = field(default_factory=CorrectOptions)
+
+    def run(self) -> Result:
+        """Correct."""
+        from regaze.study.active_model import model_or_default
+        from regaze.study.folder import open_study
+        from regaze.study.steps.correct import correct
+
+        study = open_study(self.folder, self.voice())
+        model = model_or_default(study, self.model)
+        counts = correct(study, model, self.correct)
+        self.say(
+            f"{counts['written']} corrections written ({counts['healthy']} of them: nothing deserves attention), "
+            f"{counts['kept']} kept, {counts['without_knowledge']} photographs left out, which have no lesion in masks "
+            "or boxes" + ("" if self.correct.healthy else " (--healthy corrects those of the lowest grade)")
+        )
+        return {"model": model, **counts, "total": study.store.count()}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetune(Command):
+    """Always restarts from the phase-1 model, with all corrections so far; the extractor stays as it is."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    model: str | None = None
+    """Name of the phase-1 model; default: that of the model in use, else multi-scale."""
+    finetuning: FinetuneOptions = field(default_factory=FinetuneOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    name: str | None = None
+    """The new model's name; default: the phase-1 model's with -finetuned (or -control, where the map weight is 0)."""
+
+    def run(self) -> Result:
+        """Fine-tune."""
+        from regaze.study.active_model import model_or_default, phase1_of
+        from regaze.study.folder import open_study
+        from regaze.study.steps.finetune import finetune_model
+
+        study = open_study(self.folder, self.voice())
+        chosen = self.model
+        if chosen is None:
+            chosen = phase1_of(study, model_or_default(study, None))
+        name = finetune_model(study, chosen, self.finetuning, self.machine, self.name)
+        corrections = study.card_values(name)["corrections"]
+        self.say(f"{name}: fine-tuned on {corrections['n']} corrections, {study.model_folder(name, 0).parent}")
+        study.voice.say(f"`regaze use {self.folder} {name}` makes predict, explain and the next round take it")
+        return {"model": name, "parent": chosen, "corrections": corrections["n"]}, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """On the test part where the data has one, else on validation; says which."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+    evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    data: str | None = None
+    """Judge on this data of the same classes instead: idrid:DIR, folder:DIR, csv:FILE or synthetic[:N]."""
+    boxes: Path | None = None
+    """Folder with a clinician's boxes for --data."""
+    patient: str | None = None
+    """Column (csv) or regular expression on the file name (folder) that names the patient in --data."""
+
+    def run(self) -> Result:
+        """Evaluate."""
+        from regaze.commands.tables import table
+        from regaze.study.assessment.judge import other_data
+        from regaze.study.assessment.summary import evaluate
+        from regaze.study.folder import open_study
+
+        if self.boxes is not None and self.data is None:
+            raise OptionError(f"--boxes {self.boxes}: they go with --data; the study's own boxes are part of it.")
+        study = open_study(self.folder, self.voice())
+        other = other_data(study, self.data, self.boxes, self.patient) if self.data is not None else None
+        result = evaluate(study, self.evaluate, self.machine, other)
+        if not self.output.json:
+            table(result)
+        return result, 0

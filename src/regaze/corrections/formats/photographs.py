@@ -1,0 +1,167 @@
+"""The photographs that a foreign file may name, and how its names find them.
+
+Invariant: names are compared as texts; nothing in here touches the disk.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from regaze.corrections.formats.source import Place, shown
+from regaze.corrections.masks import MAX_PIXELS
+from regaze.errors import CorrectionError
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One photograph as other tools know it.
+
+    Attributes:
+        sample: `Sample.id`.
+        files: How its file is called: its path relative to the data's folder, `/` between the parts; more names
+            where there are more; may be empty.
+        width: Original pixels.
+        height: Original pixels.
+    """
+
+    sample: str
+    files: tuple[str, ...]
+    width: int
+    height: int
+
+
+class Album:
+    """Photographs by name.
+
+    A name finds, in this order: the sample with that id; the photograph whose path, or id, ends with the name's most
+    parts, so that `images/training/eye.png` finds `training/eye.jpg`; where the folders do not fit, the one with that
+    base name; the one with that stem. Several that fit equally well are an error, not a guess.
+    """
+
+    def __init__(self, photographs: Iterable[Photograph]):
+        """Take the photographs in.
+
+        Args:
+            photographs: Unique ids.
+
+        Raises:
+            CorrectionError: Two have one id, or a size is impossible.
+        """
+        self._photographs: dict[str, Photograph] = {}
+        self._endings: dict[str, set[str]] = {}
+        for photograph in photographs:
+            self._add(photograph)
+
+    def __len__(self) -> int:
+        return len(self._photographs)
+
+    def __iter__(self) -> Iterator[Photograph]:
+        return iter(self._photographs.values())
+
+    def photograph(self, sample: str) -> Photograph:
+        """The photograph of a sample.
+
+        Args:
+            sample: `Sample.id`.
+
+        Returns:
+            The photograph.
+
+        Raises:
+            CorrectionError: There is none.
+        """
+        if sample not in self._photographs:
+            raise CorrectionError(f"there is no photograph {sample!r} among {len(self)}: pass those of its study")
+        return self._photographs[sample]
+
+    def name(self, photograph: Photograph) -> str:
+        """What to call a photograph in a file for other tools.
+
+        Args:
+            photograph: One of these.
+
+        Returns:
+            Its first file name if that leads back to it, its id otherwise.
+        """
+        for name in photograph.files[:1]:
+            if self._fitting(name) == {photograph.sample}:
+                return name
+        return photograph.sample
+
+    def match(self, name: str, place: Place) -> Photograph | None:
+        """Find the photograph that a foreign file names.
+
+        Args:
+            name: Id, path, base name or stem.
+            place: Where it was read.
+
+        Returns:
+            The photograph, or None where no name fits.
+
+        Raises:
+            CorrectionError: Several fit.
+        """
+        fitting = sorted(self._fitting(name))
+        if len(fitting) > 1:
+            raise place.refuse(
+                f"the image {shown(name)} fits {' and '.join(fitting[:2])}", "a name that fits one photograph"
+            )
+        return self._photographs[fitting[0]] if fitting else None
+
+    def find(self, name: str, place: Place) -> Photograph:
+        """Find the photograph that a foreign file names, or refuse; see `match`.
+
+        Returns:
+            The photograph.
+
+        Raises:
+            CorrectionError: None or several fit.
+        """
+        found = self.match(name, place)
+        if found is None:
+            example = f" such as {next(iter(self._photographs))}" if self._photographs else ""
+            raise place.refuse(f"the image {shown(name)}", f"one of the {len(self)} photographs{example}")
+        return found
+
+    def _add(self, photograph: Photograph) -> None:
+        sample = photograph.sample
+        if sample in self._photographs:
+            raise CorrectionError(f"two photographs have the id {sample!r}, expected unique ids")
+        if min(photograph.width, photograph.height) < 1 or photograph.width * photograph.height > MAX_PIXELS:
+            raise CorrectionError(
+                f"{sample!r} has {photograph.width} x {photograph.height} pixels, expected 1 to {MAX_PIXELS} in all"
+            )
+        self._photographs[sample] = photograph
+        names = [_parts(sample), *map(_parts, photograph.files)]
+        # An id is no file: what follows its last dot is part of it.
+        names += [_without_suffix(parts) for parts in names[1:]]
+        for parts in names:
+            for start in range(len(parts)):
+                self._endings.setdefault("/".join(parts[start:]), set()).add(sample)
+
+    def _fitting(self, name: str) -> set[str]:
+        """The samples that a name fits best; empty where it fits none."""
+        if name in self._photographs:
+            return {name}
+        parts = _parts(name)
+        for start in range(len(parts)):
+            for ending in (parts[start:], _without_suffix(parts[start:])):
+                found = self._endings.get("/".join(ending), set())
+                if found:
+                    return found
+        return set()
+
+
+def _parts(name: str) -> list[str]:
+    """The parts of a path in either spelling; one form for letters that Unicode can write in two ways."""
+    plain = unicodedata.normalize("NFC", name).replace("\\", "/")
+    return [part for part in plain.split("/") if part not in ("", ".")]
+
+
+def _without_suffix(parts: list[str]) -> list[str]:
+    if not parts:
+        return parts
+    stem, dot, _ = parts[-1].rpartition(".")
+    return [*parts[:-1], stem] if stem and dot else parts

@@ -1,0 +1,176 @@
+"""A panel of explanations: the photograph, and beside it one picture per explainer, on one sheet.
+
+Invariant: what is drawn says only how a pixel ranks in its own map; two pictures may be compared in place, not in
+strength, and the sheet says so.
+
+Frame: cropped pixels, enlarged to the tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from regaze.drawing.overlay import RAMP, overlay
+
+WIDTH = 1200  # pixels: a page of a paper or an issue shows it without shrinking
+_MARGIN, _GAP = 28, 14
+_MOST_IN_LINE = 4  # more would be smaller than the lesions in them
+_LARGEST_TILE = 374
+_CAPTION = 46  # below a tile: two lines
+_HEAD, _FOOT = 74, 46
+_BETWEEN = 22  # above and below the line between two photographs
+_PAPER, _INK, _FAINT, _LINE = (255, 255, 255), (24, 28, 34), (104, 112, 122), (222, 226, 231)
+_OUTLINE = ((1.8, (40, 40, 40)), (0.8, (255, 255, 255)))  # pixels and colour: white in a dark halo, as in the report
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of the sheet.
+
+    Attributes:
+        title: Large letters below it.
+        text: Small letters below that.
+        strength: (s, s) float in 0..1, how strongly to paint; None: the bare photograph.
+    """
+
+    title: str
+    text: str
+    strength: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One photograph of the sheet.
+
+    Attributes:
+        title: File and grade.
+        text: Probabilities, and what is explained.
+        photo: (S, S, 3) uint8 RGB, cropped pixels.
+        tiles: Its pictures, the bare photograph first.
+        lesions: (S, S) bool, outlined in every picture; None: unknown.
+    """
+
+    title: str
+    text: str
+    photo: NDArray[np.uint8]
+    tiles: tuple[Tile, ...]
+    lesions: NDArray[np.bool_] | None = None
+
+
+def strength(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How strongly to paint the pixels of a map of which only the order counts.
+
+    Nothing below the map's median, full at its 99.5th percentile, straight between: scale and offset of the map do not
+    matter, so that log-odds, gradients and probabilities are painted alike. A map that is the same everywhere is not
+    painted at all.
+
+    Args:
+        values: (S, S) float32, larger = more important.
+
+    Returns:
+        (S, S) float32 in 0..1.
+    """
+    floor, peak = (float(item) for item in np.percentile(values, [50, 99.5]))
+    if not peak > floor:  # more than 99.5 % tie: what is left over is all there is to see
+        peak = float(values.max())
+    if not peak > floor:
+        return np.zeros_like(values, np.float32)
+    return np.asarray(np.clip((values - floor) / (peak - floor), 0, 1), np.float32)
+
+
+def draw_panel(rows: Sequence[Row]) -> Image.Image:
+    """Draw the sheet.
+
+    Args:
+        rows: At least one; each with as many tiles as the others.
+
+    Returns:
+        An RGB picture `WIDTH` pixels wide.
+    """
+    columns = min(len(rows[0].tiles), _MOST_IN_LINE)
+    side = min((WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) // columns, _LARGEST_TILE)
+    lines = -(-len(rows[0].tiles) // columns)
+    height = _HEAD + lines * (side + _CAPTION + _GAP) - _GAP + 2 * _BETWEEN
+    sheet = Image.new("RGB", (WIDTH, _MARGIN + len(rows) * height - _BETWEEN + _FOOT), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for index, row in enumerate(rows):
+        top = _MARGIN + index * height
+        if index:
+            pen.line((_MARGIN, top - _BETWEEN, WIDTH - _MARGIN, top - _BETWEEN), fill=_LINE)
+        _write(pen, (_MARGIN, top), row.title, 26, _INK, WIDTH - 2 * _MARGIN)
+        _write(pen, (_MARGIN, top + 36), row.text, 16, _FAINT, WIDTH - 2 * _MARGIN)
+        for place, tile in enumerate(row.tiles):
+            x = _MARGIN + place % columns * (side + _GAP)
+            y = top + _HEAD + place // columns * (side + _CAPTION + _GAP)
+            sheet.paste(_picture(row, tile, side), (x, y))
+            _write(pen, (x, y + side + 6), tile.title, 17, _INK, side)
+            _write(pen, (x, y + side + 27), tile.text, 13, _FAINT, side)
+    _foot(sheet, pen, any(row.lesions is not None for row in rows))
+    return sheet
+
+
+def _picture(row: Row, tile: Tile, side: int) -> Image.Image:
+    """One tile: photograph, paint, outlines."""
+    size = (side, side)
+    shrinks = row.photo.shape[0] > side
+    photo = cv2.resize(row.photo, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    pixels = np.asarray(photo, np.uint8)
+    if tile.strength is not None:
+        painted = np.asarray(cv2.resize(tile.strength, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        pixels = overlay(pixels, painted, side)
+    if row.lesions is not None:
+        pixels = _outlined(pixels, row.lesions)
+    return Image.fromarray(pixels)
+
+
+def _outlined(pixels: NDArray[np.uint8], lesions: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Draw a line around the lesions, not over them; a lesion of one pixel gets a ring too."""
+    side, fine = pixels.shape[0], 4  # drawn four times larger, then shrunk: a smooth thin line
+    mask = cv2.resize(lesions.astype(np.uint8), (side * fine,) * 2, interpolation=cv2.INTER_NEAREST)
+    wide = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * fine + 1,) * 2))
+    contours, _ = cv2.findContours(wide, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    drawn = pixels.astype(np.float32)
+    for thickness, colour in _OUTLINE:
+        line = cv2.drawContours(np.zeros_like(mask), contours, -1, 255, thickness=round(thickness * fine))
+        share = cv2.resize(line, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
+        drawn += (np.array(colour, np.float32) - drawn) * share
+    return np.asarray(np.rint(drawn), np.uint8)
+
+
+def _foot(sheet: Image.Image, pen: ImageDraw.ImageDraw, outlined: bool) -> None:
+    """The legend: what the colours mean."""
+    y = sheet.height - _FOOT + 4
+    pen.line((_MARGIN, y - 12, WIDTH - _MARGIN, y - 12), fill=_LINE)
+    ramp = np.broadcast_to(RAMP[np.linspace(0, 255, 150).astype(int)][None], (12, 150, 3))
+    x = _MARGIN + _write(pen, (_MARGIN, y), "less important", 13, _FAINT) + 10
+    sheet.paste(Image.fromarray(np.ascontiguousarray(ramp)), (x, y + 3))
+    text = "more important; each picture by its own ranking: compare places, not strengths"
+    x += 160
+    x += _write(pen, (x, y), text, 13, _FAINT) + 30
+    if outlined:
+        pen.ellipse((x, y + 2, x + 14, y + 16), fill=_OUTLINE[0][1])
+        pen.ellipse((x + 3, y + 5, x + 11, y + 13), outline=_OUTLINE[1][1], width=1)
+        _write(pen, (x + 22, y), "lesions", 13, _FAINT)
+
+
+def _write(
+    pen: ImageDraw.ImageDraw,
+    place: tuple[int, int],
+    text: str,
+    size: int,
+    colour: tuple[int, int, int],
+    width: int | None = None,
+) -> int:
+    """Write one line, cut to a width in pixels; returns the width it took."""
+    font = ImageFont.load_default(size)
+    shown = text
+    while width is not None and len(shown) > 1 and pen.textlength(shown, font=font) > width:
+        shown = shown.removesuffix("…")[:-1].rstrip() + "…"
+    pen.text(place, shown, fill=colour, font=font)
+    return round(pen.textlength(shown, font=font))

@@ -1,0 +1,126 @@
+"""The card of a model, `model.json`: what it is, how it was made, and what it was made from.
+
+Invariant: importing this module imports no torch, so that a study can be listed, verified and gone on with cheaply.
+`model.json` is written last and whole, so a folder that has it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from regaze.errors import ModelError
+from regaze.files import read_json
+from regaze.models.options import Decoding, NetworkOptions
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What lies beside a model's weights.
+
+    Attributes:
+        name: The model's name in its study.
+        network: How the network was built; `weights` is where phase 1 started.
+        classes: Class names, K of them.
+        ordinal: True where the classes are grades on one scale.
+        decoding: How probabilities become grades.
+        size: Side of the square input in cropped pixels.
+        crop: Whether photographs are cropped to the field of view.
+        mean, std: Normalisation, RGB in 0..1.
+        recipe: `phase1` or `finetune` with all its options.
+        lineage: Names and keys of the models it descends from, oldest first.
+        data: Spelling, fingerprint, folds, this model's fold, number of photographs.
+        corrections: Number and fingerprint of the corrections it learned from.
+        history: Mean losses per epoch.
+        key: Hash of everything that decides the weights.
+        weights: Hash of `model.safetensors`, which binds the two files; set by `save_model`. Empty: an older card.
+        details: Seed, device, precision, wall time, what was taken from the weights.
+        versions: Of regaze, Python and the libraries that compute.
+        created: UTC, ISO 8601.
+        schema_version: Of this file.
+    """
+
+    name: str
+    network: NetworkOptions
+    classes: tuple[str, ...]
+    ordinal: bool
+    decoding: Decoding
+    size: int
+    crop: bool
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    recipe: Mapping[str, Any]
+    lineage: tuple[Mapping[str, Any], ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    corrections: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, float], ...] = ()
+    key: str = ""
+    weights: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    schema_version: int = SCHEMA_VERSION
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    found = {"python": platform.python_version()}
+    for package in ("regaze", "torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless"):
+        found[package] = version(package)
+    return found
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read `model.json`.
+
+    Raises:
+        ModelError: It is missing, damaged, or written by a newer version of regaze.
+    """
+    path = folder / "model.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} is no model folder (it has no model.json): give a folder that `regaze train` wrote."
+        )
+    try:
+        values = read_json(path)
+        found = int(values["schema_version"])
+        if found > SCHEMA_VERSION:
+            raise ModelError(f"{path} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
+        values["network"] = NetworkOptions(**values["network"])
+        for key in ("classes", "mean", "std", "lineage", "history"):
+            values[key] = tuple(values[key])
+        known = {item.name for item in fields(ModelCard)}
+        return ModelCard(**{key: value for key, value in values.items() if key in known})
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}): train the model again or restore the file.") from error
+
+
+def check_weights(folder: Path, card: ModelCard) -> None:
+    """Make sure that a folder's weights are the ones that its card was written with (an older card does not know).
+
+    Raises:
+        ModelError: They are missing, or others.
+    """
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise ModelError(f"{path} is missing: restore it, or train the model again.")
+    if card.weights and file_hash(path) != card.weights:
+        raise ModelError(
+            f"{path} holds other weights than its model.json describes: restore the two files together, "
+            "or train the model again."
+        )
+
+
+def file_hash(path: Path) -> str:
+    """BLAKE2b of a file's bytes, 32 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,0 +1,1 @@
+"""What needs no study: grade photographs with a model folder, and explain them."""

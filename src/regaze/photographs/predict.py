@@ -1,0 +1,159 @@
+"""Predict photographs that belong to no study: grade, probabilities, overlays and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from regaze.console import Voice
+from regaze.data.geometry import Geometry
+from regaze.data.images import IMAGE_SUFFIXES, photo_size, read_photo
+from regaze.data.pixels import load_pixels
+from regaze.drawing.overlay import overlay
+from regaze.errors import DataError, OptionError
+from regaze.files import replacing, write_json
+from regaze.models.card import ModelCard
+from regaze.models.folder import load_model
+from regaze.models.options import MachineOptions
+from regaze.models.predictor import Predictions
+from regaze.records import Sample
+
+_OVERLAY_SIDE = 1600  # longest side of an overlay in pixels
+_OVERLAY = ".overlay.png"
+
+
+def predict_files(
+    model: Path, images: Sequence[Path], out: Path, machine: MachineOptions, batch: int, voice: Voice
+) -> dict[str, Any]:
+    """Grade photographs and write, for each, `NAME.overlay.png` and `NAME.maps.npz`, then `predictions.json`.
+
+    The maps in the npz are in map cells (`scale1` finest, `fused`) and, as `original`, the fused map laid back on the
+    photograph (H, W) float16 in original pixels.
+
+    Returns:
+        `predictions` (one dict per photograph) and `failed` (file and reason).
+
+    Raises:
+        ModelError: `model` is no model folder.
+        DataError: There is no photograph at all.
+        OptionError: `batch` is below 1.
+    """
+    if batch < 1:
+        raise OptionError(f"--batch {batch}: expected 1 or more.")
+    predictor, card = load_model(model, machine, batch)
+    files = list(_files(images, out))
+    if not files:
+        where = f"in {', '.join(map(str, images))}" if images else "to predict"
+        raise DataError(f"No photograph {where}: give files ending in {_endings()}, or folders.")
+    found: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    names = _unique_names([name for _, name in files])
+    with voice.progress("predicting") as feed:
+        for start in range(0, len(files), batch):
+            chunk = list(zip(files[start : start + batch], names[start : start + batch], strict=True))
+            loaded = _load([path for (path, _), _ in chunk], card, machine.workers)
+            good = [
+                (path, name, item)
+                for ((path, _), name), item in zip(chunk, loaded, strict=True)
+                if not isinstance(item, DataError)
+            ]
+            for ((path, _), _), item in zip(chunk, loaded, strict=True):
+                if isinstance(item, DataError):
+                    failed.append({"file": str(path), "reason": str(item)})
+                    voice.warn(f"{path} skipped: {item}")
+            if good:
+                predictions = predictor.predict(np.stack([item[0] for _, _, item in good]))
+                for index, (path, name, item) in enumerate(good):
+                    found.append(describe(path, card, predictions, index))
+                    _write(out, name, path, predictions, index, item[1])
+            feed(min(start + batch, len(files)), len(files))
+    result = {"model": str(model), "key": card.key, "predictions": found, "failed": failed, "out": str(out)}
+    write_json(out / "predictions.json", result)
+    return result
+
+
+def _files(images: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:
+    """Photographs and the names of their results; a folder gives all photographs below it, but no results in `out`."""
+    results = out.resolve()
+    for path in images:
+        if path.is_dir():
+            for item in sorted(path.rglob("*")):
+                if item.name.endswith(_OVERLAY) and results in item.resolve().parents:
+                    continue
+                if item.suffix.lower().lstrip(".") in _SUFFIXES and item.is_file():
+                    yield item, "_".join(item.relative_to(path).with_suffix("").parts)
+        else:
+            yield path, path.stem
+
+
+_SUFFIXES = {suffix.lower().lstrip(".") for suffix in IMAGE_SUFFIXES}
+
+
+def _endings() -> str:
+    return ", ".join(f".{suffix}" for suffix in sorted(_SUFFIXES))
+
+
+def _unique_names(names: list[str]) -> list[str]:
+    """Two photographs of the same name must not overwrite each other's results."""
+    taken = set(names)  # a photograph's own name goes first: a second `a` must not become the `a-2` that is there too
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = number = seen.get(name, 0) + 1
+        while number > 1 and f"{name}-{number}" in taken:
+            seen[name] = number = number + 1
+        unique.append(name if number == 1 else f"{name}-{number}")
+        taken.add(unique[-1])
+    return unique
+
+
+def _load(paths: Sequence[Path], card: ModelCard, workers: int) -> list[tuple[NDArray[np.uint8], Geometry] | DataError]:
+    def one(path: Path) -> tuple[NDArray[np.uint8], Geometry] | DataError:
+        try:
+            if not path.is_file():
+                return DataError("no such file")
+            pixels = load_pixels([Sample(path.name, path, None)], card.size, None, 1, crop=card.crop)
+            return pixels.images[0], pixels.geometries[0]
+        except DataError as error:
+            return DataError(str(error).removeprefix(f"{path.name}: "))
+
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        return list(pool.map(one, paths))
+
+
+def describe(path: Path, card: ModelCard, predictions: Predictions, index: int) -> dict[str, Any]:
+    """What a model says of one photograph, for JSON."""
+    grade = int(predictions.grades[index])
+    probabilities = predictions.probabilities[index]
+    return {
+        "file": str(path),
+        "grade": grade,
+        "class": card.classes[grade],
+        "confidence": float(probabilities[grade]),
+        "probabilities": {name: float(value) for name, value in zip(card.classes, probabilities, strict=True)},
+    }
+
+
+def _write(out: Path, name: str, path: Path, predictions: Predictions, index: int, geometry: Geometry) -> None:
+    original = geometry.map_to_original(predictions.fused[index])
+    arrays = {f"scale{scale + 1}": maps[index] for scale, maps in enumerate(predictions.maps)}
+    with replacing(out / f"{name}.maps.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, fused=predictions.fused[index], original=original.astype(np.float16), **arrays)
+    width, height = photo_size(path)
+    share = min(1.0, _OVERLAY_SIDE / max(width, height))
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    photo = read_photo(path, at_least=min(size))
+    picture = overlay(
+        cv2.resize(photo, size, interpolation=cv2.INTER_AREA),
+        cv2.resize(original, size, interpolation=cv2.INTER_AREA).clip(0, 1),
+        side=max(size),
+    )
+    with replacing(out / f"{name}{_OVERLAY}") as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")

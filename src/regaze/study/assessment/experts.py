@@ -1,0 +1,119 @@
+"""How far experts agree with each other on where to look, and how far a model agrees with them, by one measure.
+
+Everything is compared in cropped pixels, the square that the network sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from regaze.corrections.consensus import PairAgreement, agreement
+from regaze.errors import StudyError
+from regaze.study.folder import Study
+from regaze.study.lesions import enlarge
+from regaze.study.steps.collect import read_collected
+from regaze.study.steps.supervision import corrections_of
+
+MODEL_NAME = "the model"
+
+
+@dataclass(frozen=True)
+class PairSummary:
+    """Two who said something about the same photographs.
+
+    Attributes:
+        first, second: Authors; `the model` for the model's map.
+        n: Photographs that both said something about.
+        n_both_empty: Of them, those where neither marks anything (they agree).
+        dice, iou, kappa, tolerant_dice: Means over the n photographs, see `corrections.consensus.PairAgreement`.
+    """
+
+    first: str
+    second: str
+    n: int
+    n_both_empty: int
+    dice: float
+    iou: float
+    kappa: float
+    tolerant_dice: float
+
+
+def agree(study: Study, name: str, tolerance: float = 0.0) -> list[PairSummary]:
+    """Compare all experts who corrected a model's maps, and the model's collected maps with each of them.
+
+    The model's map is cut where it is highest, at as many pixels as the photograph's experts marked in the mean.
+
+    Args:
+        study: The study.
+        name: The model whose maps were corrected and collected; corrections of its relatives' maps count too.
+        tolerance: For `tolerant_dice`, in cropped pixels.
+
+    Raises:
+        StudyError: The model is missing, its maps were not collected, or nobody corrected any of them.
+    """
+    study.require_model(name)
+    root = str((study.lineage(name) or [{"name": name}])[0]["name"])
+    side = int(study.card_values(name)["size"])
+    pairs: list[PairAgreement] = []
+    for fold in study.folds:
+        places = {one.sample: place for place, one in enumerate(read_collected(study, name, fold))}
+        words: dict[str, dict[str, NDArray[np.bool_]]] = {}
+        samples = [sample for sample in study.training(fold) if sample.id in places]
+        geometries = dict(zip((item.id for item in samples), study.pixels(samples, side).geometries, strict=True))
+        for entry in corrections_of(study, root, fold, experts="majority"):
+            if entry.sample in places:
+                look = geometries[entry.sample].mask(study.store.correction(entry.id).look)
+                words.setdefault(entry.sample, {})[entry.author] = look
+        if not words:
+            continue
+        fused = _fused(study, name, fold)
+        for sample, masks in words.items():
+            own = _highest(enlarge(fused[places[sample]][None], side)[0], list(masks.values()))
+            pairs += agreement({**masks, MODEL_NAME: own}, tolerance=tolerance).pairs
+    if not pairs:
+        raise StudyError(f"Nobody has corrected a map of {name} yet: run `regaze correct` or `regaze import` first.")
+    return _summaries(pairs)
+
+
+def _fused(study: Study, name: str, fold: int) -> NDArray[np.float32]:
+    """The collected fused maps (N, h, w)."""
+    file = study.path / "collected" / name / f"fold{fold}" / "maps.safetensors"
+    try:
+        with safe_open(file, framework="numpy") as stream:
+            return np.asarray(stream.get_tensor("fused"), dtype=np.float32)
+    except (OSError, SafetensorError) as error:
+        raise StudyError(f"{file} cannot be read ({error}): run `regaze collect {study.path}` again.") from error
+
+
+def _highest(fused_SS: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """The map's highest pixels, as many as the masks have in the mean; ties by place."""
+    count = round(float(np.mean([mask.sum() for mask in masks])))
+    cut = np.zeros(fused_SS.size, dtype=bool)
+    cut[np.argsort(-fused_SS.reshape(-1), kind="stable")[:count]] = True
+    return cut.reshape(fused_SS.shape)
+
+
+def _summaries(pairs: Sequence[PairAgreement]) -> list[PairSummary]:
+    """Means per pair of names, experts first, then the model."""
+    groups: dict[tuple[str, str], list[PairAgreement]] = {}
+    for pair in pairs:
+        first, second = sorted((pair.first, pair.second), key=lambda one: (one == MODEL_NAME, one))
+        groups.setdefault((first, second), []).append(pair)
+    return [
+        PairSummary(
+            first=first,
+            second=second,
+            n=len(group),
+            n_both_empty=sum(pair.both_empty for pair in group),
+            **{
+                key: float(np.mean([getattr(pair, key) for pair in group]))
+                for key in ("dice", "iou", "kappa", "tolerant_dice")
+            },
+        )
+        for (first, second), group in sorted(groups.items(), key=lambda item: (item[0][1] == MODEL_NAME, item[0]))
+    ]

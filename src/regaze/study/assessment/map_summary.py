@@ -1,0 +1,215 @@
+"""From records per photograph to figures about the maps: means with 95 % intervals by patient, and paired differences.
+
+Invariant: whatever is averaged says over how many photographs (`n_used`, `n_skipped`); what cannot be computed is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regaze.evaluation.agreement import per_image
+from regaze.evaluation.comparison import MEASURES, faithfulness_difference, summarise_faithfulness
+from regaze.evaluation.intervals import mean_interval, paired_mean_difference
+from regaze.evaluation.lesion_coverage import BUDGET, Counts, recall_difference, summarise_recall
+from regaze.study.assessment.measure import FUSED
+
+Row = dict[str, Any]
+Figures = dict[str, Any]
+
+#: Whose lesions are told apart: an expert's outlines. A box may hold many lesions or none, so it is counted apart.
+ORIGINS = ("masks", "boxes")
+
+
+def evidence_figures(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
+    """Figures of one model beyond its grades.
+
+    Args:
+        rows: Records of `judge_model`, at least one.
+        ordinal: The classes are grades, so that the lowest means "no finding".
+        resamples: Bootstrap resamples of each interval.
+
+    Returns:
+        `map_intervals`: map's name -> number of `summarise_maps` -> [low, high]. `iou`: map's name -> `mean`,
+        `interval`, `n_used`, `n_skipped`, `thresholds` (each fold's, sorted). `lesion_recall`: `budget`, `chance`, and
+        `masks` and `boxes`, each what `summarise_recall` gives. `faithfulness` and `sanity`: see the functions below;
+        None where not measured.
+    """
+    patients = [row["patient"] for row in rows]
+    scales = list(rows[0]["maps"])
+    return {
+        "map_intervals": {scale: _map_intervals(rows, scale, patients, resamples) for scale in scales},
+        "iou": {scale: _iou(rows, scale, patients, resamples) for scale in scales},
+        "lesion_recall": _lesion_recall(rows, scales, patients, resamples),
+        "faithfulness": _faithfulness(rows, ordinal, resamples),
+        "sanity": _sanity(rows, patients, resamples),
+    }
+
+
+def evidence_pairs(before: Sequence[Row], after: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
+    """Paired differences after - before beyond the grades, over the same photographs, resampled by patient.
+
+    Args:
+        before: Records of one model.
+        after: Records of another, of the same photographs in the same order.
+        ordinal: As in `evidence_figures`.
+        resamples: Bootstrap resamples of each interval.
+
+    Returns:
+        `deletion`, `insertion` (over all photographs measured with both), `without_grade_0` (the same two; None where
+        the classes are no grades), `iou` of the fused map, and `lesion_recall`: map's name -> `all` and each lesion
+        type -> what `recall_difference` gives; masks only.
+    """
+    patients = [row["patient"] for row in before]
+    pairs: Figures = {
+        measure: _difference(
+            before, after, [row[measure] for row in before], [row[measure] for row in after], resamples
+        )
+        for measure in MEASURES
+    }
+    pairs["without_grade_0"] = None
+    if ordinal:
+        kept = [place for place, row in enumerate(before) if row["label"] not in (None, 0)]
+        some, others = [before[place] for place in kept], [after[place] for place in kept]
+        pairs["without_grade_0"] = {
+            measure: _difference(
+                some, others, [row[measure] for row in some], [row[measure] for row in others], resamples
+            )
+            for measure in MEASURES
+        }
+    pairs["iou"] = _difference(
+        before, after, _map_values(before, FUSED, "iou"), _map_values(after, FUSED, "iou"), resamples
+    )
+    found = _found(before, "masks")
+    kinds = [None, *dict.fromkeys(kind for row in found if row for kind in row)]
+    shared = [scale for scale in before[0]["maps"] if scale in after[0]["maps"]]
+    pairs["lesion_recall"] = {
+        scale: {
+            kind or "all": recall_difference(
+                found, _lit(before, "masks", scale), _lit(after, "masks", scale), kind, patients, resamples
+            )
+            for kind in kinds
+        }
+        for scale in shared
+    }
+    return pairs
+
+
+def _difference(
+    before: Sequence[Row], after: Sequence[Row], values: Sequence[Any], others: Sequence[Any], resamples: int
+) -> Figures:
+    assert [row["sample"] for row in before] == [row["sample"] for row in after]
+    return paired_mean_difference(_array(values), _array(others), [row["patient"] for row in before], resamples)
+
+
+def _map_values(rows: Sequence[Row], scale: str, field: str) -> list[Any]:
+    return [row["maps"][scale][field] for row in rows]
+
+
+def _map_intervals(rows: Sequence[Row], scale: str, patients: Sequence[str | None], resamples: int) -> Figures:
+    arrays = per_image([row["maps"][scale] for row in rows])
+    return {name: list(mean_interval(values, patients, resamples)[1:]) for name, values in arrays.items()}
+
+
+def _iou(rows: Sequence[Row], scale: str, patients: Sequence[str | None], resamples: int) -> Figures:
+    thresholds = {value for value in _map_values(rows, scale, "iou_threshold") if value is not None}
+    return {**_mean(_map_values(rows, scale, "iou"), patients, resamples), "thresholds": sorted(thresholds)}
+
+
+def _lesion_recall(
+    rows: Sequence[Row], scales: Sequence[str], patients: Sequence[str | None], resamples: int
+) -> Figures:
+    chances = [row["lesions"]["chance"] for row in rows if row["lesions"]]
+    return {
+        "budget": BUDGET,
+        "chance": chances[0] if chances else None,
+        **{
+            origin: summarise_recall(
+                _found(rows, origin), {scale: _lit(rows, origin, scale) for scale in scales}, patients, resamples
+            )
+            for origin in ORIGINS
+        },
+    }
+
+
+def _found(rows: Sequence[Row], origin: str) -> list[Counts | None]:
+    return [row["lesions"]["found"] if _is_of(row, origin) else None for row in rows]
+
+
+def _lit(rows: Sequence[Row], origin: str, scale: str) -> list[Counts | None]:
+    return [row["lesions"]["lit"][scale] if _is_of(row, origin) else None for row in rows]
+
+
+def _is_of(row: Row, origin: str) -> bool:
+    return bool(row["lesions"]) and row["lesions"]["origin"] == origin
+
+
+def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures | None:
+    """Deletion and insertion with and without grade 0, and the controls.
+
+    Returns:
+        None where nothing was measured. Else `all` and `without_grade_0` (None where the classes are no grades), each
+        with the fused map and the measured controls -> `deletion`, `insertion` (`mean`, `interval`), `n_used`,
+        `n_skipped` (of the photographs measured at all); a control has `against` too: the fused map less the control on
+        the photographs that have both, `deletion` and `insertion` as `paired_mean_difference` gives them.
+    """
+    measured = [row for row in rows if row["faithfulness"] is not None]
+    if not measured:
+        return None
+    records = [row["faithfulness"] for row in measured]
+    labels = [row["label"] for row in measured] if ordinal else None
+    patients = [row["patient"] for row in measured]
+    found: Figures = {"without_grade_0": None, **summarise_faithfulness(records, labels, patients, resamples)}
+    for control in [name for name in found["all"] if name != FUSED]:
+        against = faithfulness_difference((records, control), (records, FUSED), labels, patients, resamples)
+        for part, pair in against.items():
+            found[part][control]["against"] = pair
+    return {part: found[part] for part in ("all", "without_grade_0")}
+
+
+def _sanity(rows: Sequence[Row], patients: Sequence[str | None], resamples: int) -> Figures | None:
+    """Sanity checks of the fused map.
+
+    Returns:
+        None where nothing was checked. Else `stability`: change -> mean rank correlation; `randomisation`: group of
+        layers, in the order of their destruction -> `spearman` and `ssim`; each with `mean`, `interval`, `n_used` and
+        `n_skipped` (photographs not checked, or on which a map is constant).
+    """
+    first = next((row["sanity"] for row in rows if row["sanity"] is not None), None)
+    if first is None:
+        return None
+
+    def mean(*path: str) -> Figures:
+        return _mean([_dig(row["sanity"], path) for row in rows], patients, resamples)
+
+    return {
+        "stability": {change: mean("stability", change) for change in first["stability"]},
+        "randomisation": {
+            stage: {measure: mean("randomisation", stage, measure) for measure in measures}
+            for stage, measures in first["randomisation"].items()
+        },
+    }
+
+
+def _dig(record: Mapping[str, Any] | None, path: Iterable[str]) -> Any:
+    found: Any = record
+    for key in path:
+        if found is None:
+            return None
+        found = found.get(key)
+    return found
+
+
+def _mean(values: Sequence[Any], patients: Sequence[str | None], resamples: int) -> Figures:
+    array = _array(values)
+    mean, low, high = mean_interval(array, patients, resamples)
+    n_used = int((~np.isnan(array)).sum())
+    return {"mean": mean, "interval": [low, high], "n_used": n_used, "n_skipped": len(array) - n_used}
+
+
+def _array(values: Sequence[Any]) -> NDArray[np.float64]:
+    """(N,) float64, NaN for None."""
+    return np.array(values, dtype=np.float64)

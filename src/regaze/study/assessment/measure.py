@@ -1,0 +1,243 @@
+"""What is measured on each photograph beyond its grade: agreement of the maps with lesions, and whether they matter.
+
+Invariant: every model of a study gets the same photographs, the same random controls and the same noise, so that what
+is measured may be paired. Records are plain dicts that JSON can hold; what was not measured is None.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regaze.data.pixels import Pixels
+from regaze.evaluation.agreement import agree_all
+from regaze.evaluation.comparison import faithfulness_records, mean_curves
+from regaze.evaluation.faithfulness import Procedure, compare_orders
+from regaze.evaluation.lesion_coverage import Lesions, chance, count, find_lesions, lesion_light
+from regaze.evaluation.overlap import iou_curve
+from regaze.evaluation.reference_rankings import CONTROLS
+from regaze.evaluation.sanity import parameter_randomisation, stability
+from regaze.models.build import Network
+from regaze.models.network import AttentionNetwork
+from regaze.models.predictor import Predictions, Predictor
+from regaze.records import LESION_TYPES, Sample
+from regaze.study.assessment.ensemble import Panel
+from regaze.study.lesions import enlarge, grids_of, mean_targets, targets
+
+Row = dict[str, Any]
+Feed = Callable[[int, int], None]
+
+#: Name of the fused map among the orders of deletion and insertion.
+FUSED = "fused"
+_CURVE_DIGITS = 4
+
+
+def layers_of(predictions: Predictions) -> dict[str, NDArray[np.float32]]:
+    """The maps by name: `scale1` (finest) and so on, then `fused`; each (N, h, w) float32, 0..1."""
+    scales = {f"scale{index + 1}": maps for index, maps in enumerate(predictions.maps)}
+    return {**scales, FUSED: predictions.fused}
+
+
+def lesions_by_type(lesions_SS: NDArray[np.uint8]) -> Lesions:
+    """The single lesions of one photograph.
+
+    Args:
+        lesions_SS: (S, S) uint8 as in `Pixels.lesions`: bit i set where a pixel holds a lesion of type i.
+    """
+    return find_lesions({kind: (lesions_SS >> bit & 1).astype(bool) for bit, kind in enumerate(LESION_TYPES)})
+
+
+def measure_maps(
+    rows: Sequence[Row],
+    samples: Sequence[Sample],
+    pixels: Pixels,
+    known_N: NDArray[np.bool_],
+    learned_NSS: NDArray[np.bool_],
+    predictions: Predictions,
+    feed: Feed,
+) -> None:
+    """Agreement with lesions per scale and fused: at each map's own grid, and in cropped pixels.
+
+    Args:
+        rows: N records; get `maps` (map's name -> record of `agree`), `overlap` (map's name -> `iou_curve`) and
+            `lesions`: `origin` (`masks` or `boxes`), `chance`, `found` (counts of lesions) and `lit` (map's name ->
+            counts of lit ones). The last two are None where no lesion is known.
+        samples: N photographs.
+        pixels: The same in cropped pixels.
+        known_N: Where lesions are known, or known to be absent.
+        learned_NSS: Masks of the photographs that the model learned from, for the mean-map baseline.
+        predictions: What the model says of the N photographs.
+        feed: Called with (maps done, all maps).
+    """
+    side = pixels.images.shape[1]
+    masks = pixels.union
+    some = known_N & masks.any(axis=(1, 2))
+    lesions = [lesions_by_type(plane) if has else None for plane, has in zip(pixels.lesions, some, strict=True)]
+    for row, sample, single in zip(rows, samples, lesions, strict=True):
+        row["maps"], row["overlap"], row["lesions"] = {}, None, None
+        if single is not None:
+            row["overlap"] = {}
+            row["lesions"] = {
+                "origin": sample.origin,
+                "chance": chance(side),
+                "found": count(single),
+                "lit": {},
+            }
+    layers = layers_of(predictions)
+    grids = [*grids_of(predictions), (int(predictions.fused.shape[1]), int(predictions.fused.shape[2]))]
+    baselines = zip(layers.items(), targets(masks, grids), mean_targets(learned_NSS, grids), strict=True)
+    for done, ((name, maps), wanted, mean) in enumerate(baselines, start=1):
+        large = enlarge(maps, side)
+        records = agree_all(maps, large, wanted, masks, mean_target=mean, known=known_N)
+        for row, record, one, mask, single in zip(rows, records, large, masks, lesions, strict=True):
+            row["maps"][name] = record
+            if single is not None:
+                row["overlap"][name] = rounded_curve(one, mask)
+                # The order of a dead map is the rounding of its resampling, so it is taken as constant.
+                ranked = np.zeros_like(one) if record["dead"] else one
+                row["lesions"]["lit"][name] = count(single, lesion_light(ranked, single))
+        feed(done, len(layers))
+
+
+def rounded_curve(map_SS: NDArray[np.float32], mask_SS: NDArray[np.bool_]) -> list[float] | None:
+    """`iou_curve` for JSON, to four decimals; None for an empty mask."""
+    # Bilinear resampling may leave 0..1 by a rounding error.
+    curve = iou_curve(np.clip(map_SS, 0, 1), mask_SS)
+    return None if curve is None else [round(float(value), _CURVE_DIGITS) for value in curve]
+
+
+def measure_faithfulness(
+    rows: Sequence[Row],
+    panel: Panel,
+    pixels: Pixels,
+    known_N: NDArray[np.bool_],
+    probabilities_NK: NDArray[np.float32],
+    procedure: Procedure,
+    wanted: int,
+    controls: int,
+    feed: Feed,
+) -> None:
+    """Deletion and insertion of the fused map, and of the controls, on an evenly spread share of the photographs.
+
+    Args:
+        rows: N records; those measured get `deletion` and `insertion` of the fused map, and `faithfulness`: `followed`
+            (class), `maps` (`fused` and the controls -> `deletion`, `insertion`) and `curves` (the same names ->
+            `shares`, `deletion`, `insertion`, each steps + 1 numbers). All others get None.
+        panel: The model.
+        pixels: The N photographs.
+        known_N: Where lesions are known; elsewhere there is no control `lesions`.
+        probabilities_NK: What the model says of them; the likeliest class is followed.
+        procedure: Steps, patches and substrates.
+        wanted: Photographs to measure.
+        controls: Photographs among these whose controls are measured too.
+        feed: Called with (photographs done, all of them).
+    """
+    for row in rows:
+        row["deletion"] = row["insertion"] = row["faithfulness"] = None
+    chosen = spread(len(rows), wanted)
+    with_controls = {chosen[place] for place in spread(len(chosen), controls)}
+    side = pixels.images.shape[1]
+    masks = pixels.union
+    for done, place in enumerate(chosen, start=1):
+        here = slice(place, place + 1)
+        followed = probabilities_NK[here].argmax(axis=1).astype(np.int64)
+        maps = {FUSED: panel.order(pixels.images[here], followed)}
+        if place in with_controls:
+            has = bool(known_N[place] and masks[place].any())
+            # The place is the seed: another order for each photograph, the same for each model.
+            maps |= {
+                name: np.array(make(1, side, place, masks[here]))
+                for name, make in CONTROLS.items()
+                if name != "lesions" or has
+            }
+        image = panel.members[0].normalise(pixels.images[here])
+        results = compare_orders(panel.scores, image, maps, procedure, classes=followed)
+        record = faithfulness_records(results)[0]
+        rows[place]["faithfulness"] = record | {"curves": _rounded(mean_curves(results))}
+        rows[place] |= record["maps"][FUSED]
+        feed(done, len(chosen))
+
+
+def _rounded(curves: dict[str, dict[str, list[float | None]]]) -> dict[str, dict[str, list[float | None]]]:
+    """Curves for JSON, to four decimals."""
+    return {
+        name: {
+            key: [None if value is None else round(value, _CURVE_DIGITS) for value in values]
+            for key, values in some.items()
+        }
+        for name, some in curves.items()
+    }
+
+
+def measure_sanity(
+    rows: Sequence[Row], member: Predictor, images_NSSC: NDArray[np.uint8], wanted: int, seed: int
+) -> None:
+    """Sanity checks of a model's fused map on an evenly spread share of the photographs.
+
+    Args:
+        rows: N records; those measured get `sanity`: `stability` (`flip`, `shift`, `noise` -> rank correlation) and
+            `randomisation` (group of layers, from the top -> `spearman`, `ssim`); None inside where a map is constant.
+            All others get None.
+        member: One model; of several folds the first, whose weights are destroyed in a copy.
+        images_NSSC: (N, S, S, 3) uint8, the photographs.
+        wanted: Photographs to measure.
+        seed: Of the new weights and of the noise.
+    """
+    for row in rows:
+        row["sanity"] = None
+    chosen = spread(len(rows), wanted)
+    if not chosen:
+        return
+    images = images_NSSC[chosen]
+    side = images.shape[1]
+
+    def fused(network: Network) -> NDArray[np.float32]:
+        twin = copy.copy(member)
+        twin.network = network
+        return twin.predict(images).fused
+
+    stages = parameter_randomisation(member.network, layer_groups(member.network), fused, seed=seed)
+    steady = stability(lambda changed: enlarge(member.predict(changed).fused, side), images, seed=seed)
+    for index, place in enumerate(chosen):
+        rows[place]["sanity"] = {
+            "stability": {change: _number(values[index]) for change, values in steady.items()},
+            "randomisation": {
+                stage.name: {"spearman": _number(stage.spearman[index]), "ssim": _number(stage.ssim[index])}
+                for stage in stages
+            },
+        }
+
+
+def layer_groups(network: Network) -> list[tuple[str, list[str]]]:
+    """Layers in the order in which they are destroyed: from the output down to the photograph.
+
+    The attention branches come after the heads: what lies above them cannot change an attention map, and the check
+    shows it.
+    """
+    if isinstance(network, AttentionNetwork):
+        heads = ["perception", *(["fusion"] if network.fusion is not None else [])]
+        top = [("heads", heads), ("attention", ["attention"])]
+    else:
+        top = [("heads", ["classify"])]
+    segments = getattr(network.extractor, "segments", None)
+    if segments is None:  # a backbone that is not cut runs whole
+        return [*top, ("extractor", ["extractor"])]
+    return [
+        *top,
+        *((f"block{index + 1}", [f"extractor.segments.{index}"]) for index in reversed(range(len(segments)))),
+    ]
+
+
+def spread(total: int, wanted: int) -> list[int]:
+    """At most `wanted` places spread evenly over 0..total-1."""
+    if wanted <= 0:
+        return []
+    return sorted({int(place) for place in np.linspace(0, total - 1, min(wanted, total)).round()})
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,248 @@
+"""From records per photograph to the figures that `regaze evaluate` prints, and to paired comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from regaze.errors import StudyError
+from regaze.evaluation.agreement import summarise_maps
+from regaze.evaluation.grading import grading_summary, reliability
+from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
+from regaze.evaluation.lesion_coverage import BUDGET
+from regaze.files import write_json
+from regaze.models.options import MachineOptions
+from regaze.records import Dataset
+from regaze.study.assessment.judge import judge_model, part_of, pooled
+from regaze.study.assessment.map_summary import evidence_figures, evidence_pairs
+from regaze.study.check import check_evaluation
+from regaze.study.folder import Study
+from regaze.study.options import EvaluateOptions
+
+Row = dict[str, Any]
+REFERABLE_FROM = 2
+
+
+def evaluate(
+    study: Study,
+    options: EvaluateOptions,
+    machine: MachineOptions,
+    other: Dataset | None = None,
+    names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Judge all models of a study.
+
+    Args:
+        study: The study.
+        options: Resamples, deletion and insertion.
+        machine: Device and precision.
+        other: Judge on this data instead of the study's own test or validation part.
+        names: Models to judge; default: all that are complete.
+
+    Returns:
+        `part`, `n`, `models`, `paired` and `notes` (see docs/cli.md for the shape). Figures that cannot be computed
+        are None; notes say why.
+
+    Raises:
+        StudyError: The study has no model.
+        OptionError: An option is out of range.
+    """
+    check_evaluation(options)
+    names = list(names if names is not None else study.models())
+    if not names:
+        raise StudyError(f"Study {study.path} has no model yet: run `regaze train {study.path}` first.")
+    rows = {name: judge_model(study, name, options, machine, other=other) for name in names}
+    part = "test" if other is not None else part_of(study)
+    first = rows[names[0]]
+    result: dict[str, Any] = {
+        "part": part,
+        "n": sum(row["label"] is not None for row in first),
+        "n_photographs": len(first),
+        "models": {name: summary(study, rows[name], options) for name in names},
+        "paired": {},
+        "notes": _notes(study, rows, part, other, options),
+    }
+    for name in names:
+        parent = _parent(study, name)
+        if parent in rows:
+            result["paired"][f"{name} against {parent}"] = compare(study, rows[parent], rows[name], options)
+            control = control_of(study, names, parent)
+            if control is not None and control != name:
+                result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
+    if other is None:
+        write_json(study.path / "evaluation" / f"{part}.json", result)
+    return result
+
+
+def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
+    """All figures of one model."""
+    graded = [row for row in rows if row["label"] is not None]
+    figures: dict[str, Any] = {}
+    if graded:
+        probabilities = np.array([row["probabilities"] for row in graded], dtype=np.float64)
+        labels = np.array([row["label"] for row in graded])
+        figures = grading_summary(
+            probabilities,
+            np.array([row["grade"] for row in graded]),
+            labels,
+            referable_from=REFERABLE_FROM if study.dataset.ordinal else None,
+            groups=[row["patient"] for row in graded],
+            resamples=options.resamples,
+            ordinal=study.dataset.ordinal,
+        )
+        figures["reliability"] = reliability(probabilities, labels)
+    else:
+        figures = dict.fromkeys(_GRADING_KEYS)
+    measured = [row for row in rows if row["deletion"] is not None]
+    figures["deletion"] = float(np.mean([row["deletion"] for row in measured])) if measured else None
+    figures["insertion"] = float(np.mean([row["insertion"] for row in measured])) if measured else None
+    figures["n_faithfulness"] = len(measured)
+    scales = list(rows[0]["maps"])
+    figures["maps"] = {scale: summarise_maps([row["maps"][scale] for row in rows]) for scale in scales}
+    return figures | evidence_figures(rows, study.dataset.ordinal, options.resamples)
+
+
+_GRADING_KEYS = (
+    "quadratic_weighted_kappa",
+    "interval",
+    "accuracy",
+    "recall",
+    "confusion",
+    "referable",
+    "calibration_error",
+    "reliability",
+)
+
+
+def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
+    """Paired differences after - before over the same photographs, resampled by patient."""
+    assert [row["sample"] for row in before] == [row["sample"] for row in after]
+    places = [place for place, row in enumerate(before) if row["label"] is not None]
+    kappa = None
+    if places:
+        kappa = paired_kappa_difference(
+            [before[place]["label"] for place in places],
+            [before[place]["grade"] for place in places],
+            [after[place]["grade"] for place in places],
+            len(study.classes),
+            groups=[before[place]["patient"] for place in places],
+            resamples=options.resamples,
+            ordinal=study.dataset.ordinal,
+        )
+    found: dict[str, Any] = {"kappa": kappa}
+    for key, field in (("enrichment", "lesion_enrichment"), ("squared_error", "squared_error")):
+        found[key] = paired_mean_difference(
+            np.array(pooled(before, "fused", field), dtype=np.float64),
+            np.array(pooled(after, "fused", field), dtype=np.float64),
+            groups=[row["patient"] for row in before],
+            resamples=options.resamples,
+        )
+    return found | evidence_pairs(before, after, study.dataset.ordinal, options.resamples)
+
+
+def _parent(study: Study, name: str) -> str | None:
+    lineage = study.lineage(name)
+    return str(lineage[-1]["name"]) if lineage else None
+
+
+def is_control(study: Study, name: str) -> bool:
+    """True for a model that was fine-tuned without the map loss."""
+    recipe = study.card_values(name)["recipe"]
+    return "finetune" in recipe and recipe["finetune"]["map_weight"] == 0
+
+
+def control_of(study: Study, names: Sequence[str], parent: str | None) -> str | None:
+    """The control among `names` that descends from `parent`, the latest if there are several."""
+    found = [name for name in names if is_control(study, name) and _parent(study, name) == parent]
+    return found[-1] if found else None
+
+
+def _notes(
+    study: Study, rows: dict[str, list[Row]], part: str, other: Dataset | None, options: EvaluateOptions
+) -> list[str]:
+    """What a reader of the figures must know."""
+    first = next(iter(rows.values()))
+    notes = _part_notes(study, first, part, other)
+    if not study.dataset.ordinal:
+        notes.append("Kappa is unweighted: the classes have no order.")
+    elif len(study.classes) > REFERABLE_FROM:
+        notes.append(f"Referable: grade {study.classes[REFERABLE_FROM]} or worse.")
+    # Where nothing is known about lesions, `lesion_pixels` is None.
+    used = sum(bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
+    if used == 0:
+        notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
+    else:
+        origins = {sample.id: sample.origin for sample in (other or study.dataset).samples}
+        boxes = sum(origins[row["sample"]] == "boxes" and bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
+        notes.append(
+            f"Map figures over {used} photographs with lesions: {used - boxes} with masks, {boxes} with boxes."
+        )
+    notes += _faithfulness_notes(first, options)
+    notes += _evidence_notes(first)
+    if any(study.card_values(name)["network"]["network"] == "plain" for name in rows):
+        notes.append("The map of a plain network is its class activation map.")
+    for name in rows:
+        dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]
+        notes += [f"{name}: the map of {scale} is constant on every photograph (dead)." for scale in dead]
+    return notes
+
+
+def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | None) -> list[str]:
+    """On which photographs the models were judged, and whether they may have seen them."""
+    notes = []
+    if other is not None:
+        notes.append(f"Judged on other data: {other.spec}.")
+        learned = {sample.content for sample in study.dataset.samples if sample.part == "training"}
+        judged = {row["sample"] for row in rows}
+        again = sum(sample.id in judged and sample.content in learned for sample in other.samples)
+        others = len(other.samples) - len(judged)
+        if others:
+            notes.append(f"{others} photographs of its training part are left out, since it has a test part.")
+        if again:
+            notes.append(f"{again} of the photographs belong to the study's own training part: the figures flatter.")
+    elif part == "validation":
+        pooled_text = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
+        notes.append(
+            f"The data has no test part: judged on the validation photographs ({pooled_text}, split by patient)."
+        )
+    if len(study.folds) > 1 and (part == "test" or other is not None):
+        notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
+    return notes
+
+
+def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[str]:
+    """On what deletion and insertion rest, and what is not RISE's default."""
+    measured = sum(row["deletion"] is not None for row in rows)
+    if not measured:
+        return ["Deletion and insertion are null: --faithfulness 0."]
+    notes = [f"Deletion and insertion over {measured} photographs in {options.steps} steps, fused map."]
+    if any(len(row["faithfulness"]["maps"]) > 1 for row in rows if row["faithfulness"] is not None):
+        notes.append(
+            "Deletion and insertion of two models also differ by how sure they are: look at each less its controls."
+        )
+    if options.patch > 1:
+        notes.append(f"Deletion and insertion change squares of {options.patch} pixels as one.")
+    gone, start = options.deletion_substrate, options.insertion_substrate
+    if (gone, start) != ("grey", "blur"):
+        notes.append(f"Deleted pixels become {gone}; insertion starts from {start}.")
+    return notes
+
+
+def _evidence_notes(rows: Sequence[Row]) -> list[str]:
+    """On what lesion recall, controls and sanity checks rest; nothing about what was not asked for."""
+    notes = []
+    outlined = sum(bool(row["lesions"]) and row["lesions"]["origin"] == "masks" for row in rows)
+    if outlined:
+        notes.append(
+            f"Lesions lit: the share of each lesion's pixels among the brightest {BUDGET:.0%} of the map's, over "
+            f"{outlined} photographs with masks; chance is {BUDGET:g}."
+        )
+    controls = sum(row["faithfulness"] is not None and len(row["faithfulness"]["maps"]) > 1 for row in rows)
+    if controls:
+        notes.append(f"Controls of deletion and insertion over {controls} of these photographs.")
+    checked = sum(row["sanity"] is not None for row in rows)
+    if checked:
+        notes.append(f"Sanity checks of the fused map over {checked} photographs; of several folds' models the first.")
+    return notes

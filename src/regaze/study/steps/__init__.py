@@ -1,0 +1,1 @@
+"""The steps of the loop: each takes a study, does one thing to it, and can be called again."""

@@ -1,0 +1,210 @@
+"""Collect: what the model says of its training photographs, where it looked, and whether an expert should look."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from regaze.errors import StudyError
+from regaze.evaluation.agreement import lesion_enrichment, relevance_rank, squared_error
+from regaze.files import digest, read_json, replacing, write_json
+from regaze.models.card import ModelCard, read_card
+from regaze.models.folder import load_model
+from regaze.models.options import MachineOptions
+from regaze.models.predictor import Predictions
+from regaze.records import Collected, Sample
+from regaze.selection.diagnosis import diagnose
+from regaze.study.features import feature_cache
+from regaze.study.folder import Study
+from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
+from regaze.study.options import CollectOptions
+from regaze.study.steps.supervision import corrections_of
+from regaze.study.steps.uncertainty import Doubts, cheap_signals, doubts
+
+_FORMAT = 3  # of what is collected; raise it when its content changes
+
+
+def collect(study: Study, name: str, machine: MachineOptions, options: CollectOptions | None = None) -> dict[str, int]:
+    """Run a model over its training photographs, on every fold, and write what it says.
+
+    Writes `collected/NAME/foldK/collected.json` and `maps.safetensors` (float16 maps per scale, map cells).
+
+    Returns:
+        Diagnosis -> number of photographs, over all folds.
+
+    Raises:
+        StudyError: The model is missing.
+    """
+    options = options or CollectOptions()
+    study.require_model(name)
+    counts: dict[str, int] = {"misgraded": 0, "elsewhere": 0, "fine": 0, "unknown": 0}
+    for fold in study.folds:
+        folder = study.path / "collected" / name / f"fold{fold}"
+        card = read_card(study.model_folder(name, fold))
+        learned = [entry.hash for entry in corrections_of(study, _root(card), fold)] if options.signals else []
+        key = digest([_basis(card, options), learned])
+        if not _is_current(folder, key):
+            predictor, card = load_model(study.model_folder(name, fold), machine)
+            samples = study.training(fold)
+            pixels = study.pixels(samples, card.size, machine.workers)
+            with study.voice.progress(f"collecting maps of {name}") as feed:
+                predictions = predictor.predict(pixels.images, feed, feature_cache(study, machine))
+            masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
+            found = None
+            if options.signals:
+                found = doubts(study, card, fold, predictor, samples, pixels, predictions)
+            collected = judge(samples, predictions, masks, known, options, found)
+            _write(folder, {"model": name, "key": key, "basis": _basis(card, options)}, collected, predictions, found)
+        for item in read_collected(study, name, fold):
+            counts[item.diagnosis] += 1
+    return counts
+
+
+def judge(
+    samples: list[Sample],
+    predictions: Predictions,
+    masks: NDArray[np.bool_],
+    known: NDArray[np.bool_],
+    options: CollectOptions,
+    found: Doubts | None = None,
+) -> list[Collected]:
+    """Measure each photograph's maps against its lesions and diagnose it.
+
+    Args:
+        samples: N photographs.
+        predictions: Of the model to be corrected.
+        masks: (N, S, S) bool lesions in cropped pixels.
+        known: (N,) bool, False where nothing is known about lesions.
+        options: When a map misses the lesions.
+        found: Signs of doubt, where they were measured; else those that the predictions hold.
+    """
+    side = masks.shape[1]
+    wanted = targets(masks, grids_of(predictions))
+    fused = enlarge(predictions.fused, side)
+    collected = []
+    for place, sample in enumerate(samples):
+        has_lesions = bool(known[place] and masks[place].any())
+        error = rank = enrichment = None
+        if known[place]:
+            errors = [
+                squared_error(maps[place], target[place]) for maps, target in zip(predictions.maps, wanted, strict=True)
+            ]
+            error = float(np.mean(errors))
+        if has_lesions:
+            rank = relevance_rank(fused[place], masks[place])
+            enrichment = lesion_enrichment(fused[place], masks[place])
+        grade = int(predictions.grades[place])
+        collected.append(
+            Collected(
+                sample=sample.id,
+                label=sample.label,
+                grade=grade,
+                confidence=float(predictions.probabilities[place, grade]),
+                squared_error=error,
+                relevance_rank=rank,
+                enrichment=enrichment,
+                diagnosis=diagnose(
+                    sample.label,
+                    grade,
+                    rank,
+                    enrichment,
+                    lesions_known=bool(known[place]),
+                    has_lesions=has_lesions,
+                    min_rank=options.min_rank,
+                    min_enrichment=options.min_enrichment,
+                ),
+                probabilities=tuple(float(value) for value in predictions.probabilities[place]),
+                signals=cheap_signals(predictions, place) if found is None else found.signals[place],
+            )
+        )
+    return collected
+
+
+def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
+    """What `collect` wrote for one fold.
+
+    Raises:
+        StudyError: The model's maps have not been collected.
+    """
+    file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
+    if not file.is_file():
+        raise StudyError(
+            f"The maps of {name} have not been collected: run `regaze collect {study.path} --model {name}` first."
+        )
+    try:
+        values = read_json(file)["photographs"]
+        return [Collected(**(item | {"probabilities": tuple(item.get("probabilities", ()))})) for item in values]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(f"{file} is damaged ({error}): remove it and run `regaze collect {study.path}`.") from error
+
+
+def is_collected(study: Study, name: str, options: CollectOptions) -> bool:
+    """Whether all folds were collected from this very model with these options, whatever was corrected since."""
+    for fold in study.folds:
+        file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
+        try:
+            basis = read_json(file)["basis"] if file.is_file() else None
+        except (ValueError, KeyError, TypeError):  # damaged, or an older version's
+            return False
+        if basis != _basis(read_card(study.model_folder(name, fold)), options):
+            return False
+    return True
+
+
+def _basis(card: ModelCard, options: CollectOptions) -> str:
+    return digest([_FORMAT, card.key, asdict(options)])
+
+
+def read_features(study: Study, name: str, fold: int) -> NDArray[np.float32]:
+    """Pooled features (N, F) of one fold's photographs, in the order of `read_collected`.
+
+    Raises:
+        StudyError: They were not collected.
+    """
+    file = study.path / "collected" / name / f"fold{fold}" / "maps.safetensors"
+    try:
+        with safe_open(file, framework="numpy") as stream:
+            if "features" in stream.keys():  # noqa: SIM118 - no mapping
+                features: NDArray[np.float32] = stream.get_tensor("features")
+                return features
+    except (OSError, SafetensorError) as error:
+        raise StudyError(f"{file} cannot be read ({error}): run `regaze collect {study.path}` again.") from error
+    raise StudyError(
+        f"Variety needs features of the photographs: run `regaze collect {study.path} --model {name} --signals` first."
+    )
+
+
+def _root(card: ModelCard) -> str:
+    """The phase-1 model that a model descends from."""
+    return str(card.lineage[0]["name"]) if card.lineage else card.name
+
+
+def _is_current(folder: Path, key: str) -> bool:
+    file = folder / "collected.json"
+    if not (file.is_file() and (folder / "maps.safetensors").is_file()):
+        return False
+    try:
+        return bool(read_json(file)["key"] == key)
+    except (ValueError, KeyError, TypeError):  # damaged: collected again
+        return False
+
+
+def _write(
+    folder: Path, head: dict[str, str], collected: list[Collected], predictions: Predictions, found: Doubts | None
+) -> None:
+    arrays: dict[str, Any] = {
+        f"scale{index + 1}": maps.astype(np.float16) for index, maps in enumerate(predictions.maps)
+    }
+    arrays |= {"fused": predictions.fused.astype(np.float16), "probabilities": predictions.probabilities}
+    if found is not None:
+        arrays["features"] = found.features
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "maps.safetensors") as temporary:
+        save_file(arrays, temporary)
+    write_json(folder / "collected.json", head | {"photographs": [asdict(item) for item in collected]})

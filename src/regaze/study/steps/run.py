@@ -1,0 +1,139 @@
+"""The whole loop in one call: train, collect, select, correct, fine-tune, and the control beside it.
+
+Every step finds what an earlier call finished and goes on from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from regaze.errors import StudyError
+from regaze.models.build import build_network
+from regaze.models.options import MachineOptions, NetworkKind, NetworkOptions
+from regaze.records import Dataset
+from regaze.selection.rules import NothingToSelect
+from regaze.study.check import check_finetuning, check_selection, check_training, check_value
+from regaze.study.folder import Study
+from regaze.study.options import RULES_BY_SIGNALS, CollectOptions, CorrectOptions, SelectOptions
+from regaze.study.steps.collect import collect, is_collected
+from regaze.study.steps.correct import correct, is_selected, select
+from regaze.study.steps.finetune import finetune_model
+from regaze.study.steps.train import train
+from regaze.training.options import FinetuneOptions, TrainingOptions
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """All that the loop's steps need.
+
+    Attributes:
+        network: The network whose maps are corrected.
+        training: Phase 1.
+        finetuning: Fine-tuning on the corrections.
+        collect: When a map is said to miss the lesions.
+        select: Which photographs are corrected.
+        correct: Where corrections come from.
+        control: Also fine-tune equally long without the map loss.
+        baselines: Also train the paper's other methods: plain, and single-scale fine-tuned likewise.
+    """
+
+    network: NetworkOptions
+    training: TrainingOptions
+    finetuning: FinetuneOptions
+    collect: CollectOptions
+    select: SelectOptions
+    correct: CorrectOptions
+    control: bool = True
+    baselines: bool = False
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """Names of the models that the loop made.
+
+    Attributes:
+        before: The phase-1 model.
+        after: The fine-tuned model, or None for a plain network.
+        control: The model fine-tuned without the map loss, or None.
+    """
+
+    before: str
+    after: str | None
+    control: str | None
+
+
+def check_loop(options: LoopOptions) -> None:
+    """Refuse options that a later step of the loop would refuse.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+    check_training(options.training)
+    check_finetuning(options.finetuning)
+    check_selection(options.select)
+    check_value("min_rank", options.collect.min_rank)
+    check_value("min_enrichment", options.collect.min_enrichment)
+
+
+def check_photographs(dataset: Dataset, options: LoopOptions, size: int) -> None:
+    """Make sure that the loop can be done on these photographs, before anything is written.
+
+    Raises:
+        StudyError: The data says nothing about lesions.
+        ModelError: The network cannot be built, or its weights do not fit or cannot be reached.
+    """
+    _require_lesions(dataset, options)
+    for kind in _kinds(options):
+        build_network(replace(options.network, network=kind), len(dataset.classes), size)
+
+
+def _kinds(options: LoopOptions) -> list[NetworkKind]:
+    """The kinds of network that the loop trains, the one that matters last."""
+    kind = options.network.network
+    others: tuple[NetworkKind, ...] = ("plain", "single-scale") if options.baselines else ()
+    return [*(other for other in others if other != kind), kind]
+
+
+def _require_lesions(dataset: Dataset, options: LoopOptions) -> None:
+    if options.network.network != "plain" and not any(sample.origin != "none" for sample in dataset.samples):
+        raise StudyError(
+            f"{dataset.spec} has neither masks nor boxes to correct maps with: pass --boxes DIR, add masks, "
+            "or pass --network plain."
+        )
+
+
+def run_loop(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
+    """Do the loop; models that are finished are taken as they are.
+
+    Raises:
+        StudyError: The data says nothing about lesions, so there is nothing to correct with.
+        OptionError: A value is out of range.
+    """
+    check_loop(options)
+    _require_lesions(study.dataset, options)
+    for kind in _kinds(options)[:-1]:
+        _one(study, replace(options, network=replace(options.network, network=kind), control=False), machine)
+    return _one(study, options, machine)
+
+
+def _one(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
+    before = train(study, options.network, options.training, machine)
+    if options.network.network == "plain":
+        return LoopResult(before, None, None)
+    collecting = options.collect
+    if options.select.by in RULES_BY_SIGNALS or options.select.diversity > 0:
+        collecting = replace(collecting, signals=True)
+    # What is corrected moves the signals: a call that goes on keeps the selection that it began with.
+    if not (is_collected(study, before, collecting) and is_selected(study, before, options.select)):
+        collect(study, before, machine, collecting)
+        try:
+            select(study, before, options.select, options.correct.author)
+        except NothingToSelect as reason:
+            study.voice.warn(f"Nothing to correct: {reason}")
+            return LoopResult(before, None, None)
+    correct(study, before, options.correct)
+    after = finetune_model(study, before, options.finetuning, machine)
+    control = None
+    if options.control:
+        control = finetune_model(study, before, replace(options.finetuning, map_weight=0.0), machine)
+    return LoopResult(before, after, control)

@@ -1,0 +1,136 @@
+"""What a model learns from the store: whose corrections count, and how several experts become one word.
+
+Invariant: with cross-validation a fold's model never learns from a correction of its own validation photographs, since
+every fold has its own selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regaze.corrections.consensus import majority, staple
+from regaze.corrections.planes import Planes, make_planes
+from regaze.corrections.rows import CorrectionEntry
+from regaze.errors import OptionError
+from regaze.models.card import ModelCard
+from regaze.records import Sample
+from regaze.study.folder import Study
+from regaze.training.batches import TrainingSet
+from regaze.training.options import Experts, FinetuneOptions
+
+Mask = NDArray[np.bool_]
+
+
+def corrections_of(study: Study, parent: str, fold: int, experts: Experts = "latest") -> list[CorrectionEntry]:
+    """The corrections that count, made on maps of `parent` or its descendants, ordered by photograph and id.
+
+    Corrections made for another fold's model stay out; and so do those of another network's maps, so that each method
+    of a comparison learns from its own.
+
+    Args:
+        study: The study.
+        parent: A phase-1 model.
+        fold: Of its folds.
+        experts: `latest`: one per photograph, whoever made it. Otherwise the latest of each expert.
+    """
+    family = [name for name in study.models() if any(item["name"] == parent for item in study.lineage(name))]
+    makers = {f"{name}/fold{fold}" for name in (parent, *family)}
+    latest = {
+        (entry.sample, "" if experts == "latest" else entry.author): entry
+        for entry in study.store.correction_index()
+        if entry.model in makers
+    }
+    return sorted(latest.values(), key=lambda entry: (entry.sample, entry.id))
+
+
+def author_weights(texts: Iterable[str]) -> dict[str, float]:
+    """Author -> weight, from `NAME=WEIGHT` texts.
+
+    Raises:
+        OptionError: A text is not of that form, or a weight is not above 0.
+    """
+    weights = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = -1.0
+        if not name.strip() or not 0 < weight < float("inf"):
+            raise OptionError(f"--authors {text!r}: expected NAME=WEIGHT with a weight above 0, e.g. anna=2.")
+        weights[name.strip()] = weight
+    return weights
+
+
+def with_corrections(
+    study: Study,
+    data: TrainingSet,
+    samples: Sequence[Sample],
+    card: ModelCard,
+    entries: Sequence[CorrectionEntry],
+    options: FinetuneOptions,
+    cells: Sequence[float],
+) -> TrainingSet:
+    """Lay the corrections beside their photographs, in cropped pixels.
+
+    Args:
+        study: The study, for the corrections' masks.
+        data: The photographs.
+        samples: In the order of `data`.
+        card: Of the model to be tuned.
+        entries: See `corrections_of`.
+        options: Tolerance, sizes, experts and their weights.
+        cells: Side of a map cell per scale in cropped pixels, finest first.
+    """
+    places = {sample.id: place for place, sample in enumerate(samples)}
+    geometries = study.pixels(samples, card.size).geometries
+    weights = author_weights(options.authors)
+    shape = (len(samples), len(cells) if options.match_sizes else 1, card.size, card.size)
+    look, doubt = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    avoid = np.zeros((len(samples), card.size, card.size), dtype=bool)
+    corrected, edited = np.zeros(len(samples), dtype=np.float32), np.zeros(len(samples), dtype=bool)
+    for place, group in _by_place(entries, places).items():
+        corrections = [study.store.correction(entry.id) for entry in group]
+        geometry = geometries[place]
+        looks = [geometry.mask(item.look) for item in corrections]
+        avoids = [None if item.avoid is None else geometry.mask(item.avoid) for item in corrections]
+        planes = _planes(looks, avoids, options, cells)
+        look[place], doubt[place], avoid[place] = planes.look, planes.doubt, planes.avoid
+        edited[place] = all(item.mode == "edit" for item in corrections)
+        corrected[place] = np.mean([weights.get(item.author, 1.0) for item in corrections])
+    return TrainingSet(
+        images=data.images,
+        labels=data.labels,
+        look=torch.from_numpy(look),
+        corrected=torch.from_numpy(corrected),
+        avoid=torch.from_numpy(avoid) if avoid.any() else None,
+        doubt=torch.from_numpy(doubt) if doubt.any() else None,
+        edited=torch.from_numpy(edited) if edited.any() else None,
+    )
+
+
+def _by_place(entries: Sequence[CorrectionEntry], places: dict[str, int]) -> dict[int, list[CorrectionEntry]]:
+    """Photographs of the training part with all their corrections that count."""
+    groups: dict[int, list[CorrectionEntry]] = {}
+    for entry in entries:
+        if entry.sample in places:
+            groups.setdefault(places[entry.sample], []).append(entry)
+    return groups
+
+
+def _planes(looks: list[Mask], avoids: list[Mask | None], options: FinetuneOptions, cells: Sequence[float]) -> Planes:
+    """One word from one or several experts."""
+    look, avoid = looks[0], avoids[0]
+    if len(looks) > 1:
+        agreed = _agreed(looks, options.experts)
+        refused = _agreed([np.zeros_like(look) if item is None else item for item in avoids], "majority")
+        look, avoid = agreed, refused & ~agreed
+    return make_planes(look, avoid, options.tolerance, cells if options.match_sizes else None)
+
+
+def _agreed(masks: list[Mask], experts: Experts) -> Mask:
+    return staple(masks).probability >= 0.5 if experts == "staple" else majority(masks)

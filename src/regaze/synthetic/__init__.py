@@ -1,0 +1,1 @@
+"""The painter of synthetic fundus photographs with exact lesion masks."""

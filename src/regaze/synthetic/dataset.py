@@ -1,0 +1,238 @@
+"""A set of synthetic photographs on disk: JPEG photographs, 1-bit PNG masks and a CSV that names them.
+
+Invariant: the folder's final name never holds a half-written set. Everything is written into a sibling folder
+with a temporary name, which is renamed when it is complete; a set is a function of (count, seed, size,
+`GENERATOR`) alone, however many processes paint it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Generator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from regaze.errors import DataError, OptionError
+from regaze.synthetic.eye import draw_camera
+from regaze.synthetic.photograph import GRADE_SHARES, LARGEST, SMALLEST, paint
+
+GENERATOR = 1  # raise it whenever the same seed would paint another picture or write another file
+CSV_NAME, SHEET_NAME = "synthetic.csv", "synthetic.json"
+MASK_COLUMNS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation", "lesion")
+COLUMNS = ("image", "label", "patient", "split", *MASK_COLUMNS)
+
+_QUALITY = 92
+_KINSHIP = 0.85  # correlation of the two eyes' latent severity; their grades then agree in about two pairs of three
+_POOL_PAYS = 16  # starting the processes takes about as long as painting this many photographs of 512 pixels
+_TEST_SHARE = 5  # one patient in so many is set aside for the test
+
+
+@dataclass(frozen=True)
+class _Patient:
+    """What the two eyes of a patient share."""
+
+    seed: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"p{self.number:04d}"
+
+    def chance(self) -> np.random.Generator:
+        # The leading 1 keeps this stream apart from those of the photographs, (0, seed, index).
+        return np.random.default_rng(np.random.SeedSequence((1, self.seed, self.number)))
+
+
+def _grades(chance: np.random.Generator) -> tuple[int, int]:
+    """Grades of two eyes: correlated, each with the shares `GRADE_SHARES` (a Gaussian copula)."""
+    first, other = chance.standard_normal(2)
+    latent = (first, _KINSHIP * first + math.sqrt(1 - _KINSHIP**2) * other)
+    edges = np.cumsum(GRADE_SHARES)[:-1]
+    ranks = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in latent]
+    return int(np.searchsorted(edges, ranks[0])), int(np.searchsorted(edges, ranks[1]))
+
+
+def _write_one(index: int, *, folder: Path, seed: int, size: int) -> dict[str, str]:
+    """Paint photograph `index`, write it and its masks; the row of the CSV, without the split."""
+    patient = _Patient(seed, index // 2)
+    chance = patient.chance()
+    camera = draw_camera(chance)
+    left = index % 2 == 1
+    painted = paint((0, seed, index), size, _grades(chance)[index % 2], camera=camera, left=left)
+    stem = f"{patient.name}_{'left' if left else 'right'}"
+    row = {"image": f"photographs/{stem}.jpg", "label": str(painted.grade), "patient": patient.name}
+    Image.fromarray(painted.photo).save(folder / row["image"], quality=_QUALITY)
+    for name in MASK_COLUMNS:
+        row[name] = "none"
+        if name in painted.masks:
+            row[name] = f"masks/{stem}_{name}.png"
+            Image.fromarray(painted.masks[name]).save(folder / row[name], compress_level=1)
+    return row
+
+
+def _prepare_worker() -> None:
+    """Let the processes of the pool share the cores, and leave Ctrl-C to the process that started them."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _rows(folder: Path, count: int, seed: int, size: int, workers: int) -> Generator[dict[str, str], None, None]:
+    """Write all photographs, in order; leaves no process behind when it is closed or interrupted."""
+    write = partial(_write_one, folder=folder, seed=seed, size=size)
+    if workers == 1 or count < _POOL_PAYS:
+        yield from map(write, range(count))
+        return
+    # Spawned, not forked: a fork copies locks that threads of OpenCV or torch may hold.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, count), mp_context=context, initializer=_prepare_worker)
+    try:
+        yield from pool.map(write, range(count), chunksize=max(1, min(8, count // (4 * workers))))
+    except BrokenProcessPool:
+        raise DataError(
+            "A process that paints synthetic photographs ended early: in a script, call from below "
+            "`if __name__ == '__main__':`; if memory is short, pass workers=1."
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _check(count: int, seed: int, size: int, workers: int) -> None:
+    for name, value, least in (("count", count, 1), ("seed", seed, 0), ("workers", workers, 1)):
+        if value < least:
+            raise OptionError(f"{name} {value} of the synthetic set: expected {least} or more.")
+    if not SMALLEST <= size <= LARGEST:
+        raise OptionError(f"size {size} of the synthetic set: expected {SMALLEST} to {LARGEST} pixels.")
+
+
+def _already(folder: Path, sheet: dict[str, int]) -> bool:
+    """Whether the folder holds this very set; DataError if it holds anything else."""
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file: name a new folder for the synthetic photographs.")
+    if not any(folder.iterdir()):
+        return False
+    try:
+        found = json.loads((folder / SHEET_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(
+            f"{folder} holds something else than synthetic photographs: name a new or an empty folder."
+        ) from None
+    if found != sheet:
+        raise DataError(
+            f"{folder} holds another synthetic set ({_spell(found)}; asked for: {_spell(sheet)}): "
+            "name a new folder, or remove this one."
+        )
+    if not (folder / CSV_NAME).is_file():
+        raise DataError(f"{folder} has lost its {CSV_NAME}: remove the folder and write the set again.")
+    return True
+
+
+def _spell(sheet: object) -> str:
+    return ", ".join(f"{key} {value}" for key, value in sheet.items()) if isinstance(sheet, dict) else "unreadable"
+
+
+def _save(path: Path, text: str) -> None:
+    """Write a text file and have it on the disk before going on."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
+    patients = sorted({row["patient"] for row in rows})
+    aside = max(1, round(len(patients) / _TEST_SHARE)) if len(patients) > 1 else 0
+    test = set(patients[len(patients) - aside :])
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({**row, "split": "test" if row["patient"] in test else "training"})
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_synthetic(
+    folder: Path,
+    count: int,
+    seed: int,
+    size: int = 512,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write a set of synthetic photographs, or find it written.
+
+    Two eyes per patient, right then left, with one camera and correlated grades; the last fifth of the
+    patients are for the test. The masks are those of five lesion types, and of beaded veins in the column
+    `lesion`.
+
+    Args:
+        folder: Where the set is to be: a new or an empty folder, or one that holds this very set.
+        count: Number of photographs; an odd count leaves the last patient with one eye.
+        seed: Seed of the set, non-negative.
+        size: Side of the photographs in pixels, 64..4000.
+        workers: Processes that paint; 1 paints in this one. The files do not depend on it.
+        progress: Called after every photograph with (photographs done, count).
+
+    Returns:
+        The CSV file: columns `COLUMNS`, paths relative to its folder, `none` where a lesion type is absent.
+
+    Raises:
+        OptionError: If a number lies outside its range.
+        DataError: If the folder holds anything else than this very set, or a painting process died.
+    """
+    _check(count, seed, size, workers)
+    sheet = {"generator": GENERATOR, "count": count, "seed": seed, "size": size}
+    folder = Path(folder)
+    if _already(folder, sheet):
+        return folder / CSV_NAME
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A spawned process that is still importing an unguarded script: it must not paint, and being killed with the
+        # pool it could not clear away a folder of its own. The parent says what to do.
+        raise DataError("Painting was called while a painting process starts: see the message of the script itself.")
+    parent = folder.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
+    try:
+        scratch.chmod(0o755)  # mkdtemp's folder is for its owner only
+        for name in ("photographs", "masks"):
+            (scratch / name).mkdir()
+        rows: list[dict[str, str]] = []
+        # Closed before the scratch folder goes: workers must not write into it while it is removed.
+        with closing(_rows(scratch, count, seed, size, workers)) as written:
+            for row in written:
+                rows.append(row)
+                if progress is not None:
+                    progress(len(rows), count)
+        _write_csv(scratch / CSV_NAME, rows)
+        _save(scratch / SHEET_NAME, json.dumps(sheet) + "\n")
+        _settle(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder / CSV_NAME
+
+
+def _settle(scratch: Path, folder: Path) -> None:
+    """Give the complete set its name; an empty folder of that name makes way."""
+    try:
+        scratch.replace(folder)
+    except OSError as error:
+        raise DataError(
+            f"Cannot put the synthetic photographs at {folder} ({error.strerror}): name a new folder."
+        ) from error

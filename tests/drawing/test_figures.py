@@ -1,0 +1,139 @@
+"""Drawings and pages: well-formed, escaped, and nothing else of a page touched."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regaze.drawing.canvas import SCALE, Canvas
+from regaze.drawing.figures import Bar, Curve, curve_chart, interval_chart, ticks
+from regaze.errors import OptionError
+from regaze.evaluation.seeds import Estimate
+from regaze.experiments.measure import effective_area, on_grid
+from regaze.experiments.outcome import put_section, row, shown
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _estimate(value, low=None, high=None):
+    return Estimate(value, low, high, (value,), 3, 3)
+
+
+def test_both_files_hold_the_same_drawing(tmp_path):
+    """The SVG parses, escapes what is written, and the PNG has its size and its colours in its place."""
+    canvas = Canvas(60, 40, 'a <label> & "more"')
+    canvas.box((10, 10), 20, 20, "#0a5c8a")
+    canvas.text((2, 8), "<b> & c", size=6)
+    canvas.line([(0, 35), (60, 35)], "#8a6a1c", 2, dashed=True)
+    canvas.image((40, 10), 10, np.full((2, 2, 3), (255, 0, 0), dtype=np.uint8))
+    vector, raster = canvas.write(tmp_path / "drawing")
+    root = ElementTree.fromstring(vector.read_text(encoding="utf-8"))  # noqa: S314 - our own file
+    assert root.get("aria-label") == 'a <label> & "more"'
+    assert root.find(f"{SVG}text").text == "<b> & c"
+    with Image.open(raster) as picture:
+        assert picture.size == (60 * SCALE, 40 * SCALE)
+        assert picture.getpixel((20 * SCALE, 20 * SCALE)) == (0x0A, 0x5C, 0x8A)
+        assert picture.getpixel((45 * SCALE, 15 * SCALE)) == (255, 0, 0)
+        dashes = {picture.getpixel((x, 35 * SCALE)) for x in range(60 * SCALE)}
+        assert {(0x8A, 0x6A, 0x1C), (255, 255, 255)} <= dashes
+
+
+def test_missing_figures_leave_gaps():
+    """A row without a figure has its name and no dot; the paper's number is a diamond."""
+    bars = [Bar("heading", None), Bar("there", _estimate(0.5, 0.4, 0.6), paper=0.7), Bar("gone", _estimate(None))]
+    drawn = interval_chart([("kappa", bars)], "label", "note").svg()
+    assert drawn.count("<circle") == 1
+    assert drawn.count("<polygon") == 1
+    assert all(f">{name}<" in drawn for name in ("heading", "there", "gone"))
+    curves = [Curve("one", [(0.0, _estimate(0.1, 0, 0.2)), (0.5, _estimate(None)), (1.0, _estimate(0.3))], "#000000")]
+    assert curve_chart([("kappa", curves)], "label", "note", "share").svg().count("<circle") == 2
+    nothing = interval_chart([("kappa", [Bar("gone", _estimate(None))])], "label", "note").svg()
+    assert "<circle" not in nothing
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-0.001, 0.002), (0.2, 0.21), (-40, 300)])
+def test_ticks_are_round_and_inside(low, high):
+    """Three to six round numbers within the range."""
+    found = ticks(low, high)
+    assert 2 <= len(found) <= 6
+    assert all(low <= tick <= high for tick in found)
+
+
+def test_section_is_replaced_and_the_rest_kept(tmp_path):
+    """The first call appends, the next replaces in place; what stands around stays byte for byte."""
+    page = tmp_path / "results.md"
+    page.write_text("# Results\n\nby hand\n", encoding="utf-8")
+    put_section(page, "fig5, x", "one\n")
+    put_section(page, "fig7, x", "other\n")
+    with page.open("a", encoding="utf-8") as stream:
+        stream.write("\nafter\n")
+    before = page.read_text(encoding="utf-8")
+    put_section(page, "fig5, x", "two | lines\nof text\n")
+    after = page.read_text(encoding="utf-8")
+    assert after == before.replace("\none\n", "\ntwo | lines\nof text\n")
+    assert after.startswith("# Results\n\nby hand\n\n<!-- regaze reproduce fig5, x: start -->\n")
+    put_section(page, "fig5, x", "two | lines\nof text\n")
+    assert page.read_text(encoding="utf-8") == after
+
+
+def test_other_line_ends_stay(tmp_path):
+    """A page with Windows' line ends keeps them around the section."""
+    page = tmp_path / "page.md"
+    page.write_bytes(b"# by hand\r\n")
+    put_section(page, "a", "one")
+    put_section(page, "a", "two")
+    assert page.read_bytes() == (
+        b"# by hand\r\n\n<!-- regaze reproduce a: start -->\ntwo\n<!-- regaze reproduce a: end -->\n"
+    )
+
+
+def test_a_page_that_is_no_text_is_refused(tmp_path):
+    """A folder, or bytes that are no UTF-8: one line, and nothing is changed."""
+    with pytest.raises(OptionError, match="expected a page in UTF-8"):
+        put_section(tmp_path, "a", "one")
+    page = tmp_path / "page.md"
+    page.write_bytes(b"\xff\xfe")
+    with pytest.raises(OptionError, match="expected a page in UTF-8"):
+        put_section(page, "a", "one")
+    assert page.read_bytes() == b"\xff\xfe"
+
+
+def test_section_in_a_new_page(tmp_path):
+    """A page that is not there is made."""
+    put_section(tmp_path / "new.md", "a", "text")
+    assert (tmp_path / "new.md").read_text(encoding="utf-8") == (
+        "<!-- regaze reproduce a: start -->\ntext\n<!-- regaze reproduce a: end -->\n"
+    )
+
+
+def test_broken_marks_are_refused(tmp_path):
+    """A page with half a section is not written to."""
+    page = tmp_path / "results.md"
+    page.write_text("<!-- regaze reproduce a: start -->\nby hand\n", encoding="utf-8")
+    with pytest.raises(OptionError, match="marks of section 'a' do not pair"):
+        put_section(page, "a", "text")
+    assert page.read_text(encoding="utf-8") == "<!-- regaze reproduce a: start -->\nby hand\n"
+
+
+def test_cells_of_a_table():
+    """Figures with their interval, or a dash; a bar does not end a cell."""
+    assert shown(_estimate(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
+    assert (shown(_estimate(0.5), 1), shown(_estimate(None)), shown(None)) == ("0.5", "-", "-")
+    assert row(("a|b", "c")) == "| a\\|b | c |"
+
+
+def test_effective_area_by_hand():
+    """One cell of four: a quarter. All alike: all. Two of four: half. Empty: none."""
+    assert effective_area(np.array([[1, 0], [0, 0]], np.float32)) == 0.25
+    assert effective_area(np.full((2, 2), 0.3, np.float32)) == pytest.approx(1.0)
+    assert effective_area(np.array([[2, 2], [0, 0]], np.float32)) == 0.5
+    assert effective_area(np.zeros((2, 2), np.float32)) == 0.0
+
+
+def test_maps_on_one_grid():
+    """Shrinking takes means of cells; the same grid changes nothing; growing keeps a constant map."""
+    maps = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
+    assert on_grid(maps, 2).tolist() == [[[2.5, 4.5], [10.5, 12.5]]]
+    assert on_grid(maps, 4).tolist() == maps.tolist()
+    assert on_grid(np.full((2, 1, 1), 0.5, np.float32), 3).tolist() == np.full((2, 3, 3), 0.5).tolist()

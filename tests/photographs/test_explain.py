@@ -1,0 +1,219 @@
+"""`regaze explain`: the panel, what is said of each photograph, and one line for each mistake."""
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from regaze.commands.base import OutputOptions
+from regaze.commands.photographs import Explain
+from regaze.drawing.panel import WIDTH, Row, Tile, draw_panel, strength
+from regaze.errors import DataError, ModelError, OptionError, RegazeError
+from regaze.models.build import build_network
+from regaze.models.card import ModelCard
+from regaze.models.folder import save_model
+from regaze.models.options import MachineOptions, NetworkOptions
+
+CLASSES = ("R0", "R1", "R2")
+SIDE = 64
+
+
+def make_model(folder, kind):
+    """A model folder with a tiny network from scratch."""
+    options = NetworkOptions(network=kind, backbone="test_resnet")
+    built = build_network(options, len(CLASSES), SIDE)
+    card = ModelCard("tiny", options, CLASSES, True, "argmax", SIDE, True, built.mean, built.std, {})
+    save_model(folder, built.network, card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Model folders by kind of network."""
+    place = tmp_path_factory.mktemp("models")
+    return {kind: make_model(place / kind, kind) for kind in ("plain", "multi-scale")}
+
+
+@pytest.fixture
+def photo(tmp_path):
+    """A photograph: a reddish disc on black with a bright spot."""
+    picture = np.zeros((120, 160, 3), np.uint8)
+    cv2.circle(picture, (80, 60), 55, (170, 80, 40), -1)
+    cv2.circle(picture, (95, 50), 6, (250, 230, 120), -1)
+    path = tmp_path / "eye.png"
+    Image.fromarray(picture).save(path)
+    return path
+
+
+@pytest.fixture
+def call(models, photo, tmp_path):
+    """A function that runs the command on the photograph, with other options where given."""
+    command = Explain(
+        model=models["multi-scale"],
+        images=(photo,),
+        to=tmp_path / "panel.png",
+        machine=MachineOptions(precision="fp32", workers=1),
+        output=OutputOptions(quiet=True),
+    )
+
+    def run(**options):
+        return dataclasses.replace(command, **options).run()
+
+    return run
+
+
+def test_panel_and_result(call, photo, models, tmp_path, capsys):
+    """A picture 1200 px wide; by default every quick explainer; the result says what was explained."""
+    result, code = call()
+    assert code == 0
+    assert result["explainers"] == ["attention", "scale1", "scale2", "scale3", "grad-cam", "grad-cam++", "layer-cam"]
+    (said,) = result["photographs"]
+    assert said["file"] == str(photo)
+    assert list(said["probabilities"]) == list(CLASSES)
+    assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert said["explained"] == max(said["probabilities"], key=said["probabilities"].get)
+    assert said["class"] == CLASSES[said["grade"]]
+    with Image.open(tmp_path / "panel.png") as panel:
+        assert panel.width == WIDTH
+        assert panel.format == "PNG"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["eye.png", "panel.png"]
+    assert "attention, scale1" in capsys.readouterr().out
+    plain, _ = call(model=models["plain"])
+    assert plain["explainers"] == ["cam", "grad-cam", "grad-cam++", "layer-cam"]
+
+
+def test_explainers_class_and_several_photographs(call, photo, tmp_path):
+    """Explainers in the order given, each once; the class by name; a row for each photograph."""
+    second = shutil.copy(photo, tmp_path / "other.png")
+    result, _ = call(images=(photo, second), by="grad-cam, attention,grad-cam", class_name="R1")
+    assert result["explainers"] == ["grad-cam", "attention"]
+    assert [item["explained"] for item in result["photographs"]] == ["R1", "R1"]
+    with Image.open(tmp_path / "panel.png") as panel:
+        height = panel.height
+    alone, _ = call(by="attention,scale2", to=tmp_path / "one.webp")
+    assert alone["photographs"][0]["explained"] is None  # attention maps belong to no class
+    with Image.open(tmp_path / "one.webp") as panel:
+        assert panel.format == "WEBP"
+        assert panel.height < height
+
+
+def test_masks_are_outlined(call, tmp_path):
+    """A lesion in either mask gets a white line, in the frame of the photograph."""
+    for name, place in (("a.png", (95, 50)), ("b.png", (60, 70))):
+        mask = np.zeros((120, 160), np.uint8)
+        cv2.circle(mask, place, 6, 255, -1)
+        Image.fromarray(mask).save(tmp_path / name)
+    call(by="attention", mask=(tmp_path / "a.png", tmp_path / "b.png"), to=tmp_path / "with.png")
+    call(by="attention", to=tmp_path / "without.png")
+    panels = []
+    for name in ("with.png", "without.png"):
+        with Image.open(tmp_path / name) as panel:
+            panels.append(np.array(panel).astype(int))
+    photograph = np.s_[110:430, 30:390]
+    changed = np.abs(panels[0] - panels[1]).sum(axis=2)[photograph] > 60
+    parts, _ = cv2.connectedComponents(changed.astype(np.uint8))
+    assert parts - 1 >= 2
+    assert changed.mean() < 0.2
+
+
+def test_a_study_stands_for_its_model_in_use(regaze, finished, photo, tmp_path):
+    """As `predict` takes it."""
+    from regaze.study.active_model import model_folder
+
+    command = Explain(
+        model=finished,
+        images=(photo,),
+        by="attention",
+        to=tmp_path / "panel.png",
+        machine=MachineOptions(precision="fp32", workers=1),
+        output=OutputOptions(json=True, quiet=True),
+    )
+    result, code = command.run()
+    assert code == 0
+    assert result["model"] == str(model_folder(finished))
+
+
+def mistakes(photo, models, tmp_path):
+    """Options, the error, and what its message must say."""
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    wide = tmp_path / "wide.png"
+    Image.fromarray(np.zeros((10, 90), np.uint8)).save(wide)
+    return [
+        ({"by": "gradcam"}, OptionError, "no explainer 'gradcam'.*takes attention"),
+        ({"by": ","}, OptionError, "names no explainer.*takes attention"),
+        ({"by": "cam"}, ModelError, "cam does not fit.*takes attention"),
+        ({"by": "attention", "model": models["plain"]}, ModelError, "attention does not fit a plain network"),
+        ({"model": tmp_path}, ModelError, "no model folder.*regaze train"),
+        ({"images": ()}, OptionError, "give one or more files"),
+        ({"images": (tmp_path / "none.jpg",)}, DataError, "none.jpg: check the path"),
+        ({"images": (text,)}, DataError, "text.jpg cannot be read as a JPEG.*replace the file or leave it out"),
+        ({"images": (tmp_path,)}, DataError, "is a folder: give the photographs in it"),
+        ({"to": tmp_path / "panel.gif"}, OptionError, "ends in .png, .webp"),
+        ({"to": photo}, OptionError, "the photograph or mask itself; give another name"),
+        ({"class_name": "R9"}, OptionError, "no such class, it has R0, R1, R2"),
+        ({"images": (photo, photo), "mask": (wide,)}, OptionError, "one photograph, not with 2"),
+        ({"mask": (wide,)}, DataError, "90 x 10 pixels.*160 x 120"),
+        ({"mask": (tmp_path / "none.png",)}, DataError, "none.png: check the path"),
+        ({"batch": 0}, OptionError, "--batch 0: expected 1 or more"),
+    ]
+
+
+def test_mistakes_give_one_line_with_the_cure(call, photo, models, tmp_path):
+    """Each raises an error for users, of one line, and writes no panel."""
+    for options, kind, message in mistakes(photo, models, tmp_path):
+        with pytest.raises(kind, match=message) as caught:
+            call(**options)
+        assert isinstance(caught.value, RegazeError)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "panel.png").exists()
+
+
+def test_the_module_imports_no_torch():
+    """`regaze --help` stays quick."""
+    code = "import sys; import regaze.commands.photographs; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_strength_knows_only_the_shape():
+    """Nothing below the median, full at the peak; scale and offset of the map do not matter; a flat map stays bare."""
+    values = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
+    painted = strength(values)
+    assert painted.min() == 0
+    assert painted.max() == 1
+    assert (painted == 0).mean() == pytest.approx(0.5, abs=0.01)
+    assert np.allclose(strength(values * 7 - 100), painted, atol=1e-4)
+    assert not strength(np.full((4, 4), 3.0, np.float32)).any()
+    single = np.zeros((40, 40), np.float32)
+    single[3, 5] = 2.0
+    assert strength(single)[3, 5] == 1
+    assert strength(single).sum() == 1
+
+
+def test_sheet_paints_what_the_map_says():
+    """The bare photograph stays as it is; where the strength is 1 the ramp's bright end shows, cut names get a mark."""
+    photo = np.full((64, 64, 3), (160, 60, 30), np.uint8)
+    painted = np.zeros((64, 64), np.float32)
+    painted[:32] = 1
+    rows = [Row("name " * 60, "text", photo, (Tile("Photograph", "bare"), Tile("Map", "half", painted)))] * 2
+    sheet = np.array(draw_panel(rows))
+    assert sheet.shape[1] == WIDTH
+    assert (sheet[200, 100] == (160, 60, 30)).all()
+    assert sheet[150, 600, 2] > 180
+    assert sheet[450, 600, 2] < 120
+    assert (sheet[:, -20:] == 255).all()
+
+
+def test_maps_of_a_seeded_model_come_again(call, tmp_path):
+    """The same call writes the same picture, and leaves the caller's random state alone."""
+    before = torch.get_rng_state()
+    call(by="occlusion,grad-cam++", to=tmp_path / "one.png")
+    call(by="occlusion,grad-cam++", to=tmp_path / "two.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert torch.equal(torch.get_rng_state(), before)

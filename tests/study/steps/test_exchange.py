@@ -1,0 +1,190 @@
+"""Corrections in and out of a study, and several experts."""
+
+import json
+
+import numpy as np
+import pytest
+
+from regaze.data.images import photo_size
+from regaze.records import Shape
+from regaze.study.steps.fold_model import training_set
+from regaze.study.steps.supervision import author_weights, corrections_of, with_corrections
+from regaze.training.options import FinetuneOptions
+
+
+def square(study, sample, corner, author, mode="replace"):
+    """An expert's square, 40 pixels wide."""
+    width, height = photo_size(sample.image)
+    look = np.zeros((height, width), dtype=bool)
+    look[corner : corner + 40, corner : corner + 40] = True
+    study.store.add_correction(sample.id, "multi-scale/fold0", "expert", look, mode=mode, author=author)
+    return look
+
+
+@pytest.mark.parametrize("name", ["png", "coco", "label-studio", "cvat"])
+def test_what_goes_out_comes_back(study_copy, regaze, open_quietly, tmp_path, name):
+    """Exported and imported again, every photograph's current correction has the same masks and mode."""
+    before = open_quietly(study_copy).store.current_corrections()
+    out = tmp_path / "out"
+    said = regaze("export", study_copy, "--to", out, "--format", name, "--json").json
+    assert said["written"] == len(before)
+    read = regaze("import", study_copy, out, "--format", name, "--author", "anna", "--json").json
+    assert (read["read"], read["written"], read["set_aside"]) == (len(before), len(before), 0)
+    after = open_quietly(study_copy).store.current_corrections()
+    for sample, correction in before.items():
+        assert after[sample].id > correction.id
+        assert (after[sample].look == correction.look).all()
+        assert (after[sample].mode, after[sample].author) == (correction.mode, correction.author)
+
+
+def test_a_validation_photograph_is_set_aside(study_copy, regaze, open_quietly, tmp_path):
+    """No model may learn from it: it is counted, not stored."""
+    study = open_quietly(study_copy)
+    own, other = study.training(0)[0], study.validation(0)[0]
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    (boxes / "classes.txt").write_text("lesion\n")
+    for sample in (own, other):
+        (boxes / f"{sample.image.stem}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    before = study.store.count()
+    said = regaze("import", study_copy, boxes, "--format", "yolo", "--author", "anna", "--json").json
+    assert (said["read"], said["written"], said["set_aside"]) == (2, 1, 1)
+    assert study.store.count() == before + 1
+    stored = study.store.current_corrections()[own.id]
+    assert (stored.author, stored.origin, stored.model) == ("anna", "expert", "multi-scale/fold0")
+    assert [shape.kind for shape in stored.shapes] == ["box"]
+
+
+def test_a_file_with_a_mistake_leaves_nothing(study_copy, regaze, open_quietly, tmp_path):
+    """One bad line among good ones: refused with its number, nothing imported."""
+    study = open_quietly(study_copy)
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    (boxes / "classes.txt").write_text("lesion\n")
+    good, bad = study.training(0)[:2]
+    (boxes / f"{good.image.stem}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (boxes / f"{bad.image.stem}.txt").write_text("0 0.5 0.5 0.1 0.1\n0 0.5 half 0.1 0.1\n")
+    before = study.store.count()
+    outcome = regaze("import", study_copy, boxes, "--format", "yolo")
+    assert outcome.code == 1
+    assert f"{bad.image.stem}.txt, line 2" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert study.store.count() == before
+
+
+def test_nothing_to_export_is_said(study_copy, regaze, tmp_path):
+    """A model without corrections has nothing to write, and nothing is written."""
+    outcome = regaze("export", study_copy, "--to", tmp_path / "out", "--model", "plain")
+    assert outcome.code == 1
+    assert "no correction of plain to export" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
+def learned(study, options):
+    """The training set of fold 0 with its corrections."""
+    from regaze.models.card import read_card
+
+    card = read_card(study.model_folder("multi-scale", 0))
+    samples = study.training(0)
+    entries = corrections_of(study, "multi-scale", 0, options.experts)
+    data = training_set(study, samples, card.size, 1)
+    return with_corrections(study, data, samples, card, entries, options, [2.0, 4.0, 8.0])
+
+
+def test_several_experts_become_one_word(study_copy, open_quietly):
+    """`latest` takes the last word; `majority` what three of five said; weights are the authors'."""
+    study = open_quietly(study_copy)
+    sample = study.training(0)[0]
+    one = square(study, sample, 100, "anna")  # beside the one that the finished study has from the masks
+    square(study, sample, 120, "ben")
+    square(study, sample, 100, "dora")
+    square(study, sample, 100, "clara")
+    last = learned(study, FinetuneOptions(authors=("clara=3", "anna=0.5")))
+    geometry = study.pixels([sample], 64).geometries[0]
+    assert (last.look[0, 0].numpy() == geometry.mask(one)).all()
+    assert last.corrected[0] == 3
+    most = learned(study, FinetuneOptions(experts="majority", authors=("clara=3", "anna=0.5")))
+    assert (most.look[0, 0].numpy() == geometry.mask(one)).all()
+    assert most.corrected[0] == pytest.approx((1 + 0.5 + 1 + 1 + 3) / 5)
+    agreed = learned(study, FinetuneOptions(experts="staple"))
+    assert agreed.look[0, 0].any()
+
+
+def test_an_edit_reaches_the_loop_as_an_edit(study_copy, open_quietly):
+    """`edit` marks the photograph; tolerance leaves a band in doubt; sizes give one plane per scale."""
+    study = open_quietly(study_copy)
+    sample = study.training(0)[0]
+    square(study, sample, 100, "anna", mode="edit")
+    data = learned(study, FinetuneOptions(tolerance=1.0, match_sizes=True))
+    assert bool(data.edited[0])
+    assert int(data.edited.sum()) == 1
+    assert data.look.shape[1] == data.doubt.shape[1] == 3
+    assert data.doubt[0].any()
+
+
+@pytest.mark.parametrize("text", ["anna", "anna=", "=2", "anna=0", "anna=-1", "anna=much", "anna=inf", "anna=nan"])
+def test_a_weight_that_is_none_is_refused(text, study_copy, regaze):
+    """The message names the option, the value and what is expected, before any work."""
+    outcome = regaze("finetune", study_copy, "--authors", text)
+    assert outcome.code == 1
+    assert f"--authors '{text}': expected NAME=WEIGHT" in outcome.err
+
+
+def test_weights_by_hand():
+    """Names may hold an equals sign; the last weight of a name counts."""
+    assert author_weights(["anna=2", "a=b=0.5", "anna=3"]) == {"anna": 3.0, "a=b": 0.5}
+
+
+def test_shapes_are_kept(study_copy, open_quietly, regaze, tmp_path):
+    """A box that came in goes out as a box."""
+    study = open_quietly(study_copy)
+    sample = study.training(0)[0]
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    (boxes / "classes.txt").write_text("lesion\n")
+    (boxes / f"{sample.image.stem}.txt").write_text("0 0.5 0.5 0.25 0.125\n")
+    regaze("import", study_copy, boxes, "--format", "yolo", "--author", "anna")
+    (shape,) = study.store.current_corrections()[sample.id].shapes
+    assert isinstance(shape, Shape)
+    out = tmp_path / "coco.json"
+    regaze("export", study_copy, "--to", out, "--format", "coco")
+    assert json.loads(out.read_text())["annotations"]
+
+
+def test_agreement_of_experts_and_of_the_model_with_them(study_copy, regaze, open_quietly):
+    """Two equal squares agree fully, a shifted one less; the model stands in the same table; empty words agree."""
+    study = open_quietly(study_copy)
+    first, second = study.training(0)[:2]
+    for sample in (first, second):
+        square(study, sample, 100, "anna")
+        square(study, sample, 100, "ben")
+    square(study, first, 110, "clara")
+    found = regaze("agree", study_copy, "--json").json
+    pairs = {(pair["first"], pair["second"]): pair for pair in found["pairs"]}
+    assert (pairs["anna", "ben"]["dice"], pairs["anna", "ben"]["n"]) == (1.0, 2)
+    assert 0 < pairs["anna", "clara"]["dice"] < 1
+    assert pairs["anna", "clara"]["n"] == 1
+    assert pairs["anna", "clara"]["tolerant_dice"] >= pairs["anna", "clara"]["dice"]
+    assert 0 <= pairs["anna", "the model"]["dice"] < 1
+    shown = regaze("agree", study_copy).out
+    assert "agreement on where to look" in shown
+    assert "the model" in shown
+
+
+def test_the_model_is_cut_at_what_experts_marked():
+    """As many pixels as the experts marked in the mean, the highest of them; none where all say nothing."""
+    from regaze.study.assessment.experts import _highest
+
+    fused = np.arange(16, dtype=np.float32).reshape(4, 4)
+    three, one = np.zeros((2, 4, 4), dtype=bool)
+    three[0, :3], one[0, 0] = True, True
+    assert np.flatnonzero(_highest(fused, [three, one])).tolist() == [14, 15]
+    assert not _highest(fused, [np.zeros((4, 4), dtype=bool)]).any()
+
+
+def test_agreement_needs_corrections(study_copy, regaze):
+    """A model whose maps nobody corrected: one line with the cure."""
+    (study_copy / "records.sqlite").unlink()
+    outcome = regaze("agree", study_copy)
+    assert outcome.code == 1
+    assert "Nobody has corrected a map of multi-scale yet" in outcome.err
