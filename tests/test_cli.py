@@ -335,7 +335,7 @@ def test_demo_is_a_run(monkeypatch, tmp_path, regaze):
     outcome = regaze("demo", "--folder", tmp_path / "d", "--photographs", "20", "--seed", "3", "--json")
     assert outcome.json == {"part": "test"}
     run = seen[0]
-    assert (run.folder, run.data, run.seed, run.output.json) == (tmp_path / "d", "synthetic:20", 3, True)
+    assert (run.folder, run.data, run.seed, run.output.json) == (tmp_path / "d", "synthetic-simple:20", 3, True)
     assert run.control
     assert Demo().folder == Path("demo")
 

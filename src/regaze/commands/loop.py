@@ -53,7 +53,8 @@ class Run(Command):
     folder: StudyFolder
     """Folder of the study, made where it is missing."""
     data: str | None = None
-    """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N]; default: go on with the study's last run."""
+    """Photographs: idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]; default: go on with the
+    study's last run."""
     boxes: Path | None = None
     """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
     size: int = StudyOptions.size
@@ -256,8 +257,7 @@ class Demo(Command):
     seed: int = 0
     """Seed of everything."""
     weights: str = "none"
-    """none: from scratch, which on so few photographs moves the maps but hardly learns the grades. hub (needs a
-    network) or a .safetensors file of ResNet18: start from those."""
+    """none: from scratch. hub (needs a network) or a .safetensors file of ResNet18: start from those."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 where the processor computes it natively, else fp32."""
 
@@ -265,11 +265,11 @@ class Demo(Command):
         """Run the loop on a synthetic set small enough for two cores and five minutes."""
         command = Run(
             folder=self.folder,
-            data=f"synthetic:{self.photographs}",
+            data=f"synthetic-simple:{self.photographs}",
             size=128,
             seed=self.seed,
             network=NetworkOptions(backbone="resnet18", weights=self.weights),
-            training=TrainingOptions(epochs=12),
+            training=TrainingOptions(epochs=40),
             finetune_epochs=8,
             evaluate=EvaluateOptions(steps=16),
             machine=MachineOptions(precision=self.precision),

@@ -176,7 +176,7 @@ class Evaluate(Command):
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
     data: str | None = None
-    """Judge on this data of the same classes instead: idrid:DIR, folder:DIR, csv:FILE or synthetic[:N]."""
+    """Judge on this data of the same classes instead: idrid:DIR, folder:DIR, csv:FILE, synthetic[:N]."""
     boxes: Path | None = None
     """Folder with a clinician's boxes for --data."""
     patient: str | None = None

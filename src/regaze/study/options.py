@@ -31,7 +31,7 @@ class StudyOptions:
     """What a study is about; fixed when it is made."""
 
     data: str
-    """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N]."""
+    """Photographs: idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]."""
     boxes: Path | None = None
     """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
     size: int = 224
