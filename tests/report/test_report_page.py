@@ -508,7 +508,7 @@ def test_provenance_is_flattened_for_reading():
 
 
 def orders(deletion, insertion, n=20):
-    """Deletion and insertion of the fused map and of the orders that know nothing, each given as [low, high]."""
+    """Deletion and insertion of the fused map and of the reference rankings, each given as [low, high]."""
 
     def entry(**more):
         means = {"mean": 0.4, "interval": [0.3, 0.5]}
@@ -569,7 +569,7 @@ def test_few_photographs_and_missing_orders_give_no_answer():
     bare = with_evidence({"all": alone, "without_grade_0": None})
     assert matter.matter_claim(bare).answer == "Not measured"
     text = Reader(render(bare)).text
-    assert "the same for orders that know nothing of the photograph (--controls 24)" in text
+    assert "the same for reference rankings (--reference-rankings 24)" in text
     nothing = Reader(render(content())).text
     assert "Whether what it looks at matters to its grade was not measured." in nothing
     assert "Not measured: --faithfulness 24" in nothing

@@ -116,7 +116,7 @@ class ReportContent:
             nested.
         commands: Command lines that reproduce the page.
         curves: Mean curves of deletion and insertion: `models` (by `before`, `control`, `after`) and `orders` (of the
-            model after: `fused` and the controls), each as `assessment.curves` gives it; None: not measured.
+            model after: `fused` and the reference rankings), each as `assessment.curves` gives it; None: not measured.
     """
 
     title: str

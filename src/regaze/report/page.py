@@ -225,7 +225,7 @@ def not_measured(content: ReportContent) -> list[str]:
     if not faithfulness:
         found.append("what happens when the places it looks at are erased or shown (--faithfulness 24)")
     elif len(faithfulness.get("all") or {}) < 2:
-        found.append("the same for orders that know nothing of the photograph (--controls 24)")
+        found.append("the same for reference rankings (--reference-rankings 24)")
     if not figures.get("sanity"):
         found.append("whether the maps depend on what was learned, and stay when nothing changes (--sanity 8)")
     if content.control is None:

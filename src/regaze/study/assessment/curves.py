@@ -34,7 +34,7 @@ def model_curves(rows: Mapping[str, Sequence[Row]]) -> dict[str, Any] | None:
 
 
 def order_curves(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Average the curves of one model's fused map and of its controls.
+    """Average the curves of one model's fused map and of its reference rankings.
 
     Args:
         rows: Records of `judge_model`.

@@ -72,7 +72,7 @@ def judge_model(
     Args:
         study: The study.
         name: A complete model.
-        options: How many photographs get deletion and insertion, controls and sanity checks, and in how many steps.
+        options: How many photographs get deletion and insertion, reference rankings, sanity checks; number of steps.
         machine: Device and precision.
         part: `test` or `validation`; default: `part_of`.
         other: Judge on this data instead.
@@ -162,7 +162,7 @@ def _sitting(
 def _key(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> str:
     contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in sitting.samples]
     cards = [card.key for card in sitting.cards]
-    counts = [options.faithfulness, options.steps, options.controls, options.sanity, options.patch]
+    counts = [options.faithfulness, options.steps, options.reference_rankings, options.sanity, options.patch]
     how = [counts, options.deletion_substrate, options.insertion_substrate, machine.precision]
     return digest([_FORMAT, cards, contents, study.dataset.fingerprint, how])
 
@@ -209,9 +209,9 @@ def _measure(
         return wanted if len(sitting.folders) > 1 else -(-wanted // len(study.folds))
 
     with study.voice.progress(f"deletion and insertion of {sitting.name}") as feed:
-        wanted, controls = share(options.faithfulness), share(options.controls)
+        wanted, rankings = share(options.faithfulness), share(options.reference_rankings)
         procedure = procedure_of(options, panel.members[0])
-        measure_faithfulness(rows, panel, pixels, known, predictions.probabilities, procedure, wanted, controls, feed)
+        measure_faithfulness(rows, panel, pixels, known, predictions.probabilities, procedure, wanted, rankings, feed)
     measure_sanity(rows, panel.members[0], pixels.images, share(options.sanity), study.options.seed)
 
 

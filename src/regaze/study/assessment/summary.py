@@ -220,7 +220,8 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
     notes = [f"Deletion and insertion over {measured} photographs in {options.steps} steps, fused map."]
     if any(len(row["faithfulness"]["maps"]) > 1 for row in rows if row["faithfulness"] is not None):
         notes.append(
-            "Deletion and insertion of two models also differ by how sure they are: look at each less its controls."
+            "Deletion and insertion of two models also differ by how sure they are: compare each with its reference "
+            "rankings."
         )
     if options.patch > 1:
         notes.append(f"Deletion and insertion change squares of {options.patch} pixels as one.")
@@ -231,7 +232,7 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
 
 
 def _evidence_notes(rows: Sequence[Row]) -> list[str]:
-    """On what lesion recall, controls and sanity checks rest; nothing about what was not asked for."""
+    """On what lesion recall, reference rankings and sanity checks rest; nothing about what was not asked for."""
     notes = []
     outlined = sum(bool(row["lesions"]) and row["lesions"]["origin"] == "masks" for row in rows)
     if outlined:
@@ -239,9 +240,9 @@ def _evidence_notes(rows: Sequence[Row]) -> list[str]:
             f"Lesions lit: the share of each lesion's pixels among the brightest {BUDGET:.0%} of the map's, over "
             f"{outlined} photographs with masks; chance is {BUDGET:g}."
         )
-    controls = sum(row["faithfulness"] is not None and len(row["faithfulness"]["maps"]) > 1 for row in rows)
-    if controls:
-        notes.append(f"Controls of deletion and insertion over {controls} of these photographs.")
+    rankings = sum(row["faithfulness"] is not None and len(row["faithfulness"]["maps"]) > 1 for row in rows)
+    if rankings:
+        notes.append(f"Reference rankings of deletion and insertion over {rankings} of these photographs.")
     checked = sum(row["sanity"] is not None for row in rows)
     if checked:
         notes.append(f"Sanity checks of the fused map over {checked} photographs; of several folds' models the first.")
