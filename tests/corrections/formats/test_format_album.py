@@ -63,8 +63,8 @@ def test_the_name_given_to_other_tools_leads_back():
     ("photographs", "message"),
     [
         ([Photograph("a", (), 1, 1), Photograph("a", (), 1, 1)], "two photographs have the id 'a'"),
-        ([Photograph("a", (), 0, 5)], "0 x 5 pixels, expected 1 to 80000000"),
-        ([Photograph("a", (), 10_000, 8_001)], "10000 x 8001 pixels"),
+        ([Photograph("a", (), 0, 5)], "0 x 5 pixels, expected 1 to 150000000"),
+        ([Photograph("a", (), 10_000, 15_001)], "10000 x 15001 pixels"),
     ],
 )
 def test_impossible_photographs_are_refused(photographs, message):

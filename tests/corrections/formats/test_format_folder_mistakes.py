@@ -23,43 +23,12 @@ def replaced(text, old, new):
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "message"),
-    [
-        ("0 .5 .5 .5 .5\n0 .5 .5 .5", 2, "'0 .5 .5 .5', expected class, centre x, centre y, width, height"),
-        ("0 .5 .5 .5 .5 .9", 1, "expected class, centre x"),
-        ("look .5 .5 .5 .5", 1, "expected class"),
-        ("-1 .5 .5 .5 .5", 1, "expected class"),
-        ("\n\n7 .5 .5 .5 .5", 3, r"class 7, expected one of \[0, 1\]"),
-        ("0 .5 .5 .5 nan", 1, "a share is 'nan', expected a finite number"),
-        ("0 .5 .5 .5 1e999", 1, "a share is '1e999'"),
-        ("0 2 2 3 1", 1, "the box 2 2 3 1, expected shares of width and height, 0..1, not pixels"),
-        ("0 .5 .5 1.03 1", 1, "expected shares"),
-        ("0 .5 .5 0 1", 1, "a box 0 wide and 3 high"),
-        ("0 -.005 .5 .01 1", 1, "a box 0 wide"),
-        ("0 .5 .5 .5 .5\n\x00", 2, "expected class"),
-        ("0 .5 .5 .5 .5\n0\u2028.5 .5 .5 .5 5", 2, "expected class"),
-    ],
-)
-def test_mistakes_in_yolo_are_refused_with_their_line(tmp_path, text, line, message):
-    """The line of the text."""
-    (tmp_path / "classes.txt").write_text("look\navoid\n")
-    (tmp_path / "eye.txt").write_text("0 .5 .5 .5 .5\n")
-    assert len(FORMATS["yolo"].read(tmp_path, ALBUM)) == 1
-    path = tmp_path / "eye.txt"
-    path.write_text(text)
-    with pytest.raises(CorrectionError) as error:
-        FORMATS["yolo"].read(tmp_path, ALBUM)
-    assert str(error.value).startswith(f"{path}, line {line}: ")
-    assert re.search(message, str(error.value)), error.value
-
-
-@pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, "no text, expected a .txt for each photograph"),
         ({"eye.txt": ""}, "no classes.txt, expected the names of the classes"),
-        ({"eye.txt": "", "classes.txt": "\n"}, "classes.txt, line 1: no names"),
-        ({"eye.txt": "", "data.yaml": "nc: 3\n"}, "data.yaml, line 1: no names"),
+        ({"eye.txt": "", "classes.txt": "\n"}, "classes.txt, line 1: no name"),
+        ({"eye.txt": "", "data.yaml": "nc: 3\n"}, "data.yaml, line 1: no list of names"),
         ({"ear.txt": "", "classes.txt": "look"}, "ear.txt: the image 'ear.txt', expected one of the 2 photographs"),
         ({"eye.txt": "", "a/eye.txt": "", "classes.txt": "look"}, "a second text of eye"),
         ({"eye.txt": "", "reviewed.list": "eye\near\n", "classes.txt": "a"}, "reviewed.list, line 2: the image 'ear'"),

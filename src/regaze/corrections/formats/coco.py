@@ -39,9 +39,8 @@ from regaze.corrections.formats.drawn import (
 from regaze.corrections.formats.json_lines import Element, finite, read_lines, write_lines
 from regaze.corrections.formats.runs import crop_of_runs
 from regaze.corrections.formats.source import Place, shown
-from regaze.corrections.masks import MAX_PIXELS
 from regaze.files import write_text
-from regaze.records import Correction, Shape
+from regaze.records import MAX_PIXELS, Correction, Shape
 
 _CATEGORIES = {1: True, 2: False}
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.corrections.formats.runs import tidy_runs, transpose_runs
-from regaze.corrections.masks import MAX_PIXELS
+from regaze.records import MAX_PIXELS
 
 # Five bits each: enough for the difference of two runs of MAX_PIXELS (28 bits with its sign).
 _MAX_LETTERS = 6

@@ -4,8 +4,8 @@ Invariant: a name in a foreign file is compared with the names of photographs an
 all that a file holds or raises; a writer leaves a whole file or folder, or none.
 
 Two labels are written, `look` and `avoid`. Read are `avoid`, `not here` and `not_here` (in any case) as "not here";
-every other label, a lesion's name for example, as "look here"; landmarks that are no lesion (optic disc, fovea,
-macula) say neither and are left out, as in the boxes of `data.boxes`.
+every other label, a lesion's name for example, as "look here"; names that are no lesion's (`regaze.lesion_names`: optic
+disc, fovea, background) say neither and are left out, as in the boxes of `data.boxes`.
 
 What a foreign file says of a photograph is taken to be the whole map (`replace`) unless the file says `edit`. A
 photograph with nothing drawn on it is *not corrected*, unless the file says that somebody reviewed it.
@@ -30,6 +30,7 @@ from regaze.corrections.formats.source import Place, shown
 from regaze.corrections.shape_checks import MAX_POINTS
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.errors import CorrectionError
+from regaze.lesion_names import lesion_type
 from regaze.records import Correction, Shape
 
 __all__ = ["LABELS", "Album", "Drawn", "Photograph", "Place", "meaning", "shown"]
@@ -46,7 +47,6 @@ TOLERANCE = 0.5
 _THIN = 1e-3
 
 _AVOID = frozenset({"avoid", "not_here"})
-_LANDMARK = re.compile(r"(^|_)dis[ck](_|$)|optic|fovea|^macula$")
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,9 @@ def meaning(label: str) -> bool | None:
     Returns:
         False for "not here"; None for a landmark that says neither; True, "look here", for any other.
     """
-    plain = re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
-    if plain in _AVOID:
+    if re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") in _AVOID:
         return False
-    return None if _LANDMARK.search(plain) else True
+    return None if lesion_type(label) is None else True
 
 
 def check_points(points: Iterable[tuple[float, float]], photograph: Photograph, place: Place) -> None:

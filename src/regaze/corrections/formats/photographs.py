@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from regaze.corrections.formats.source import Place, shown
-from regaze.corrections.masks import MAX_PIXELS
 from regaze.errors import CorrectionError
+from regaze.records import MAX_PIXELS
 
 
 @dataclass(frozen=True)

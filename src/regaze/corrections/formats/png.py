@@ -5,8 +5,8 @@ Written are `<sample id>.png` in the photograph's size (255 "look here", 128 "no
 Lost: how it was drawn (strokes, polygons and boxes become pixels).
 
 A folder from elsewhere needs no `corrections.json`. Its PNGs are grey with the values above, or have one bit, or 0 and
-1; 1 means "look here". Without an entry a picture that is all 0 means *not corrected*: tools write one for every
-photograph. With an entry it means what the entry says.
+1; 1 means "look here". Those in a folder named like a landmark (`OD/eye.png`) are left out. Without an entry a picture
+that is all 0 means *not corrected*: tools write one for every photograph. With an entry it means what the entry says.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from regaze.corrections.formats.drawn import (
     Album,
@@ -36,6 +37,7 @@ from regaze.corrections.formats.json_lines import Element, read_lines, write_lin
 from regaze.corrections.formats.source import Place, read_bytes, shown
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.files import replacing, write_text
+from regaze.lesion_names import lesion_type
 from regaze.records import Correction, Shape
 
 SIDECAR = "corrections.json"
@@ -72,6 +74,8 @@ def read_png(path: Path, album: Album) -> list[Drawn]:
         photograph = entries[name][0] if entries is not None else album.find(name, place)
         if photograph.sample in owners:
             raise place.refuse(f"a second picture of {photograph.sample} beside {owners[photograph.sample]}", "one")
+        if entries is None and _is_landmark(name, photograph):
+            continue
         owners[photograph.sample] = name
         shapes = _shapes(_decode(read_bytes(file), photograph, place), place)
         if entries is not None:
@@ -134,6 +138,12 @@ def _pictures(path: Path) -> dict[str, Path]:
     return files
 
 
+def _is_landmark(name: str, photograph: Photograph) -> bool:
+    """Whether a picture lies in a folder of what is no lesion, which is not merely the photograph's own folder."""
+    own = photograph.sample.split("/")
+    return any(lesion_type(part) is None for part in name.split("/")[:-1] if part not in own)
+
+
 def _entries(sidecar: Path, album: Album) -> dict[str, tuple[Photograph, Element]]:
     """What `corrections.json` says, by the name of the picture."""
     root = read_lines(sidecar)
@@ -168,7 +178,7 @@ def _decode(data: bytes, photograph: Photograph, place: Place) -> NDArray[np.uin
     width, height = struct.unpack(">II", data[16:24])
     check_size(width, height, photograph, place)
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with PngImageFile(io.BytesIO(data)) as image:  # Image.open would warn above 89 Mpx
             if image.mode not in ("1", "L"):
                 raise place.refuse(f"a picture of mode {image.mode}", "grey with 8 bits or 1 bit")
             return np.array(image, dtype=np.uint8)  # 0 and 1 where the picture has one bit
