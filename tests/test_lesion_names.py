@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regaze.corrections.formats.drawn import Album, Photograph, meaning
+from regaze.corrections.formats.drawn import meaning
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS
 from regaze.data.boxes import with_boxes
 from regaze.data.folder import read_folder

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from regaze.corrections.formats.drawn import Album, Photograph
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.yolo import read_yolo
 from regaze.data.boxes import with_boxes
 from regaze.errors import CorrectionError, DataError

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from regaze.corrections.formats.drawn import Album, Photograph, Place
+from regaze.corrections.formats.photographs import Album, Photograph
+from regaze.corrections.formats.source import Source
 from regaze.errors import CorrectionError
 
 ALBUM = Album(
@@ -15,7 +16,7 @@ ALBUM = Album(
         Photograph("caf\u00e9", (), 4, 3),
     ]
 )
-HERE = Place(Path("in.xml"), 12)
+HERE = Source(Path("in.xml"), 12)
 
 
 @pytest.mark.parametrize(

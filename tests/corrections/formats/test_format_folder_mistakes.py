@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regaze.corrections.formats.drawn import Album, Drawn, Photograph
+from regaze.corrections.formats.drawn import Drawn
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS
 from regaze.errors import CorrectionError
 
@@ -100,34 +101,34 @@ SIDECAR = """{
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "message"),
+    ("old", "new", "at", "message"),
     [
-        ('"regaze corrections"', '"other"', 1, "another kind of file"),
-        ('"version": 1', '"version": 2', 1, "another kind of file"),
-        ('"sample": "eye"', '"sample": "ear"', 4, "the image 'ear'"),
-        ('"width": 5', '"width": 6', 4, "width 6"),
-        ('"mode": "edit", ', "", 4, "no 'mode'"),
-        ('"edit"', '"none"', 4, "mode 'none'"),
-        ("eye.png", "../eye.png", 4, "no picture ../eye.png"),
-        ("eye.png", "/etc/passwd", 4, "no picture /etc/passwd"),
-        ('"sample": "eye", "file": "eye.png", ', '"sample": "eye", ', 4, "no 'file'"),
+        ('"regaze corrections"', '"other"', "", "another kind of file"),
+        ('"version": 1', '"version": 2', "", "another kind of file"),
+        ('"sample": "eye"', '"sample": "ear"', ", $.corrections[0]", "the image 'ear'"),
+        ('"width": 5', '"width": 6', ", $.corrections[0]", "width 6"),
+        ('"mode": "edit", ', "", ", $.corrections[0]", "no `mode`"),
+        ('"edit"', '"none"', ", $.corrections[0]", "mode 'none'"),
+        ("eye.png", "../eye.png", ", $.corrections[0]", "no picture ../eye.png"),
+        ("eye.png", "/etc/passwd", ", $.corrections[0]", "no picture /etc/passwd"),
+        ('"sample": "eye", "file": "eye.png", ', '"sample": "eye", ', ", $.corrections[0]", "no `file`"),
         (
             '  {"sample"',
-            '{"sample": "eye", "file": "eye.png", "width": 5, "height": 3},\n  {"sample"',
-            5,
+            '{"sample": "eye", "file": "eye.png", "mode": "edit", "width": 5, "height": 3},\n  {"sample"',
+            ", $.corrections[1]",
             "eye.png' aga",
         ),
-        ("]\n}", "]", 5, "the file ends"),
+        ("]\n}", "]", ", line 5, column 3", "the file ends"),
     ],
 )
-def test_mistakes_in_the_notes_beside_pictures_are_refused_with_their_line(tmp_path, old, new, line, message):
+def test_mistakes_in_the_notes_beside_pictures_are_refused_with_their_path(tmp_path, old, new, at, message):
     """The pictures are those in the folder; a path in the notes is compared and never opened."""
     (tmp_path / "eye.png").write_bytes(GOOD)
     path = tmp_path / "corrections.json"
     path.write_text(SIDECAR)
     assert FORMATS["png"].read(tmp_path, ALBUM) == [Drawn("eye", (), mode="edit")]
     path.write_text(replaced(SIDECAR, old, new))
-    with pytest.raises(CorrectionError, match=re.escape(f"{path}, line {line}: ")) as error:
+    with pytest.raises(CorrectionError, match=re.escape(f"{path}{at}: ")) as error:
         FORMATS["png"].read(tmp_path, ALBUM)
     assert re.search(message, str(error.value)), error.value
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from regaze.corrections.formats.drawn import Album, Drawn, Photograph
+from regaze.corrections.formats.drawn import Drawn
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.errors import CorrectionError

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from regaze.corrections.formats.coco import read_coco, write_coco
 from regaze.corrections.formats.cvat import read_cvat, write_cvat
-from regaze.corrections.formats.drawn import Album, Drawn
+from regaze.corrections.formats.drawn import Drawn
 from regaze.corrections.formats.label_studio import read_label_studio, write_label_studio
+from regaze.corrections.formats.photographs import Album
 from regaze.corrections.formats.png import read_png, write_png
 from regaze.corrections.formats.yolo import read_yolo, write_yolo
 from regaze.records import Correction

@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 
 from regaze.corrections.formats.drawn import (
     LABELS,
-    Album,
     Drawn,
-    Photograph,
     check_box,
     meaning,
     member,
@@ -30,7 +28,8 @@ from regaze.corrections.formats.drawn import (
     sheets,
     simple_shapes,
 )
-from regaze.corrections.formats.source import Place, read_text
+from regaze.corrections.formats.photographs import Album, Photograph
+from regaze.corrections.formats.source import Source, read_text
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError, DataError
 from regaze.files import write_text
@@ -65,21 +64,21 @@ def _read(path: Path, album: Album) -> list[Drawn]:
     texts = _texts(path)
     names = read_names(path)
     if names is None:
-        raise Place(path).refuse("no classes.txt", "the names of the classes, one per line, class 0 first")
+        raise Source(path).refuse("no classes.txt", "the names of the classes, one per line, class 0 first")
     looks = {number: meaning(name) for number, name in names.items()}
     reviewed = _reviewed(path, album)
     result, owners = [], dict[str, Path]()
     for file in texts:
-        photograph = album.find(file.relative_to(path).as_posix(), Place(file))
+        photograph = album.find(file.relative_to(path).as_posix(), Source(file))
         if photograph.sample in owners:
-            raise Place(file).refuse(f"a second text of {photograph.sample} beside {owners[photograph.sample]}", "one")
+            raise Source(file).refuse(f"a second text of {photograph.sample} beside {owners[photograph.sample]}", "one")
         owners[photograph.sample] = file
         shapes = _boxes(file, looks, photograph)
         if shapes or photograph.sample in reviewed:
             result.append(Drawn(photograph.sample, shapes))
-    for sample, place in reviewed.items():
+    for sample, source in reviewed.items():
         if sample not in owners:
-            raise place.refuse(f"{sample} without a text", f"{sample}.txt, which may be empty")
+            raise source.refuse(f"{sample} without a text", f"{sample}.txt, which may be empty")
     return result
 
 
@@ -137,22 +136,22 @@ def _line(shape: Shape, photograph: Photograph) -> str:
 
 def _texts(path: Path) -> list[Path]:
     if not path.is_dir():
-        raise Place(path).refuse("no folder", "a folder of YOLO texts")
+        raise Source(path).refuse("no folder", "a folder of YOLO texts")
     texts = box_files(path)
     if not texts and not (path / REVIEWED).is_file():
-        raise Place(path).refuse("no text", "a .txt for each photograph")
+        raise Source(path).refuse("no text", "a .txt for each photograph")
     for file in texts:
         if file.is_symlink():
-            raise Place(file).refuse("a link", "the text itself")
+            raise Source(file).refuse("a link", "the text itself")
     return texts
 
 
-def _reviewed(path: Path, album: Album) -> dict[str, Place]:
+def _reviewed(path: Path, album: Album) -> dict[str, Source]:
     """The samples that `reviewed.list` names, and where."""
     file = path / REVIEWED
     lines = read_text(file, may_be_empty=True).split("\n") if file.is_file() else []
-    places = ((text.strip(), Place(file, line)) for line, text in enumerate(lines, start=1))
-    return {album.find(name, place).sample: place for name, place in places if name}
+    sources = ((text.strip(), Source(file, line)) for line, text in enumerate(lines, start=1))
+    return {album.find(name, source).sample: source for name, source in sources if name}
 
 
 def _boxes(file: Path, looks: dict[int, bool | None], photograph: Photograph) -> tuple[Shape, ...]:
@@ -162,7 +161,7 @@ def _boxes(file: Path, looks: dict[int, bool | None], photograph: Photograph) ->
         look = looks[number]
         # To a millionth of a pixel: a border in the middle of a pixel must come back there.
         x0, y0, x1, y1 = (round(edge * side, 6) for edge, side in zip(edges, sides, strict=True))
-        check_box(x0, y0, x1, y1, photograph, Place(file, line))
+        check_box(x0, y0, x1, y1, photograph, Source(file, line))
         if look is not None:
             shapes.append(Shape("box", look, ((x0, y0), (x1, y1))))
     return tuple(shapes)

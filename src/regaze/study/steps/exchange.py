@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from regaze.corrections.formats.drawn import Album, Drawn, Photograph
+from regaze.corrections.formats.drawn import Drawn
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS, Format
 from regaze.corrections.shapes import rasterise
 from regaze.corrections.store import default_author
