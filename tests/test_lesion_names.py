@@ -190,8 +190,8 @@ def test_boxes_of_a_data_set(tmp_path):
 
 def test_pictures_in_a_landmarks_folder(tmp_path):
     """One mask per lesion type and landmark is a usual layout; the landmark's picture is no correction."""
-    for name in ("OD/a.png", "EX/b.png", "normal/c.png"):
-        (tmp_path / name).parent.mkdir()
+    for name in ("OD/a.png", "OD/b.png", "EX/b.png", "fovea/b.png", "normal/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / name)
     album = Album([Photograph(name, (), 8, 8) for name in ("a", "b", "normal/c")])
     assert [drawn.sample for drawn in FORMATS["png"].read(tmp_path, album)] == ["b", "normal/c"]

@@ -91,7 +91,7 @@ class Export(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Command):
-    """A file with a mistake is refused with the line that is wrong, and nothing of it is taken."""
+    """A file with a mistake is refused with the line (in JSON: the path) that is wrong, and nothing of it is taken."""
 
     folder: StudyFolder
     """Folder of the study."""

@@ -8,14 +8,13 @@ from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.source import Source
 from regaze.errors import CorrectionError
 
-ALBUM = Album(
-    [
-        Photograph("training/eye_1", ("a. Training Set/eye_1.jpg",), 4, 3),
-        Photograph("test/eye_1", ("b. Testing Set/eye_1.jpg",), 4, 3),
-        Photograph("eye.2", ("eye.2.tif",), 4, 3),
-        Photograph("caf\u00e9", (), 4, 3),
-    ]
-)
+PHOTOGRAPHS = [
+    Photograph("training/eye_1", ("a. Training Set/eye_1.jpg",), 4, 3),
+    Photograph("test/eye_1", ("b. Testing Set/eye_1.jpg",), 4, 3),
+    Photograph("eye.2", ("eye.2.tif",), 4, 3),
+    Photograph("caf\u00e9", (), 4, 3),
+]
+ALBUM = Album(PHOTOGRAPHS)
 HERE = Source(Path("in.xml"), 12)
 
 
@@ -54,10 +53,10 @@ def test_an_unknown_name_is_refused(name):
 
 def test_the_name_given_to_other_tools_leads_back():
     """The file's name where it is one photograph's alone, the id otherwise."""
-    for photograph in ALBUM:
+    for photograph in PHOTOGRAPHS:
         assert ALBUM.find(ALBUM.name(photograph), HERE) == photograph
-    twins = Album([Photograph("a", ("eye.jpg",), 1, 1), Photograph("b", ("eye.jpg",), 1, 1)])
-    assert [twins.name(photograph) for photograph in twins] == ["a", "b"]
+    twins = [Photograph("a", ("eye.jpg",), 1, 1), Photograph("b", ("eye.jpg",), 1, 1)]
+    assert [Album(twins).name(photograph) for photograph in twins] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def test_brush_strokes_of_label_studios_page_are_read(runs, height, width, rle):
     assert decode_brush(rle, height, width) == runs
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools sets the shape of an array
 @_PATIENT
 @given(_MASKS)
 def test_run_lengths_of_every_mask_come_back(mask):

@@ -197,15 +197,15 @@ def check_box(x0: float, y0: float, x1: float, y1: float, photograph: Photograph
         raise source.refuse(f"a box {x1 - x0:g} wide and {y1 - y0:g} high", "both above 0")
 
 
-def check_size(width: object, height: object, photograph: Photograph, source: Source) -> None:
+def check_size(width: int | None, height: int | None, photograph: Photograph, source: Source) -> None:
     """Refuse an image size that is not the photograph's.
 
     Raises:
         CorrectionError: It is another one, or no size.
     """
-    if type(width) is not int or type(height) is not int or (width, height) != (photograph.width, photograph.height):
+    if (width, height) != (photograph.width, photograph.height):
         raise source.refuse(
-            f"width {shown(width)} and height {shown(height)}",
+            f"width {width} and height {height}",
             f"{photograph.width} and {photograph.height}, the size of {photograph.sample}",
         )
 

@@ -6,7 +6,7 @@ Invariant: names are compared as texts; nothing in here touches the disk.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from regaze.corrections.formats.source import Source, shown
@@ -56,9 +56,6 @@ class Album:
 
     def __len__(self) -> int:
         return len(self._photographs)
-
-    def __iter__(self) -> Iterator[Photograph]:
-        return iter(self._photographs.values())
 
     def photograph(self, sample: str) -> Photograph:
         """The photograph of a sample.

@@ -88,10 +88,10 @@ def read_png(path: Path, album: Album) -> list[Drawn]:
     for name, file in files.items():
         source = Source(file)
         photograph = entries[name][1] if entries is not None else album.find(name, source)
-        if photograph.sample in owners:
-            raise source.refuse(f"a second picture of {photograph.sample} beside {owners[photograph.sample]}", "one")
         if entries is None and _is_landmark(name, photograph):
             continue
+        if photograph.sample in owners:
+            raise source.refuse(f"a second picture of {photograph.sample} beside {owners[photograph.sample]}", "one")
         owners[photograph.sample] = name
         shapes = _shapes(_decode(read_bytes(file), photograph, source), source)
         if entries is not None:

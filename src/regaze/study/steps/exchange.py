@@ -91,7 +91,7 @@ def import_corrections(
     Raises:
         StudyError: The model is missing.
         OptionError: The format is unknown.
-        CorrectionError: The file cannot be read or something in it is wrong; the message names the line.
+        CorrectionError: The file cannot be read or something in it is wrong; the message names the line or path.
     """
     chosen = format_named(format_name)
     study.require_model(model)
