@@ -98,7 +98,7 @@ def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
     _refuse_same_ids(samples)
     notes = [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
     if tree is not None:
-        samples, more = _with_masks(samples, {_key(place): place for place in places}, tree)
+        samples, more = _with_masks(samples, places, tree)
         notes += more
     if patient is not None:
         samples, more = with_patients(samples, patient)
@@ -213,10 +213,6 @@ def _places(root: Path) -> tuple[list[_Place], list[str]]:
     return places, empty + stray
 
 
-def _key(place: _Place) -> tuple[str, str]:
-    return place.spelled, place.name
-
-
 def _sample(photo: Path, place: _Place, label: int) -> Sample:
     prefix = f"{place.part}/" if place.spelled else ""
     return Sample(id=f"{prefix}{place.name}/{photo.stem}", image=photo, label=label, part=place.part)
@@ -276,11 +272,9 @@ def _endings(stem: str) -> Iterator[tuple[str, str | None]]:
                 yield text[: separator.start()], named
 
 
-def _with_masks(
-    samples: Sequence[Sample], places: dict[tuple[str, str], _Place], tree: _MaskTree
-) -> tuple[list[Sample], list[str]]:
+def _with_masks(samples: Sequence[Sample], places: Sequence[_Place], tree: _MaskTree) -> tuple[list[Sample], list[str]]:
     """Give every photograph its masks, see the module for what a missing file means."""
-    place_of = {place.folder: place for place in places.values()}
+    place_of = {place.folder: place for place in places}
     marked: list[Sample] = []
     free: Counter[str] = Counter()
     owners: dict[Path, Sample] = {}

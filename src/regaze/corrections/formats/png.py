@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
@@ -46,15 +47,15 @@ _FORMAT, _VERSION = "regaze corrections", 1
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class _Entry(Struct):
+class _Entry(Struct, kw_only=True):
     sample: str
     file: str
-    width: int
-    height: int
     mode: str
     author: str | None = None
     time: str | None = None
     remark: str | None = None
+    width: int
+    height: int
 
 
 class _Sidecar(Struct):
@@ -122,21 +123,18 @@ def write_png(items: Iterable[Drawn | Correction], album: Album, path: Path) -> 
             values = np.where(look, LOOK, np.where(avoid, AVOID, 0)).astype(np.uint8)
             with replacing(file) as temporary:
                 Image.fromarray(values).save(temporary, format="PNG")
-            entries.append(_entry(drawn, photograph, file.relative_to(folder).as_posix()))
+            entry = _Entry(
+                sample=drawn.sample,
+                file=file.relative_to(folder).as_posix(),
+                mode=drawn.mode,
+                author=drawn.author,
+                time=drawn.time,
+                remark=drawn.remark,
+                width=photograph.width,
+                height=photograph.height,
+            )
+            entries.append(asdict(entry))
         write_text(folder / SIDECAR, write_lines({"format": _FORMAT, "version": _VERSION, "corrections": entries}))
-
-
-def _entry(drawn: Drawn, photograph: Photograph, name: str) -> dict[str, object]:
-    return {
-        "sample": drawn.sample,
-        "file": name,
-        "mode": drawn.mode,
-        "author": drawn.author,
-        "time": drawn.time,
-        "remark": drawn.remark,
-        "width": photograph.width,
-        "height": photograph.height,
-    }
 
 
 def _pictures(path: Path) -> dict[str, Path]:
