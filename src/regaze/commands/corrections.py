@@ -91,7 +91,7 @@ class Export(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Command):
-    """A file with a mistake is refused as a whole, with an error that names the place of the mistake."""
+    """A file with a mistake is refused as a whole; the error names the line, in JSON the path, of the mistake."""
 
     folder: StudyFolder
     """Folder of the study."""
