@@ -136,4 +136,4 @@ class ReportContent:
     provenance: dict[str, Any]
     commands: list[str] = field(default_factory=list)
     further_off: list[Case] = field(default_factory=list)
-    curves: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=lambda: {"models": None, "orders": None})
