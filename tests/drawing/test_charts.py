@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from regaze.drawing.canvas import SCALE, Canvas
-from regaze.drawing.charts import NARROW, Axis, Bar, Curve, Interval, curve_chart, interval_chart, swatch, ticks
+from regaze.drawing.charts import NARROW, Axis, Bar, Curve, curve_chart, interval_chart, swatch, ticks
 from regaze.errors import OptionError
 from regaze.evaluation.seeds import Estimate
 from regaze.experiments.measure import effective_area, on_grid
@@ -61,7 +61,7 @@ def test_a_drawing_inside_a_page():
 
 def test_narrow_charts_have_names_above_and_their_own_scale():
     """The page's charts are one width; a row without a name is another figure of the row above."""
-    bars = [Bar("both", Interval(0.1, 0.0, 0.2), "#111111"), Bar("", Interval(-0.1), "#222222"), Bar("next", None)]
+    bars = [Bar("both", Estimate(0.1, 0.0, 0.2), "#111111"), Bar("", Estimate(-0.1), "#222222"), Bar("next", None)]
     axis = Axis(-0.2, 0.2, sign=True, band=0.05, rule=0.0, ends=("worse", "better"))
     root = ElementTree.fromstring(interval_chart([("", bars)], "label", axis=axis).svg())  # noqa: S314 - our own text
     assert root.get("width") == str(NARROW)

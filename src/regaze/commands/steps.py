@@ -193,7 +193,7 @@ class Evaluate(Command):
             raise OptionError(f"--boxes {self.boxes}: they go with --data; the study's own boxes are part of it.")
         study = open_study(self.folder, self.voice())
         other = other_data(study, self.data, self.boxes, self.patient) if self.data is not None else None
-        result = evaluate(study, self.evaluate, self.machine, other)
+        result = evaluate(study, self.evaluate, self.machine, other).figures
         if not self.output.json:
             table(result)
         return result, 0

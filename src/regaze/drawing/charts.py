@@ -11,38 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
 
 from regaze.drawing.canvas import AFTER, BAND, BEFORE, INK, LINE, SOFT, Canvas, Dash
+from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import MINUS
 
 NARROW = 340  # user units
 _SMALL = 11
 _RULE: Dash = (3, 3)
-
-
-class Bounded(Protocol):
-    """A figure with its interval; None: not known."""
-
-    @property
-    def value(self) -> float | None:
-        """The figure."""
-
-    @property
-    def low(self) -> float | None:
-        """Lower end."""
-
-    @property
-    def high(self) -> float | None:
-        """Upper end."""
-
-
-class Interval(NamedTuple):
-    """The plainest `Bounded`."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +33,7 @@ class Bar:
     """
 
     name: str
-    estimate: Bounded | None
+    estimate: Estimate | None
     colour: str = AFTER
     paper: float | None = None
 
@@ -67,7 +43,7 @@ class Curve:
     """One line of a curve chart: (x, figure) from left to right, x a share, 0 to 1."""
 
     name: str
-    points: Sequence[tuple[float, Bounded]]
+    points: Sequence[tuple[float, Estimate]]
     colour: str
     dash: Dash = ()
     width: float = 2
@@ -129,10 +105,10 @@ def interval_chart(
     width = NARROW if narrow else left + len(panels) * (panel + gap) - gap + 30
     canvas = Canvas(width, bottom + (21 if narrow else 52), label)
     for place, (title, bars) in enumerate(panels):
-        start = left + place * (panel + gap)
-        _x_axis(canvas, axis or _axis_of(bars), start, start + panel, top - 6, bottom)
+        start, scale = left + place * (panel + gap), axis or _axis_of(bars)
+        _x_axis(canvas, scale, start, start + panel, top - 6, bottom)
         canvas.text((start, 24), title, size=13.5, bold=True)
-        across = _scale(axis or _axis_of(bars), start, start + panel)
+        across = _scale(scale, start, start + panel)
         for bar, level in zip(bars, levels, strict=True):
             _bar(canvas, bar, level, across)
     for bar, level in zip(rows, levels, strict=True):

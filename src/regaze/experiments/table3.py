@@ -55,7 +55,7 @@ def make(bench: Bench) -> Outcome:
             rows.append((found.backbone, name, shown(error, 4), "-", "-", str(error.n)))
             figures[f"{found.backbone}, {name}"] = {"squared error": error}
             errors.append(Bar(name, error, CONTROL))
-            gains.append(Bar(name, Estimate(None, None, None, (), 0, 0)))
+            gains.append(Bar(name, Estimate(None)))
         claims += _claims(bench, found)
     panels = [("squared error (lower is better)", errors), ("enrichment (1 is chance)", gains)]
     return Outcome(

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from regaze.drawing.canvas import GOOD, Canvas
-from regaze.drawing.charts import Axis, Bar, Curve, Interval, curve_chart, interval_chart, swatch
+from regaze.drawing.charts import Axis, Bar, Curve, curve_chart, interval_chart, swatch
+from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, compare, figure
 from regaze.report.data import ReportContent
 from regaze.report.tables import COLOURS, SCALES, figures_of, percent, roles
@@ -80,7 +81,7 @@ def _curves(
     charts = []
     for measure, title in MEASURES.items():
         curves = [
-            Curve(words[name], [(x, Interval(y)) for x, y in zip(shares, lines[name][measure], strict=True)], *style)
+            Curve(words[name], [(x, Estimate(y)) for x, y in zip(shares, lines[name][measure], strict=True)], *style)
             for name, style in _STYLES.items()
             if name in lines
         ]
@@ -217,16 +218,16 @@ def lesions_lit(content: ReportContent) -> dict[str, Any]:
 _Group = tuple[str, list[Any]]  # words, and each model's entry of `summarise_recall` or None
 
 
-def _lit(entry: Mapping[str, Any] | None, scale: str) -> Interval:
+def _lit(entry: Mapping[str, Any] | None, scale: str) -> Estimate:
     """The share lit; nothing known where a model has no such lesions or no such map."""
     found = entry["recall"].get(scale) if entry is not None else None
-    return Interval(None) if found is None else Interval(found["share"], *found["interval"])
+    return Estimate(None) if found is None else Estimate(found["share"], *found["interval"])
 
 
 def _reach(groups: Mapping[str, _Group], scales: Sequence[str]) -> float:
     """The end of a scale that holds all shares and intervals: the next tenth, at most 1; one for all charts."""
     shares = [_lit(entry, scale) for _, entries in groups.values() for entry in entries for scale in scales]
-    largest = max([0.1, *(end for share in shares for end in share if end is not None)])
+    largest = max([0.1, *(end for share in shares for end in (share.value, share.high) if end is not None)])
     return min(1.0, math.ceil(10 * largest - 1e-9) / 10)
 
 

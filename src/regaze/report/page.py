@@ -17,10 +17,11 @@ import jinja2
 
 from regaze.drawing import canvas, overlay
 from regaze.drawing.canvas import Canvas
-from regaze.drawing.charts import Axis, Bar, Interval, interval_chart, probability_chart
+from regaze.drawing.charts import Axis, Bar, interval_chart, probability_chart
 from regaze.errors import StudyError
 from regaze.evaluation import verdicts
 from regaze.evaluation.intervals import FEWEST
+from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, Comparison, figure
 from regaze.files import write_text
 from regaze.report import matter, verdict
@@ -188,7 +189,7 @@ def _duel_chart(content: ReportContent) -> Canvas | None:
 
 def _difference_chart(rows: Sequence[tuple[str, Comparison, str]], margin: float, label: str) -> Canvas | None:
     """Draw paired differences (name, difference, colour) that have an interval; None where none has."""
-    bars = [Bar(name, Interval(c.difference, c.low, c.high), colour) for name, c, colour in rows if c.low is not None]
+    bars = [Bar(name, Estimate(c.difference, c.low, c.high), colour) for name, c, colour in rows if c.low is not None]
     if not bars:
         return None
     ends = [abs(end) for _, c, _ in rows for end in (c.low, c.high) if end is not None]

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from regaze.drawing.canvas import AFTER, BEFORE, CONTROL, Canvas
-from regaze.drawing.charts import Axis, Bar, Interval, interval_chart, reliability_chart
+from regaze.drawing.charts import Axis, Bar, interval_chart, reliability_chart
+from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, MINUS, compare, figure, judge, number
 from regaze.report.data import ReportContent
 
@@ -187,7 +188,7 @@ def _kappas(models: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Canvas:
     for words, colour, figures in models:
         value = number(figures["quadratic_weighted_kappa"])
         low, high = map(number, figures["interval"] or (None, None))
-        bars.append(Bar(f"{words}: {figure(value)}", Interval(value, low, high), colour))
+        bars.append(Bar(f"{words}: {figure(value)}", Estimate(value, low, high), colour))
     known = [end for bar in bars if bar.estimate is not None for end in (bar.estimate.value, bar.estimate.low)]
     axis = Axis(min([0.0, *(end for end in known if end is not None)]), 1.0)
     spoken = "; ".join(bar.name.replace(":", "") for bar in bars)
