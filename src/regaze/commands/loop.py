@@ -31,16 +31,19 @@ class Report(Command):
 
     def run(self) -> Result:
         """Write the report."""
-        from regaze.report.assemble import assemble
+        from regaze.report.assemble import assemble, compared_models
         from regaze.report.page import write_report
+        from regaze.study.assessment.summary import evaluate
         from regaze.study.folder import open_study
 
         study = open_study(self.folder, self.voice())
+        compared_models(study)  # refuses before anything is judged
         commands = [f"regaze report {self.folder}"]
         stored = _stored_run(study.path)
         if stored is not None:
             commands.insert(0, stored[0])
-        content = assemble(study, self.evaluate, self.machine, commands)
+        assessment = evaluate(study, self.evaluate, self.machine)
+        content = assemble(study, assessment, self.machine, commands)
         path = write_report(content, self.to or study.path / "report.html")
         self.say(f"report: {path}")
         return {"report": str(path)}, 0
@@ -105,15 +108,16 @@ class Run(Command):
         command = _command_line(self)
         with _storing_run(study.path, self, command):
             done = run_loop(study, loop, self.machine)
-        result = evaluate(study, self.evaluate, self.machine)
+        assessment = evaluate(study, self.evaluate, self.machine)
         report = None
         if done.after is not None:
-            content = assemble(study, self.evaluate, self.machine, [command])
+            content = assemble(study, assessment, self.machine, [command])
             report = str(write_report(content, study.path / "report.html"))
         if not self.output.json:
-            table(result)
+            table(assessment.figures)
             self.say(f"report: {report}" if report else f"no report: {_why_none(self)}")
-        return {**result, "report": report, "before": done.before, "after": done.after, "control": done.control}, 0
+        models = {"before": done.before, "after": done.after, "control": done.control}
+        return {**assessment.figures, "report": report, **models}, 0
 
     def _loop(self) -> Any:
         from regaze.study.steps.run import LoopOptions

@@ -202,7 +202,7 @@ class Evaluate(Command):
             raise OptionError(f"--boxes {self.boxes}: needs --data; the study has boxes of its own.")
         study = open_study(self.folder, self.voice())
         other = other_data(study, self.data, self.boxes, self.patient) if self.data is not None else None
-        result = evaluate(study, self.evaluate, self.machine, other)
+        result = evaluate(study, self.evaluate, self.machine, other).figures
         if not self.output.json:
             table(result)
         return result, 0

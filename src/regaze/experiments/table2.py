@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from regaze.drawing.figures import Bar, interval_chart
+from regaze.drawing.charts import Bar, interval_chart
 from regaze.evaluation.seeds import Estimate, Value, mean_difference, mean_over_seeds
 from regaze.experiments import grid9
 from regaze.experiments.claims import Claim

@@ -195,12 +195,12 @@ def _sanity(rows: Sequence[Row], patients: Sequence[str | None], resamples: int)
 
 
 def _dig(record: Mapping[str, Any] | None, path: Iterable[str]) -> Any:
-    found: Any = record
+    value: Any = record
     for key in path:
-        if found is None:
+        if value is None:
             return None
-        found = found.get(key)
-    return found
+        value = value[key]
+    return value
 
 
 def _mean(values: Sequence[Any], patients: Sequence[str | None], resamples: int) -> Figures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,27 @@ Row = dict[str, Any]
 REFERABLE_FROM = 2
 
 
+@dataclass(frozen=True)
+class Assessment:
+    """What judging a study's models gave.
+
+    Attributes:
+        figures: `part`, `n`, `models`, `paired` and `notes` (see docs/cli.md for the shape). Figures that cannot be
+            computed are None; notes say why.
+        records: Model -> one record per photograph, see `judge_model`.
+    """
+
+    figures: dict[str, Any]
+    records: dict[str, list[Row]]
+
+
 def evaluate(
     study: Study,
     options: EvaluateOptions,
     machine: MachineOptions,
     other: Dataset | None = None,
     names: Sequence[str] | None = None,
-) -> dict[str, Any]:
+) -> Assessment:
     """Judge all models of a study.
 
     Args:
@@ -40,10 +55,6 @@ def evaluate(
         machine: Device and precision.
         other: Judge on this data instead of the study's own test or validation part.
         names: Models to judge; default: all that are complete.
-
-    Returns:
-        `part`, `n`, `models`, `paired` and `notes` (see docs/cli.md for the shape). Figures that cannot be computed
-        are None; notes say why.
 
     Raises:
         StudyError: The study has no model.
@@ -73,7 +84,7 @@ def evaluate(
                 result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
     if other is None:
         write_json(study.path / "evaluation" / f"{part}.json", result)
-    return result
+    return Assessment(result, rows)
 
 
 def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
