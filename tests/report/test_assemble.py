@@ -5,6 +5,7 @@ import pytest
 
 from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
+from regaze.records import Correction
 from regaze.report.assemble import _further_off, _gallery, _grade_changes, _map_changes, assemble
 from regaze.study.assessment.judge import judge_model
 from regaze.study.options import EvaluateOptions
@@ -122,7 +123,9 @@ def test_latest_round_is_reported(study_copy, open_quietly, regaze, tiny):
     sample = study.training(0)[0]
     look = np.zeros((512, 512), dtype=bool)
     look[100:200, 100:200] = True
-    study.store.add_correction(sample.id, "multi-scale/fold0", "expert", look, author="expert")
+    study.store.add_corrections(
+        [Correction(0, sample.id, "multi-scale/fold0", "expert", "replace", look, None, "expert", "")]
+    )
     regaze("finetune", study_copy, "--epochs", "1", "--batch", "8", *tiny["machine"])
     content = assemble(study, JUDGING, MACHINE, [])
     assert (content.before, content.after) == ("multi-scale", "multi-scale-finetuned-2")
