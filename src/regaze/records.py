@@ -98,28 +98,6 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a model says about one photograph.
-
-    Attributes:
-        sample: `Sample.id`.
-        label: The true class index or None.
-        probabilities: (K,) float32, softmax of the final logits, sums to 1.
-        grade: The decoded class index (see `models.decode`): not always the arg-max.
-    """
-
-    sample: str
-    label: int | None
-    probabilities: NDArray[np.float32]
-    grade: int
-
-    @property
-    def confidence(self) -> float:
-        """Softmax probability of the decoded grade, 0..1."""
-        return float(self.probabilities[self.grade])
-
-
-@dataclass(frozen=True)
 class Collected:
     """A training photograph as the model of phase 1 sees it, and whether an expert should look at it.
 
