@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from regaze.data.geometry import Geometry, field_of_view, resize_any_of
 from regaze.data.images import read_photo
-from regaze.errors import DataError
 
 SIZES = st.integers(1, 64)
 
@@ -134,31 +133,6 @@ def test_empty_fields_and_sizes_are_refused(field):
         Geometry.fit(10, 10, field, 8)
     with pytest.raises(ValueError, match="at least 1"):
         Geometry.fit(10, 10, (0, 0, 10, 10), 0)
-
-
-@given(geometries())
-@settings(deadline=None)  # a busy machine is no failure
-def test_json_goes_there_and_back(shape):
-    """A stored geometry is the geometry."""
-    assert Geometry.from_json(shape.to_json()) == shape
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[1]",
-        "{}",
-        '{"width":1}',
-        Geometry(1, 1, 0, 0, 1, 1).to_json().replace("0", "0.5"),
-        Geometry(1, 1, 0, 0, 1, 1).to_json().replace("1", "0"),
-        Geometry(1, 1, 0, 0, 1, 1).to_json().replace("0", "true"),
-    ],
-)
-def test_damaged_json_is_a_clear_error(text):
-    """Text that is no geometry is refused with the reason."""
-    with pytest.raises(DataError, match="is not a geometry"):
-        Geometry.from_json(text)
 
 
 # -- masks

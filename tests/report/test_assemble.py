@@ -92,11 +92,12 @@ def test_content_of_a_study(finished, open_quietly):
     test = {sample.id: sample for sample in study.test()}
     assert content.cases
     pixels = study.pixels(study.test(), 64)
+    places = {sample.id: place for place, sample in enumerate(study.test())}
     for case in content.cases:
         assert case.sample in test
         assert case.label == test[case.sample].label
-        np.testing.assert_array_equal(case.photo, pixels.images[pixels.index(case.sample)])
-        np.testing.assert_array_equal(case.lesions, pixels.union[pixels.index(case.sample)])
+        np.testing.assert_array_equal(case.photo, pixels.images[places[case.sample]])
+        np.testing.assert_array_equal(case.lesions, pixels.union[places[case.sample]])
         assert case.after.grade == rows[case.sample]["grade"]
         assert case.after.probabilities == pytest.approx(rows[case.sample]["probabilities"], abs=1e-5)
         assert case.after.fused.shape == (64, 64)

@@ -10,16 +10,13 @@ grid that covers the whole cropped square). Pixel centres lie at +0.5 in each of
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from regaze.errors import DataError
 
 Rectangle = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels, right and bottom exclusive."""
@@ -198,28 +195,6 @@ class Geometry:
         result[rows < 0, :] = 0.0
         result[:, columns < 0] = 0.0
         return result
-
-    def to_json(self) -> str:
-        """Return the six whole numbers as one line of JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> Geometry:
-        """Read what `to_json` wrote.
-
-        Raises:
-            DataError: The text is not such a line.
-        """
-        names = {field.name for field in fields(cls)}
-        try:
-            values: Any = json.loads(text)
-            if not isinstance(values, dict) or set(values) != names:
-                raise ValueError(f"expected the fields {sorted(names)}")
-            if any(type(value) is not int for value in values.values()):
-                raise ValueError("expected whole numbers")
-            return cls(**values)
-        except ValueError as error:
-            raise DataError(f"{text[:80]!r} is not a geometry ({error}): rebuild the file it is from.") from error
 
     def _cells(self, count: int, start: int) -> NDArray[np.int64]:
         """(count,) the cropped pixel that holds each original pixel's centre along one axis, -1 outside."""
