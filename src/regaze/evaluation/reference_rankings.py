@@ -100,7 +100,7 @@ def mask_order(masks: NDArray[np.bool_]) -> Maps:
 
     Returns:
         (N, S, S) float32, in pixels: above 0 inside lesions, below 0 outside. Where a mask is empty there is no
-        order: NaN, which `deletion_insertion` refuses; leave those images out (`present` of `compare_orders`).
+        order: NaN, which `compare_orders` refuses; leave those images out (its `present`).
 
     Raises:
         ValueError: Not three dimensions.
