@@ -41,12 +41,13 @@ from regaze.console import Voice
 from regaze.evaluation.faithfulness import Faithfulness, Procedure, area_under_curve, compare_orders
 from regaze.evaluation.perturbation import Scores
 from regaze.evaluation.reference_rankings import blurred_random
-from regaze.evaluation.substrates import Substrate, blur_size, blurred, gaussian_kernel
+from regaze.evaluation.substrates import blur_size, blurred, gaussian_kernel
 from regaze.models.build import build_network
 from regaze.models.device import uses_bf16
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
+from regaze.records import Substrate
 from regaze.study.folder import open_study
 from regaze.study.lesions import enlarge
 

@@ -31,7 +31,8 @@ from torch import Tensor
 
 from regaze.errors import ModelError, OptionError
 from regaze.evaluation.perturbation import Questions, Scores, pixel_order
-from regaze.evaluation.substrates import Substrate, check_substrate, substituted
+from regaze.evaluation.substrates import check_substrate, substituted
+from regaze.records import Substrate
 
 # Rows per call of the model. On processors ResNet18 at 224 px was fastest in batches of 8 to 16, and 11 to 15 % slower
 # in 64, whose layers outgrow the cache (bench/faithfulness.py searches again); graphics cards were not measured.

@@ -10,7 +10,7 @@ Suffixes: N = image, C = channel, S = side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regaze.errors import OptionError
+from regaze.records import Substrate
 
-Substrate = Literal["grey", "black", "mean", "blur"]
 SUBSTRATES: tuple[Substrate, ...] = get_args(Substrate)
 
 

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
+from regaze.evaluation.reference_rankings import CONTROLS
 from regaze.evaluation.seeds import Value
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Record, viewed
 from regaze.experiments.plan import Cell, Want
 from regaze.experiments.runs import Bench
-
-CONTROLS = ("random", "centre", "blurred-random", "lesions")
 
 
 @dataclass(frozen=True)

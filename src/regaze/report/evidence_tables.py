@@ -13,10 +13,10 @@ from markupsafe import Markup
 from regaze.drawing import evidence_charts as charts
 from regaze.evaluation.verdicts import DASH, compare, figure, number
 from regaze.report.data import ReportContent
-from regaze.report.tables import SCALES, figures_of, percent, roles
+from regaze.report.tables import SCALES, figures_of, percent, roles, span
 
 PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (lowest grade)"}
-MEASURES = {"deletion": "Deletion", "insertion": "Insertion"}
+TITLES = {"deletion": "Deletion", "insertion": "Insertion"}
 ORDERS = {
     "fused": "Where it looks",
     "random": "Random order",
@@ -33,14 +33,6 @@ TYPES = {
     "lesion": "Lesions of no stated type",
 }
 CHANGES = {"flip": "Mirrored photograph", "shift": "Slightly shifted", "noise": "Slight noise"}
-
-
-def span(bounds: Any, digits: int = 2, share: bool = False, sign: bool = False) -> str:
-    """Write an interval; empty where there is none."""
-    if not bounds or any(number(end) is None for end in bounds):
-        return ""
-    low, high = ((100 * end if share else end) for end in bounds)
-    return f"{figure(low, digits, sign)} to {figure(high, digits, sign)}"
 
 
 def faithfulness(content: ReportContent) -> dict[str, Any]:
@@ -69,7 +61,7 @@ def _curves(
     # The map's own curve is drawn last and lies on top.
     drawn = sorted(names, key=lambda name: (name in ("after", "fused"), name == "before"))
     pictures = []
-    for measure, title in MEASURES.items():
+    for measure, title in TITLES.items():
         lines = [(words[name], f"line-{name}", found["lines"][name][measure]) for name in drawn]
         across = "pixels erased" if measure == "deletion" else "pixels shown"
         pictures.append((title, charts.curve_chart(lines, found["shares"], title, across)))
@@ -82,7 +74,7 @@ def _areas(content: ReportContent, part: str) -> list[dict[str, Any]]:
     if not any(shown):
         return []
     rows = []
-    for measure, words in MEASURES.items():
+    for measure, words in TITLES.items():
         entries = [(one.get("fused") or {}) for one in shown]
         cells = [
             (figure((entry.get(measure) or {}).get("mean"), 3), span((entry.get(measure) or {}).get("interval")))
@@ -137,9 +129,9 @@ def _orders(content: ReportContent) -> list[dict[str, Any]]:
                     "n": entry.get("n_used"),
                     "cells": [
                         (figure((entry.get(m) or {}).get("mean"), 3), span((entry.get(m) or {}).get("interval")))
-                        for m in MEASURES
+                        for m in TITLES
                     ],
-                    "pairs": [difference((entry.get("against") or {}).get(measure)) for measure in MEASURES],
+                    "pairs": [difference((entry.get("against") or {}).get(measure)) for measure in TITLES],
                     "n_pairs": ((entry.get("against") or {}).get("deletion") or {}).get("n_used"),
                 }
             )
@@ -227,7 +219,7 @@ def _lit_row(
     cells = []
     for _, one in known:
         found = _shares(one, key, scale, group)
-        cells.append((percent(found.get("share")), span(found.get("interval"), 0, share=True)))
+        cells.append((percent(found.get("share")), span(found.get("interval"), 0, scale=100)))
     pair = ((content.paired.get("lesion_recall") or {}).get(scale) or {}).get(key) if group == "types" else None
     comparison = compare(pair)
     # Paired differences are of outlined lesions; where the counts differ, these are others.
@@ -235,7 +227,7 @@ def _lit_row(
     change = (DASH, "")
     if same and comparison.difference is not None:
         ends = (comparison.low, comparison.high)
-        change = (figure(100 * comparison.difference, 0, sign=True), span(ends, 0, share=True, sign=True))
+        change = (figure(100 * comparison.difference, 0, sign=True), span(ends, 0, scale=100, sign=True))
     return {
         "words": words[:1].upper() + words[1:],
         "n_lesions": entry.get("n_lesions"),

@@ -22,7 +22,7 @@ from regaze.evaluation.verdicts import DASH, figure, number
 from regaze.files import write_text
 from regaze.report import matter, verdict
 from regaze.report.data import IN_FULL, Case, ReportContent, View
-from regaze.report.evidence_tables import MEASURES, sections
+from regaze.report.evidence_tables import TITLES, sections
 from regaze.report.tables import (
     SCALES,
     class_name,
@@ -163,7 +163,7 @@ def _answer(content: ReportContent) -> dict[str, Any]:
 def _duel_chart(content: ReportContent) -> Any:
     """Draw where the map stands against the blind order that is hardest to beat, on deletion and insertion."""
     rows = [
-        (f"{MEASURES[measure]}: the map against {matter.BLIND[control]}", comparison)
+        (f"{TITLES[measure]}: the map against {matter.BLIND[control]}", comparison)
         for measure, control, comparison in matter.hardest(matter.duels(content))
     ]
     margin = verdicts.FAITHFULNESS_MARGIN
