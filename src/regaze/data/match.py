@@ -171,7 +171,12 @@ def with_twins(samples: Sequence[Sample], progress: Progress | None = None) -> l
 
 
 def mark_twins(samples: Sequence[Sample], same: Iterable[tuple[int, ...]]) -> list[Sample]:
-    """Set `Sample.twin` from groups of indices; groups of one give None."""
+    """Set `Sample.twin` from groups of indices; groups of one give None.
+
+    Args:
+        samples: N samples.
+        same: Groups of indices into them; groups of one give None.
+    """
     marked = list(samples)
     for group in same:
         name = min(samples[index].id for index in group) if len(group) > 1 else None

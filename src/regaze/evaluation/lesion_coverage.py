@@ -122,7 +122,12 @@ def find_lesions(masks: Mapping[str, BoolArray]) -> Lesions:
 
 
 def lit_pixels(pixels: int, budget: float = BUDGET) -> int:
-    """How many of a map's pixels count as lit: `budget` of them, rounded, at least one."""
+    """How many of a map's pixels count as lit: `budget` of them, rounded, at least one.
+
+    Args:
+        pixels: Pixels of the map.
+        budget: Share that is lit, above 0 and below 1.
+    """
     return max(1, round(budget * pixels))
 
 
@@ -149,7 +154,12 @@ def light(attention_map: FloatArray, budget: float = BUDGET) -> NDArray[np.float
 
 
 def chance(side: int, budget: float = BUDGET) -> float:
-    """Recall of a constant map, or of a map drawn at random: k / S^2, for every type and size."""
+    """Recall of a constant map, or of a map drawn at random: k / S^2, for every type and size.
+
+    Args:
+        side: Side of the map in pixels.
+        budget: Share of the pixels that are lit.
+    """
     return lit_pixels(side * side, budget) / side**2
 
 

@@ -61,7 +61,14 @@ def substituted(
 def check_substrate(
     substrate: str, channels: int, black: Sequence[float] | None, blur: tuple[int, float] | None
 ) -> None:
-    """Raise OptionError on a substrate that cannot be made, see `substituted`."""
+    """Raise OptionError on a substrate that cannot be made, see `substituted`.
+
+    Args:
+        substrate: Its name.
+        channels: Of the images.
+        black: As `substituted` takes it.
+        blur: As `substituted` takes it.
+    """
     if substrate not in SUBSTRATES:
         raise OptionError(f"substrate is {substrate!r}: pass one of {', '.join(SUBSTRATES)}")
     if substrate == "black" and (black is None or len(black) != channels):

@@ -63,12 +63,22 @@ class Cells:
     healthy: frozenset[str] = frozenset()
 
     def values(self, line: Line, key: str) -> list[list[Value]]:
-        """A figure of one row."""
+        """A figure of one row.
+
+        Args:
+            line: The row.
+            key: A figure of the record, e.g. `deletion`.
+        """
         rows = self.records[line.network]
         return self._sick(viewed(rows, deepest(rows) if line.view == "deepest" else line.view, key), key)
 
     def control(self, network: str, key: str) -> list[list[Value]]:
-        """The same figure of a random order on the same network."""
+        """The same figure of a random order on the same network.
+
+        Args:
+            network: Key of `records`.
+            key: A figure of the record.
+        """
         return self._sick(viewed(self.records[network], "random", key), key)
 
     def _sick(self, seeds: list[list[Value]], key: str) -> list[list[Value]]:

@@ -49,7 +49,12 @@ def chosen(what: str) -> tuple[Experiment, ...]:
 
 
 def planned(bench: Bench, names: Sequence[Experiment]) -> list[Run]:
-    """Every run that the experiments need, shared ones once."""
+    """Every run that the experiments need, shared ones once.
+
+    Args:
+        bench: Where the runs are done.
+        names: The experiments.
+    """
     return bench.grid.runs(want for name in names for want in PARTS[name].wants(bench.options))
 
 
