@@ -2,7 +2,7 @@
 
 The same ResNet18, photographs and maps for all, in 28 and in 224 steps, in turn; the median of several laps:
 
-* regaze: `deletion_insertion` through `Predictor.scores`, as the commands call it; bf16 and fp32.
+* regaze: `compare_orders` of one map through `Predictor.scores`, as the commands call it; bf16 and fp32.
 * torchcam, defaults: its `DeletionInsertionMetric` as its users call it: fp32, NCHW, its batch size. It blurs nothing
   (one baseline of zeros for both curves), which is less work.
 * torchcam, equal: the same with our batch size, precision and channels_last weights; beside it regaze with torchcam's
@@ -38,14 +38,16 @@ from torch import Tensor, nn
 from torchcam.metrics import DeletionInsertionMetric
 
 from regaze.console import Voice
-from regaze.evaluation.faithfulness import Faithfulness, area_under_curve, deletion_insertion
+from regaze.evaluation.faithfulness import Faithfulness, Procedure, area_under_curve, compare_orders
+from regaze.evaluation.perturbation import Scores
 from regaze.evaluation.reference_rankings import blurred_random
-from regaze.evaluation.substrates import Substrate, blur_size, blurred, gaussian_kernel
+from regaze.evaluation.substrates import blur_size, blurred, gaussian_kernel
 from regaze.models.build import build_network
 from regaze.models.device import uses_bf16
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
+from regaze.records import Substrate
 from regaze.study.folder import open_study
 from regaze.study.lesions import enlarge
 
@@ -84,6 +86,12 @@ class GivenMaps:
     @contextmanager
     def _hooks_off(self) -> Iterator[None]:
         yield
+
+
+def deletion_insertion(scores: Scores, images: Tensor, maps: Tensor, n_steps: int, **options: Any) -> Faithfulness:
+    """Regaze's result of one map."""
+    procedure = Procedure(n_steps=n_steps, insertion=options.pop("insertion", "blur"))
+    return compare_orders(scores, images, {"map": maps}, procedure, **options)["map"]
 
 
 def predictor(network: nn.Module, precision: str) -> Predictor:
@@ -185,7 +193,7 @@ def speed(network: nn.Module, count: int, n_steps: int, laps: int, best: dict[st
             return ours[precision].scores(batch)
 
         rows.clear()
-        result = deletion_insertion(scores, images, maps, n_steps=n_steps, batch=BATCH, insertion=insertion)
+        result = deletion_insertion(scores, images, maps, n_steps, batch=BATCH, insertion=insertion)
         if insertion == "blur":
             found[precision] = result
             assert sum(rows) == asked, "the bound makes as many passes"
@@ -243,7 +251,7 @@ def flat_memory() -> None:
         images = torch.randn(count, 3, SIDE, SIDE)
         maps = torch.rand(count, SIDE, SIDE)
         _, peak = timed(
-            lambda images=images, maps=maps, n_steps=n_steps: deletion_insertion(scores, images, maps, n_steps=n_steps)
+            lambda images=images, maps=maps, n_steps=n_steps: deletion_insertion(scores, images, maps, n_steps)
         )
         held = f"{peak:.0f} MB" if peak is not None else "not measured"
         print(f"| {count} | {n_steps} | {held} |")
@@ -272,10 +280,10 @@ def on_photographs(path: Path, model: str, count: int) -> None:
         if not len(maps):
             maps = torch.from_numpy(enlarge(judge.predict(pixels.images).fused, card.size))
         images = judge.normalise(pixels.images)
-        found[precision] = deletion_insertion(judge.scores, images, maps, n_steps=28, classes=classes)
+        found[precision] = deletion_insertion(judge.scores, images, maps, 28, classes=classes)
         classes = found[precision].classes
     differences(f"{model}, {len(samples)} real photographs, 28 steps", found)
-    whole = deletion_insertion(judge.scores, images, maps, n_steps=FINE, classes=classes)
+    whole = deletion_insertion(judge.scores, images, maps, FINE, classes=classes)
     fewer_steps(np.concatenate([whole.deletion_curves, whole.insertion_curves]))
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from curves import standings
 from folds import Fold, open_fold, run
 from numpy.typing import NDArray
 from sklearn.metrics import cohen_kappa_score
@@ -32,7 +33,6 @@ from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.models.uncertainty import cell_features
 from regaze.records import Collected
-from regaze.selection.curves import standings
 from regaze.selection.prior import Prior
 from regaze.selection.rules import select
 from regaze.study.folder import Study, open_study

@@ -176,7 +176,7 @@ def test_run_makes_a_whole_study(finished_run, check_figures, reference, open_qu
     selection = study.store.latest_selection("multi-scale/fold0")
     assert selection.samples
     assert len(selection.reasons) == len(selection.samples)
-    corrections = study.store.corrections()
+    corrections = [study.store.correction(entry.id) for entry in study.store.correction_index()]
     assert {item.model for item in corrections} == {"multi-scale/fold0"}
     assert all(item.author and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", item.time) for item in corrections)
     assert {item.sample for item in corrections} <= {sample.id for sample in study.training(0)}

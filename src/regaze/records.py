@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 Part = Literal["training", "test"]
 Diagnosis = Literal["misgraded", "elsewhere", "fine", "unknown"]
 Origin = Literal["masks", "boxes", "none"]
+Substrate = Literal["grey", "black", "mean", "blur"]  # what deleted pixels become, see `evaluation.substrates`
+
+FUSED = "fused"  # the fused map's name in every record of maps
 
 MAX_PIXELS = 150_000_000
 """Largest photograph or mask. Three times the largest fundus cameras (about 50 Mpx), and below 179 Mpx, where Pillow
@@ -99,28 +102,6 @@ class Dataset:
     samples: tuple[Sample, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says about one photograph.
-
-    Attributes:
-        sample: `Sample.id`.
-        label: The true class index or None.
-        probabilities: (K,) float32, softmax of the final logits, sums to 1.
-        grade: The decoded class index (see `models.decode`): not always the arg-max.
-    """
-
-    sample: str
-    label: int | None
-    probabilities: NDArray[np.float32]
-    grade: int
-
-    @property
-    def confidence(self) -> float:
-        """Softmax probability of the decoded grade, 0..1."""
-        return float(self.probabilities[self.grade])
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,22 @@ import pytest
 from regaze.corrections.migrations import MIGRATIONS
 from regaze.corrections.rows import digest
 from regaze.corrections.store import Store
+from regaze.errors import CorrectionError
+from regaze.records import Correction
 
 LOOK = np.eye(4, dtype=bool)
+
+
+def correction(sample):
+    """To be stored."""
+    return Correction(0, sample, "m", "masks", "replace", LOOK, None, "anna", "")
 
 
 def fill(path, count=4):
     """A store with corrections and a selection between them."""
     with Store(path) as store:
         for number in range(count):
-            store.add_correction(f"p{number}", "m", "masks", LOOK, author="anna")
+            store.add_corrections([correction(f"p{number}")])
             if number == 1:
                 store.add_selection("m", "random", 1.0, 0, ["a"], ["because"], "anna")
 
@@ -111,7 +118,7 @@ def test_an_older_store_gets_its_chain_with_the_next_row(tmp_path, monkeypatch):
     )
     assert problems_of(path) == []
     with Store(path) as store:
-        store.add_correction("new", "m", "masks", LOOK, author="ben")
+        store.add_corrections([correction("new")])
         report = store.chain()
     assert (report.n_links, report.problems) == (1, ())
     tamper(path, "UPDATE corrections SET hash = 'x' WHERE id = 1")
@@ -121,12 +128,7 @@ def test_an_older_store_gets_its_chain_with_the_next_row(tmp_path, monkeypatch):
 
 def test_a_refused_batch_leaves_no_link(path):
     """All rows and links of a batch, or none."""
-    from regaze.errors import CorrectionError
-    from regaze.records import Correction
-
-    good = Correction(0, "q", "m", "masks", "replace", LOOK, None, "anna", "")
-    bad = Correction(0, "", "m", "masks", "replace", LOOK, None, "anna", "")
     with Store(path) as store:
         with pytest.raises(CorrectionError):
-            store.add_corrections([good, bad])
+            store.add_corrections([correction("q"), correction("")])
         assert (store.chain().n_links, store.chain().problems) == (5, ())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from regaze import __version__
+from regaze.corrections import database as database_module
 from regaze.corrections import migrations as migrations_module
 from regaze.corrections import store as store_module
 from regaze.corrections.database import Database
@@ -16,6 +17,7 @@ from regaze.corrections.migrations import MIGRATIONS, Migration, migrate
 from regaze.corrections.rows import CORRECTIONS, SELECTIONS
 from regaze.corrections.store import Store
 from regaze.errors import CorrectionError
+from regaze.records import Correction
 
 # A step that does not exist yet, after those that do.
 NEXT = len(MIGRATIONS) + 1
@@ -30,8 +32,12 @@ def path(tmp_path):
     """A database with one correction, as the last step leaves it."""
     path = tmp_path / "records.sqlite"
     with Store(path) as store:
-        store.add_correction("a", "m", "masks", np.eye(3, dtype=bool), author="x")
+        store.add_corrections([_draft("a", np.eye(3, dtype=bool))])
     return path
+
+
+def _draft(sample, look):
+    return Correction(0, sample, "m", "expert", "replace", look, None, "New", "", map="fused")
 
 
 def _query(path, sql):
@@ -43,8 +49,8 @@ def _tables(path):
     return {name for (name,) in _query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
-def _upgrade(path, *migrations, read_only=None):
-    database = Database(path, read_only)
+def _upgrade(path, *migrations):
+    database = Database(path)
     try:
         migrate(database, migrations)
     finally:
@@ -159,10 +165,11 @@ def test_a_database_with_other_steps_is_refused(path):
         _upgrade(path, other, *MIGRATIONS[1:])
 
 
-def test_an_older_database_that_cannot_be_written_says_what_to_do(path):
+def test_an_older_database_that_cannot_be_written_says_what_to_do(path, monkeypatch):
     """Read-only and out of date: the message asks to open it once where it can be written."""
+    monkeypatch.setattr(database_module, "_writable", lambda _: False)
     with pytest.raises(CorrectionError, match=f"is at step {NEXT - 1} of {NEXT} and cannot be written here"):
-        _upgrade(path, *MIGRATIONS, LATER, read_only=True)
+        _upgrade(path, *MIGRATIONS, LATER)
     assert len(_query(path, "SELECT * FROM migrations")) == NEXT - 1
 
 
@@ -211,25 +218,28 @@ def first_step(tmp_path):
     return path, look, avoid
 
 
-def test_a_database_of_the_first_step_gives_back_equal_corrections(first_step):
+def test_a_database_of_the_first_step_gives_back_equal_corrections(first_step, monkeypatch):
     """Opening brings it to the last step; every field, mask and hash is what it was, and it can be added to."""
     path, look, avoid = first_step
     columns = "id, sample, model, origin, mode, author, time, remark, hash, height, width, look, avoid"
     before = _query(path, f"SELECT {columns} FROM corrections")  # noqa: S608 - the test's own names
-    with pytest.raises(CorrectionError, match=f"is at step 1 of {len(MIGRATIONS)} and cannot be written here"):
-        Store(path, read_only=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(database_module, "_writable", lambda _: False)
+        with pytest.raises(CorrectionError, match=f"is at step 1 of {len(MIGRATIONS)} and cannot be written here"):
+            Store(path)
     with Store(path) as store:
         assert [entry.hash for entry in store.correction_index()] == [row[8] for row in before]
-        for number, (back, expected) in enumerate(zip(store.corrections(), (avoid, None), strict=True), 1):
+        for number, expected in enumerate((avoid, None), 1):
+            back = store.correction(number)
             assert (back.id, back.sample, back.model, back.origin) == (number, f"s{number}", "m", "expert")
             assert (back.mode, back.author, back.time) == ("edit", "Expert", "2026-01-01T00:00:00Z")
             assert (back.remark, back.map, back.shapes) == ("of old", "", ())
             np.testing.assert_array_equal(back.look, look)
             np.testing.assert_array_equal(back.avoid, expected)
-        stored = store.add_correction("s1", "m", "expert", look, author="New", map="fused")
-        assert stored.id == 3
-        assert store.current_corrections()["s1"].map == "fused"
+        assert [entry.id for entry in store.add_corrections([_draft("s1", look)])] == [3]
+        assert store.correction(3).map == "fused"
     assert _query(path, f"SELECT {columns} FROM corrections WHERE id < 3") == before  # noqa: S608 - the test's own names
     assert _query(path, "SELECT number FROM migrations") == [(step.number,) for step in MIGRATIONS]
-    with Store(path, read_only=True) as store:
+    monkeypatch.setattr(database_module, "_writable", lambda _: False)
+    with Store(path) as store:
         assert store.count() == 3

@@ -17,6 +17,7 @@ WRITER = """
 import sys
 import numpy as np
 from regaze.corrections.store import Store
+from regaze.records import Correction
 
 path, author, n = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rng = np.random.default_rng(int(sys.argv[4]))
@@ -25,8 +26,8 @@ sys.stdin.readline()
 with Store(path) as store:
     for i in range(n):
         look = rng.random((90, 60)) > 0.5
-        one = store.add_correction(f"{author}/{i}", "m", "masks", look, author=author, remark=str(look.sum()))
-        print(one.id, flush=True)
+        draft = Correction(0, f"{author}/{i}", "m", "masks", "replace", look, None, author, "", str(look.sum()))
+        print(store.add_corrections([draft])[0].id, flush=True)
 """
 
 # The same with batches: every number printed stands for one whole batch of five.
@@ -134,7 +135,7 @@ def test_two_processes_write_at_once(tmp_path, start):
     with Store(path) as store:
         assert sorted(ids) == [entry.id for entry in store.correction_index()]
         for name in ("ada", "ben"):
-            mine = [c for c in store.iterate_corrections() if c.author == name]
+            mine = [store.correction(e.id) for e in store.correction_index() if e.author == name]
             assert [c.sample for c in mine] == [f"{name}/{i}" for i in range(n)]
             assert all(c.remark == str(c.look.sum()) for c in mine)
     assert _integrity(path) == [("ok",)]

@@ -42,9 +42,8 @@ def _draft(sample="s", **changes):
     return replace(base, **changes)
 
 
-def _add(store, sample="s", **changes):
-    values = {"author": "Expert", "map": "scale2", "shapes": SHAPES, **changes}
-    return store.add_correction(sample, "phase1", "expert", LOOK, AVOID, "edit", **values)
+def _all(store):
+    return [store.correction(entry.id) for entry in store.correction_index()]
 
 
 def _raw(path, sql, *values):
@@ -57,15 +56,14 @@ def _raw(path, sql, *values):
 def test_shapes_and_map_come_back_as_they_were_drawn(path):
     """Every coordinate, the order and the corrected map's name survive closing and opening the file."""
     with Store(path) as store:
-        stored = _add(store)
-        assert (stored.map, stored.shapes) == ("scale2", SHAPES)
+        store.add_corrections([_draft()])
     with Store(path) as store:
-        for back in (*store.corrections(), store.current_corrections()["s"]):
-            assert (back.map, back.shapes) == ("scale2", SHAPES)
-            np.testing.assert_array_equal(back.look, LOOK)
-            np.testing.assert_array_equal(back.avoid, AVOID)
-            for mask, drawn in zip((back.look, back.avoid), rasterise(back.shapes, *SIZE), strict=True):
-                np.testing.assert_array_equal(mask, drawn)
+        (back,) = _all(store)
+        assert (back.map, back.shapes) == ("scale2", SHAPES)
+        np.testing.assert_array_equal(back.look, LOOK)
+        np.testing.assert_array_equal(back.avoid, AVOID)
+        for mask, drawn in zip((back.look, back.avoid), rasterise(back.shapes, *SIZE), strict=True):
+            np.testing.assert_array_equal(mask, drawn)
         (entry,) = store.correction_index()
         assert entry.map == "scale2"
 
@@ -98,27 +96,27 @@ def test_the_hash_covers_map_and_shapes_where_there_are_any(store, path):
 def test_altered_shapes_or_maps_are_refused(path, change):
     """Someone who drops the triggers and edits what was drawn is found out, also by emptying both columns."""
     with Store(path) as store:
-        _add(store)
+        store.add_corrections([_draft()])
         _raw(path, "DROP TRIGGER corrections_refuse_update")
         _raw(path, f"UPDATE corrections SET {change}")  # noqa: S608 - the test's own names
         with pytest.raises(CorrectionError, match=r"correction 1 \(s\) .*does not match its hash"):
-            store.corrections()
+            _all(store)
 
 
 def test_shapes_that_were_added_to_a_row_without_any_are_refused(path):
     """A row of the first recipe cannot be given a map afterwards."""
     with Store(path) as store:
-        _add(store, map="", shapes=())
+        store.add_corrections([_draft(map="", shapes=())])
         _raw(path, "DROP TRIGGER corrections_refuse_update")
         _raw(path, "UPDATE corrections SET map = 'fused'")
         with pytest.raises(CorrectionError, match="does not match its hash"):
-            store.corrections()
+            _all(store)
 
 
 def test_the_new_columns_are_append_only_too(path):
     """The triggers of the first step guard the columns of the second."""
     with Store(path) as store:
-        _add(store)
+        store.add_corrections([_draft()])
     with pytest.raises(sqlite3.IntegrityError, match="corrections is append-only"):
         _raw(path, "UPDATE corrections SET shapes = ''")
 
@@ -147,43 +145,10 @@ def test_no_avoid_is_an_empty_avoid_for_the_shapes(store):
     """Shapes that say only "look here" may come with no avoid mask or an empty one; each comes back as it was."""
     look, avoid = rasterise(SHAPES[:2], *SIZE)
     store.add_corrections([_draft(look=look, avoid=one, shapes=SHAPES[:2]) for one in (None, avoid)])
-    first, second = store.corrections()
+    first, second = _all(store)
     assert first.avoid is None
     assert second.avoid is not None
     assert first.shapes == second.shapes == SHAPES[:2]
-
-
-def test_a_list_of_shapes_is_stored_as_it_stands(store):
-    """Drawing on after storing changes neither the returned record nor the stored one."""
-    shapes = list(SHAPES)
-    stored = _add(store, shapes=shapes)
-    shapes.clear()
-    assert stored.shapes == SHAPES
-    assert store.corrections()[0].shapes == SHAPES
-
-
-def test_the_latest_word_of_each_author(store):
-    """One entry per photograph and author, the last one of each, ordered; other photographs and authors stay apart."""
-    assert store.current_by_author() == {}
-    words = [("b", "ada", "m1"), ("a", "ben", "m1"), ("a", "ada", "m1"), ("a", "ada", "m2"), ("b", "ada", "m1")]
-    drafts = [_draft(sample, author=author, model=model) for sample, author, model in words]
-    entries = store.add_corrections(drafts)
-    current = store.current_by_author()
-    assert list(current) == [("a", "ada"), ("a", "ben"), ("b", "ada")]
-    assert list(current.values()) == [entries[3], entries[1], entries[4]]
-    assert list(store.current_by_author(["a"])) == [("a", "ada"), ("a", "ben")]
-    assert store.current_by_author(["a"], ["m1"]) == {("a", "ada"): entries[2], ("a", "ben"): entries[1]}
-    assert store.current_by_author(models={"m2"}) == {("a", "ada"): entries[3]}
-    assert store.current_by_author([]) == store.current_by_author(models=[]) == {}
-    assert store.current_index()["a"] == entries[3]  # by anyone, as before
-
-
-def test_one_text_is_no_list_of_photographs_or_models(store):
-    """Forgetting the brackets is an error, not an empty answer."""
-    with pytest.raises(TypeError, match=r"pass \['a'\]"):
-        store.current_by_author("a")
-    with pytest.raises(TypeError, match=r"models is the text 'm', .*pass \['m'\]"):
-        store.current_by_author(models="m")
 
 
 def test_listing_many_large_corrections_is_quick(store):

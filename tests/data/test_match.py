@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from regaze.data.match import SAME_EYE, TWIN, groups, likenesses, twin_groups, with_contents, with_twins
+from regaze.data.match import SAME_EYE, TWIN, groups, likenesses, with_contents, with_twins
 from regaze.errors import DataError
 from regaze.records import Sample
 
@@ -54,6 +54,14 @@ def test_copies_are_found_and_strangers_are_not(tmp_path):
         saved(eye(3), tmp_path / "another.png"),
     ]
     assert twin_groups(paths) == [(0, 2, 3, 4)]
+
+
+def twin_groups(paths):
+    """Groups of two and more that show the same picture."""
+    samples = [Sample(str(place), path, 0) for place, path in enumerate(paths)]
+    names = [sample.twin for sample in with_twins(samples)]
+    twins = {name: tuple(i for i, other in enumerate(names) if other == name) for name in names if name is not None}
+    return list(twins.values())
 
 
 def test_a_second_shot_is_no_twin(tmp_path):

@@ -50,8 +50,7 @@ def samples(tmp_path):
 def same(first, second):
     """Whether two results hold the same."""
     return (
-        first.ids == second.ids
-        and first.geometries == second.geometries
+        first.geometries == second.geometries
         and np.array_equal(first.images, second.images)
         and np.array_equal(first.lesions, second.lesions)
     )
@@ -65,7 +64,6 @@ def entries(folder):
 def test_shapes_order_and_bits(samples):
     """Images and planes come in the samples' order; bit i is lesion type i, and types may overlap."""
     loaded = load_pixels(samples, SIZE, None)
-    assert loaded.ids == ("set/0", "set/1", "set/2")
     assert loaded.images.shape == (3, SIZE, SIZE, 3)
     assert loaded.images.dtype == loaded.lesions.dtype == np.uint8
     for place, sample in enumerate(samples):
@@ -199,7 +197,7 @@ def test_an_entry_that_cannot_be_written_leaves_nothing(samples, tmp_path, monke
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pixels.os, "fsync", full)
+    monkeypatch.setattr("regaze.files.os.fsync", full)
     with pytest.raises(DataError, match=r"cannot be written \(No space left on device\)"):
         load_pixels(samples[:1], SIZE, tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
@@ -213,14 +211,6 @@ def test_progress_counts_up_and_nothing_is_an_answer(samples):
     nothing = load_pixels([], SIZE, None)
     assert nothing.images.shape == (0, SIZE, SIZE, 3)
     assert nothing.union.shape == (0, SIZE, SIZE)
-
-
-def test_index_finds_by_id(samples):
-    """An id leads to its place; an unknown one is named."""
-    loaded = load_pixels(samples, SIZE, None)
-    assert [loaded.index(sample.id) for sample in samples] == [0, 1, 2]
-    with pytest.raises(DataError, match="'x' is not among the 3"):
-        loaded.index("x")
 
 
 def test_real_photographs_and_masks_lie_on_each_other():

@@ -9,9 +9,15 @@ from scipy.ndimage import gaussian_filter
 from torch.nn.functional import conv2d
 
 from regaze.errors import ModelError, OptionError
-from regaze.evaluation.faithfulness import area_under_curve, deletion_insertion
+from regaze.evaluation.faithfulness import Procedure, area_under_curve, compare_orders
 from regaze.evaluation.perturbation import pixel_order
 from regaze.evaluation.substrates import blur_size, blurred, gaussian_kernel
+
+
+def deletion_insertion(scores, images, maps, *, classes=None, batch=None, **procedure):
+    """One map's result."""
+    orders = {"map": maps}
+    return compare_orders(scores, images, orders, Procedure(**procedure), classes=classes, batch=batch)["map"]
 
 
 def mean_brightness(images):

@@ -9,9 +9,15 @@ import pytest
 import torch
 
 from regaze.errors import ModelError, OptionError
-from regaze.evaluation.faithfulness import Procedure, compare_orders, deletion_insertion
+from regaze.evaluation.faithfulness import Procedure, compare_orders
 from regaze.evaluation.perturbation import pixel_order
 from regaze.evaluation.substrates import SUBSTRATES, blur_size, blurred, gaussian_kernel, normalised_black, substituted
+
+
+def deletion_insertion(scores, images, maps, *, classes=None, batch=None, **procedure):
+    """One map's result."""
+    orders = {"map": maps}
+    return compare_orders(scores, images, orders, Procedure(**procedure), classes=classes, batch=batch)["map"]
 
 
 def mean_brightness(images):

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from regaze.evaluation.faithfulness import deletion_insertion
+from regaze.evaluation.faithfulness import Procedure, compare_orders
 from regaze.evaluation.substrates import substituted
 
 metrics = pytest.importorskip("torchcam.metrics")  # of the extra `dev`; without it there is no peer to compare with
@@ -77,7 +77,7 @@ def theirs(model, images, maps, steps, baseline=None):
 
 def ours(model, images, maps, **options):
     """Our result."""
-    return deletion_insertion(lambda rows: model(rows).softmax(1), images, maps, **options)
+    return compare_orders(lambda rows: model(rows).softmax(1), images, {"map": maps}, Procedure(**options))["map"]
 
 
 @pytest.mark.parametrize("steps", [1, 16, 32, 256])

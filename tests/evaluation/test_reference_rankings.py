@@ -41,14 +41,13 @@ def test_centre_prior_by_hand():
 
 
 def test_blurred_random_is_smooth():
-    """Neighbours are alike, far pixels are not, and a wider Gaussian is smoother."""
+    """Neighbours are alike, far pixels are not."""
     found = blurred_random(4, 112, 0)
     assert found.dtype == np.float32
     assert all(smoothness(values) > 0.9 for values in found)
     assert smoothness(random_order(1, 112, 0)[0]) < 0.1
     far = np.corrcoef(found[:, :, :-28].ravel(), found[:, :, 28:].ravel())[0, 1]
     assert abs(far) < 0.3
-    assert smoothness(blurred_random(1, 112, 0, sigma=8)[0]) > smoothness(blurred_random(1, 112, 0, sigma=1)[0])
 
 
 def test_lesions_come_first():
@@ -91,5 +90,3 @@ def test_mistakes_are_named():
         mask_order(np.zeros((4, 4), dtype=bool))
     with pytest.raises(OptionError, match="side is 5000"):
         random_order(1, 5000, 0)
-    with pytest.raises(OptionError, match="sigma is 0"):
-        blurred_random(1, 8, 0, sigma=0)

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import cohen_kappa_score
 
 from regaze.commands.base import OutputOptions
-from regaze.commands.reproduce import Reproduce, duration
+from regaze.commands.reproduce import Reproduce, duration, plan_lines
 from regaze.console import Voice
 from regaze.errors import ModelError, OptionError, StudyError
 from regaze.experiments.options import ReproduceOptions
@@ -137,24 +137,28 @@ def test_shares_are_kept_apart(done):
         assert card["lineage"] == full["lineage"]
 
 
-def test_plan_trains_nothing_that_is_kept(done, folder_of):
-    """--plan lists the grid with its time by a probe, and with earlier runs by their seconds; no model is left."""
+def test_plan_trains_nothing(done, folder_of):
+    """--plan lists the grid; its time is that of earlier runs, else unknown; nothing is trained."""
     fresh = folder_of()
     expected, code = _command(fresh, "table2", plan=True).run()
     assert code == 0
     assert expected["n_runs"] == len(expected["runs"]) == 7
     assert expected["n_done"] == 0
-    assert expected["sources"] == ["probe"]
-    assert expected["seconds"] > 0
+    assert (expected["sources"], expected["seconds"]) == ([], None)
+    assert {run["seconds"] for run in expected["runs"]} == {None}
+    assert plan_lines(expected)[-1] == "7 runs, 0 done; the rest takes an unknown time"
     assert not list(fresh.rglob("model.json"))
     assert not (fresh / "runs").exists()
     to, _, _ = done
     finished, _ = _command(to, plan=True).run()
     assert finished["n_done"] == finished["n_runs"]
     assert finished["seconds"] == 0
+    assert plan_lines(finished)[-1] == f"{finished['n_runs']} runs, {finished['n_runs']} done"
     more = ReproduceOptions(**(vars(OPTIONS) | {"seeds": 2}))
     second, _ = _command(to, "table2", more, plan=True).run()
     assert (second["n_runs"], second["n_done"], second["sources"]) == (14, 7, ["earlier runs"])
+    assert second["seconds"] > 0
+    assert plan_lines(second)[-1].startswith("14 runs, 7 done; the rest takes about ")
 
 
 def test_a_killed_call_goes_on(done, folder_of, count_steps, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictor
+from regaze.records import Correction
 from regaze.report.assemble import _further_off, _gallery, _grade_changes, _map_changes, assemble
 from regaze.report.data import Case, View
 from regaze.study.assessment import summary
@@ -98,11 +99,12 @@ def test_content_of_a_study(finished, open_quietly):
     test = {sample.id: sample for sample in study.test()}
     assert content.cases
     pixels = study.pixels(study.test(), 64)
+    places = {sample.id: place for place, sample in enumerate(study.test())}
     for case in content.cases:
         assert case.sample in test
         assert case.label == test[case.sample].label
-        np.testing.assert_array_equal(case.photo, pixels.images[pixels.index(case.sample)])
-        np.testing.assert_array_equal(case.lesions, pixels.union[pixels.index(case.sample)])
+        np.testing.assert_array_equal(case.photo, pixels.images[places[case.sample]])
+        np.testing.assert_array_equal(case.lesions, pixels.union[places[case.sample]])
         assert case.after.grade == rows[case.sample]["grade"]
         assert case.after.probabilities == pytest.approx(rows[case.sample]["probabilities"], abs=1e-5)
         assert case.after.fused.shape == (64, 64)
@@ -129,7 +131,9 @@ def test_latest_round_is_reported(study_copy, open_quietly, regaze, tiny):
     sample = study.training(0)[0]
     look = np.zeros((512, 512), dtype=bool)
     look[100:200, 100:200] = True
-    study.store.add_correction(sample.id, "multi-scale/fold0", "expert", look, author="expert")
+    study.store.add_corrections(
+        [Correction(0, sample.id, "multi-scale/fold0", "expert", "replace", look, None, "expert", "")]
+    )
     regaze("finetune", study_copy, "--epochs", "1", "--batch", "8", *tiny["machine"])
     content = assemble(study, evaluate(study, JUDGING, MACHINE), MACHINE, [])
     assert (content.before, content.after) == ("multi-scale", "multi-scale-finetuned-2")

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regaze.errors import OptionError
 from regaze.records import Collected
 from regaze.selection.diversity import diverse
 from regaze.selection.quotas import Turns
@@ -208,25 +207,15 @@ def test_the_quota_goes_before_the_patients():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "message"),
+    ("change", "message"),
     [
-        ({"features": None}, OptionError, "diversity is 0.5 without features"),
-        ({"weight": -0.1}, OptionError, "diversity is -0.1, expected a number between 0"),
-        ({"quota": "half"}, OptionError, "quota is 'half', expected one of equal, proportional, or none"),
-        ({"quota": "equal"}, ValueError, "quota 'equal' without grades"),
-        ({"features": np.zeros(9)}, ValueError, r"features has shape \(9,\)"),
-        ({"features": np.full((9, 2), np.nan)}, ValueError, "features holds numbers that are not finite"),
-        ({"scores": np.zeros(8)}, ValueError, r"scores has shape \(8,\) for 9 photographs"),
-        ({"scores": np.full(9, np.nan)}, ValueError, "scores holds NaN"),
-        ({"count": 0}, ValueError, "count is 0"),
-        ({"groups": ["a"]}, ValueError, "1 groups for 9 photographs"),
-        ({"grades": [1, 2]}, ValueError, "2 grades for 9 photographs"),
-        ({"corrected": np.zeros((1, 3))}, ValueError, "corrected has 3 features for 2"),
+        ({"features": np.full((9, 2), np.nan)}, "features holds numbers that are not finite"),
+        ({"corrected": np.full((1, 2), np.inf)}, "corrected holds numbers that are not finite"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, error, message):
-    """The message names the thing, its value and what was expected."""
-    with pytest.raises(error, match=message):
+def test_features_that_are_no_numbers_are_refused(change, message):
+    """The message names what holds them."""
+    with pytest.raises(ValueError, match=message):
         diverse(**{"features": CLUSTERS, "scores": SCORES, "count": 2, **change})
 
 
@@ -251,7 +240,7 @@ def test_select_puts_it_together():
     """Rule, then diversity: the best of each cluster; each line says place, rank and what changed the order."""
     ranking = select(NINE, "confidence", count=3, features=CLUSTERS, diversity=0.5)
     assert ranking.samples == ("s0", "s4", "s8")
-    assert (ranking.n_candidates, ranking.n_left_out) == (9, 0)
+    assert ranking.n_candidates == 9
     assert ranking.reasons[1] == (
         "place 2 (with diversity 0.5 of 1), rank 4 of 9 by confidence: uncertainty 0.600; "
         "graded 0 (confidence 0.40), truth 0: lesions unknown"
@@ -298,5 +287,7 @@ def test_one_vector_and_one_patient_per_photograph():
     """Rows that do not belong to the photographs are our own mistake."""
     with pytest.raises(ValueError, match="8 features for 9 collected"):
         select(NINE, "random", features=CLUSTERS[:8], diversity=0.5)
+    with pytest.raises(ValueError, match=r"diversity is 0\.5 without features"):
+        select(NINE, "random", diversity=0.5)
     with pytest.raises(ValueError, match="1 groups for 9 collected"):
         select(NINE, "random", groups=["a"])

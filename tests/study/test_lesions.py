@@ -111,7 +111,7 @@ def test_boxes_become_corrections(boxed, regaze, tiny, open_quietly):
     select(study, "multi-scale", SelectOptions(by="random"))
     chosen = study.store.latest_selection("multi-scale/fold0").samples
     counts = correct(study, "multi-scale", CorrectOptions(source="boxes", healthy=True, author="clinician"))
-    stored = {item.sample: item for item in study.store.corrections()}
+    stored = {entry.sample: study.store.correction(entry.id) for entry in study.store.correction_index()}
     assert ids[sick] in chosen
     assert set(stored) == ({ids[with_box]} & set(chosen)) | {ids[healthy]}
     assert counts["written"] == len(stored)
@@ -139,4 +139,4 @@ def test_without_healthy_nothing_is_said_of_the_healthy(boxed, open_quietly):
     collect(study, "multi-scale", MachineOptions(precision="fp32", workers=1))
     select(study, "multi-scale", SelectOptions(by="random"))
     correct(study, "multi-scale", CorrectOptions(healthy=False))
-    assert all(item.look.any() for item in study.store.corrections())
+    assert all(study.store.correction(entry.id).look.any() for entry in study.store.correction_index())

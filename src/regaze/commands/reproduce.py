@@ -30,7 +30,7 @@ class Reproduce(Command):
     to: Path = Path("reproduce")
     """Folder of the runs, tables and figures."""
     plan: bool = False
-    """Print the grid of runs and an estimate of its time, and stop."""
+    """Print the grid, with its time where earlier runs in the folder tell it, and stop."""
     markdown: Path | None = None
     """Also write each experiment to this Markdown page; an earlier section of it is replaced."""
 
@@ -58,18 +58,16 @@ def plan_lines(expected: dict[str, object]) -> list[str]:
     assert isinstance(runs, list)
     lines = [
         f"{run['id']}  {run['kind']:8}  seed {run['seed']}  {run['model']}  "
-        + ("done" if run["done"] else duration(run["seconds"]))
+        + ("done" if run["done"] else "unknown" if run["seconds"] is None else duration(run["seconds"]))
         for run in runs
     ]
-    assert isinstance(expected["seconds"], float | int)
-    sources = expected["sources"]
-    assert isinstance(sources, list)
-    known = f" (by {' and '.join(sources)})" if sources else ""
-    lines.append(
-        f"{expected['n_runs']} runs, {expected['n_done']} done; the rest takes about "
-        f"{duration(float(expected['seconds']))}{known}"
-    )
-    return lines
+    seconds = [run["seconds"] for run in runs if not run["done"]]
+    known = [value for value in seconds if value is not None]
+    time = f"takes about {duration(sum(known))} (by earlier runs)" if known else "takes an unknown time"
+    if 0 < len(known) < len(seconds):
+        time += f" and {len(seconds) - len(known)} runs of unknown time"
+    rest = f"; the rest {time}" if seconds else ""
+    return [*lines, f"{expected['n_runs']} runs, {expected['n_done']} done{rest}"]
 
 
 def duration(seconds: float) -> str:

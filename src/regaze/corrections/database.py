@@ -41,15 +41,14 @@ class Database:
 
     Attributes:
         path: The file.
-        read_only: True where nothing may be written.
+        read_only: True where the permissions of the file and its folder allow no writing.
     """
 
-    def __init__(self, path: Path, read_only: bool | None = None):
+    def __init__(self, path: Path):
         """Open the file, or create an empty one.
 
         Args:
             path: The file; its folder must exist.
-            read_only: True: never write. None: decided by the permissions of the file and its folder.
 
         Raises:
             CorrectionError: If the folder is missing, or the file is missing and may not be created, or is no
@@ -58,7 +57,7 @@ class Database:
         self.path = path
         if not path.parent.is_dir():
             raise CorrectionError(f"no folder {path.parent} for {path.name}: create the study first")
-        self.read_only = not _writable(path) if read_only is None else read_only
+        self.read_only = not _writable(path)
         if self.read_only and not path.is_file():
             raise CorrectionError(f"no file {path}, and it cannot be created here: open a study that has one")
         self._engine: Engine | None = create_engine("sqlite+pysqlite://", creator=self._connect)

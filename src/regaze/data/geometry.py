@@ -1,9 +1,8 @@
-"""One geometry for photograph, lesion masks and attention maps, with its inverse.
+"""One geometry for photograph, lesion masks and attention maps.
 
 Invariant: `Geometry` is the only place that knows how original pixels and cropped pixels relate. The
-    window's corner
-and side are whole numbers, so that the cell of every pixel is found in exact integer arithmetic: image,
-mask and map cannot drift apart by a rounding error.
+window's corner and side are whole numbers, so that the cell of every pixel is found in exact integer arithmetic:
+image, mask and map cannot drift apart by a rounding error.
 
 Frames: *original pixels* (stored order of the photograph), *cropped pixels* (size x size), *map cells* (any
 grid that covers the whole cropped square). Pixel centres lie at +0.5 in each of them.
@@ -11,16 +10,13 @@ grid that covers the whole cropped square). Pixel centres lie at +0.5 in each of
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from regaze.errors import DataError
 
 Rectangle = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels, right and bottom exclusive."""
@@ -45,8 +41,7 @@ def field_of_view(photo_HWC: NDArray[np.uint8]) -> Rectangle:
 
     Returns:
         (left, top, right, bottom) in pixels of the given array. The whole frame where the corners are not
-        dark, or
-        where what stands out from them is small or scattered: rather too much of the picture than a cut disc.
+        dark, or where what stands out from them is small or scattered: rather too much of the picture than a cut disc.
     """
     height, width = photo_HWC.shape[:2]
     shrink = max(1.0, max(height, width) / _FIELD_SIDE)
@@ -143,18 +138,6 @@ class Geometry:
         side = max(right - left, bottom - top)
         return cls(width, height, (left + right - side) // 2, (top + bottom - side) // 2, side, size)
 
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """(3, 3) float64, homogeneous: (x, y, 1) in original pixels -> (x, y, 1) in cropped pixels."""
-        scale = self.size / self.side
-        return np.array([[scale, 0.0, -self.left * scale], [0.0, scale, -self.top * scale], [0.0, 0.0, 1.0]])
-
-    @property
-    def inverse(self) -> NDArray[np.float64]:
-        """(3, 3) float64, homogeneous: (x, y, 1) in cropped pixels -> (x, y, 1) in original pixels."""
-        scale = self.side / self.size
-        return np.array([[scale, 0.0, float(self.left)], [0.0, scale, float(self.top)], [0.0, 0.0, 1.0]])
-
     def image(self, photo_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Cut the window out and resize it: area mean when shrinking, bilinear when enlarging.
 
@@ -192,32 +175,8 @@ class Geometry:
         """
         if mask_HW.shape != (self.height, self.width):
             raise ValueError(f"The mask has shape {mask_HW.shape}, the photograph {(self.height, self.width)}.")
-        rows = _any_of(mask_HW, 0, -self.top, self.side, self.size, self.size)
-        return _any_of(rows, 1, -self.left, self.side, self.size, self.size)
-
-    def mask_to_original(self, mask_SS: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Lay a mask in cropped pixels back on the photograph, any-of.
-
-        Args:
-            mask_SS: (size, size) bool in cropped pixels.
-
-        Returns:
-            (height, width) bool in original pixels; False outside the window. A pixel takes the cell that
-            holds its centre; where cells are smaller than pixels, a pixel is true where any true cell has
-            its centre in it.
-
-        Raises:
-            ValueError: The mask is not `size` x `size`.
-        """
-        if mask_SS.shape != (self.size, self.size):
-            raise ValueError(f"The mask has shape {mask_SS.shape}, expected {(self.size, self.size)}.")
-        if self.side >= self.size:
-            rows, columns = self._cells(self.height, self.top), self._cells(self.width, self.left)
-            return _take(_take(mask_SS, 0, rows), 1, columns)
-        wide = _any_of(mask_SS, 0, 0, self.size, self.side, self.side)
-        window = _any_of(wide, 1, 0, self.size, self.side, self.side)
-        rows = _inside(np.arange(self.height) - self.top, self.side)
-        return _take(_take(window, 0, rows), 1, _inside(np.arange(self.width) - self.left, self.side))
+        rows = _any_of(mask_HW, 0, -self.top, self.side, self.size)
+        return _any_of(rows, 1, -self.left, self.side, self.size)
 
     def map_to_original(self, map_hw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Lay a map back on the photograph, bilinear between cell centres.
@@ -236,28 +195,6 @@ class Geometry:
         result[rows < 0, :] = 0.0
         result[:, columns < 0] = 0.0
         return result
-
-    def to_json(self) -> str:
-        """Return the six whole numbers as one line of JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> Geometry:
-        """Read what `to_json` wrote.
-
-        Raises:
-            DataError: The text is not such a line.
-        """
-        names = {field.name for field in fields(cls)}
-        try:
-            values: Any = json.loads(text)
-            if not isinstance(values, dict) or set(values) != names:
-                raise ValueError(f"expected the fields {sorted(names)}")
-            if any(type(value) is not int for value in values.values()):
-                raise ValueError("expected whole numbers")
-            return cls(**values)
-        except ValueError as error:
-            raise DataError(f"{text[:80]!r} is not a geometry ({error}): rebuild the file it is from.") from error
 
     def _cells(self, count: int, start: int) -> NDArray[np.int64]:
         """(count,) the cropped pixel that holds each original pixel's centre along one axis, -1 outside."""
@@ -297,8 +234,8 @@ def resize_any_of(mask_HW: NDArray[np.bool_], width: int, height: int) -> NDArra
     Returns:
         (height, width) bool.
     """
-    rows = _any_of(mask_HW, 0, 0, mask_HW.shape[0], height, height)
-    return _any_of(rows, 1, 0, mask_HW.shape[1], width, width)
+    rows = _any_of(mask_HW, 0, 0, mask_HW.shape[0], height)
+    return _any_of(rows, 1, 0, mask_HW.shape[1], width)
 
 
 def _cell_of(count: int, shift: int, span: int, size: int) -> NDArray[np.int64]:
@@ -311,15 +248,15 @@ def _inside(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.where((indices >= 0) & (indices < count), indices, -1)
 
 
-def _any_of(mask: NDArray[np.bool_], axis: int, shift: int, span: int, size: int, count: int) -> NDArray[np.bool_]:
-    """Resample one axis of a mask: pixel i + shift of `span` pixels -> `size` cells, `count` kept."""
+def _any_of(mask: NDArray[np.bool_], axis: int, shift: int, span: int, size: int) -> NDArray[np.bool_]:
+    """Resample one axis of a mask: pixel i + shift of `span` pixels -> `size` cells."""
     length = mask.shape[axis]
     if span < size:  # enlarging: each cell takes the pixel that holds its centre
-        return _take(mask, axis, _inside(_cell_of(count, 0, size, span) - shift, length))
-    cells = _inside(_cell_of(length, shift, span, size), count)
+        return _take(mask, axis, _inside(_cell_of(size, 0, size, span) - shift, length))
+    cells = _inside(_cell_of(length, shift, span, size), size)
     kept = np.flatnonzero(cells >= 0)
     shape = list(mask.shape)
-    shape[axis] = count
+    shape[axis] = size
     result = np.zeros(shape, dtype=np.bool_)
     if kept.size:
         window = mask.take(np.arange(kept[0], kept[-1] + 1), axis=axis) if axis else mask[kept[0] : kept[-1] + 1]

@@ -135,23 +135,6 @@ def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]
     return [tuple(group) for group in members.values()]
 
 
-def twin_groups(paths: Sequence[Path], progress: Progress | None = None) -> list[tuple[int, ...]]:
-    """Group photographs that show the same picture.
-
-    Args:
-        paths: The photographs' files.
-        progress: Called with (done, total) as the photographs are read.
-
-    Returns:
-        Indices into `paths`, groups of two and more only.
-
-    Raises:
-        DataError: A file cannot be read as a picture.
-    """
-    pairs = [(like.first, like.second) for like in likenesses(paths, progress) if like.correlation >= TWIN]
-    return [group for group in groups(len(paths), pairs) if len(group) > 1]
-
-
 def with_contents(samples: Sequence[Sample]) -> list[Sample]:
     """Fill in `Sample.content`, the fingerprint of each photograph's bytes.
 
@@ -178,7 +161,8 @@ def with_twins(samples: Sequence[Sample], progress: Progress | None = None) -> l
     Raises:
         DataError: A file cannot be read as a picture.
     """
-    links = [(group[0], other) for group in twin_groups([s.image for s in samples], progress) for other in group]
+    alike = likenesses([sample.image for sample in samples], progress)
+    links = [(like.first, like.second) for like in alike if like.correlation >= TWIN]
     first_with: dict[str, int] = {}
     for index, sample in enumerate(samples):
         if sample.content:
@@ -187,7 +171,12 @@ def with_twins(samples: Sequence[Sample], progress: Progress | None = None) -> l
 
 
 def mark_twins(samples: Sequence[Sample], same: Iterable[tuple[int, ...]]) -> list[Sample]:
-    """Set `Sample.twin` from groups of indices; groups of one give None."""
+    """Set `Sample.twin` from groups of indices; groups of one give None.
+
+    Args:
+        samples: N samples.
+        same: Groups of indices into them; groups of one give None.
+    """
     marked = list(samples)
     for group in same:
         name = min(samples[index].id for index in group) if len(group) > 1 else None

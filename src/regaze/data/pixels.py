@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass
-from functools import cached_property
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +22,7 @@ from regaze.data.geometry import Geometry, Rectangle, field_of_view
 from regaze.data.images import content_hash, photo_size, read_photo
 from regaze.data.masks import lesion_masks
 from regaze.errors import DataError
+from regaze.files import replacing
 from regaze.records import LESION_TYPES, Sample
 
 # Part of every entry's name: raise it whenever decoding, cropping, masks or the entry's layout change.
@@ -43,13 +41,11 @@ class Pixels:
     """Photographs in cropped pixels.
 
     Attributes:
-        ids: N sample ids, in the order of the arrays.
         images: (N, S, S, 3) uint8 RGB.
         lesions: (N, S, S) uint8, bit i set where a pixel holds a lesion of type `LESION_TYPES[i]`.
         geometries: N ways between original and cropped pixels.
     """
 
-    ids: tuple[str, ...]
     images: NDArray[np.uint8]
     lesions: NDArray[np.uint8]
     geometries: tuple[Geometry, ...]
@@ -58,23 +54,6 @@ class Pixels:
     def union(self) -> NDArray[np.bool_]:
         """(N, S, S) bool: any lesion, whatever its type."""
         return self.lesions > 0
-
-    def index(self, sample_id: str) -> int:
-        """Return the place of a photograph in the arrays.
-
-        Raises:
-            DataError: It is not among them.
-        """
-        try:
-            return self._places[sample_id]
-        except KeyError:
-            raise DataError(
-                f"{sample_id!r} is not among the {len(self.ids)} decoded photographs: check the id."
-            ) from None
-
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {sample_id: place for place, sample_id in enumerate(self.ids)}
 
 
 def load_pixels(
@@ -121,7 +100,7 @@ def load_pixels(
             geometries.append(geometry)
             if progress is not None:
                 progress(place + 1, total)
-    return Pixels(tuple(sample.id for sample in samples), images, lesions, tuple(geometries))
+    return Pixels(images, lesions, tuple(geometries))
 
 
 def _load(sample: Sample, size: int, folder: Path | None, crop: bool) -> Entry:
@@ -178,23 +157,20 @@ def _write_entry(path: Path, entry: Entry) -> None:
     """Write magic, checksum, then a line with the geometry, the image's bytes and the packed lesion plane."""
     image, lesions, geometry = entry
     # The image is stored as it is, for fast reading; the lesion plane, nearly all zeros, packs well.
-    body = geometry.to_json().encode() + b"\n" + image.tobytes() + zlib.compress(lesions.tobytes(), 1)
+    body = (
+        json.dumps(asdict(geometry), separators=(",", ":")).encode()
+        + b"\n"
+        + image.tobytes()
+        + zlib.compress(lesions.tobytes(), 1)
+    )
     digest = hashlib.blake2b(body, digest_size=_DIGEST).digest()
-    temporary: Path | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(_MAGIC + digest + body)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(_MAGIC + digest + body)
     except OSError as error:
         raise DataError(
             f"The cache entry {path} cannot be written ({error.strerror}): free space or choose another folder."
         ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)  # half written, or already renamed
 
 
 def _read_entry(path: Path, size: int) -> Entry | None:
@@ -212,7 +188,7 @@ def _read_entry(path: Path, size: int) -> Entry | None:
     end = line + size * size * 3
     image = np.frombuffer(data, dtype=np.uint8, count=size * size * 3, offset=line)
     lesions = np.frombuffer(zlib.decompress(data[end:]), dtype=np.uint8)
-    geometry = Geometry.from_json(data[start : line - 1].decode())
+    geometry = Geometry(**json.loads(data[start : line - 1]))
     return image.reshape(size, size, 3), lesions.reshape(size, size), geometry
 
 

@@ -3,7 +3,8 @@
 Invariants: an image without lesions, or about whose lesions nothing is known, is skipped and counted, never a
 hit; ties count in expectation, so a constant map gets what a map drawn by chance would get, not luck; a dead
 map stays in the mean. Records of images are plain dicts that JSON can hold, so that folds can be stored one
-by one and pooled later.
+by one and pooled later. Every measure refuses shapes that differ (ValueError) and maps with values that are not finite
+(ModelError).
 
 Squared error alone says little: where lesions cover 2 % of a photograph an all-zero map is nearly right. It
 is therefore never given without the errors of the zero map and of the mean map beside it.
@@ -50,17 +51,13 @@ def squared_error(attention_map: FloatArray, target: FloatArray) -> float:
 
     Returns:
         0..1, lower is better.
-
-    Raises:
-        ValueError: Shapes that differ.
-        ModelError: A map with values that are not finite.
     """
-    found = as_map(attention_map)
-    if found.shape != np.shape(target):
+    values = as_map(attention_map)
+    if values.shape != np.shape(target):
         raise ValueError(
-            f"map {found.shape} and target {np.shape(target)} differ in shape: bring both to the map's grid"
+            f"map {values.shape} and target {np.shape(target)} differ in shape: bring both to the map's grid"
         )
-    return float(np.mean((found - np.asarray(target, dtype=np.float64)) ** 2))
+    return float(np.mean((values - np.asarray(target, dtype=np.float64)) ** 2))
 
 
 def lesion_enrichment(attention_map: FloatArray, mask: BoolArray) -> float | None:
@@ -80,15 +77,15 @@ def lesion_enrichment(attention_map: FloatArray, mask: BoolArray) -> float | Non
         ValueError: Shapes that differ, or negative values (a map before its sigmoid has no energy).
         ModelError: A map with values that are not finite.
     """
-    found, lesions = as_pair(attention_map, mask)
-    if found.min(initial=0.0) < 0:
-        raise ValueError(f"the map's smallest value is {found.min()}: energy needs a map after its sigmoid, 0 or more")
+    values, lesions = as_pair(attention_map, mask)
+    if values.min(initial=0.0) < 0:
+        raise ValueError(f"the map's smallest value is {values.min()}: energy needs a map after its sigmoid, 0 or more")
     if not lesions.any():
         return None
-    total = found.sum()
+    total = values.sum()
     if total == 0:
         return 0.0
-    return float(found[lesions].sum() / total / lesions.mean())
+    return float(values[lesions].sum() / total / lesions.mean())
 
 
 def relevance_rank(attention_map: FloatArray, mask: BoolArray) -> float | None:
@@ -103,19 +100,15 @@ def relevance_rank(attention_map: FloatArray, mask: BoolArray) -> float | None:
 
     Returns:
         0..1; None for an empty mask.
-
-    Raises:
-        ValueError: Shapes that differ.
-        ModelError: A map with values that are not finite.
     """
-    found, lesions = as_pair(attention_map, mask)
+    values, lesions = as_pair(attention_map, mask)
     k = int(lesions.sum())
     if k == 0:
         return None
-    last = np.partition(found, found.size - k, axis=None)[found.size - k]
-    above, tied = found > last, found == last
-    places = k - int(above.sum())
-    hits = (above & lesions).sum() + places * (tied & lesions).sum() / tied.sum()
+    last = np.partition(values, values.size - k, axis=None)[values.size - k]
+    above, tied = values > last, values == last
+    n_left = k - int(above.sum())
+    hits = (above & lesions).sum() + n_left * (tied & lesions).sum() / tied.sum()
     return float(hits / k)
 
 
@@ -147,18 +140,14 @@ def pointing_game(attention_map: FloatArray, mask: BoolArray, tolerance: float) 
 
     Returns:
         0..1 (0 or 1 without ties); None for an empty mask.
-
-    Raises:
-        ValueError: Shapes that differ.
-        ModelError: A map with values that are not finite.
     """
-    found, lesions = as_pair(attention_map, mask)
+    values, lesions = as_pair(attention_map, mask)
     if not lesions.any():
         return None
     distance = cv2.distanceTransform((~lesions).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # The distances are float32 roots: a hair of slack keeps "exactly 15 px away" a hit.
     near = distance <= tolerance + 1e-4
-    return float(near[found == found.max()].mean())
+    return float(near[values == values.max()].mean())
 
 
 def auroc(attention_map: FloatArray, mask: BoolArray) -> float | None:
@@ -170,15 +159,11 @@ def auroc(attention_map: FloatArray, mask: BoolArray) -> float | None:
 
     Returns:
         0..1, a constant map .5; None where the mask is empty or covers everything.
-
-    Raises:
-        ValueError: Shapes that differ.
-        ModelError: A map with values that are not finite.
     """
-    found, lesions = as_pair(attention_map, mask)
+    values, lesions = as_pair(attention_map, mask)
     if not lesions.any() or lesions.all():
         return None
-    return float(roc_auc_score(lesions.ravel(), found.ravel()))
+    return float(roc_auc_score(lesions.ravel(), values.ravel()))
 
 
 def agree(
@@ -213,8 +198,8 @@ def agree(
         ValueError: Shapes that do not fit each other, or negative values in `upsampled`.
         ModelError: A map with values that are not finite.
     """
-    found = as_map(attention_map)
-    dead = bool(np.ptp(found) < DEAD_BELOW)
+    values = as_map(attention_map)
+    dead = bool(np.ptp(values) < DEAD_BELOW)
     record: Record = {"known": bool(known), "lesion_pixels": None, "dead": dead}
     record |= dict.fromkeys(_NUMBERS)
     if not known:
@@ -222,13 +207,13 @@ def agree(
     large, lesions = as_pair(upsampled, mask)
     record["lesion_pixels"] = int(lesions.sum())
     if not lesions.any():
-        record["healthy_squared_error"] = float(np.mean(found**2))
+        record["healthy_squared_error"] = float(np.mean(values**2))
         return record
     if dead:
         large = np.full_like(large, large.mean())
     return record | {
-        "squared_error": squared_error(found, target),
-        "zero_map_squared_error": squared_error(np.zeros_like(found), target),
+        "squared_error": squared_error(values, target),
+        "zero_map_squared_error": squared_error(np.zeros_like(values), target),
         "mean_map_squared_error": squared_error(mean_target, target),
         "lesion_enrichment": lesion_enrichment(large, lesions),
         "relevance_rank": relevance_rank(large, lesions),
@@ -266,8 +251,8 @@ def agree_all(
     """
     rows = zip(maps, upsampled, targets, masks, known, strict=True)
     return [
-        agree(one, large, target, mask, mean_target=mean_target, known=bool(sure))
-        for one, large, target, mask, sure in rows
+        agree(own, large, target, mask, mean_target=mean_target, known=bool(is_known))
+        for own, large, target, mask, is_known in rows
     ]
 
 
@@ -317,24 +302,24 @@ def _mean(values: NDArray[np.float64]) -> float | None:
 
 def as_map(attention_map: FloatArray) -> NDArray[np.float64]:
     """(h, w) float64, finite."""
-    found = np.asarray(attention_map, dtype=np.float64)
-    if found.ndim != 2 or not found.size:
-        raise ValueError(f"the map has shape {found.shape}: pass one map (h, w)")
-    if not np.isfinite(found).all():
+    values = np.asarray(attention_map, dtype=np.float64)
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"the map has shape {values.shape}: pass one map (h, w)")
+    if not np.isfinite(values).all():
         raise ModelError(
             "An attention map holds NaN or infinite values, expected finite ones: "
             "training diverged; train again with a smaller learning rate."
         )
-    return found
+    return values
 
 
 def as_pair(attention_map: FloatArray, mask: BoolArray) -> tuple[NDArray[np.float64], BoolArray]:
     """The map as float64 and the mask as bool, of one shape."""
-    found, lesions = as_map(attention_map), np.asarray(mask)
+    values, lesions = as_map(attention_map), np.asarray(mask)
     if lesions.dtype != np.bool_:
         raise ValueError(f"the mask has dtype {lesions.dtype}: pass bool (mask > 0), True = lesion")
-    if found.shape != lesions.shape:
+    if values.shape != lesions.shape:
         raise ValueError(
-            f"map {found.shape} and mask {lesions.shape} differ in shape: bring the map to the mask's grid"
+            f"map {values.shape} and mask {lesions.shape} differ in shape: bring the map to the mask's grid"
         )
-    return found, lesions
+    return values, lesions

@@ -76,7 +76,6 @@ def summarise_faithfulness(
     labels: Sequence[int | None] | None = None,
     patients: Sequence[str | None] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Mean Deletion and Insertion of every name, with 95 % bootstrap intervals.
 
@@ -85,7 +84,6 @@ def summarise_faithfulness(
         labels: True grades; None: unknown, left out of what is said without grade 0.
         patients: Resampled together, see `intervals.group_codes`.
         resamples: Number of resamples.
-        seed: Seed of the draws.
 
     Returns:
         `all`, and with labels `without_grade_0`: name -> `deletion`, `insertion` (each `mean` and `interval`: [low,
@@ -104,7 +102,7 @@ def summarise_faithfulness(
             entry: dict[str, Any] = {}
             for measure in MEASURES:
                 values = _values(records, name, measure)[keep]
-                mean, low, high = mean_interval(values, groups, resamples, seed)
+                mean, low, high = mean_interval(values, groups, resamples)
                 n_used = int((~np.isnan(values)).sum())
                 entry[measure] = {"mean": mean, "interval": [low, high]}
                 entry |= {"n_used": n_used, "n_skipped": int(values.size - n_used)}
@@ -118,7 +116,6 @@ def faithfulness_difference(
     labels: Sequence[int | None] | None = None,
     patients: Sequence[str | None] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Paired difference of two maps on the same images: two explainers, a map and a control, or two models.
 
@@ -131,7 +128,6 @@ def faithfulness_difference(
         labels: As in `summarise_faithfulness`.
         patients: Likewise.
         resamples: Number of resamples; both sides see the same ones.
-        seed: Seed of the draws.
 
     Returns:
         `all`, and with labels `without_grade_0`: `deletion` and `insertion`, each what
@@ -153,7 +149,7 @@ def faithfulness_difference(
         groups = _kept(patients, keep)
         found[part] = {
             measure: paired_mean_difference(
-                _values(*before, measure)[keep], _values(*after, measure)[keep], groups, resamples, seed
+                _values(*before, measure)[keep], _values(*after, measure)[keep], groups, resamples
             )
             for measure in MEASURES
         }

@@ -31,7 +31,8 @@ from torch import Tensor
 
 from regaze.errors import ModelError, OptionError
 from regaze.evaluation.perturbation import Questions, Scores, pixel_order
-from regaze.evaluation.substrates import Substrate, check_substrate, substituted
+from regaze.evaluation.substrates import check_substrate, substituted
+from regaze.records import Substrate
 
 # Rows per call of the model. On processors ResNet18 at 224 px was fastest in batches of 8 to 16, and 11 to 15 % slower
 # in 64, whose layers outgrow the cache (bench/faithfulness.py searches again); graphics cards were not measured.
@@ -121,56 +122,6 @@ class Faithfulness:
     shares: NDArray[np.float64]
 
 
-def deletion_insertion(
-    scores: Scores,
-    images: Tensor,
-    maps: Tensor,
-    *,
-    step: int | None = None,
-    n_steps: int | None = None,
-    classes: Tensor | NDArray[np.int64] | None = None,
-    batch: int | None = None,
-    patch: int = 1,
-    deletion: Substrate = "grey",
-    insertion: Substrate = "blur",
-    grey: float = 0.0,
-    black: Sequence[float] | None = None,
-    blur: tuple[int, float] | None = None,
-) -> Faithfulness:
-    """Follow the probability of a class while pixels are deleted or inserted by falling value of the map.
-
-    Memory beyond the inputs is that of one batch, whatever N and the number of steps; both modes are one pass over
-    the images.
-
-    Args:
-        scores: (B, 3, S, S) float32, channels_last, on the device of `images`, valid during the call alone -> (B, K)
-            softmax probabilities; puts the model into eval mode itself.
-        images: (N, 3, S, S) float32, normalised, cropped pixels.
-        maps: (N, S, S) float, cropped pixels, any range. Pass the map before its sigmoid: saturated values
-            tie.
-        step: Positions (pixels or patches) per step; this and what follows below `batch`: see `Procedure`.
-        n_steps: Number of steps instead.
-        classes: (N,) int, the classes to follow; None: the model's arg-max on the untouched images.
-        batch: Images per call of `scores`; None: 16 on a processor, else 64.
-        patch: Side of the squares that are changed as one, in cropped pixels.
-        deletion: What deleted pixels become.
-        insertion: What Insertion starts from.
-        grey: The value of `grey`, in normalised space.
-        black: Per channel the normalised value of `black`.
-        blur: Side (odd) and sigma of the kernel of `blur`, in pixels.
-
-    Returns:
-        Areas and curves.
-
-    Raises:
-        ValueError: Shapes that do not fit each other, or a class that the scores do not have.
-        OptionError: What `Procedure` cannot do, or `batch` below 1.
-        ModelError: Maps or scores that are not finite, or scores that are no probabilities.
-    """
-    procedure = Procedure(step, n_steps, patch, deletion, insertion, grey, black, blur)
-    return compare_orders(scores, images, {"map": maps}, procedure, classes=classes, batch=batch)["map"]
-
-
 @torch.no_grad()
 def compare_orders(
     scores: Scores,
@@ -185,13 +136,16 @@ def compare_orders(
 ) -> dict[str, Faithfulness]:
     """Deletion and Insertion of several maps of the same images: explainers, and the controls of `orders`.
 
-    The untouched images, the substrates and the followed class are shared: M maps take 3 + 2 M (n_steps - 1) rows per
-    image (one row fewer where both modes have the same substrate).
+    Memory beyond the inputs is that of one batch, whatever N and the number of steps; both modes are one pass over the
+    images. The untouched images, the substrates and the followed class are shared: M maps take 3 + 2 M (n_steps - 1)
+    rows per image (one row fewer where both modes have the same substrate).
 
     Args:
-        scores: As in `deletion_insertion`.
+        scores: (B, 3, S, S) float32, channels_last, on the device of `images`, valid during the call alone -> (B, K)
+            softmax probabilities; puts the model into eval mode itself.
         images: (N, 3, S, S) float32, normalised, cropped pixels.
-        maps: Name -> (N, S, S) float, cropped pixels, any range, on any device.
+        maps: Name -> (N, S, S) float, cropped pixels, any range, on any device. Pass a map before its sigmoid:
+            saturated values tie.
         procedure: How pixels are changed.
         present: Name -> (N,) bool: the images that have a map of this name (a photograph without lesions has no
             lesions to begin with). The others get NaN and are not put to the model. A name that is missing here is

@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.errors import OptionError
 from regaze.evaluation.agreement import BoolArray, FloatArray, as_map
 from regaze.evaluation.intervals import Bounds, group_codes, percentile_bounds, resampled_totals
 
@@ -106,19 +105,8 @@ def find_lesions(masks: Mapping[str, BoolArray]) -> Lesions:
 
     Returns:
         The lesions, type by type.
-
-    Raises:
-        ValueError: No mask, masks that are not bool, not square, or of different shapes.
     """
-    shapes = {mask.shape for mask in masks.values()}
-    if len(shapes) != 1 or any(mask.dtype != np.bool_ for mask in masks.values()):
-        raise ValueError(
-            f"masks of shapes {sorted(shapes)} and dtypes {sorted({str(mask.dtype) for mask in masks.values()})}: "
-            "pass one bool mask (S, S) per type, all of one shape"
-        )
-    (shape,) = shapes
-    if len(shape) != 2 or shape[0] != shape[1]:
-        raise ValueError(f"masks of shape {shape}: pass square masks (S, S)")
+    side = len(next(iter(masks.values())))
     types: list[str] = []
     owners, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for kind, mask in masks.items():
@@ -129,18 +117,17 @@ def find_lesions(masks: Mapping[str, BoolArray]) -> Lesions:
         types += [kind] * (count - 1)
     owner = np.concatenate(owners)
     areas = np.bincount(owner, minlength=len(types)).astype(np.int64)
-    sizes = tuple(size_class(diameter(float(area)) / shape[0]) for area in areas)
-    return Lesions(shape[0], tuple(types), sizes, areas, owner, np.concatenate(places))
+    sizes = tuple(size_class(diameter(float(area)) / side) for area in areas)
+    return Lesions(side, tuple(types), sizes, areas, owner, np.concatenate(places))
 
 
 def lit_pixels(pixels: int, budget: float = BUDGET) -> int:
     """How many of a map's pixels count as lit: `budget` of them, rounded, at least one.
 
-    Raises:
-        OptionError: A budget that is not above 0 and below 1.
+    Args:
+        pixels: Pixels of the map.
+        budget: Share that is lit, above 0 and below 1.
     """
-    if not 0 < budget < 1:
-        raise OptionError(f"budget {budget}: expected a share of the map's pixels above 0 and below 1 (0.05 is usual)")
     return max(1, round(budget * pixels))
 
 
@@ -156,7 +143,6 @@ def light(attention_map: FloatArray, budget: float = BUDGET) -> NDArray[np.float
         of them that finds a place. The sum is k.
 
     Raises:
-        OptionError: A budget out of range.
         ValueError: Not one map (h, w).
         ModelError: A map with values that are not finite.
     """
@@ -168,7 +154,12 @@ def light(attention_map: FloatArray, budget: float = BUDGET) -> NDArray[np.float
 
 
 def chance(side: int, budget: float = BUDGET) -> float:
-    """Recall of a constant map, or of a map drawn at random: k / S^2, for every type and size."""
+    """Recall of a constant map, or of a map drawn at random: k / S^2, for every type and size.
+
+    Args:
+        side: Side of the map in pixels.
+        budget: Share of the pixels that are lit.
+    """
     return lit_pixels(side * side, budget) / side**2
 
 
@@ -184,7 +175,6 @@ def lesion_light(attention_map: FloatArray, lesions: Lesions, budget: float = BU
         (L,) float64, 0..1: the share of the lesion's pixels that are lit.
 
     Raises:
-        OptionError: A budget out of range.
         ValueError: The map's shape is not that of the masks.
         ModelError: A map with values that are not finite.
     """
@@ -220,7 +210,6 @@ def summarise_recall(
     lit: Mapping[str, Sequence[Counts | None]],
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Recall over photographs, for all lesions, by type and by size.
 
@@ -232,7 +221,6 @@ def summarise_recall(
         lit: Map's name (`fused`, `scale1`) -> N counts of lit lesions (`count` of `lesion_light`), None likewise.
         groups: Resampled together (patients), see `group_codes`.
         resamples: Number of resamples.
-        seed: Seed of the draws.
 
     Returns:
         `all`; `types`: one entry per type that occurs; `sizes`: one per class of size that occurs, small first. An
@@ -241,7 +229,6 @@ def summarise_recall(
 
     Raises:
         ValueError: Numbers of photographs that differ.
-        OptionError: `resamples` below 1.
     """
     kinds = dict.fromkeys(kind for row in found if row for kind in row)
     present = {size for row in found if row for sizes in row.values() for size in sizes}
@@ -251,8 +238,7 @@ def summarise_recall(
         codes = group_codes(groups, n.size)
         used = n > 0
         ratios = {
-            name: _ratio(_pick(rows, kind, size)[used], n[used], codes[used], resamples, seed)
-            for name, rows in lit.items()
+            name: _ratio(_pick(rows, kind, size)[used], n[used], codes[used], resamples) for name, rows in lit.items()
         }
         return {
             "n_lesions": int(n.sum()),
@@ -275,7 +261,6 @@ def recall_difference(
     kind: str | None = None,
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Recall of one map less that of another over the same lesions.
 
@@ -286,7 +271,6 @@ def recall_difference(
         kind: A lesion type; None: all.
         groups: Resampled together (patients).
         resamples: Number of resamples.
-        seed: Seed of the draws.
 
     Returns:
         `difference`: recall of b - recall of a, pooled over lesions. `interval`: [low, high], 95 %. `n_lesions`,
@@ -294,13 +278,12 @@ def recall_difference(
 
     Raises:
         ValueError: Numbers of photographs that differ.
-        OptionError: `resamples` below 1.
     """
     n, more = _pick(found, kind), _pick(lit_b, kind) - _pick(lit_a, kind)
     if n.size != more.size:
         raise ValueError(f"{more.size} photographs with maps for {n.size} with lesions: pass the same ones")
     used = n > 0
-    share, bounds = _ratio(more[used], n[used], group_codes(groups, n.size)[used], resamples, seed)
+    share, bounds = _ratio(more[used], n[used], group_codes(groups, n.size)[used], resamples)
     return {
         "difference": share,
         "interval": bounds,
@@ -328,7 +311,7 @@ def _pick(rows: Sequence[Counts | None], kind: str | None = None, size: str | No
 
 
 def _ratio(
-    top: NDArray[np.float64], bottom: NDArray[np.float64], codes: NDArray[np.int64], resamples: int, seed: int
+    top: NDArray[np.float64], bottom: NDArray[np.float64], codes: NDArray[np.int64], resamples: int
 ) -> tuple[float | None, Bounds]:
     """Sum over sum with its 95 % bootstrap interval by group; None over nothing."""
     if not bottom.size:
@@ -336,5 +319,5 @@ def _ratio(
     # Groups without such lesions are left out before the draw, so that no resample is empty.
     _, codes = np.unique(codes, return_inverse=True)
     totals = np.stack([np.bincount(codes, top), np.bincount(codes, bottom)], axis=1).astype(np.float64)
-    drawn = resampled_totals(totals, resamples, seed)
+    drawn = resampled_totals(totals, resamples, seed=0)
     return float(top.sum() / bottom.sum()), percentile_bounds(drawn[:, 0] / drawn[:, 1], len(totals))

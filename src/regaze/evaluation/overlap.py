@@ -64,6 +64,10 @@ def best_threshold(curves: Sequence[NDArray[np.float64] | Sequence[float]]) -> f
 def at_threshold(curve: NDArray[np.float64] | Sequence[float], threshold: float) -> float:
     """The curve's value at one of `THRESHOLDS`.
 
+    Args:
+        curve: From `iou_curve`.
+        threshold: From `best_threshold`.
+
     Raises:
         ValueError: It is none of them.
     """

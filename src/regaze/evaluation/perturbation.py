@@ -46,7 +46,14 @@ class Questions:
         self._sound: Tensor | None = None
 
     def add(self, picture_PC: Tensor, image: int, slot: int, *, decides: bool = False) -> None:
-        """Put one row to the model, now or when the batch is full; the picture is copied."""
+        """Put one row to the model, now or when the batch is full; the picture is copied.
+
+        Args:
+            picture_PC: (P, C) float32.
+            image: Index of the image that it was made from, 0..N-1.
+            slot: Where its answer is filed.
+            decides: It is the untouched image, whose arg-max is followed.
+        """
         row = len(self._slots)
         self._buffer_BPC[row].copy_(picture_PC)
         self._slots.append(slot)

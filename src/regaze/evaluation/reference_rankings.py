@@ -61,30 +61,25 @@ def centre_prior(n: int, side: int) -> Maps:
     return np.broadcast_to((-squared).astype(np.float32), (n, side, side))
 
 
-def blurred_random(n: int, side: int, seed: int, sigma: float | None = None) -> Maps:
+def blurred_random(n: int, side: int, seed: int) -> Maps:
     """Noise, smoothed: an order in regions, like an attention map's, but of regions drawn by lot.
+
+    The smoothing Gaussian is one cell of an attention map of 28 x 28 cells wide (the finest of a ResNet's three scales
+    has twice that, the coarsest half).
 
     Args:
         n: Number of images N.
         side: S in cropped pixels.
         seed: As in `random_order`.
-        sigma: Of the smoothing Gaussian, in pixels; None: S / 28, one cell of an attention map of 28 x 28 cells
-            (the finest of a ResNet's three scales has twice that, the coarsest half).
 
     Returns:
         (N, S, S) float32, zero on average.
-
-    Raises:
-        OptionError: `sigma` not above 0.
     """
-    width = side / 28 if sigma is None else sigma
-    if width <= 0:
-        raise OptionError(f"sigma is {width}: pass a width above 0, in pixels")
     rng = np.random.default_rng(seed)
     found = np.empty((n, side, side), dtype=np.float32)
     for smooth in found:
         noise = rng.standard_normal((side, side))
-        smooth[:] = cv2.GaussianBlur(noise, (0, 0), width, borderType=cv2.BORDER_REFLECT)
+        smooth[:] = cv2.GaussianBlur(noise, (0, 0), side / 28, borderType=cv2.BORDER_REFLECT)
     return found
 
 
@@ -100,7 +95,7 @@ def mask_order(masks: NDArray[np.bool_]) -> Maps:
 
     Returns:
         (N, S, S) float32, in pixels: above 0 inside lesions, below 0 outside. Where a mask is empty there is no
-        order: NaN, which `deletion_insertion` refuses; leave those images out (`present` of `compare_orders`).
+        order: NaN, which `compare_orders` refuses; leave those images out (its `present`).
 
     Raises:
         ValueError: Not three dimensions.

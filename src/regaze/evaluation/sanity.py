@@ -35,6 +35,10 @@ Maps = Callable[[NDArray[np.uint8]], FloatArray]
 
 #: A map whose largest and smallest value lie closer than this, in shares of its largest magnitude, has no order.
 _FLAT_BELOW = 1e-6
+#: Length of a shift along both axes as a share of the side; what comes in at the edge repeats the edge.
+_SHIFT = 0.04
+#: Standard deviation of the normal noise, in levels 0..255.
+NOISE = 5.0
 #: Side of the uniform window of structural similarity, as in scikit-image; smaller where the map is.
 _WINDOW = 7
 #: The constants of structural similarity for values in 0..1, those of its authors.
@@ -79,7 +83,6 @@ def parameter_randomisation(
     groups: Sequence[tuple[str, Sequence[str]]],
     maps: Callable[[Network], FloatArray],
     *,
-    randomise: Callable[[nn.Module, torch.Generator], None] = redraw,
     seed: int = 0,
 ) -> list[Stage]:
     """Destroy a copy of a network from the top to the bottom and see how its maps change.
@@ -89,7 +92,6 @@ def parameter_randomisation(
         groups: From the top (the output) to the bottom: a name, and the names of the submodules (as
             `network.get_submodule` takes them) that are destroyed at this stage.
         maps: Network -> (N, h, w) float, its maps of always the same photographs.
-        randomise: Destroys one module in place, by a generator.
         seed: Of the generator.
 
     Returns:
@@ -111,7 +113,7 @@ def parameter_randomisation(
                 raise OptionError(
                     f"group {name!r} names the submodule {part!r}: the network has none ({error})"
                 ) from None
-            randomise(module, generator)
+            redraw(module, generator)
         changed = _as_maps(maps(twin))
         stages.append(Stage(name, rank_correlation(original, changed), similarity(original, changed)))
     return stages
@@ -121,8 +123,7 @@ def stability(
     maps: Maps,
     images_NSSC: NDArray[np.uint8],
     *,
-    shift: float = 0.04,
-    noise: float = 5.0,
+    noise: float = NOISE,
     seed: int = 0,
 ) -> dict[str, NDArray[np.float64]]:
     """How like the original maps are those of photographs that show the same, hardly changed.
@@ -130,8 +131,6 @@ def stability(
     Args:
         maps: (N, S, S, 3) uint8 -> (N, S, S) float, the maps in cropped pixels (any range, only the order counts).
         images_NSSC: (N, S, S, 3) uint8, cropped pixels; left as they are.
-        shift: Length of a shift along both axes as a share of the side, rounded to pixels, at least one. What comes in
-            at the edge repeats the edge.
         noise: Standard deviation of the normal noise, in levels 0..255.
         seed: Of the noise.
 
@@ -141,18 +140,11 @@ def stability(
         left; over the pixels that both maps show. `noise`.
 
     Raises:
-        OptionError: A shift that leaves nothing to compare, or negative noise.
-        ValueError: Images or maps of other shapes.
+        ValueError: Maps on another grid.
     """
-    images = np.asarray(images_NSSC)
-    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
-        raise ValueError(f"images of shape {images.shape} and dtype {images.dtype}: pass (N, S, S, 3) uint8")
+    images = images_NSSC
     side = images.shape[1]
-    pixels = max(1, round(shift * side))
-    if not 0 < shift < 0.5 or pixels * 2 >= side:
-        raise OptionError(f"shift {shift} of {side} pixels: expected a share of the side above 0 and below 0.5")
-    if noise < 0:
-        raise OptionError(f"noise {noise}: expected a deviation of 0 levels or more")
+    pixels = max(1, round(_SHIFT * side))
 
     def of(changed: NDArray[np.uint8]) -> NDArray[np.float64]:
         found = _as_maps(maps(np.ascontiguousarray(changed)))

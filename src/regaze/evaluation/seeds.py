@@ -93,7 +93,13 @@ def mean_over_seeds(
 
 
 def mean_difference(before: Sequence[Sequence[Value]], after: Sequence[Sequence[Value]], resamples: int) -> Estimate:
-    """Mean of after - before over the photographs that both have, paired within each seed."""
+    """Mean of after - before over the photographs that both have, paired within each seed.
+
+    Args:
+        before: One sequence of photographs per seed.
+        after: The same of the other model.
+        resamples: Bootstrap resamples.
+    """
     pairs = []
     for one, other in zip(before, after, strict=True):
         known = {item.sample: item.value for item in one}
@@ -109,7 +115,14 @@ def accuracy_values(seeds: Sequence[Sequence[Grade]]) -> list[list[Value]]:
 def kappa_over_seeds(
     seeds: Sequence[Sequence[Grade]], classes: int, resamples: int, *, ordinal: bool = True
 ) -> Estimate:
-    """Kappa, computed within each seed; quadratic weighted where classes have an order."""
+    """Kappa, computed within each seed; quadratic weighted where classes have an order.
+
+    Args:
+        seeds: One sequence of photographs per seed.
+        classes: Number of classes.
+        resamples: Bootstrap resamples.
+        ordinal: False: classes without an order.
+    """
     codes = _codes(seeds)
     totals = _confusions(seeds, codes, classes)
     return _estimate(totals, len(codes), lambda sums: kappas(sums, ordinal), resamples, _count(seeds), (-1.0, 1.0))
@@ -130,7 +143,15 @@ def kappa_difference(
     *,
     ordinal: bool = True,
 ) -> Estimate:
-    """Kappa of after minus kappa of before on the same photographs, within each seed."""
+    """Kappa of after minus kappa of before on the same photographs, within each seed.
+
+    Args:
+        before: One sequence of photographs per seed.
+        after: The same photographs, graded by the other model.
+        classes: Number of classes.
+        resamples: Bootstrap resamples.
+        ordinal: False: classes without an order.
+    """
     for one, other in zip(before, after, strict=True):
         assert [item.sample for item in one] == [item.sample for item in other]
     codes = _codes(before)

@@ -10,7 +10,7 @@ Suffixes: N = image, C = channel, S = side.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regaze.errors import OptionError
+from regaze.records import Substrate
 
-Substrate = Literal["grey", "black", "mean", "blur"]
 SUBSTRATES: tuple[Substrate, ...] = get_args(Substrate)
 
 
@@ -61,7 +61,14 @@ def substituted(
 def check_substrate(
     substrate: str, channels: int, black: Sequence[float] | None, blur: tuple[int, float] | None
 ) -> None:
-    """Raise OptionError on a substrate that cannot be made, see `substituted`."""
+    """Raise OptionError on a substrate that cannot be made, see `substituted`.
+
+    Args:
+        substrate: Its name.
+        channels: Of the images.
+        black: As `substituted` takes it.
+        blur: As `substituted` takes it.
+    """
     if substrate not in SUBSTRATES:
         raise OptionError(f"substrate is {substrate!r}: pass one of {', '.join(SUBSTRATES)}")
     if substrate == "black" and (black is None or len(black) != channels):

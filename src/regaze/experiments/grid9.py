@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
+from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.evaluation.seeds import Value
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Record, viewed
 from regaze.experiments.plan import Cell, Want
 from regaze.experiments.runs import Bench
-
-CONTROLS = ("random", "centre", "blurred-random", "lesions")
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ LINES = (
     Line("proposed, deepest map", "proposed", "multi-scale", "deepest", AFTER),
     Line("proposed, fused map", "", "multi-scale", "attention", AFTER),
     Line("Grad-CAM of the proposed network", "", "multi-scale", "grad-cam", BEFORE),
-    *(Line(f"control: {name}", "", "multi-scale", name, CONTROL) for name in CONTROLS),
+    *(Line(f"control: {name}", "", "multi-scale", name, CONTROL) for name in RANKINGS),
 )
 
 
@@ -64,12 +63,22 @@ class Cells:
     healthy: frozenset[str] = frozenset()
 
     def values(self, line: Line, key: str) -> list[list[Value]]:
-        """A figure of one row."""
+        """A figure of one row.
+
+        Args:
+            line: The row.
+            key: A figure of the record, e.g. `deletion`.
+        """
         rows = self.records[line.network]
         return self._sick(viewed(rows, deepest(rows) if line.view == "deepest" else line.view, key), key)
 
     def control(self, network: str, key: str) -> list[list[Value]]:
-        """The same figure of a random order on the same network."""
+        """The same figure of a random order on the same network.
+
+        Args:
+            network: Key of `records`.
+            key: A figure of the record.
+        """
         return self._sick(viewed(self.records[network], "random", key), key)
 
     def _sick(self, seeds: list[list[Value]], key: str) -> list[list[Value]]:

@@ -112,7 +112,12 @@ def effective_area(attention_map: Maps) -> float:
 
 
 def on_grid(maps: Maps, side: int) -> Maps:
-    """Maps (N, h, w) brought to (N, side, side): means of cells when shrinking, bilinear when growing."""
+    """Maps (N, h, w) brought to (N, side, side): means of cells when shrinking, bilinear when growing.
+
+    Args:
+        maps: (N, h, w) float.
+        side: Cells of a side.
+    """
     how = cv2.INTER_AREA if maps.shape[1] > side else cv2.INTER_LINEAR
     return np.stack([cv2.resize(item, (side, side), interpolation=how) for item in maps]).astype(np.float32)
 

@@ -120,7 +120,12 @@ class Grid:
         return list(found.values())
 
     def chain(self, want: Want, seed: int) -> list[Run]:
-        """The runs behind one wish, the wish itself last."""
+        """The runs behind one wish, the wish itself last.
+
+        Args:
+            want: A model judged, or its maps measured.
+            seed: Of the study.
+        """
         runs = self._models(want.cell, seed)
         made = runs[-1]
         more: list[Any] = [want.kind, _FORMAT, made.id]

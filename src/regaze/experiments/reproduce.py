@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from regaze.experiments.options import EXPERIMENTS, Experiment, ReproduceOptions
 from regaze.experiments.outcome import Outcome, put_section, read_page
 from regaze.experiments.plan import Run, Want
 from regaze.experiments.runs import Bench
-from regaze.experiments.timing import Expected, expect
+from regaze.experiments.timing import expect
 from regaze.files import held, read_json
 
 
@@ -49,22 +49,35 @@ def chosen(what: str) -> tuple[Experiment, ...]:
 
 
 def planned(bench: Bench, names: Sequence[Experiment]) -> list[Run]:
-    """Every run that the experiments need, shared ones once."""
+    """Every run that the experiments need, shared ones once.
+
+    Args:
+        bench: Where the runs are done.
+        names: The experiments.
+    """
     return bench.grid.runs(want for name in names for want in PARTS[name].wants(bench.options))
 
 
 def plan(bench: Bench, names: Sequence[Experiment]) -> dict[str, Any]:
-    """The grid with an estimate of its time; nothing is trained that is kept."""
+    """The grid with its time as far as earlier runs tell it; nothing is trained.
+
+    Args:
+        bench: Where the runs are done.
+        names: The experiments.
+
+    Returns:
+        What `regaze reproduce --plan --json` prints; `seconds` is None where no earlier run tells.
+    """
     runs = planned(bench, names)
-    waiting = {item.run.id: item for item in expect(bench, runs)}
-    seconds = sum(item.seconds for item in waiting.values())
+    waiting = expect(bench, runs)
+    known = [seconds for seconds in waiting.values() if seconds is not None]
     return {
         "experiments": list(names),
-        "runs": [_line(run, waiting.get(run.id)) for run in runs],
+        "runs": [_line(run, waiting) for run in runs],
         "n_runs": len(runs),
         "n_done": len(runs) - len(waiting),
-        "seconds": round(seconds, 1),
-        "sources": sorted({item.source for item in waiting.values()}),
+        "seconds": round(sum(known), 1) if len(known) == len(waiting) else None,
+        "sources": ["earlier runs"] if known else [],
     }
 
 
@@ -118,9 +131,12 @@ def _check_folder(bench: Bench, names: Sequence[Experiment]) -> None:
                 )
 
 
-def _line(run: Run, waiting: Expected | None) -> dict[str, Any]:
-    state = {"done": True} if waiting is None else {"done": False, "seconds": round(waiting.seconds, 1)}
-    return {"id": run.id, "kind": run.kind, "seed": run.seed, "model": run.model} | state
+def _line(run: Run, waiting: Mapping[str, float | None]) -> dict[str, Any]:
+    line: dict[str, Any] = {"id": run.id, "kind": run.kind, "seed": run.seed, "model": run.model}
+    if run.id not in waiting:
+        return line | {"done": True}
+    seconds = waiting[run.id]
+    return line | {"done": False, "seconds": None if seconds is None else round(seconds, 1)}
 
 
 def _about(bench: Bench) -> dict[str, Any]:

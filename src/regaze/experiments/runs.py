@@ -258,6 +258,12 @@ class Bench:
 def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voice: Voice) -> Bench:
     """Read the data and get ready; nothing is trained.
 
+    Args:
+        to: The reproduce folder.
+        options: What the user asked for.
+        machine: Device and precision.
+        voice: Says what is going on.
+
     Raises:
         DataError: The data cannot be read.
         StudyError: They say nothing about lesions.
@@ -289,6 +295,12 @@ def put_selection(study: Study, parent: str, order: str, share: float) -> None:
 
     `select` ranks those that need an expert. Here the pool must be the same for every order and share, or a share
     would mean something else in each; the paper, too, counts in shares of all training photographs.
+
+    Args:
+        study: Whose store gets the selection.
+        parent: The phase-1 model.
+        order: The rule that ranks.
+        share: Share of the photographs with known lesions.
     """
     for fold in study.folds:
         pool = [item for item in read_collected(study, parent, fold) if item.enrichment is not None]
@@ -305,7 +317,12 @@ def put_selection(study: Study, parent: str, order: str, share: float) -> None:
 
 
 def link(target: Path, place: Path) -> None:
-    """Make `place` the same folder as `target`; a copy where the system knows no links."""
+    """Make `place` the same folder as `target`; a copy where the system knows no links.
+
+    Args:
+        target: A folder that exists.
+        place: The path of the link.
+    """
     if place.is_symlink() or place.exists():
         return
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -170,6 +170,10 @@ def explain(
 def find(by: str, network: Network) -> Explainer:
     """The explainer of a name, ready for the network.
 
+    Args:
+        by: A name in `EXPLAINERS`.
+        network: What is to be explained.
+
     Raises:
         OptionError: There is no such explainer, or its library is not installed.
         ModelError: It does not fit the network.

@@ -92,7 +92,12 @@ def resting(network: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def enlarge(maps_Bhw: Tensor, side: int) -> Tensor:
-    """(B, h, w) map cells -> (B, side, side) float32 cropped pixels, bilinear, as `models.network.fuse` does it."""
+    """(B, h, w) map cells -> (B, side, side) float32 cropped pixels, bilinear, as `models.network.fuse` does it.
+
+    Args:
+        maps_Bhw: (B, h, w) float, map cells.
+        side: S in cropped pixels.
+    """
     large = functional.interpolate(
         maps_Bhw.float().unsqueeze(1), size=(side, side), mode="bilinear", align_corners=False
     )

@@ -96,6 +96,11 @@ def enlarge_masks(job: Job, grids: Tensor, shifts: Tensor) -> Iterator[Tensor]:
     """Yield (M, S, S) float32 masks in 0..1 on the device, at most the predictor's batch at a time.
 
     A grid is enlarged bilinearly to one cell more than the photograph, which is then cut out at the shift.
+
+    Args:
+        job: For side, batch and device.
+        grids: (masks, cells, cells), see `draw_masks`.
+        shifts: (masks, 2), likewise.
     """
     side, cells = job.side, job.settings.cells
     large = (cells + 1) * -(-side // cells)

@@ -14,10 +14,10 @@ from regaze.drawing.charts import Axis, Bar, Curve, curve_chart, interval_chart,
 from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, compare, figure
 from regaze.report.data import ReportContent
-from regaze.report.tables import COLOURS, SCALES, figures_of, percent, roles
+from regaze.report.tables import COLOURS, SCALES, figures_of, percent, roles, span
 
 PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (lowest grade)"}
-MEASURES = {"deletion": "Deletion", "insertion": "Insertion"}
+TITLES = {"deletion": "Deletion", "insertion": "Insertion"}
 ORDERS = {
     "fused": "Where it looks",
     "random": "Random order",
@@ -49,14 +49,6 @@ _STYLES: dict[str, tuple[str, tuple[float, ...], float]] = {
 _NOT_MEASURED = (DASH, "")
 
 
-def span(bounds: Sequence[float | None] | None, digits: int = 2, share: bool = False, sign: bool = False) -> str:
-    """Write an interval; empty where there is none."""
-    if bounds is None or None in bounds:
-        return ""
-    low, high = (100 * end if share else end for end in bounds if end is not None)
-    return f"{figure(low, digits, sign)} to {figure(high, digits, sign)}"
-
-
 def faithfulness(content: ReportContent) -> dict[str, Any]:
     """Return what erasing and showing did: charts of the curves, and tables of areas and differences.
 
@@ -79,7 +71,7 @@ def _curves(
         return None
     lines, shares = means["lines"], means["shares"]
     charts = []
-    for measure, title in MEASURES.items():
+    for measure, title in TITLES.items():
         curves = [
             Curve(words[name], [(x, Estimate(y)) for x, y in zip(shares, lines[name][measure], strict=True)], *style)
             for name, style in _STYLES.items()
@@ -113,7 +105,7 @@ def _areas(content: ReportContent, part: str) -> list[dict[str, Any]]:
         return []
     endings = ["", "_against_control"] if content.control is not None else [""]
     rows = []
-    for measure, words in MEASURES.items():
+    for measure, words in TITLES.items():
         pairs = [
             content.paired[f"{measure}{ending}"]
             if part == "all"
@@ -151,7 +143,7 @@ def _orders(content: ReportContent, part: str) -> list[dict[str, Any]]:
     rows = []
     for name in [name for name in ORDERS if name in orders]:
         entry = orders[name]
-        against = entry["against"] if name != "fused" else dict.fromkeys(MEASURES)
+        against = entry["against"] if name != "fused" else dict.fromkeys(TITLES)
         rows.append(
             {
                 "part": PARTS[part],
@@ -159,8 +151,8 @@ def _orders(content: ReportContent, part: str) -> list[dict[str, Any]]:
                 "span": len(orders),
                 "words": ORDERS[name],
                 "n": entry["n_used"],
-                "cells": [_mean(entry[measure], 3) for measure in MEASURES],
-                "pairs": [_difference(against[measure]) for measure in MEASURES],
+                "cells": [_mean(entry[measure], 3) for measure in TITLES],
+                "pairs": [_difference(against[measure]) for measure in TITLES],
             }
         )
     return rows
@@ -253,14 +245,14 @@ def _lit_row(group: _Group, scale: str, pair: Mapping[str, Any] | None) -> dict[
     change = _NOT_MEASURED
     # Paired differences are of outlined lesions; where the counts differ, these are others.
     if pair is not None and pair["difference"] is not None and pair["n_lesions"] == last["n_lesions"]:
-        change = (figure(100 * pair["difference"], 0, sign=True), span(pair["interval"], 0, share=True, sign=True))
+        change = (figure(100 * pair["difference"], 0, sign=True), span(pair["interval"], 0, scale=100, sign=True))
     shares = [_lit(entry, scale) for entry in entries]
     return {
         "words": words[:1].upper() + words[1:],
         "n_lesions": last["n_lesions"],
         "n": last["n_used"],
         "scale": SCALES.get(scale, scale),
-        "cells": [(percent(share.value), span((share.low, share.high), 0, share=True)) for share in shares],
+        "cells": [(percent(share.value), span((share.low, share.high), 0, scale=100)) for share in shares],
         "change": change,
     }
 

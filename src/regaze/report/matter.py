@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from regaze.evaluation.comparison import MEASURES
 from regaze.evaluation.intervals import FEWEST
 from regaze.evaluation.verdicts import FAITHFULNESS_MARGIN, Comparison, State, compare, how_much, judge
 from regaze.report.data import ReportContent
@@ -21,7 +22,6 @@ QUESTION = "Does the grade depend on the attended region?"
 
 #: Reference rankings that do not use the photograph, and how to name them.
 BLIND = {"random": "a random order", "centre": "the centre first", "blurred-random": "smooth noise"}
-MEASURES = ("deletion", "insertion")
 
 Duel = tuple[str, str, Comparison]  # measure, control, comparison turned so that above zero is better
 

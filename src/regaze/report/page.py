@@ -26,7 +26,7 @@ from regaze.evaluation.verdicts import DASH, Comparison, figure
 from regaze.files import write_text
 from regaze.report import matter, verdict
 from regaze.report.data import IN_FULL, Case, ReportContent, View
-from regaze.report.evidence_tables import MEASURES, sections
+from regaze.report.evidence_tables import TITLES, sections
 from regaze.report.tables import (
     SCALES,
     class_name,
@@ -180,7 +180,7 @@ def _answer(content: ReportContent) -> dict[str, Any]:
 def _duel_chart(content: ReportContent) -> Canvas | None:
     """Draw where the map stands against the blind order that is hardest to beat, on deletion and insertion."""
     rows = [
-        (f"{MEASURES[measure]}: the map against {matter.BLIND[control]}", comparison, canvas.AFTER)
+        (f"{TITLES[measure]}: the map against {matter.BLIND[control]}", comparison, canvas.AFTER)
         for measure, control, comparison in matter.hardest(matter.duels(content))
     ]
     margin = verdicts.FAITHFULNESS_MARGIN

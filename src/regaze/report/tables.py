@@ -14,16 +14,15 @@ from regaze.drawing.canvas import AFTER, BEFORE, CONTROL, Canvas
 from regaze.drawing.charts import Axis, Bar, interval_chart, reliability_chart
 from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, MINUS, compare, figure, judge, number
+from regaze.records import FUSED
 from regaze.report.data import ReportContent
-
-FUSED = ("maps", "fused")
 
 # Row of the table: words, path in a model's figures, decimals (-1: a share in per cent), direction, path of its own
 # interval, path of the number of photographs, key of the paired difference ("": not compared in pairs).
 _Row = tuple[str, tuple[str, ...], int, str, tuple[str, ...], tuple[str, ...], str]
-_OVER = (*FUSED, "n_used")
+_OVER = ("maps", FUSED, "n_used")
 _GRADED = ("n",)
-_MEANS = ("map_intervals", "fused")
+_MEANS = ("map_intervals", FUSED)
 _ROWS: tuple[_Row, ...] = (
     (
         "Agreement with the expert (kappa, quadratic weighted where classes have an order)",
@@ -41,7 +40,7 @@ _ROWS: tuple[_Row, ...] = (
     ("Confidence off by (expected calibration error)", ("calibration_error",), 3, "lower", (), _GRADED, ""),
     (
         "Attention on lesions, times chance (enrichment)",
-        (*FUSED, "lesion_enrichment"),
+        ("maps", FUSED, "lesion_enrichment"),
         2,
         "higher",
         (*_MEANS, "lesion_enrichment"),
@@ -50,7 +49,7 @@ _ROWS: tuple[_Row, ...] = (
     ),
     (
         "Strongest pixels in lesions (relevance rank)",
-        (*FUSED, "relevance_rank"),
+        ("maps", FUSED, "relevance_rank"),
         -1,
         "higher",
         (*_MEANS, "relevance_rank"),
@@ -68,7 +67,7 @@ _ROWS: tuple[_Row, ...] = (
     ),
     (
         "Squared error to the expert's map",
-        (*FUSED, "squared_error"),
+        ("maps", FUSED, "squared_error"),
         4,
         "lower",
         (*_MEANS, "squared_error"),
@@ -216,12 +215,12 @@ def _row(content: ReportContent, row: _Row, models: Sequence[Mapping[str, Any]])
         "words": words,
         "way": way,
         "cells": [percent(v) if share else figure(v, digits) for v in values],
-        "notes": [_span(_dig(figures, bounds), scale, min(decimals, 3)) for figures in models],
+        "notes": [span(_dig(figures, bounds), min(decimals, 3), scale) for figures in models],
         "n": figure(_dig(models[-1], counted), 0),
         "change": DASH
         if change is None
         else figure(scale * change, decimals, sign=True) + (" points" if share else ""),
-        "interval": _span((pair.low, pair.high), scale, decimals, sign=True),
+        "interval": span((pair.low, pair.high), decimals, scale, sign=True),
         "trend": "" if change is None else _trend(change, scale, decimals, way),
         "told": judge(pair, 0, way == "higher") if tested else "untested",
     }
@@ -234,8 +233,15 @@ def _trend(change: float, scale: int, decimals: int, way: str) -> str:
     return "up" if (change > 0) == (way == "higher") else "down"
 
 
-def _span(bounds: Any, scale: int, decimals: int, sign: bool = False) -> str:
-    """Write an interval; empty where there is none."""
+def span(bounds: Any, decimals: int = 2, scale: int = 1, sign: bool = False) -> str:
+    """Write an interval; empty where there is none.
+
+    Args:
+        bounds: [low, high], or None.
+        decimals: Of each end.
+        scale: 100: shares in per cent.
+        sign: Write a plus too.
+    """
     ends = [number(end) for end in bounds or ()]
     if len(ends) != 2 or ends[0] is None or ends[1] is None:
         return ""

@@ -17,21 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.errors import OptionError
-from regaze.selection.quotas import Turns
+from regaze.selection.quotas import Quota, Turns
 from regaze.selection.scores import normalised_ranks
-
-
-def check_diversity(weight: float) -> None:
-    """Make sure that a weight of diversity is one.
-
-    Raises:
-        OptionError: It lies outside 0..1.
-    """
-    if not 0 <= weight <= 1:
-        raise OptionError(
-            f"diversity is {weight}, expected a number between 0 (by the rule's score alone) and 1 (diversity alone)"
-        )
 
 
 def diverse(
@@ -43,7 +30,7 @@ def diverse(
     weight: float = 0.5,
     groups: Sequence[str | None] | None = None,
     grades: Sequence[int] | None = None,
-    quota: str | None = None,
+    quota: Quota | None = None,
     corrected: NDArray[np.floating] | None = None,
 ) -> NDArray[np.int64]:
     """Choose photographs that are wanted and unlike each other.
@@ -55,8 +42,8 @@ def diverse(
 
     Args:
         features: (N, F) float, one pooled feature vector per photograph; distances are Euclidean, on the features as
-            they come. None: no diversity, for turns alone.
-        scores: (N,) float64, higher = sooner.
+            they come. None: no diversity (weight 0), for turns alone.
+        scores: (N,) float64, higher = sooner, without NaN.
         count: How many to choose, at least 1; all, where there are fewer.
         seed: Decides between photographs that are equal in all of this.
         weight: 0: by score alone. 1: k-centre alone, where scores decide only between equally far photographs.
@@ -66,19 +53,12 @@ def diverse(
         corrected: (M, F) float, features of photographs that were corrected before: also what is to be avoided.
 
     Returns:
-        (min(count, N),) int64 places in 0..N-1, first chosen first.
+        (min(count, N),) int64 indices in 0..N-1, first chosen first.
 
     Raises:
-        OptionError: The weight or quota is unknown, or a weight above 0 without features.
-        ValueError: Shapes that do not fit, or numbers that are not finite (scores may be infinite, not NaN).
+        ValueError: Features that are not finite.
     """
-    check_diversity(weight)
-    if features is None:
-        if weight > 0:
-            raise OptionError(f"diversity is {weight} without features of the photographs: pass 0, or collect them")
-        features = np.zeros((len(scores), 0))
-    points = _as_points(features, "features")
-    _check_fit(points, scores, count)
+    points = np.zeros((len(scores), 0)) if features is None else _as_points(features, "features")
     turns = Turns(len(points), groups=groups, grades=grades, quota=quota)
     wanted = normalised_ranks(scores)
     # Best score first, ties by a draw: the first of several largest values is then the right one.
@@ -89,12 +69,12 @@ def diverse(
     chosen: list[int] = []
     while len(chosen) < min(count, len(points)):
         value = np.where(turns.open(left), wanted ** (1 - weight) * distance**weight, -1.0)
-        place = int(order[np.argmax(value[order])])
-        chosen.append(place)
-        left[place] = False
-        turns.take(place)
+        best = int(order[np.argmax(value[order])])
+        chosen.append(best)
+        left[best] = False
+        turns.take(best)
         if weight > 0:
-            near = _distances(points, points[place])
+            near = _distances(points, points[best])
             distance = np.minimum(distance, near) if any_centre else near
             any_centre = True
     return np.array(chosen, dtype=np.int64)
@@ -105,10 +85,7 @@ def _first_distances(points: NDArray[np.float64], corrected: NDArray[np.floating
     distance = np.ones(len(points))
     if corrected is None or not len(corrected):
         return distance
-    centres = _as_points(corrected, "corrected")
-    if centres.shape[1] != points.shape[1]:
-        raise ValueError(f"corrected has {centres.shape[1]} features for {points.shape[1]}: pass the same features")
-    for index, centre in enumerate(centres):
+    for index, centre in enumerate(_as_points(corrected, "corrected")):
         near = _distances(points, centre)
         distance = near if index == 0 else np.minimum(distance, near)
     return distance
@@ -126,18 +103,7 @@ def _distances(points: NDArray[np.float64], centre: NDArray[np.float64]) -> NDAr
 
 
 def _as_points(features: NDArray[np.floating], name: str) -> NDArray[np.float64]:
-    if features.ndim != 2:
-        raise ValueError(f"{name} has shape {features.shape}: pass one vector per photograph, shape (N, F)")
     points = features.astype(np.float64)
     if not np.isfinite(points).all():
         raise ValueError(f"{name} holds numbers that are not finite: leave out photographs without features")
     return points
-
-
-def _check_fit(points: NDArray[np.float64], scores: NDArray[np.float64], count: int) -> None:
-    if scores.shape != (len(points),):
-        raise ValueError(f"scores has shape {scores.shape} for {len(points)} photographs: pass one score each")
-    if np.isnan(scores).any():
-        raise ValueError("scores holds NaN: leave out photographs that the rule cannot score")
-    if count < 1:
-        raise ValueError(f"count is {count}: choose at least one photograph")

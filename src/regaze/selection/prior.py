@@ -23,6 +23,7 @@ from regaze.evaluation.intervals import group_codes
 # the held-out error is flat around its minimum.
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
 _FOLDS = 5
+_CELLS = 8000  # drawn at most
 # Cells that are taken to float64 at a time, times their features: 32 MB.
 _NUMBERS_AT_A_TIME = 4_000_000
 # A cell at or above half of the map's range is "look here".
@@ -37,28 +38,25 @@ class Prior:
         mean: (h, w) float64, mean of the corrected maps, 0..1.
         weights: (C,) float64 per feature, or None: every photograph is expected to look like `mean`.
         bias: Expectation of a cell whose features are all 0.
-        n: Corrected photographs that it was learned from.
-        error: Mean squared error on held-out photographs of the linear model; None where it was not measured (no
-            features, fewer than two patients, or no cell that an expert would look at).
+        error: Mean squared error on held-out photographs of the linear model; None where it was not measured (fewer
+            than two patients, or no cell that an expert would look at).
         error_mean: The same of the mean map.
     """
 
     mean: NDArray[np.float64]
     weights: NDArray[np.float64] | None
     bias: float
-    n: int
     error: float | None
     error_mean: float | None
 
     @classmethod
     def fit(
         cls,
-        features: NDArray[np.floating] | None,
+        features: NDArray[np.floating],
         targets: NDArray[np.floating],
         seed: int = 0,
         *,
         groups: Sequence[str | None] | None = None,
-        cells: int = 8000,
     ) -> Prior:
         """Learn from corrected photographs.
 
@@ -67,62 +65,42 @@ class Prior:
 
         Args:
             features: (N, C, h, w) float, features per map cell; may be memory-mapped, is read photograph by
-                photograph. None: the mean map alone.
+                photograph.
             targets: (N, h, w) float, 0..1, the corrected maps on the same cells; all 0: "nothing here".
             seed: Seed of the cells that are drawn and of the folds.
             groups: N patients, kept on one side of the cross-validation; None as a patient: unknown. None: each
                 photograph is its own.
-            cells: Number of cells to draw at most.
 
         Returns:
             The prior; the mean map alone where the features do no better on held-out photographs.
 
         Raises:
-            ValueError: No photograph, shapes that do not fit, targets outside 0..1, or features that are not finite.
+            ValueError: Features that are not finite.
         """
-        _check(features, targets, "targets")
         codes = group_codes(groups, len(targets))
         mean = targets.astype(np.float64).mean(axis=0)
         n_groups = int(codes.max()) + 1
-        if features is None or n_groups < 2 or not (targets >= _LOOK).any():
-            return cls(mean, None, 0.0, len(targets), None, None)
+        if n_groups < 2 or not (targets >= _LOOK).any():
+            return cls(mean, None, 0.0, None, None)
         rng = np.random.default_rng(int(seed) % 2**64)
         fold_of = (rng.permutation(n_groups) % min(_FOLDS, n_groups))[codes]
-        drawn = _draw(features, targets, cells, rng)
+        drawn = _draw(features, targets, rng)
         sums = [_sums(drawn, fold_of[drawn.photo] == fold) for fold in range(int(fold_of.max()) + 1)]
         errors = [_held_out_error(drawn, fold_of, sums, penalty) for penalty in _PENALTIES]
         error_mean = _held_out_error_of_mean(drawn, fold_of, targets)
         best = int(np.argmin(errors))
         if not errors[best] < error_mean:
-            return cls(mean, None, 0.0, len(targets), errors[best], error_mean)
+            return cls(mean, None, 0.0, errors[best], error_mean)
         solution = _solve(sums, _PENALTIES[best])
         weights = solution[:-1] / drawn.spread
         bias = float(solution[-1] - drawn.centre @ weights)
-        return cls(mean, weights, bias, len(targets), errors[best], error_mean)
+        return cls(mean, weights, bias, errors[best], error_mean)
 
-    def expected(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Where an expert would look.
-
-        Args:
-            features: (N, C, h, w) float, the same features as in `fit`, of any photographs; may be memory-mapped.
-
-        Returns:
-            (N, h, w) float32, 0..1.
-
-        Raises:
-            ValueError: Shapes other than those of `fit`, or features that are not finite.
-        """
-        self._check_features(features)
-        maps = np.empty((len(features), *self.mean.shape), dtype=np.float32)
-        for part in _parts(features.shape):
-            maps[part] = self._expected(features, part)
-        return maps
-
-    def distance(self, features: NDArray[np.floating] | None, maps: NDArray[np.floating]) -> NDArray[np.float64]:
+    def distance(self, features: NDArray[np.floating], maps: NDArray[np.floating]) -> NDArray[np.float64]:
         """How far a model's maps are from what is expected.
 
         Args:
-            features: (N, C, h, w) float, as in `expected`; None where the prior is a mean map.
+            features: (N, C, h, w) float, the same features as in `fit`, of any photographs; may be memory-mapped.
             maps: (N, h, w) float, 0..1, the model's maps on the same cells.
 
         Returns:
@@ -130,36 +108,29 @@ class Prior:
             one scale.
 
         Raises:
-            ValueError: Shapes that do not fit, numbers outside 0..1 or not finite, or features are needed.
+            ValueError: Features that are not finite.
         """
-        _check(features, maps, "maps", least=0)
-        if features is not None:
-            self._check_features(features)
-        elif self.weights is not None:
-            raise ValueError("no features for a prior that was learned from features: pass those of the photographs")
-        if maps.shape[1:] != self.mean.shape:
-            raise ValueError(f"maps have {maps.shape[1:]} cells, the prior {self.mean.shape}: bring them to one grid")
         distances = np.empty(len(maps))
-        for part in _parts(maps.shape if features is None else features.shape):
-            expected = self.mean if features is None else self._expected(features, part)
+        for part in _parts(features.shape):
+            expected = self.expected(features[part])
             distances[part] = ((maps[part].astype(np.float64) - expected) ** 2).mean(axis=(1, 2))
         return distances
 
-    def _expected(self, features: NDArray[np.floating], part: slice) -> NDArray[np.float64]:
-        """Those of a few photographs: (n, h, w) float64, or (h, w) where all are alike."""
+    def expected(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Where an expert would look.
+
+        Args:
+            features: (n, C, h, w) float, of a few photographs.
+
+        Returns:
+            (n, h, w) float64, 0..1, or (h, w) where all are alike.
+        """
         if self.weights is None:
             return self.mean
-        block = _finite(features[part])
+        block = _finite(features)
         flat = block.reshape(len(block), len(self.weights), -1)
         expected: NDArray[np.float64] = np.clip(self.weights @ flat + self.bias, 0, 1)
         return expected.reshape(len(block), *self.mean.shape)
-
-    def _check_features(self, features: NDArray[np.floating]) -> None:
-        n_features = None if self.weights is None else len(self.weights)
-        fits = features.ndim == 4 and features.shape[2:] == self.mean.shape
-        if not fits or n_features not in (None, features.shape[1]):
-            wanted = ("N", n_features or "C", *self.mean.shape)
-            raise ValueError(f"features have shape {features.shape}: pass ({', '.join(map(str, wanted))}) as in fit")
 
 
 @dataclass(frozen=True)
@@ -184,13 +155,11 @@ class _Drawn:
     spread: NDArray[np.float64]
 
 
-def _draw(
-    features: NDArray[np.floating], targets: NDArray[np.floating], cells: int, rng: np.random.Generator
-) -> _Drawn:
+def _draw(features: NDArray[np.floating], targets: NDArray[np.floating], rng: np.random.Generator) -> _Drawn:
     flat = targets.ravel()
     look, elsewhere = np.flatnonzero(flat >= _LOOK), np.flatnonzero(flat < _LOOK)
-    n_look = min(len(look), max(1, cells // 2))
-    n_elsewhere = min(len(elsewhere), max(1, cells - n_look))
+    n_look = min(len(look), max(1, _CELLS // 2))
+    n_elsewhere = min(len(elsewhere), max(1, _CELLS - n_look))
     kinds = ((look, n_look), (elsewhere, n_elsewhere))
     places = np.concatenate([rng.choice(kind, size=n, replace=False) for kind, n in kinds])
     weight = np.concatenate([np.full(n, len(kind) / max(1, n)) for kind, n in kinds])
@@ -273,12 +242,3 @@ def _finite(features: NDArray[np.floating]) -> NDArray[np.float64]:
     if not np.isfinite(found).all():
         raise ValueError("features hold numbers that are not finite: collect them again")
     return found
-
-
-def _check(features: NDArray[np.floating] | None, maps: NDArray[np.floating], name: str, least: int = 1) -> None:
-    if maps.ndim != 3 or len(maps) < least:
-        raise ValueError(f"{name} have shape {maps.shape}: pass (N, h, w) with {least} or more photographs")
-    if not ((maps >= 0) & (maps <= 1)).all():
-        raise ValueError(f"{name} hold numbers outside 0..1: pass maps, not logits")
-    if features is not None and (features.ndim != 4 or (len(features), *features.shape[2:]) != maps.shape):
-        raise ValueError(f"features have shape {features.shape} for {name} of {maps.shape}: pass (N, C, h, w)")

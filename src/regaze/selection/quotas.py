@@ -6,24 +6,12 @@ Invariant: who is open depends only on who was taken before, so a longer list be
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.errors import OptionError
-
 Quota = Literal["equal", "proportional"]
-
-
-def check_quota(quota: str | None) -> None:
-    """Make sure that a quota is one that we know.
-
-    Raises:
-        OptionError: It is not.
-    """
-    if quota is not None and quota not in get_args(Quota):
-        raise OptionError(f"quota is {quota!r}, expected one of {', '.join(get_args(Quota))}, or none")
 
 
 class Turns:
@@ -42,7 +30,7 @@ class Turns:
         *,
         groups: Sequence[str | None] | None = None,
         grades: Sequence[int] | None = None,
-        quota: str | None = None,
+        quota: Quota | None = None,
     ) -> None:
         """Start with nobody taken.
 
@@ -51,17 +39,7 @@ class Turns:
             groups: N patients; None as a patient: unknown, one of their own. None: patients do not matter.
             grades: N grades, needed with a quota.
             quota: `equal`, `proportional`, or None: grades do not matter.
-
-        Raises:
-            OptionError: The quota is unknown.
-            ValueError: Not one group or grade per photograph, or a quota without grades.
         """
-        check_quota(quota)
-        for name, given in (("groups", groups), ("grades", grades)):
-            if given is not None and len(given) != n:
-                raise ValueError(f"{len(given)} {name} for {n} photographs: pass one per photograph")
-        if quota is not None and grades is None:
-            raise ValueError(f"quota {quota!r} without grades: pass one grade per photograph")
         self._quota = quota
         # An unknown patient is nobody else's.
         patients = range(n) if groups is None else [(i,) if group is None else group for i, group in enumerate(groups)]
@@ -87,10 +65,10 @@ class Turns:
         first: NDArray[np.bool_] = mine & (visits == visits[mine].min())
         return first
 
-    def take(self, place: int) -> None:
-        """Note that the photograph at `place` (0..N-1) was taken."""
-        self._taken_groups[self._group[place]] += 1
-        self._taken_grades[self._grade[place]] += 1
+    def take(self, index: int) -> None:
+        """Note that photograph `index` (0..N-1) was taken."""
+        self._taken_groups[self._group[index]] += 1
+        self._taken_grades[self._grade[index]] += 1
 
 
 def _codes(names: Sequence[Hashable]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from regaze.errors import OptionError
 from regaze.records import Collected
 from regaze.selection import scores
-from regaze.selection.diversity import check_diversity, diverse
-from regaze.selection.quotas import check_quota
+from regaze.selection.diversity import diverse
+from regaze.selection.quotas import Quota
 
 NEEDS_EXPERT = ("misgraded", "elsewhere", "unknown")
 
@@ -41,47 +41,28 @@ class Rule:
     """A way to rank, callable like the function it holds.
 
     Attributes:
-        function: Photographs and seed -> scores (N,) float64, higher = sooner; NaN where the rule cannot
-            tell.
+        function: The score.
         quantity: What the score is, as it stands in the reasons where there are no `words`.
         needs: What must be known for a score; named where no photograph has one.
         cure: How to come by it.
-        oracle: True where the rule looks at the truth that the expert is to be asked for.
-        words: What the score says of a photograph, with `{score}` and `{rest}` (1 - score) as places; true for any
+        words: What the score says of a photograph, with `{score}` and `{rest}` (1 - score) to fill in; true for any
             score, a high or a low one.
         explain: Photographs ranked together and their scores -> one phrase each, where one score does not say it.
     """
 
-    function: Callable[[Sequence[Collected], int], NDArray[np.float64]]
+    function: scores.Score
     quantity: str
     needs: str = "nothing but the model's own output"
     cure: str = "add what it needs"
-    oracle: bool = False
     words: str = ""
     explain: Callable[[Sequence[Collected], NDArray[np.float64]], list[str]] | None = None
 
     def __call__(self, collected: Sequence[Collected], seed: int) -> NDArray[np.float64]:
-        """Score photographs.
-
-        Args:
-            collected: N photographs as the model sees them.
-            seed: Seed; used by random rules only.
-
-        Returns:
-            (N,) float64, higher = sooner; NaN where the rule cannot tell.
-        """
+        """The scores of N photographs; the seed is used by `random` alone."""
         return self.function(collected, seed)
 
     def phrases(self, collected: Sequence[Collected], values: NDArray[np.float64]) -> list[str]:
-        """Say what the scores mean.
-
-        Args:
-            collected: N photographs that were ranked together.
-            values: (N,) float64, their scores.
-
-        Returns:
-            One phrase per photograph.
-        """
+        """What the scores of photographs that were ranked together mean, one phrase per photograph."""
         if self.explain is not None:
             return self.explain(collected, values)
         words = self.words or f"{self.quantity} {{score:.3f}}"
@@ -113,38 +94,37 @@ RULES: dict[str, Rule] = {
         "squared error",
         needs="lesion masks or boxes",
         cure="add masks, or pass --boxes DIR to `regaze init`",
-        oracle=True,
     ),
     "branches": Rule(
-        scores.branches,
+        scores.signal("branches"),
         "disagreement",
         needs="the grades of several branches",
         cure=_RECOLLECT + ", and a network of one branch has none",
         words="its branches disagree on the grade by {score:.3f}",
     ),
     "scales": Rule(
-        scores.scales,
+        scores.signal("scales"),
         "disagreement",
         needs="the maps of several scales",
         cure=_RECOLLECT + ", and a network of one scale has none",
         words="the maps of its scales differ by {score:.3f}",
     ),
     "cam": Rule(
-        scores.cam,
+        scores.signal("cam"),
         "gap",
         needs="the gap between attention map and Grad-CAM",
         cure=_SIGNALS,
         words="its map and Grad-CAM differ by {score:.3f}",
     ),
     "instability": Rule(
-        scores.instability,
+        scores.signal("instability"),
         "instability",
         needs="the maps of flipped and shifted photographs",
         cure=_SIGNALS,
         words="its map changes by {score:.3f} when the photograph is flipped or shifted a little",
     ),
     "prior": Rule(
-        scores.prior,
+        scores.signal("prior"),
         "distance",
         needs="a prior learned from earlier corrections",
         cure="correct some photographs first, then run `regaze collect --signals` again",
@@ -169,33 +149,18 @@ class Ranking:
         samples: `Sample.id`s taken, most wanted first.
         reasons: One line per sample: rank, score, grade, truth and diagnosis.
         n_candidates: Photographs that were ranked; the share is a share of these.
-        n_left_out: Photographs that need an expert but have no score under this rule, and so were not ranked.
     """
 
     samples: tuple[str, ...]
     reasons: tuple[str, ...]
     n_candidates: int
-    n_left_out: int
-
-
-def candidates(collected: Sequence[Collected]) -> list[Collected]:
-    """The photographs that need an expert.
-
-    Args:
-        collected: Photographs as the model sees them.
-
-    Returns:
-        The misgraded, those whose map misses the lesions, and those whose lesions are unknown (an expert has
-        to decide there), sorted by sample id.
-    """
-    return [collected[place] for place in _pool(collected, everything=False)]
 
 
 def select(
     collected: Sequence[Collected],
     rule: str,
     *,
-    share: float | None = 0.3,
+    share: float = 0.3,
     count: int | None = None,
     seed: int = 0,
     everything: bool = False,
@@ -204,7 +169,7 @@ def select(
     corrected: NDArray[np.floating] | None = None,
     groups: Sequence[str | None] | None = None,
     diversity: float = 0.0,
-    quota: str | None = None,
+    quota: Quota | None = None,
 ) -> Ranking:
     """Rank the candidates and take the first of them, or a varied batch of them.
 
@@ -234,72 +199,67 @@ def select(
 
     Raises:
         NothingToSelect: No photograph needs an expert.
-        OptionError: If the rule or quota is unknown, the share, count or diversity out of range, share and count
-            both missing, diversity has no features, nothing was collected, or the rule can score none of them.
-        ValueError: If two photographs have the same id, or there is not one feature vector or group for each.
+        OptionError: If nothing was collected, or the rule can score none of them.
+        ValueError: If two photographs have the same id, there is not one feature vector or group for each, or diversity
+            has no features.
     """
-    if rule not in RULES:
-        raise OptionError(f"rule is {rule!r}, expected one of {', '.join(RULES)}")
-    _check_amount(share, count)
-    check_diversity(diversity)
-    check_quota(quota)
-    _check_shapes(collected, features, groups)
+    _check_shapes(collected, features, groups, diversity)
     pool = _pool(collected, everything)
     if not pool:
         raise _nothing_to_rank(len(collected))
 
-    places, values = _ranked(collected, pool, rule, seed)
-    n_taken = _amount(len(places), share, count)
-    phrases = RULES[rule].phrases([collected[place] for place in places], values)
+    indices, values = _ranked(collected, pool, rule, seed)
+    n_taken = _amount(len(indices), share, count)
+    phrases = RULES[rule].phrases([collected[index] for index in indices], values)
     batch = np.arange(n_taken)
     extras = _extras(diversity, groups is not None, quota)
     if extras:
         batch = diverse(
-            features[places] if features is not None and diversity > 0 else None,
+            features[indices] if features is not None and diversity > 0 else None,
             values,
             n_taken,
             seed,
             weight=diversity,
-            groups=None if groups is None else [groups[place] for place in places],
-            grades=[_grade(collected[place]) for place in places],
+            groups=None if groups is None else [groups[index] for index in indices],
+            grades=[_grade(collected[index]) for index in indices],
             quota=quota,
             corrected=corrected,
         )
     reasons = []
     for position, rank in enumerate(batch, start=1):
         start = f"place {position} ({extras}), " if extras else ""
-        line = f"rank {rank + 1} of {len(places)} by {rule}: {phrases[rank]}"
-        reasons.append(f"{start}{line}; {_describe(collected[places[rank]], classes)}")
-    samples = tuple(collected[places[rank]].sample for rank in batch)
-    return Ranking(samples, tuple(reasons), n_candidates=len(places), n_left_out=len(pool) - len(places))
+        line = f"rank {rank + 1} of {len(indices)} by {rule}: {phrases[rank]}"
+        reasons.append(f"{start}{line}; {_describe(collected[indices[rank]], classes)}")
+    samples = tuple(collected[indices[rank]].sample for rank in batch)
+    return Ranking(samples, tuple(reasons), n_candidates=len(indices))
 
 
 def _pool(collected: Sequence[Collected], everything: bool) -> list[int]:
-    """Places in `collected` of those who are asked for, sorted by sample id."""
-    wanted = [i for i, one in enumerate(collected) if everything or one.diagnosis in NEEDS_EXPERT]
-    return sorted(wanted, key=lambda place: collected[place].sample)
+    """Indices into `collected` of those who are asked for, sorted by sample id."""
+    wanted = [i for i, photograph in enumerate(collected) if everything or photograph.diagnosis in NEEDS_EXPERT]
+    return sorted(wanted, key=lambda index: collected[index].sample)
 
 
 def _ranked(
     collected: Sequence[Collected], pool: Sequence[int], rule: str, seed: int
 ) -> tuple[list[int], NDArray[np.float64]]:
-    """The places of those that the rule can score, best first, and their scores."""
-    values = RULES[rule]([collected[place] for place in pool], seed)
+    """The indices of those that the rule can score, best first, and their scores."""
+    values = RULES[rule]([collected[index] for index in pool], seed)
     assert values.shape == (len(pool),)
-    scored = [(place, float(value)) for place, value in zip(pool, values, strict=True) if not math.isnan(value)]
+    scored = [(index, float(value)) for index, value in zip(pool, values, strict=True) if not math.isnan(value)]
     if not scored:
-        raise OptionError(_no_score(rule, [collected[place] for place in pool], seed))
+        raise OptionError(_no_score(rule, [collected[index] for index in pool], seed))
 
     def key(pair: tuple[int, float]) -> tuple[float, float, str]:
         sample = collected[pair[0]].sample
         return -pair[1], scores.draw("tie", seed, sample), sample
 
     scored.sort(key=key)
-    return [place for place, _ in scored], np.array([value for _, value in scored], dtype=np.float64)
+    return [index for index, _ in scored], np.array([value for _, value in scored], dtype=np.float64)
 
 
-def _grade(one: Collected) -> int:
-    return one.grade if one.label is None else one.label
+def _grade(photograph: Collected) -> int:
+    return photograph.grade if photograph.label is None else photograph.label
 
 
 def _extras(diversity: float, by_patient: bool, quota: str | None) -> str:
@@ -314,29 +274,23 @@ def _extras(diversity: float, by_patient: bool, quota: str | None) -> str:
 
 
 def _check_shapes(
-    collected: Sequence[Collected], features: NDArray[np.floating] | None, groups: Sequence[str | None] | None
+    collected: Sequence[Collected],
+    features: NDArray[np.floating] | None,
+    groups: Sequence[str | None] | None,
+    diversity: float,
 ) -> None:
-    if len({one.sample for one in collected}) != len(collected):
+    if len({photograph.sample for photograph in collected}) != len(collected):
         raise ValueError("two collected photographs have the same sample id")
+    if features is None and diversity > 0:
+        raise ValueError(f"diversity is {diversity} without features of the photographs: pass 0, or collect them")
     for name, given in (("features", features), ("groups", groups)):
         if given is not None and len(given) != len(collected):
             raise ValueError(f"{len(given)} {name} for {len(collected)} collected photographs: pass one for each")
 
 
-def _check_amount(share: float | None, count: int | None) -> None:
-    if count is not None:
-        if count < 1:
-            raise OptionError(f"count is {count}, expected 1 or more photographs")
-    elif share is None:
-        raise OptionError("neither share nor count is given, expected one of them: how many photographs to take")
-    elif not 0 < share <= 1:
-        raise OptionError(f"share is {share}, expected above 0 and at most 1")
-
-
-def _amount(n_ranked: int, share: float | None, count: int | None) -> int:
+def _amount(n_ranked: int, share: float, count: int | None) -> int:
     if count is not None:
         return min(count, n_ranked)
-    assert share is not None
     # As the decimal that the user typed: 0.07 * 100 is 7.000000000000001 in floats, rounded up 8.
     return math.ceil(Fraction(str(float(share))) * n_ranked)
 
@@ -358,17 +312,18 @@ def _nothing_to_rank(n_collected: int) -> OptionError:
     )
 
 
-def _describe(one: Collected, classes: Sequence[str] | None) -> str:
+def _describe(photograph: Collected, classes: Sequence[str] | None) -> str:
     def name(index: int) -> str:
         return str(index) if classes is None else classes[index]
 
-    truth = "unknown" if one.label is None else name(one.label)
-    return f"graded {name(one.grade)} (confidence {one.confidence:.2f}), truth {truth}: {_verdict(one)}"
+    truth = "unknown" if photograph.label is None else name(photograph.label)
+    graded = f"graded {name(photograph.grade)} (confidence {photograph.confidence:.2f})"
+    return f"{graded}, truth {truth}: {_verdict(photograph)}"
 
 
-def _verdict(one: Collected) -> str:
-    if one.diagnosis == "elsewhere":
-        measures = (("relevance rank", one.relevance_rank), ("enrichment", one.enrichment))
+def _verdict(photograph: Collected) -> str:
+    if photograph.diagnosis == "elsewhere":
+        measures = (("relevance rank", photograph.relevance_rank), ("enrichment", photograph.enrichment))
         text = ", ".join(f"{name} {value:.2f}" for name, value in measures if value is not None)
         return f"off-target ({text})" if text else "off-target"
-    return "lesions unknown" if one.diagnosis == "unknown" else one.diagnosis
+    return "lesions unknown" if photograph.diagnosis == "unknown" else photograph.diagnosis

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regaze.records import Collected
+
+Score = Callable[[Sequence[Collected], int], NDArray[np.float64]]
+"""N photographs and a seed -> (N,) float64, higher = sooner; NaN where the rule cannot tell."""
 
 # The label-free stand-ins for map error, each with what a clinician reads of it.
 SIGNALS: dict[str, str] = {
@@ -31,151 +34,54 @@ _NAMED = 2
 
 
 def confidence(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Least confident first (rule (a) of the paper).
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64: 1 - confidence, 0..1.
-    """
-    return np.array([1.0 - one.confidence for one in collected], dtype=np.float64)
+    """1 - confidence, 0..1: least confident first (rule (a) of the paper)."""
+    return np.array([1.0 - photograph.confidence for photograph in collected], dtype=np.float64)
 
 
 def entropy(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Most evenly spread probabilities first (Shannon entropy over its maximum).
+    """Shannon entropy over its maximum, 0 (one class is certain) .. 1 (all alike); NaN without probabilities.
 
     -sum(p ln p) / ln K (Settles, "Active Learning Literature Survey", 2009, section 3.1). Divided by ln K, so that it
     reads the same for two classes and for five.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0 (one class is certain) .. 1 (all alike); NaN where no probabilities were stored.
     """
-    return np.array([_entropy(one.probabilities) for one in collected], dtype=np.float64)
+    return np.array([_entropy(photograph.probabilities) for photograph in collected], dtype=np.float64)
 
 
 def margin(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Closest race between the two likeliest classes first.
+    """Closest race between the two likeliest classes first, 0..1; NaN without probabilities.
 
     1 - (p1 - p2) (Scheffer et al. 2001; Settles 2009, section 3.1). The two are the likeliest classes, which need not
     include the decoded grade.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0..1; NaN where no probabilities were stored.
     """
-    return np.array([_margin(one.probabilities) for one in collected], dtype=np.float64)
+    return np.array([_margin(photograph.probabilities) for photograph in collected], dtype=np.float64)
 
 
 def map_error(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Largest squared error between map and true lesion map first (rule (b) of the paper).
+    """Largest squared error between map and true lesion map first (rule (b) of the paper); NaN without that truth.
 
-    An oracle: it needs the true map of every candidate beforehand, which is what the expert is to be asked
-    for.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0 or more; NaN where the truth about lesions is unknown.
+    An oracle: it needs the true map of every candidate beforehand, which is what the expert is to be asked for.
     """
-    return np.array([_known(one.squared_error) for one in collected], dtype=np.float64)
+    return np.array([_known(photograph.squared_error) for photograph in collected], dtype=np.float64)
 
 
-def branches(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Largest disagreement among the grades of the perception branches first.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0 or more; NaN where `signals` lacks it.
-    """
-    return _signal(collected, "branches")
-
-
-def scales(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Largest disagreement among the maps of the scales first.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0 or more; NaN where `signals` lacks it.
-    """
-    return _signal(collected, "scales")
-
-
-def cam(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Widest gap between the attention map and Grad-CAM first.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0 or more; NaN where `signals` lacks it.
-    """
-    return _signal(collected, "cam")
-
-
-def instability(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """The map that changes most under flips and small shifts first.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0 or more; NaN where `signals` lacks it.
-    """
-    return _signal(collected, "instability")
-
-
-def prior(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """The map farthest from what the corrections so far make one expect first (see `selection.prior`).
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, 0 or more; NaN where `signals` lacks it, which is everywhere before the first correction.
-    """
-    return _signal(collected, "prior")
+def signal(name: str) -> Score:
+    """The score that is one of `SIGNALS`, 0 or more; NaN where a photograph lacks it."""
+    return lambda collected, _seed: _signal(collected, name)
 
 
 def combined(collected: Sequence[Collected], _seed: int) -> NDArray[np.float64]:
-    """Highest mean rank over the label-free signals first.
+    """Highest mean rank over the label-free signals first, above 0 and below 1; NaN without any signal.
 
     Each signal is replaced by its rank among the photographs that have it, so that no unit or outlier rules the sum,
     and a photograph's score is the mean over the signals that it has. A signal that nobody has, or that is the same
     for all, changes no order.
 
-    Doubt about the grade (`entropy`, `margin`, `confidence`) is not in it: this rule stands in for map error, which
+    Uncertainty of the grade (`entropy`, `margin`, `confidence`) is not in it: this rule stands in for map error, which
     knows nothing of the grade, and `branches` already speaks for the grade. It also keeps the question clean whether
     looking at the maps beats confidence.
 
     A rank depends on who else is a candidate: unlike with the other rules, a photograph that leaves may reorder the
     rest.
-
-    Args:
-        collected: N photographs.
-        _seed: Not used.
-
-    Returns:
-        (N,) float64, above 0 and below 1; NaN where a photograph has no signal at all.
     """
     ranks = _signal_ranks(collected)
     present = ~np.isnan(ranks)
@@ -198,25 +104,17 @@ def explain_combined(collected: Sequence[Collected], scores: NDArray[np.float64]
     ranks = _signal_ranks(collected)
     names = list(SIGNALS.values())
     lines = []
-    for place, score in enumerate(scores):
-        own = [(float(rank), index) for index, rank in enumerate(ranks[:, place]) if not math.isnan(rank)]
+    for index, score in enumerate(scores):
+        own = [(float(rank), which) for which, rank in enumerate(ranks[:, index]) if not math.isnan(rank)]
         loudest = sorted(own, key=lambda pair: (-pair[0], pair[1]))[:_NAMED]
-        text = " and ".join(f"{names[index]} ({rank:.2f})" for rank, index in loudest)
+        text = " and ".join(f"{names[which]} ({rank:.2f})" for rank, which in loudest)
         lines.append(f"{score:.3f} of 1 over {len(own)} uncertainty score{'s' * (len(own) > 1)}, most by {text}")
     return lines
 
 
 def random(collected: Sequence[Collected], seed: int) -> NDArray[np.float64]:
-    """In random order: the baseline that any other rule has to beat.
-
-    Args:
-        collected: N photographs.
-        seed: Seed of the order.
-
-    Returns:
-        (N,) float64, uniform in 0..1; each depends on the seed and the photograph's id alone.
-    """
-    return np.array([draw("random", seed, one.sample) for one in collected], dtype=np.float64)
+    """In random order, uniform in 0..1: the baseline that any other rule has to beat."""
+    return np.array([draw("random", seed, photograph.sample) for photograph in collected], dtype=np.float64)
 
 
 def draw(purpose: str, seed: int, sample: str) -> float:
@@ -263,7 +161,7 @@ def _signal_ranks(collected: Sequence[Collected]) -> NDArray[np.float64]:
 
 
 def _signal(collected: Sequence[Collected], name: str) -> NDArray[np.float64]:
-    return np.array([_known(one.signals.get(name)) for one in collected], dtype=np.float64)
+    return np.array([_known(photograph.signals.get(name)) for photograph in collected], dtype=np.float64)
 
 
 def _known(value: float | None) -> float:

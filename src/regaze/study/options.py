@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from regaze.records import Substrate
+
 Rule = Literal[
     "map-error",
     "confidence",
@@ -21,7 +23,6 @@ Rule = Literal[
     "combined",
     "random",
 ]
-Substrate = Literal["grey", "black", "mean", "blur"]
 # Uncertainty scores that `collect` computes only with --signals; the others need one forward pass, made anyway.
 RULES_BY_SIGNALS: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
 

@@ -8,10 +8,10 @@ with a temporary name, which is renamed when it is complete; a set is a function
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import multiprocessing
-import os
 import shutil
 import signal
 import tempfile
@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from regaze.errors import DataError, OptionError
+from regaze.files import write_text
 from regaze.synthetic.eye import draw_camera
 from regaze.synthetic.photograph import LARGEST, SMALLEST, TASKS, paint
 
@@ -149,25 +150,16 @@ def _spell(sheet: object) -> str:
     return ", ".join(f"{key} {value}" for key, value in sheet.items()) if isinstance(sheet, dict) else "unreadable"
 
 
-def _save(path: Path, text: str) -> None:
-    """Write a text file and have it on the disk before going on."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
     patients = sorted({row["patient"] for row in rows})
     aside = max(1, round(len(patients) / _TEST_SHARE)) if len(patients) > 1 else 0
     test = set(patients[len(patients) - aside :])
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({**row, "split": "test" if row["patient"] in test else "training"})
-        file.flush()
-        os.fsync(file.fileno())
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**row, "split": "test" if row["patient"] in test else "training"})
+    write_text(path, text.getvalue())
 
 
 def write_synthetic(
@@ -227,7 +219,7 @@ def write_synthetic(
                 if progress is not None:
                     progress(len(rows), count)
         _write_csv(scratch / CSV_NAME, rows)
-        _save(scratch / SHEET_NAME, json.dumps(sheet) + "\n")
+        write_text(scratch / SHEET_NAME, json.dumps(sheet) + "\n")
         _settle(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

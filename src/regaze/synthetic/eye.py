@@ -142,7 +142,13 @@ def draw_camera(rng: np.random.Generator) -> Camera:
 
 
 def clouds(rng: np.random.Generator, size: int, cells: int) -> Floats:
-    """Smooth chance with about `cells` humps along a side: (size, size) float32, mean 0."""
+    """Smooth chance with about `cells` humps along a side: (size, size) float32, mean 0.
+
+    Args:
+        rng: Source of chance.
+        size: Side of the result in pixels.
+        cells: Humps along a side.
+    """
     grid = rng.standard_normal((cells, cells), dtype=np.float32)
     method = cv2.INTER_CUBIC if size > cells else cv2.INTER_AREA
     return np.asarray(cv2.resize(grid, (size, size), interpolation=method), np.float32)
@@ -249,7 +255,14 @@ def _disc(
 
 
 def stain(canvas: Floats, speck: Speck, factor: Floats, sharp: bool = False) -> None:
-    """Multiply a round place of the canvas by a factor per channel, as far as the amount says; in place."""
+    """Multiply a round place of the canvas by a factor per channel, as far as the amount says; in place.
+
+    Args:
+        canvas: (size, size, 3) float32, changed in place.
+        speck: Where, how large and how much.
+        factor: (3,) float32.
+        sharp: An edge instead of a fading.
+    """
     size = canvas.shape[0]
     reach = speck.radius * (1.3 if sharp else 2.6) + 1.0 / size
     x0, x1 = (int(np.clip(edge * size, 0, size)) for edge in (speck.x - reach, speck.x + reach + 1.0 / size))

@@ -86,7 +86,12 @@ def count_signs(lesions: tuple[Lesion, ...]) -> dict[str, int]:
 
 
 def quadrants_with(points: Points, centre: tuple[float, float]) -> int:
-    """How many of the four quadrants around a centre hold a point; points (N, 2) in the centre's frame."""
+    """How many of the four quadrants around a centre hold a point; points (N, 2) in the centre's frame.
+
+    Args:
+        points: (N, 2) x, y.
+        centre: x, y in the same frame.
+    """
     return len({(bool(x > centre[0]), bool(y > centre[1])) for x, y in points})
 
 

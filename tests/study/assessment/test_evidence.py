@@ -247,7 +247,7 @@ def test_pixels_are_ranked_before_they_are_flattened(panel_of, kind, by):
     assert len(np.unique(order)) > 50
     np.testing.assert_array_equal(order, explain(panel.members[0], images, by, followed))
     rows, procedure = [{}, {}], Procedure(n_steps=4, patch=4, deletion="mean")
-    pixels = Pixels(("a", "b"), images, np.zeros((2, 64, 64), np.uint8), ())
+    pixels = Pixels(images, np.zeros((2, 64, 64), np.uint8), ())
     known = np.zeros(2, dtype=bool)
     measure_faithfulness(rows, panel, pixels, known, said.probabilities, procedure, 2, 0, lambda *_: None)
     found = compare_orders(panel.scores, panel.members[0].normalise(images), {by: order}, procedure)[by]

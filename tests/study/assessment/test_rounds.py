@@ -14,9 +14,8 @@ from regaze.study.assessment.rounds import Round, _judged, advice
 def two_rounds(study_copy, regaze, tiny, open_quietly):
     """A study with a second round on more corrections."""
     study = open_quietly(study_copy)
-    entry = next(iter(study.store.current_index().values()))
-    first = study.store.correction(entry.id)
-    study.store.add_correction(first.sample, first.model, "expert", ~first.look, author="expert")
+    first = study.store.correction(study.store.correction_index()[0].id)
+    study.store.add_corrections([replace(first, id=0, look=~first.look, author="expert")])
     outcome = regaze("finetune", study_copy, "--epochs", "2", "--batch", "8", *tiny["machine"], "--json")
     assert outcome.code == 0, outcome.err
     return study_copy

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regaze.data.images import photo_size
-from regaze.records import Shape
+from regaze.records import Correction, Shape
 from regaze.study.steps.fold_model import training_set
 from regaze.study.steps.supervision import author_weights, corrections_of, with_corrections
 from regaze.training.options import FinetuneOptions
@@ -17,20 +17,25 @@ def square(study, sample, corner, author, mode="replace"):
     width, height = photo_size(sample.image)
     look = np.zeros((height, width), dtype=bool)
     look[corner : corner + 40, corner : corner + 40] = True
-    study.store.add_correction(sample.id, "multi-scale/fold0", "expert", look, mode=mode, author=author)
+    study.store.add_corrections([Correction(0, sample.id, "multi-scale/fold0", "expert", mode, look, None, author, "")])
     return look
+
+
+def current(study):
+    """The latest correction of each photograph."""
+    return {entry.sample: study.store.correction(entry.id) for entry in study.store.correction_index()}
 
 
 @pytest.mark.parametrize("name", ["png", "coco", "label-studio", "cvat"])
 def test_what_goes_out_comes_back(study_copy, regaze, open_quietly, tmp_path, name):
     """Exported and imported again, every photograph's current correction has the same masks and mode."""
-    before = open_quietly(study_copy).store.current_corrections()
+    before = current(open_quietly(study_copy))
     out = tmp_path / "out"
     said = regaze("export", study_copy, "--to", out, "--format", name, "--json").json
     assert said["written"] == len(before)
     read = regaze("import", study_copy, out, "--format", name, "--author", "anna", "--json").json
     assert (read["read"], read["written"], read["set_aside"]) == (len(before), len(before), 0)
-    after = open_quietly(study_copy).store.current_corrections()
+    after = current(open_quietly(study_copy))
     for sample, correction in before.items():
         assert after[sample].id > correction.id
         assert (after[sample].look == correction.look).all()
@@ -50,7 +55,7 @@ def test_a_validation_photograph_is_set_aside(study_copy, regaze, open_quietly, 
     said = regaze("import", study_copy, boxes, "--format", "yolo", "--author", "anna", "--json").json
     assert (said["read"], said["written"], said["set_aside"]) == (2, 1, 1)
     assert study.store.count() == before + 1
-    stored = study.store.current_corrections()[own.id]
+    stored = current(study)[own.id]
     assert (stored.author, stored.origin, stored.model) == ("anna", "expert", "multi-scale/fold0")
     assert [shape.kind for shape in stored.shapes] == ["box"]
 
@@ -144,7 +149,7 @@ def test_shapes_are_kept(study_copy, open_quietly, regaze, tmp_path):
     (boxes / "classes.txt").write_text("lesion\n")
     (boxes / f"{sample.image.stem}.txt").write_text("0 0.5 0.5 0.25 0.125\n")
     regaze("import", study_copy, boxes, "--format", "yolo", "--author", "anna")
-    (shape,) = study.store.current_corrections()[sample.id].shapes
+    (shape,) = current(study)[sample.id].shapes
     assert isinstance(shape, Shape)
     out = tmp_path / "coco.json"
     regaze("export", study_copy, "--to", out, "--format", "coco")

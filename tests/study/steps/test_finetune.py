@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from regaze.data.images import photo_size
+from regaze.records import Correction
 
 
 @pytest.fixture
@@ -39,13 +40,14 @@ def draw(study, model, corner, sample=None, author="expert"):
     width, height = photo_size(chosen.image)
     look = np.zeros((height, width), dtype=bool)
     look[corner : corner + 60, corner : corner + 60] = True
-    return study.store.add_correction(chosen.id, model, "expert", look, author=author)
+    drawn = Correction(0, chosen.id, model, "expert", "replace", look, None, author, "")
+    return study.store.add_corrections([drawn])[0]
 
 
 def draw_on_all(study, corner):
     """Store a square on every photograph that has a correction already."""
     for sample in study.training(0):
-        if sample.id in study.store.current_index():
+        if any(entry.sample == sample.id for entry in study.store.correction_index()):
             draw(study, "multi-scale/fold0", corner, sample)
 
 
@@ -149,7 +151,8 @@ def test_edited_map_keeps_what_nobody_touched(study_copy, tune, open_quietly):
             width, height = photo_size(sample.image)
             look, avoid = np.zeros((2, height, width), dtype=bool)
             look[100:160, 100:160], avoid[300:360, 300:360] = True, True
-            study.store.add_correction(sample.id, "multi-scale/fold0", "expert", look, avoid, mode, author="expert")
+            drawn = Correction(0, sample.id, "multi-scale/fold0", "expert", mode, look, avoid, "expert", "")
+            study.store.add_corrections([drawn])
         names.append(tune(study_copy)["model"])
     edited, replaced = names
     assert (edited, replaced) == ("multi-scale-finetuned-2", "multi-scale-finetuned-3")

@@ -102,7 +102,7 @@ def test_a_run_by_signals_collects_them_and_stays_as_it_is(new_study, regaze, ti
     count = len(json.loads(regaze(*words, "--json").out)["models"])
     assert (files_of(folder / "models"), rows_of(folder)) == before
     assert count == 2
-    corrected = set(open_quietly(folder).store.current_index())
+    corrected = {entry.sample for entry in open_quietly(folder).store.correction_index()}
     batch = regaze("select", folder, "--by", "cam", "--everything", "--more", "--json").json["selections"][0]
     assert not corrected & set(batch["samples"])
     assert set(batch["samples"]) | corrected == {row["sample"] for row in rows_of(folder)}

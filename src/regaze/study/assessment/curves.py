@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from regaze.records import FUSED
+
 Row = dict[str, Any]
 Curves = Mapping[str, Mapping[str, Sequence[float | None]]]  # order -> shares, deletion, insertion
 
-FUSED = "fused"
 LESIONS = "lesions"
 
 

@@ -74,7 +74,7 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> list[PairSummary]:
         fused = _fused(study, name, fold)
         for sample, masks in words.items():
             own = _highest(enlarge(fused[places[sample]][None], side)[0], list(masks.values()))
-            pairs += agreement({**masks, MODEL_NAME: own}, tolerance=tolerance).pairs
+            pairs += agreement({**masks, MODEL_NAME: own}, tolerance)
     if not pairs:
         raise StudyError(f"Nobody has corrected a map of {name} yet: run `regaze correct` or `regaze import` first.")
     return _summaries(pairs)

@@ -15,7 +15,7 @@ from regaze.evaluation.agreement import per_image
 from regaze.evaluation.comparison import MEASURES, faithfulness_difference, summarise_faithfulness
 from regaze.evaluation.intervals import mean_interval, paired_mean_difference
 from regaze.evaluation.lesion_coverage import BUDGET, Counts, recall_difference, summarise_recall
-from regaze.study.assessment.measure import FUSED
+from regaze.records import FUSED
 
 Row = dict[str, Any]
 Figures = dict[str, Any]

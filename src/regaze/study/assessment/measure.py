@@ -24,7 +24,7 @@ from regaze.evaluation.sanity import parameter_randomisation, stability
 from regaze.models.build import Network
 from regaze.models.network import AttentionNetwork
 from regaze.models.predictor import Predictions, Predictor
-from regaze.records import LESION_TYPES, Sample
+from regaze.records import FUSED, LESION_TYPES, Sample
 from regaze.study.assessment.ensemble import Panel
 from regaze.study.lesions import enlarge, grids_of, mean_targets, targets
 
@@ -32,7 +32,6 @@ Row = dict[str, Any]
 Feed = Callable[[int, int], None]
 
 #: Name of the fused map among the orders of deletion and insertion.
-FUSED = "fused"
 _CURVE_DIGITS = 4
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from regaze.corrections.store import default_author
+from regaze.corrections.author import default_author
 from regaze.data.images import photo_size
 from regaze.data.masks import lesion_union
 from regaze.errors import StudyError

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from regaze.corrections.author import default_author
 from regaze.corrections.formats.drawn import Drawn
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS, Format
 from regaze.corrections.shapes import rasterise
-from regaze.corrections.store import default_author
 from regaze.data.images import photo_size
 from regaze.errors import OptionError, StudyError
 from regaze.records import Correction

@@ -133,4 +133,4 @@ def _planes(looks: list[Mask], avoids: list[Mask | None], options: FinetuneOptio
 
 
 def _agreed(masks: list[Mask], experts: Experts) -> Mask:
-    return staple(masks).probability >= 0.5 if experts == "staple" else majority(masks)
+    return staple(masks) >= 0.5 if experts == "staple" else majority(masks)
