@@ -43,7 +43,7 @@ def assemble(study: Study, options: EvaluateOptions, machine: MachineOptions, co
     """
     names = study.models()
     before, after = _pair(study, names)
-    control = control_of(study, names, before)
+    control = control_of(study, after)
     results = evaluate(study, options, machine)
     names_by_role = {"before": before, **({"control": control} if control is not None else {}), "after": after}
     rows = {name: judge_model(study, name, options, machine) for name in names_by_role.values()}
