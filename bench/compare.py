@@ -13,7 +13,7 @@ from typing import Any
 
 from regaze.commands.tables import interval
 from regaze.console import Voice
-from regaze.evaluation.agreement import summarise_maps
+from regaze.evaluation.agreement import POINTING_RULE, summarise_maps
 from regaze.evaluation.grading import quadratic_weighted_kappa
 from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
 from regaze.models.options import MachineOptions
@@ -43,6 +43,7 @@ def main() -> None:
             for measure in MEASURES:
                 ranks = _ranks(study, rows[name], scale) if measure == "relevance_rank" else ""
                 label = f"{scale} {measure.replace('_', ' ')}"
+                label += f" ({POINTING_RULE})" if measure == "pointing_game" else ""
                 print(f"| {name} | {label} | {_mean(first, rows[name], scale, measure)} | {ranks} |")
 
 

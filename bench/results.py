@@ -81,7 +81,10 @@ def grading(study: Path, result: dict[str, Any]) -> None:
 
 def maps(result: dict[str, Any]) -> None:
     """Agreement of maps with lesions, per scale."""
-    print("| model | map | squared error | zero map | mean map | enrichment | relevance rank | pointing | n |")
+    print(
+        "| model | map | squared error | zero map | mean map | enrichment | relevance rank | pointing (15 px of 224) "
+        "| n |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, figures in result["models"].items():
         for scale, found in figures["maps"].items():

@@ -267,9 +267,12 @@ def _check_pair(pair):
     assert "fused" in pair["lesion_recall"]
     single = {key: found for key, found in pair.items() if key not in nested}
     for key, found in (*single.items(), *pair["without_grade_0"].items()):
-        more = {"probability_better"} if key == "kappa" else {"probability_greater", "mean_a", "mean_b", "n_skipped"}
+        more = {"probability_greater", "mean_a", "mean_b", "n_skipped"}
+        if key == "kappa":
+            more = {"probability_better", "above_chance"}
+            assert found["above_chance"] in (True, False, None)
         assert set(found) == {"difference", "interval", "n_used", "n_groups"} | more
-        assert all(_is_number(value) for name, value in found.items() if name != "interval")
+        assert all(_is_number(value) for name, value in found.items() if name not in ("interval", "above_chance"))
         assert _is_interval(found["interval"])
 
 

@@ -34,7 +34,8 @@ _EVALUATE = """
     "deletion", "insertion", "n_faithfulness",
     "maps": {"fused" | "scale1" | "scale2" | "scale3" | "scale4": {
         "squared_error", "zero_map_squared_error", "mean_map_squared_error", "lesion_enrichment", "relevance_rank",
-        "pointing_game", "auroc", "n_used", "n_skipped", "healthy_squared_error", "n_healthy", "dead"}},
+        "pointing_game" (a hit within 15 px at a side of 224, in proportion for others), "auroc", "n_used",
+        "n_skipped", "healthy_squared_error", "n_healthy", "dead"}},
     "map_intervals": {MAP: {each of these means: [lo, hi]}},
     "iou": {MAP: {"mean", "interval", "n_used", "n_skipped", "thresholds": [chosen on other photographs]}},
     "lesion_recall": {"budget": 0.05, "chance", "masks" | "boxes": {
@@ -46,7 +47,8 @@ _EVALUATE = """
     "sanity": null | {"stability": {"flip" | "shift" | "noise": MEAN},
         "randomisation": {"heads" | "attention" | "block3" ...: {"spearman" | "ssim": MEAN}}}}},
  "paired": {"A against B": {
-    "kappa": {"difference": A - B, "interval": [lo, hi], "probability_better", "n_used", "n_groups": patients},
+    "kappa": {"difference": A - B, "interval": [lo, hi], "probability_better",
+        "above_chance": whether either kappa is shown to be above 0, "n_used", "n_groups": patients},
     "enrichment" | "squared_error" | "iou" | "deletion" | "insertion": PAIR,
     "without_grade_0": null | {"deletion" | "insertion": PAIR},
     "lesion_recall": {MAP: {"all" | TYPE: {"difference": A - B, "interval", "n_lesions", "n_used", "n_skipped"}}}}},

@@ -11,7 +11,6 @@ from sklearn.metrics import cohen_kappa_score
 import regaze.evaluation.intervals as intervals
 from regaze.errors import OptionError
 from regaze.evaluation.intervals import (
-    decided,
     group_codes,
     mean_interval,
     paired_kappa_difference,
@@ -127,25 +126,21 @@ def test_a_model_against_itself():
     labels, worse, _, patients = grades()
     found = paired_kappa_difference(labels, worse, worse, 5, patients)
     counts = {"n_used": len(labels), "n_groups": len(set(patients))}
-    assert found == {"difference": 0.0, "interval": [0.0, 0.0], "probability_better": 0.5, **counts}
+    assert found == {
+        "difference": 0.0,
+        "interval": [0.0, 0.0],
+        "probability_better": 0.5,
+        "above_chance": True,
+        **counts,
+    }
 
 
 @pytest.mark.parametrize("labels", [[], [2, 2]])
 def test_undefined_kappa_difference(labels):
     """Where kappa is undefined so is its difference: None, not NaN."""
     found = paired_kappa_difference(labels, labels, labels, 5)
-    nothing = {"difference": None, "interval": [None, None], "probability_better": None}
+    nothing = {"difference": None, "interval": [None, None], "probability_better": None, "above_chance": None}
     assert found == {**nothing, "n_used": len(labels), "n_groups": len(labels)}
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "patients", "expected"),
-    [(0.1, 0.2, 10, 1), (-0.2, -0.1, 10, -1), (0.0, 0.2, 10, 0), (0.1, 0.2, 9, 0), (None, None, 30, 0)],
-)
-def test_decided_by_hand(low, high, patients, expected):
-    """Off zero, and over ten patients at least; nothing is decided by a pair that is not there."""
-    assert decided({"interval": [low, high], "n_groups": patients}) == expected
-    assert decided(None) == 0
 
 
 def test_mean_difference_skips_and_counts():

@@ -27,8 +27,8 @@ def _claim(value, low, high, measure="kappa", trainings=3, void="", n=30, patien
         ((0.08, 0.02, 0.14), "A grades better than B (section 0): **holds**. kappa +0.080 [+0.020, +0.140]."),
         (
             (0.02, 0.01, 0.03),
-            "A grades better than B (section 0): **holds**, though too little to matter. "
-            "kappa +0.020 [+0.010, +0.030]: below 0.05, the least that would matter.",
+            "A grades better than B (section 0): **does not hold**. "
+            "kappa +0.020 [+0.010, +0.030]: within ±0.05, too little to matter.",
         ),
         (
             (-0.08, -0.14, -0.02),
@@ -37,22 +37,21 @@ def _claim(value, low, high, measure="kappa", trainings=3, void="", n=30, patien
         (
             (0.01, -0.02, 0.04),
             "A grades better than B (section 0): **does not hold**. "
-            "kappa +0.010 [-0.020, +0.040]: no gain of 0.05, the least that would matter.",
+            "kappa +0.010 [-0.020, +0.040]: within ±0.05, too little to matter.",
         ),
         (
             (0.03, -0.02, 0.08),
-            "A grades better than B (section 0): **cannot be told from this much data**. "
-            "kappa +0.030 [-0.020, +0.080]: the interval holds zero and gains that would matter.",
+            "A grades better than B (section 0): **inconclusive**. "
+            "kappa +0.030 [-0.020, +0.080]: the interval holds zero and differences that would matter.",
         ),
         (
             (None, None, None),
-            "A grades better than B (section 0): **cannot be told from this much data**. "
-            "The difference is not defined on these photographs.",
+            "A grades better than B (section 0): **inconclusive**. The difference is not defined on these photographs.",
         ),
     ],
 )
 def test_sentence_by_hand(numbers, sentence):
-    """Above zero: holds. Below the least that matters: does not. Between: cannot be told."""
+    """Improved: holds. Worse, or within the margin: does not. Else: inconclusive."""
     assert _claim(*numbers).sentence == sentence
 
 
@@ -60,27 +59,27 @@ def test_lower_is_better_for_errors():
     """A squared error that falls is a gain; one that rises is not."""
     assert _claim(-0.03, -0.05, -0.01, "squared error").verdict == "holds"
     assert _claim(0.03, 0.01, 0.05, "squared error").verdict == "does not hold"
-    assert _claim(-0.03, -0.05, 0.01, "deletion").verdict == "cannot be told from this much data"
+    assert _claim(-0.03, -0.05, 0.01, "deletion").verdict == "inconclusive"
     assert _claim(0.03, 0.01, 0.05, "insertion").verdict == "holds"
     assert "-0.0300 [-0.0500, -0.0100]" in _claim(-0.03, -0.05, -0.01, "squared error").sentence
 
 
 def test_touching_zero_is_not_above_it():
     """An interval that ends at zero does not keep off it."""
-    assert _claim(0.1, 0.0, 0.2).verdict == "cannot be told from this much data"
+    assert _claim(0.1, 0.0, 0.2).verdict == "inconclusive"
     assert _claim(0.0, 0.0, 0.0).verdict == "does not hold"
 
 
 def test_few_trainings_or_patients_decide_nothing():
     """However clear the difference, two trainings of each model are not enough, nor are nine patients."""
     for few, words in (
-        ({"trainings": 1}, "but of one training run: another may turn it round; raise --seeds to 3 or more."),
-        ({"trainings": 2}, "but of 2 training runs: another may turn it round; raise --seeds to 3 or more."),
-        ({"undefined": 1}, "but of 2 training runs: another may turn it round; raise --seeds to 3 or more."),
-        ({"patients": 9}, "but of 9 patients: 10 are the fewest."),
+        ({"trainings": 1}, "but of 1 training run, and 3 are the fewest: raise --seeds."),
+        ({"trainings": 2}, "but of 2 training runs, and 3 are the fewest: raise --seeds."),
+        ({"undefined": 1}, "but of 2 training runs, and 3 are the fewest: raise --seeds."),
+        ({"patients": 9}, "but of 9 patients, and 10 are the fewest."),
     ):
         for found in (_claim(0.3, 0.2, 0.4, **few), _claim(-0.3, -0.4, -0.2, **few)):
-            assert found.verdict == "cannot be told from this much data"
+            assert found.verdict == "inconclusive"
             assert found.sentence.endswith(words)
     assert _claim(0.3, 0.2, 0.4, trainings=3, patients=10).verdict == "holds"
 
@@ -88,12 +87,12 @@ def test_few_trainings_or_patients_decide_nothing():
 def test_void_models_decide_nothing():
     """Models that learned nothing cannot decide a claim, and the sentence says why."""
     found = _claim(0.0, 0.0, 0.0, void="they guess")
-    assert found.verdict == "cannot be told from this much data"
+    assert found.verdict == "inconclusive"
     assert found.sentence.endswith("but they guess.")
     assert found.plain()["verdict"] == found.verdict
 
 
-@pytest.mark.parametrize(("gain", "verdict"), [(0.3, "holds"), (0.0, "cannot be told from this much data")])
+@pytest.mark.parametrize(("gain", "verdict"), [(0.3, "holds"), (0.0, "inconclusive")])
 def test_table_2_compares_maps_and_not_networks(gain, verdict):
     """A higher insertion than another network's counts only for a map that beats a random order on its own."""
 

@@ -170,77 +170,56 @@ def content(kappa=BETTER, enrichment=BETTER, **changes):
 @pytest.mark.parametrize(
     ("kappa", "enrichment", "state", "sentence"),
     [
-        (BETTER, BETTER, "better", "Yes: it grades better and it looks at the lesions more."),
-        (SAME, SAME, "same", "No: neither its grading nor where it looks changed by an amount that matters."),
+        (BETTER, BETTER, "improved", "Yes: it grades better and it looks at the lesions more."),
+        (SAME, SAME, "equivalent", "No: neither its grading nor where it looks changed by an amount that matters."),
         (
             UNKNOWN,
             UNKNOWN,
-            "unknown",
-            "It cannot be told whether it grades better or looks in better places.",
+            "inconclusive",
+            "Inconclusive: this much data cannot tell whether it grades better or looks in better places.",
         ),
         (WORSE, WORSE, "worse", "No, it got worse: it grades worse and it looks at the lesions less."),
         (
             UNKNOWN,
             BETTER,
-            "better",
-            "In part: it looks at the lesions more; whether it grades better cannot be told.",
+            "improved",
+            "In part: it looks at the lesions more; whether it grades better is inconclusive.",
         ),
         (WORSE, BETTER, "worse", "At a price: it looks at the lesions more, but it grades worse."),
         (BETTER, WORSE, "worse", "At a price: it grades better, but it looks at the lesions less."),
-        (SAME, None, "unknown", "It cannot be told: its grading did not change by an amount that matters; "),
-        (WORSE, None, "worse", "No, it got worse: it grades worse; whether it looks in better places cannot"),
+        (SAME, None, "inconclusive", "Inconclusive: its grading did not change by an amount that matters; "),
+        (WORSE, None, "worse", "No, it got worse: it grades worse; whether it looks in better places is"),
     ],
 )
 def test_the_first_sentence_is_the_answer(kappa, enrichment, state, sentence):
     """Each situation has its own honest sentence; a good picture never speaks for the grades."""
-    reader = Reader(render(content(kappa, enrichment)))
+    pairs = {"kappa": kappa, "enrichment": enrichment}
+    beyond = {f"{key}_against_control": pair for key, pair in pairs.items()}
+    reader = Reader(render(content(control="longer", paired=pairs | beyond)))
     assert sentence in reader.text
     assert reader.all("div", "banner")[0]["class"].split() == ["banner", state]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0.001, 0.2, "better"),
-        (0.0, 0.2, "unknown"),
-        (-0.2, -0.001, "worse"),
-        (-0.05, 0.05, "same"),
-        (-0.051, 0.02, "unknown"),
-        (0.001, 0.05, "same"),
-        (-0.05, -0.001, "same"),
-        (0.001, 0.051, "better"),
-        (math.nan, 0.2, "unknown"),
-        (None, None, "unknown"),
-    ],
-)
-def test_judgement_by_interval(low, high, expected):
-    """Only an interval beyond zero makes a claim, only one within the margin denies a difference."""
-    found = verdicts.compare({"difference": 0.0, "interval": [low, high]})
-    assert verdicts.judge(found, 0.05) == expected
-    mirrored = {"better": "worse", "worse": "better"}.get(expected, expected)
-    assert verdicts.judge(found, 0.05, higher_is_better=False) == mirrored
 
 
 def test_few_photographs_decide_nothing():
     """Over nine photographs, or over the photographs of nine patients, no interval makes a claim or a colour."""
     for few, sentence in (
-        ({"n_used": 9}, "Too few to tell: 9 photographs, and 10 are the fewest."),
-        ({"n_used": 18, "n_groups": 9}, "Too few to tell: photographs of 9 patients, and 10 are the fewest."),
+        ({"n_used": 9}, "Inconclusive: 9 photographs, and 10 are the fewest."),
+        ({"n_used": 18, "n_groups": 9}, "Inconclusive: 9 patients, and 10 are the fewest."),
     ):
         found = content(paired(0.3, 0.5, **few), paired(-0.5, -0.3, **few))
-        assert {claim(found).state for claim in (verdict.grading_claim, verdict.places_claim)} == {"unknown"}
+        assert {answer(found).state for answer in (verdict.grading_answer, verdict.places_answer)} == {"inconclusive"}
         page = render(found)
         assert Reader(page).text.count(sentence) == 2
         rows = re.findall(r'<td class="trend (\w+)">', page)
         assert set(rows) == {"faint"}, "no figure is painted good or bad"
     enough = content(paired(0.3, 0.5, n_used=10, n_groups=10))
-    assert verdict.grading_claim(enough).state == "better"
+    assert verdict.grading_answer(enough).state == "improved"
 
 
 def test_a_gain_too_small_to_matter_is_no_answer():
     """An interval off zero and within the margin: no difference that matters, and the size is told."""
     small = content(SAME, paired(0.107, 0.136, n_used=40))
-    assert verdict.places_claim(small).state == "same"
+    assert verdict.places_answer(small).state == "equivalent"
     text = Reader(render(small)).text
     assert "No: neither its grading nor where it looks changed by an amount that matters." in text
     assert "There is a small gain, below the 0.2 that we hold to be the least that matters." in text
@@ -248,24 +227,21 @@ def test_a_gain_too_small_to_matter_is_no_answer():
 
 def test_two_models_that_guess_are_not_the_same():
     """Where neither kappa is shown to be above chance, an interval within the margin is no finding."""
-    guess = figures(0.0) | {"interval": [-0.1, 0.1]}
-    results = content().results
-    both = content(SAME, results=results | {"models": {"phase1": guess, "tuned": guess}})
-    assert verdict.grading_claim(both).state == "unknown"
-    assert "Neither model is shown to grade better than chance" in Reader(render(both)).text
-    sure = content(SAME | {"probability_better": 0.5}, results=both.results, control="phase1")
-    assert verdict.grading_claim(sure).sure == verdict.grading_claim(sure).credit == ""
-    one = content(SAME, results=results | {"models": {"phase1": guess, "tuned": figures(0.7)}})
-    assert verdict.grading_claim(one).state == "same"
+    guess = SAME | {"above_chance": False, "probability_better": 0.5}
+    both = content(guess, control="phase1")
+    assert verdict.grading_answer(both).state == "inconclusive"
+    assert "Inconclusive: neither model is shown to grade better than chance." in Reader(render(both)).text
+    assert verdict.grading_answer(both).sure == verdict.grading_answer(both).credit == ""
+    assert verdict.grading_answer(content(SAME | {"above_chance": True})).state == "equivalent"
 
 
 def test_squared_error_alone_makes_no_claim_but_can_forbid_one():
     """An empty map has a small squared error: a fall proves nothing, a rise forbids praise."""
     falls, rises = paired(-0.2, -0.1), paired(0.01, 0.02)
     only = content(paired={"kappa": SAME, "enrichment": None, "squared_error": falls})
-    assert verdict.places_claim(only).state == "unknown"
+    assert verdict.places_answer(only).state == "inconclusive"
     disagree = content(paired={"kappa": SAME, "enrichment": BETTER, "squared_error": rises})
-    assert verdict.places_claim(disagree).state == "unknown"
+    assert verdict.places_answer(disagree).state == "inconclusive"
     assert "The two measures disagree" in Reader(render(disagree)).text
 
 
@@ -279,7 +255,9 @@ def test_a_gain_that_longer_training_gives_too_is_not_credited_to_the_correction
     assert verdict.decide(not_owed).headline.startswith(
         "In part: it grades better (not shown to come from the corrections)"
     )
-    assert "There is no control" in Reader(render(content())).text
+    alone = content()
+    assert verdict.decide(alone).headline.startswith("In part: it grades better (not compared with a control)")
+    assert "It is not compared with a control" in Reader(render(alone)).text
 
 
 def test_how_sure_in_words():
@@ -300,7 +278,7 @@ def test_means_over_the_compared_photographs_stand_in_the_answer():
     assert "went from 1.2 to 1.9 times chance. Difference +0.70" in text
     assert "the new model looked at the lesions more in 98." in text
     undefined = {"difference": None, "interval": [None, None], "probability_greater": None, "n_used": 0}
-    assert verdict.places_claim(content(enrichment=undefined)).state == "unknown"
+    assert verdict.places_answer(content(enrichment=undefined)).state == "inconclusive"
 
 
 def test_numbers_of_the_answer_are_those_of_the_study():
@@ -556,15 +534,15 @@ def with_evidence(faithfulness=None, sanity=None, recall=None, **changes):
     ("deletion", "insertion", "answer", "words"),
     [
         ([LESS] * 3, [MORE] * 3, "Yes", "takes its certainty away sooner"),
-        ([LESS, LESS, OPEN], [MORE] * 3, "Cannot be told", "(smooth noise)"),
+        ([LESS, LESS, OPEN], [MORE] * 3, "Inconclusive", "(smooth noise)"),
         ([LESS, MORE, LESS], [MORE, LESS, MORE], "No", "(the centre first) finds the pixels"),
-        ([MORE, LESS, LESS], [MORE, LESS, MORE], "Cannot be told", "(a random order and the centre first)"),
+        ([MORE, LESS, LESS], [MORE, LESS, MORE], "Inconclusive", "(a random order and the centre first)"),
     ],
 )
 def test_the_place_matters_only_where_the_map_beats_every_order_without_knowledge(deletion, insertion, answer, words):
     """Yes needs all comparisons, no needs one order that is better on both; one lucky comparison decides nothing."""
     page = with_evidence({"all": orders(deletion, insertion), "without_grade_0": None})
-    claim = matter.matter_claim(page)
+    claim = matter.matter_answer(page)
     assert (claim.answer, words in claim.sentences[0]) == (answer, True)
     text = Reader(render(page)).text
     assert matter.matter_line(claim) in text
@@ -574,16 +552,16 @@ def test_the_place_matters_only_where_the_map_beats_every_order_without_knowledg
 def test_healthy_photographs_do_not_speak_where_grades_are_known():
     """The answer rests on the photographs without grade 0, the others stand beside it."""
     found = {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": orders([OPEN] * 3, [OPEN] * 3)}
-    assert matter.matter_claim(with_evidence(found)).answer == "Cannot be told"
+    assert matter.matter_answer(with_evidence(found)).answer == "Inconclusive"
 
 
 def test_few_photographs_and_missing_orders_give_no_answer():
     """Below ten photographs nothing is claimed; without orders to compare with, and without curves, it says so."""
-    few = matter.matter_claim(with_evidence({"all": orders([LESS] * 3, [MORE] * 3, n=9), "without_grade_0": None}))
-    assert (few.answer, few.sure) == ("Cannot be told", "")
+    few = matter.matter_answer(with_evidence({"all": orders([LESS] * 3, [MORE] * 3, n=9), "without_grade_0": None}))
+    assert (few.answer, few.sure) == ("Inconclusive", "")
     alone = {"fused": orders([LESS] * 3, [MORE] * 3)["fused"]}
     bare = with_evidence({"all": alone, "without_grade_0": None})
-    assert matter.matter_claim(bare).answer == "Not measured"
+    assert matter.matter_answer(bare).answer == "Not measured"
     text = Reader(render(bare)).text
     assert "the same for reference rankings (--reference-rankings 24)" in text
     nothing = Reader(render(content())).text
@@ -664,8 +642,10 @@ def test_changes_in_the_table_are_judged_by_their_own_intervals():
     """A paired interval that includes zero is no better and no worse; what was not compared only has a direction."""
     text = Reader(render(content(paired={"kappa": paired(-0.1, 0.36), "squared_error": paired(0.01, 0.02)}))).text
     row = text[text.index("Agreement with the expert (kappa, quadratic") :]
-    assert row.index("\N{MINUS SIGN}0.100 to +0.360, cannot be told") < row.index("Graded exactly right")
+    assert row.index("+0.130 inconclusive \N{MINUS SIGN}0.100 to +0.360") < row.index("Graded exactly right")
     assert "+0.0150 worse +0.0100 to +0.0200" in text
+    untested = Reader(render(content(paired={}))).text
+    assert "+0.130 to the better 0.610" in untested
 
 
 def test_everything_that_got_worse_has_a_picture():

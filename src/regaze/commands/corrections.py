@@ -17,7 +17,7 @@ FormatName = Literal["png", "coco", "yolo", "label-studio", "cvat"]
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds(Command):
-    """Rounds are compared on the fixed validation part, by the 95 % interval of the paired difference."""
+    """Judged on the fixed validation part; a round is credited with what exceeds its control alone."""
 
     folder: StudyFolder
     """Folder of the study."""
@@ -142,10 +142,10 @@ class Agree(Command):
         check_value("tolerance", self.tolerance)
         study = open_study(self.folder, self.voice())
         model = model_or_default(study, self.model)
-        pairs = agree(study, model, self.tolerance)
+        found = agree(study, model, self.tolerance)
         if not self.output.json:
-            agreement_table(pairs)
-        return {"model": model, "tolerance": self.tolerance, "pairs": [asdict(pair) for pair in pairs]}, 0
+            agreement_table(found)
+        return {"model": model, "tolerance": self.tolerance, **asdict(found), "verdict": found.verdict}, 0
 
 
 @dataclass(frozen=True, kw_only=True)

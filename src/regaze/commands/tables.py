@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from regaze.evaluation.intervals import FEWEST, decided
+from regaze.evaluation.verdicts import compare, judge, undecided
 from regaze.study.folder import Study
 
 if TYPE_CHECKING:  # these import torch, which `init` does without
-    from regaze.study.assessment.experts import PairSummary
+    from regaze.study.assessment.experts import ExpertAgreement
     from regaze.study.assessment.rounds import Round
 
 
@@ -76,15 +76,11 @@ def table(result: dict[str, Any]) -> None:
     if matters is not None:
         console.print(matters)
     for label, pair in result["paired"].items():
-        console.print(f"{label}:")
-        for key, text, higher_is_better in _PAIRED:
-            if pair.get(key) is not None and pair[key]["difference"] is not None:
-                console.print(f"  {text} {sentence(pair[key], higher_is_better)}", markup=False)
+        _print_pair(console, label, pair["kappa"], pair["enrichment"])
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
 
 
-_PAIRED = (("kappa", "kappa", True), ("enrichment", "attention on lesions", True))
 _SHORT = {
     "blurred-random": "noise",
     "microaneurysms": "MA",
@@ -150,7 +146,7 @@ def _matter_table(models: dict[str, Any]) -> Table | None:
 
 
 def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> None:
-    """Print the rounds of each phase-1 model, and what to do next."""
+    """Print the rounds of each phase-1 model, what they are credited with, and what to do next."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=140)
@@ -164,16 +160,10 @@ def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> 
             "kappa",
             "95 % interval",
             "on lesions",
-            "against the round before",
+            "credited",
         ):
-            view.add_column(heading, justify="left" if heading in ("", "model") else "right")
+            view.add_column(heading, justify="left" if heading in ("", "model", "credited") else "right")
         for one in history:
-            changes = ""
-            if one.kappa_difference is not None and one.enrichment_difference is not None:
-                changes = (
-                    f"{one.verdict}: kappa {_signed(one.kappa_difference, 3)}, "
-                    f"on lesions {_signed(one.enrichment_difference, 2)}"
-                )
             view.add_row(
                 ">" if one.in_use else "",
                 str(one.number),
@@ -182,24 +172,46 @@ def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> 
                 number(one.kappa),
                 interval(one.interval),
                 number(one.enrichment, 2, "x"),
-                changes,
+                one.verdict if one.parent else "",
             )
         console.print(view)
+        for one in history[1:]:
+            _print_pair(console, f"{one.model} against {one.against}", one.kappa_difference, one.enrichment_difference)
+            if one.control is None:
+                console.print(f"{one.model}: not compared with a control")
+            else:
+                label = f"{one.model} against its control {one.control}"
+                _print_pair(console, label, one.kappa_against_control, one.enrichment_against_control)
         console.print(advices[root], markup=False)
 
 
-def agreement_table(pairs: list[PairSummary]) -> None:
-    """Print how far experts, and the model, agree."""
+def agreement_table(found: ExpertAgreement) -> None:
+    """Print how far experts agree, and whether the model reaches what they reach."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=120)
     view = Table(title="agreement on where to look")
-    for heading in ("", "and", "photographs", "both empty", "Dice", "tolerant Dice", "overlap", "kappa"):
+    headings = ("", "and", "photographs", "both empty", "Dice", "95 % interval", "tolerant Dice", "overlap", "kappa")
+    for heading in headings:
         view.add_column(heading, justify="left" if heading in ("", "and") else "right")
-    for pair in pairs:
-        figures = (number(value, 2) for value in (pair.dice, pair.tolerant_dice, pair.iou, pair.kappa))
-        view.add_row(pair.first, pair.second, str(pair.n), str(pair.n_both_empty), *figures)
+    for pair in found.pairs:
+        figures = (number(value, 2) for value in (pair.tolerant_dice, pair.iou, pair.kappa))
+        dice = number(pair.dice, 2), interval(pair.dice_interval)
+        view.add_row(pair.first, pair.second, str(pair.n), str(pair.n_both_empty), *dice, *figures)
     console.print(view)
+    against = found.model_against_experts
+    told = "no photograph was corrected by two experts"
+    if against["difference"] is not None:
+        told = f"Dice {sentence(against, 'dice')}"
+    console.print(f"the model against what experts reach among themselves: {told}", markup=False)
+
+
+def _print_pair(console: Console, label: str, kappa: dict[str, Any] | None, enrichment: dict[str, Any] | None) -> None:
+    """Print the differences of two models, each with what it says; one that was not measured is left out."""
+    console.print(f"{label}:")
+    for measure, text, pair in (("kappa", "kappa", kappa), ("enrichment", "attention on lesions", enrichment)):
+        if pair is not None and pair["difference"] is not None:
+            console.print(f"  {text} {sentence(pair, measure)}", markup=False)
 
 
 def _signed(pair: dict[str, Any], digits: int) -> str:
@@ -209,16 +221,16 @@ def _signed(pair: dict[str, Any], digits: int) -> str:
     return f"{pair['difference']:+.{digits}f} [{number(low, digits)}, {number(high, digits)}]"
 
 
-def sentence(pair: dict[str, Any], higher_is_better: bool) -> str:
-    """A paired difference in words: better, worse, or no difference that this many photographs can show."""
-    low, high = pair["interval"]
-    text = f"{pair['difference']:+.3f} [{number(low)}, {number(high)}]"
-    if low is not None and pair["n_groups"] < FEWEST:
-        return f"{text}: too few to tell ({pair['n_groups']} patients)"
-    word = decided(pair)
-    if not word:
-        return f"{text}: no difference shown"
-    return f"{text}: {'better' if (word > 0) == higher_is_better else 'worse'}"
+def sentence(pair: dict[str, Any], measure: str) -> str:
+    """A paired difference and what it says.
+
+    Args:
+        pair: As `evaluation.intervals` writes it, with a difference.
+        measure: A key of `evaluation.verdicts.MEASURES`.
+    """
+    comparison = compare(pair)
+    why = undecided(comparison)
+    return f"{_signed(pair, 3)}: {judge(comparison, measure)}{f' ({why})' if why else ''}"
 
 
 def number(value: float | None, digits: int = 3, unit: str = "") -> str:

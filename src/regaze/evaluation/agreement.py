@@ -112,6 +112,10 @@ def relevance_rank(attention_map: FloatArray, mask: BoolArray) -> float | None:
     return float(hits / k)
 
 
+#: To be said wherever a figure of the pointing game stands.
+POINTING_RULE = "a hit within 15 px at a side of 224, in proportion for others"
+
+
 def pointing_tolerance(side: int) -> float:
     """Tolerance of the pointing game: 15 pixels at a side of 224, in proportion for others.
 

@@ -12,18 +12,15 @@ undefined the result holds None, never NaN.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from regaze.errors import OptionError
+from regaze.evaluation.verdicts import is_above_chance
 
 Bounds = list[float | None]
-
-#: Below so many patients a bootstrap's interval is too narrow to answer yes or no. Chosen beforehand, not tuned.
-FEWEST = 10
 
 _LEVEL = 0.95
 # Cells (resamples x groups) drawn at a time: 32 MB of counts, whatever the size of the data set.
@@ -211,21 +208,6 @@ def _kept_groups(groups: Sequence[str | None] | None, keep: NDArray[np.bool_]) -
     return group_codes(kept, int(keep.sum()))
 
 
-def decided(pair: Mapping[str, Any] | None) -> int:
-    """What a paired difference shows.
-
-    Args:
-        pair: What `paired_kappa_difference` or `paired_mean_difference` gave, or None.
-
-    Returns:
-        1 or -1 where the whole interval lies above or below zero and at least `FEWEST` patients entered; else 0.
-    """
-    low, high = (None, None) if pair is None else pair["interval"]
-    if pair is None or low is None or high is None or pair["n_groups"] < FEWEST:
-        return 0
-    return int(low > 0) - int(high < 0)
-
-
 def mean_interval(
     values: ArrayLike,
     groups: Sequence[str | None] | None = None,
@@ -284,8 +266,8 @@ def paired_kappa_difference(
 
     Returns:
         `difference`: kappa of b minus kappa of a. `interval`: [low, high], 95 %. `probability_better`: share
-        of the resamples in which b is better, ties half; not a p-value. None where undefined. `n_used`: images;
-        `n_groups`: patients.
+        of the resamples in which b is better, ties half; not a p-value. `above_chance`: whether either kappa's own
+        interval lies above 0. None where undefined. `n_used`: images; `n_groups`: patients.
 
     Raises:
         ValueError: Shapes that do not fit each other, or indices out of range.
@@ -302,6 +284,7 @@ def paired_kappa_difference(
         "difference": None,
         "interval": [None, None],
         "probability_better": None,
+        "above_chance": None,
         "n_used": int(truth.size),
         "n_groups": int(codes.max(initial=-1)) + 1,
     }
@@ -319,6 +302,7 @@ def paired_kappa_difference(
         "difference": difference,
         "interval": percentile_bounds(differences, len(both)),
         "probability_better": _share_above_zero(differences, len(both)),
+        "above_chance": is_above_chance(percentile_bounds(one, len(both))[0] for one in drawn_kappas.T),
     }
 
 

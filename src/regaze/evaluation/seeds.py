@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from regaze.evaluation.intervals import Bounds, kappas, percentile_bounds, resampled_totals
+from regaze.evaluation.verdicts import is_above_chance
 
 Floats = NDArray[np.float64]
 _ANYTHING = (-math.inf, math.inf)
@@ -130,7 +131,7 @@ def kappa_over_seeds(
 
 def unlearned(estimates: Sequence[Estimate]) -> str:
     """Why kappas cannot be compared: none of them is shown to be above chance; empty where one is."""
-    if any(item.low is not None and item.low > 0 for item in estimates):
+    if is_above_chance(item.low for item in estimates):
         return ""
     return "neither is shown to grade better than chance, so they have not learned enough to be compared"
 

@@ -1,30 +1,53 @@
-"""A paired difference, and what may be said of it: one vocabulary for the whole page.
+"""What a paired difference says, in one of four words: improved, worse, equivalent, inconclusive.
 
-Invariant: better or worse is said only where the whole interval is on one side of zero and reaches beyond the margin;
-where it lies within the margin nothing changed that matters; otherwise, and over fewer than ten patients, it cannot be
-told.
+Invariant: nobody else compares an interval with zero or with a margin. Every command, page and table takes its word and
+its decision from `judge`, and the margins and minima from here.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from regaze.evaluation.intervals import FEWEST
-
-State = Literal["better", "same", "unknown", "worse"]
+Verdict = Literal["improved", "worse", "equivalent", "inconclusive"]
 
 DASH = "\N{EN DASH}"  # stands for a figure that was not measured
 MINUS = "\N{MINUS SIGN}"
 
-# The smallest differences that matter. Chosen beforehand, not tuned: .05 of kappa is about half of what the
-# choice of 103 photographs alone moves a kappa (method notes: +-.1); .2 of enrichment is a fifth of looking
-# nowhere in particular; .02 of an area under a curve of probabilities is two points of certainty, all along.
-KAPPA_MARGIN = 0.05
-ENRICHMENT_MARGIN = 0.2
-FAITHFULNESS_MARGIN = 0.02
+#: Below so many patients a bootstrap's interval is too narrow to decide. Chosen beforehand, not tuned.
+FEWEST = 10
+#: Below so many trainings of each model it is hardly known how far another one would lie.
+FEWEST_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How differences of a measure are judged.
+
+    Attributes:
+        margin: The least difference that matters: half-width of the band around zero inside which none does.
+        lower_is_better: True for errors.
+    """
+
+    margin: float
+    lower_is_better: bool = False
+
+
+#: Margins were chosen beforehand, not tuned, each for its reason.
+MEASURES = {
+    "kappa": Measure(0.05),  # about half of what the choice of 103 photographs alone moves a kappa (+-.1)
+    "enrichment": Measure(0.2),  # a fifth of looking nowhere in particular, which is 1
+    "squared_error": Measure(0.01, lower_is_better=True),  # a map that is off by a tenth everywhere
+    "deletion": Measure(0.02, lower_is_better=True),  # two points of certainty, all along the curve
+    "insertion": Measure(0.02),  # likewise
+    # Shares of one: a twentieth, such as one photograph in twenty.
+    "accuracy": Measure(0.05),
+    "iou": Measure(0.05),
+    "dice": Measure(0.05),
+    "area": Measure(0.05),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +62,8 @@ class Comparison:
             given.
         n_used: Photographs that entered; None: not given.
         patients: Patients that they are of; None: not given.
+        seeds: Trainings of each model, where the interval is over them too; None: it takes the models as given.
+        above_chance: Whether either kappa is shown to be above chance; None: the measure is no kappa.
         before, after: Means over these photographs; None: not given.
     """
 
@@ -49,6 +74,8 @@ class Comparison:
     probability_better: float | None = None
     n_used: int | None = None
     patients: int | None = None
+    seeds: int | None = None
+    above_chance: bool | None = None
     before: float | None = None
     after: float | None = None
 
@@ -72,7 +99,7 @@ def figure(value: Any, digits: int = 2, sign: bool = False) -> str:
 
 
 def compare(entry: Mapping[str, Any] | None) -> Comparison:
-    """Read one entry of `ReportContent.paired`, tolerating None and missing keys."""
+    """Read a pair as `evaluation.intervals` writes it, tolerating None and missing keys."""
     found = entry or {}
     interval = found.get("interval")
     low, high = interval if interval is not None and len(interval) == 2 else (None, None)
@@ -89,40 +116,108 @@ def compare(entry: Mapping[str, Any] | None) -> Comparison:
         after=number(found.get("mean_b")),
         n_used=None if n_used is None else int(n_used),
         patients=None if patients is None else int(patients),
+        above_chance=found.get("above_chance"),
     )
 
 
-def judge(comparison: Comparison, margin: float, higher_is_better: bool = True) -> State:
-    """Decide from an interval.
+def is_above_chance(lows: Iterable[float | None]) -> bool:
+    """Whether any of some kappas, by the lower ends of their intervals, is shown to be above chance."""
+    return any(low is not None and low > 0 for low in lows)
+
+
+def gain(comparison: Comparison, measure: str) -> Comparison:
+    """Turn a comparison so that above zero is better; its means stay as they are."""
+    if not MEASURES[measure].lower_is_better:
+        return comparison
+
+    def turned(value: float | None) -> float | None:
+        return None if value is None else -value
+
+    share = comparison.probability_better
+    return replace(
+        comparison,
+        difference=turned(comparison.difference),
+        low=turned(comparison.high),
+        high=turned(comparison.low),
+        probability_better=None if share is None else 1 - share,
+    )
+
+
+def judge(comparison: Comparison, measure: str) -> Verdict:
+    """Decide what a paired difference says.
+
+    The rule: an interval within the margin is *equivalent*, whether or not it excludes zero, since a difference that is
+    sure and too small to matter is no gain. Else it is *improved* or *worse* where the whole interval lies on that side
+    of zero (its far end then reaches beyond the margin), and *inconclusive* where it includes or touches zero. What is
+    `undecided` is inconclusive, whatever the interval.
 
     Args:
-        comparison: The paired difference.
-        margin: Half-width around zero inside which a difference does not matter.
-        higher_is_better: False for errors.
-
-    Returns:
-        `same` where the interval lies within the margin, whether or not it includes zero; else `better` or `worse`
-        where it excludes zero, and `unknown` otherwise, where there is no interval, and where too few entered.
+        comparison: The paired difference, after - before.
+        measure: A key of `MEASURES`, whose margin and direction count.
     """
-    low, high = comparison.low, comparison.high
-    if low is None or high is None or too_few(comparison):
-        return "unknown"
-    if not higher_is_better:
-        low, high = -high, -low
-    if margin > 0 and -margin <= low and high <= margin:
-        return "same"
+    turned, margin = gain(comparison, measure), MEASURES[measure].margin
+    low, high = turned.low, turned.high
+    if low is None or high is None or undecided(comparison):
+        return "inconclusive"
+    if -margin <= low and high <= margin:
+        return "equivalent"
     if low > 0:
-        return "better"
-    return "worse" if high < 0 else "unknown"
+        return "improved"
+    return "worse" if high < 0 else "inconclusive"
 
 
-def too_few(comparison: Comparison) -> str:
-    """Why an interval decides nothing, in one sentence; empty where enough entered or where that is not known."""
-    if comparison.patients is not None and comparison.patients < FEWEST:
-        return f"Too few to tell: photographs of {comparison.patients} patients, and {FEWEST} are the fewest."
-    if comparison.n_used is not None and comparison.n_used < FEWEST:
-        return f"Too few to tell: {comparison.n_used} photographs, and {FEWEST} are the fewest."
-    return ""
+def together(verdicts: Iterable[Verdict]) -> Verdict:
+    """Sum up the verdicts on several measures of one model: harm in any of them is harm."""
+    words = set(verdicts)
+    for decisive in ("worse", "improved", "inconclusive"):
+        if decisive in words:
+            return decisive
+    return "equivalent"
+
+
+def credited(verdict: Verdict, against_control: Verdict | None) -> Verdict:
+    """What corrections are credited with: an improvement only as far as it goes beyond an equally long training.
+
+    Args:
+        verdict: On the model after against the one before.
+        against_control: On the model after against its control; None: there is none, so that an improvement is not
+            shown to come from the corrections.
+    """
+    return verdict if verdict != "improved" else against_control or "inconclusive"
+
+
+def undecided(comparison: Comparison) -> str:
+    """Why an interval decides nothing, as part of a sentence; empty where it does or where that is not known.
+
+    Fewer than `FEWEST` patients or photographs, or fewer than `FEWEST_SEEDS` trainings, decide nothing; nor do two
+    models that guess, since equal kappas of theirs are no finding.
+    """
+    for count, fewest, noun in (
+        (comparison.seeds, FEWEST_SEEDS, "training run"),
+        (comparison.patients, FEWEST, "patient"),
+        (comparison.n_used, FEWEST, "photograph"),
+    ):
+        if count is not None and count < fewest:
+            return f"{count} {noun}{'' if count == 1 else 's'}, and {fewest} are the fewest"
+    return "neither model is shown to grade better than chance" if comparison.above_chance is False else ""
+
+
+def size(comparison: Comparison, measure: str) -> str:
+    """Say whether a difference that is there is also large enough to matter; empty where none is shown.
+
+    Args:
+        comparison: The paired difference, after - before.
+        measure: A key of `MEASURES` of which higher is better.
+    """
+    low, high, margin = comparison.low, comparison.high, MEASURES[measure].margin
+    if low is None or high is None or undecided(comparison) or low <= 0 <= high:
+        return ""
+    noun = "gain" if low > 0 else "loss"
+    if judge(comparison, measure) == "equivalent":
+        return f"There is a small {noun}, below the {margin:g} that we hold to be the least that matters."
+    if min(abs(low), abs(high)) < margin:
+        return f"The {noun} may yet be smaller than the {margin:g} that we hold to be the least that matters."
+    return f"Even the cautious end of the interval is a {noun} that matters ({margin:g} or more)."
 
 
 def how_much(comparison: Comparison, digits: int = 2, begin: str = "Difference") -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from regaze.errors import OptionError
+from regaze.evaluation.verdicts import FEWEST_SEEDS
 from regaze.experiments import fig5, fig6, fig7, table2, table3
-from regaze.experiments.claims import FEWEST_TRAININGS
 from regaze.experiments.options import EXPERIMENTS, Experiment, ReproduceOptions
 from regaze.experiments.outcome import Outcome, put_section, read_page
 from regaze.experiments.plan import Run, Want
@@ -181,6 +181,6 @@ def _notes(bench: Bench, runs: Sequence[Run]) -> list[str]:
     ]
     if bench.trainings == 1:
         notes.append("One training run per model: intervals are over patients alone, and no claim is decided.")
-    elif bench.trainings < FEWEST_TRAININGS:
-        notes.append(f"{bench.trainings} training runs per model: no claim is decided below {FEWEST_TRAININGS}.")
+    elif bench.trainings < FEWEST_SEEDS:
+        notes.append(f"{bench.trainings} training runs per model: no claim is decided below {FEWEST_SEEDS}.")
     return notes

@@ -36,7 +36,7 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
         StudyError: The study has no fine-tuned model to compare.
     """
     before, after = compared_models(study)
-    control = control_of(study, study.models(), before)
+    control = control_of(study, after)
     names_by_role = {"before": before, **({"control": control} if control is not None else {}), "after": after}
     rows = {name: assessment.records[name] for name in names_by_role.values()}
     worse_graded, better_graded = _grade_changes(rows[before], rows[after])

@@ -9,24 +9,24 @@ are three, so it comes a little too easily.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from regaze.evaluation.comparison import MEASURES
-from regaze.evaluation.intervals import FEWEST
-from regaze.evaluation.verdicts import FAITHFULNESS_MARGIN, Comparison, State, compare, how_much, judge
+from regaze.evaluation.verdicts import Comparison, Verdict, compare, gain, how_much, judge, undecided
 from regaze.report.data import ReportContent
-from regaze.report.verdict import Claim
+from regaze.report.verdict import Answer, redraws
 
 QUESTION = "Does the grade depend on the attended region?"
 
 #: Reference rankings that do not use the photograph, and how to name them.
 BLIND = {"random": "a random order", "centre": "the centre first", "blurred-random": "smooth noise"}
 
-Duel = tuple[str, str, Comparison]  # measure, control, comparison turned so that above zero is better
+Duel = tuple[str, str, Comparison]  # measure, control, the map less the control
+
+_ANSWERS: dict[Verdict, str] = {"improved": "Yes", "worse": "No", "inconclusive": "Inconclusive"}
 
 
-def matter_claim(content: ReportContent) -> Claim:
+def matter_answer(content: ReportContent) -> Answer:
     """Judge the new model's fused map against reference rankings that do not use the photograph.
 
     Without grade 0 where the classes are grades: on a healthy eye there is nothing whose loss could take the grade
@@ -34,26 +34,25 @@ def matter_claim(content: ReportContent) -> Claim:
     """
     found = duels(content)
     if not found:
-        return Claim(QUESTION, "unknown", "Not measured", (_why_not(content), *_change(content)))
-    least = min(comparison.n_used or 0 for *_, comparison in found)
-    if least < FEWEST:
-        few = f"Too few photographs were measured with reference rankings: {least}, and {FEWEST} are the fewest."
-        return Claim(QUESTION, "unknown", "Cannot be told", (few, *_detail(found), *_change(content)))
+        return Answer(QUESTION, "inconclusive", "Not measured", (_why_not(content), *_change(content)))
+    why = next((why for *_, comparison in found if (why := undecided(comparison))), "")
+    if why:
+        few = f"Too few photographs were measured with reference rankings: {why}."
+        return Answer(QUESTION, "inconclusive", "Inconclusive", (few, *_detail(found), *_change(content)))
     state, first = _decide(found)
-    answers: dict[State, str] = {"better": "Yes", "worse": "No", "unknown": "Cannot be told"}
     healthy = ("Healthy photographs are left out.",) if part_used(content) == "without_grade_0" else ()
     sentences = (first, *healthy, *_detail(found), *_change(content))
-    return Claim(QUESTION, state, answers[state], sentences, sure=_sure(found))
+    return Answer(QUESTION, state, _ANSWERS[state], sentences, sure=_sure(found))
 
 
-def matter_line(claim: Claim) -> str:
+def matter_line(answer: Answer) -> str:
     """Return the answer as one sentence, to stand beneath the headline."""
     return {
         "Yes": "What it looks at matters to its grade.",
         "No": "What it looks at does not matter to its grade more than other places do.",
-        "Cannot be told": "Whether what it looks at matters to its grade cannot be told.",
+        "Inconclusive": "Whether what it looks at matters to its grade is inconclusive.",
         "Not measured": "Whether what it looks at matters to its grade was not measured.",
-    }[claim.answer]
+    }[answer.answer]
 
 
 def duels(content: ReportContent) -> list[Duel]:
@@ -66,7 +65,7 @@ def duels(content: ReportContent) -> list[Duel]:
         for measure in MEASURES:
             comparison = compare(against.get(measure))
             if comparison.low is not None and comparison.high is not None:
-                found.append((measure, control, mirrored(comparison) if measure == "deletion" else comparison))
+                found.append((measure, control, comparison))
     return found
 
 
@@ -78,36 +77,21 @@ def part_used(content: ReportContent) -> str | None:
 
 
 def hardest(found: list[Duel]) -> list[Duel]:
-    """Return, for each measure, the comparison in which the map does worst."""
+    """Return, for each measure, the comparison in which the map does worst, turned so that above zero is better."""
+    turned = [(measure, control, gain(comparison, measure)) for measure, control, comparison in found]
     return [
-        min((duel for duel in found if duel[0] == measure), key=lambda duel: duel[2].low or 0.0)
+        min((duel for duel in turned if duel[0] == measure), key=lambda duel: duel[2].low or 0.0)
         for measure in MEASURES
-        if any(duel[0] == measure for duel in found)
+        if any(duel[0] == measure for duel in turned)
     ]
-
-
-def mirrored(comparison: Comparison) -> Comparison:
-    """Turn a comparison in which lower is better, so that above zero is better."""
-
-    def turned(value: float | None) -> float | None:
-        return None if value is None else -value
-
-    share = comparison.probability_better
-    return replace(
-        comparison,
-        difference=turned(comparison.difference),
-        low=turned(comparison.high),
-        high=turned(comparison.low),
-        probability_better=None if share is None else 1 - share,
-    )
 
 
 def _faithfulness(content: ReportContent) -> Mapping[str, Any]:
     return content.results["models"][content.after].get("faithfulness") or {}
 
 
-def _decide(found: list[Duel]) -> tuple[State, str]:
-    states = {(measure, control): judge(comparison, FAITHFULNESS_MARGIN) for measure, control, comparison in found}
+def _decide(found: list[Duel]) -> tuple[Verdict, str]:
+    states = {(measure, control): judge(comparison, measure) for measure, control, comparison in found}
     lost = [
         BLIND[control]
         for control in dict.fromkeys(control for _, control, _ in found)
@@ -118,15 +102,15 @@ def _decide(found: list[Duel]) -> tuple[State, str]:
             f"A reference ranking ({' or '.join(lost)}) finds the pixels that decide its "
             "grade better than its attention does."
         )
-    if len(states) == len(BLIND) * len(MEASURES) and set(states.values()) == {"better"}:
-        return "better", (
+    if len(states) == len(BLIND) * len(MEASURES) and set(states.values()) == {"improved"}:
+        return "improved", (
             "Erasing the places it looks at first takes its certainty away sooner, and showing them first gives it "
             "back sooner, than any reference ranking."
         )
-    unbeaten = [control for control in BLIND if any(states.get((measure, control)) != "better" for measure in MEASURES)]
-    return "unknown", (
+    unbeaten = [name for name in BLIND if any(states.get((measure, name)) != "improved" for measure in MEASURES)]
+    return "inconclusive", (
         "It is not shown: a reference ranking may find the pixels that decide its grade as "
-        f"well as its attention does ({_listed([BLIND[control] for control in unbeaten])})."
+        f"well as its attention does ({_listed([BLIND[name] for name in unbeaten])})."
     )
 
 
@@ -135,11 +119,11 @@ def _listed(words: list[str]) -> str:
 
 
 def _sure(found: list[Duel]) -> str:
-    shares = [comparison.probability_better for *_, comparison in found if comparison.probability_better is not None]
+    turned = [gain(comparison, measure) for measure, _, comparison in found]
+    shares = [comparison.probability_better for comparison in turned if comparison.probability_better is not None]
     if len(shares) < len(found):
         return ""
-    least = min(shares)
-    count = "more than 99" if least > 0.995 else "fewer than 1" if least < 0.005 else f"{round(100 * least)}"
+    count = redraws(min(shares))
     return f"How sure: in the hardest of {len(found)} comparisons the map won in {count} of 100 random redraws."
 
 

@@ -20,9 +20,9 @@ from regaze.drawing.canvas import Canvas
 from regaze.drawing.charts import Axis, Bar, interval_chart, probability_chart
 from regaze.errors import StudyError
 from regaze.evaluation import verdicts
-from regaze.evaluation.intervals import FEWEST
+from regaze.evaluation.agreement import POINTING_RULE
 from regaze.evaluation.seeds import Estimate
-from regaze.evaluation.verdicts import DASH, Comparison, figure
+from regaze.evaluation.verdicts import DASH, FEWEST, Comparison, figure
 from regaze.files import write_text
 from regaze.report import matter, verdict
 from regaze.report.data import IN_FULL, Case, ReportContent, View
@@ -140,34 +140,35 @@ def _answer(content: ReportContent) -> dict[str, Any]:
     paired = {key: verdicts.compare(entry) for key, entry in content.paired.items()}
     none = verdicts.compare(None)
 
-    def chart(key: str, margin: float, words: str) -> Canvas | None:
+    def chart(key: str, words: str) -> Canvas | None:
         rows = [("After against before", paired.get(key, none), canvas.AFTER)]
         rows.append(("After against the control", paired.get(f"{key}_against_control", none), canvas.CONTROL))
-        return _difference_chart(rows, margin, words)
+        return _difference_chart(rows, verdicts.MEASURES[key].margin, words)
 
-    places = matter.matter_claim(content)
+    places = matter.matter_answer(content)
     return {
         "verdict": decided,
         "matter_line": matter.matter_line(places),
         "claims": [
             (
                 decided.grading,
-                chart("kappa", verdicts.KAPPA_MARGIN, "Difference of kappa with its interval"),
-                f"Grey: too small to matter (±{verdicts.KAPPA_MARGIN:g}).",
+                chart("kappa", "Difference of kappa with its interval"),
+                f"Grey: too small to matter (±{verdicts.MEASURES['kappa'].margin:g}).",
             ),
             (
                 decided.places,
-                chart("enrichment", verdicts.ENRICHMENT_MARGIN, "Difference of enrichment with its interval"),
-                f"Grey: too small to matter (±{verdicts.ENRICHMENT_MARGIN:g}).",
+                chart("enrichment", "Difference of enrichment with its interval"),
+                f"Grey: too small to matter (±{verdicts.MEASURES['enrichment'].margin:g}).",
             ),
             (
                 places,
                 _duel_chart(content),
                 "Of each kind the order that is hardest to beat. Grey: too small to matter "
-                f"(±{verdicts.FAITHFULNESS_MARGIN:g}).",
+                f"(±{verdicts.MEASURES['deletion'].margin:g}).",
             ),
         ],
-        "margins": (verdicts.KAPPA_MARGIN, verdicts.ENRICHMENT_MARGIN),
+        "margins": (verdicts.MEASURES["kappa"].margin, verdicts.MEASURES["enrichment"].margin),
+        "pointing_rule": POINTING_RULE,
         "right": {role: right_of(figures_of(content, name)) for role, _, name in roles(content)},
         "part": content.results["part"],
         "n": content.results["n"],
@@ -183,7 +184,7 @@ def _duel_chart(content: ReportContent) -> Canvas | None:
         (f"{TITLES[measure]}: the map against {matter.BLIND[control]}", comparison, canvas.AFTER)
         for measure, control, comparison in matter.hardest(matter.duels(content))
     ]
-    margin = verdicts.FAITHFULNESS_MARGIN
+    margin = verdicts.MEASURES["deletion"].margin
     return _difference_chart(rows, margin, "Difference from orders without knowledge, with its interval")
 
 

@@ -209,7 +209,7 @@ def _row(content: ReportContent, row: _Row, models: Sequence[Mapping[str, Any]])
     change = pair.difference
     if change is None and first is not None and last is not None:
         change = last - first
-    tested = pair.low is not None and pair.high is not None
+    verdict = judge(pair, key) if pair.low is not None else ""
     scale, decimals = (100, 0) if share else (1, digits)
     return {
         "words": words,
@@ -221,16 +221,16 @@ def _row(content: ReportContent, row: _Row, models: Sequence[Mapping[str, Any]])
         if change is None
         else figure(scale * change, decimals, sign=True) + (" points" if share else ""),
         "interval": span((pair.low, pair.high), decimals, scale, sign=True),
-        "trend": "" if change is None else _trend(change, scale, decimals, way),
-        "told": judge(pair, 0, way == "higher") if tested else "untested",
+        "verdict": verdict,
+        "trend": verdict or ("" if change is None else _trend(change, scale, decimals, way)),
     }
 
 
 def _trend(change: float, scale: int, decimals: int, way: str) -> str:
-    """Say in which direction a figure went, as far as its decimals show it: `up` is better."""
+    """Say in which direction a figure without an interval went, as far as its decimals show it."""
     if float(f"{abs(scale * change):.{decimals}f}") == 0:
-        return "same"
-    return "up" if (change > 0) == (way == "higher") else "down"
+        return ""
+    return "to the better" if (change > 0) == (way == "higher") else "to the worse"
 
 
 def span(bounds: Any, decimals: int = 2, scale: int = 1, sign: bool = False) -> str:

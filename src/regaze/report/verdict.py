@@ -1,7 +1,6 @@
-"""Did it help? Two claims, judged apart: it grades better; it looks in better places.
+"""Did it help? Two questions, answered apart: does it grade better; does it look in better places?
 
-Invariant: a claim is made by `judgement` alone, and none of the grades where neither model is shown to grade better
-than chance. A good picture never speaks for the grades, nor the other way round.
+Invariant: `evaluation.verdicts` alone decides. A good picture never speaks for the grades, nor the other way round.
 """
 
 from __future__ import annotations
@@ -11,204 +10,194 @@ from typing import Any
 
 from regaze.evaluation.verdicts import (
     DASH,
-    ENRICHMENT_MARGIN,
-    KAPPA_MARGIN,
+    MEASURES,
     Comparison,
-    State,
+    Verdict,
     compare,
+    credited,
     figure,
     how_much,
     judge,
-    number,
-    too_few,
+    size,
+    together,
+    undecided,
 )
 from regaze.report.data import ReportContent
 
-_GRADES: dict[State, str] = {
-    "better": "it grades better",
-    "same": "its grading did not change by an amount that matters",
-    "unknown": "whether it grades better cannot be told",
+_GRADES: dict[Verdict, str] = {
+    "improved": "it grades better",
+    "equivalent": "its grading did not change by an amount that matters",
+    "inconclusive": "whether it grades better is inconclusive",
     "worse": "it grades worse",
 }
-_PLACES: dict[State, str] = {
-    "better": "it looks at the lesions more",
-    "same": "where it looks did not change by an amount that matters",
-    "unknown": "whether it looks in better places cannot be told",
+_PLACES: dict[Verdict, str] = {
+    "improved": "it looks at the lesions more",
+    "equivalent": "where it looks did not change by an amount that matters",
+    "inconclusive": "whether it looks in better places is inconclusive",
     "worse": "it looks at the lesions less",
 }
-_STATES: dict[State, str] = {
-    "better": "Better",
-    "same": "No difference that matters",
-    "unknown": "Cannot be told",
-    "worse": "Worse",
-}
+_NO_CONTROL = "not compared with a control"
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One of the two answers.
+class Answer:
+    """One of the page's answers.
 
     Attributes:
         question: What is asked.
-        state: The answer.
-        answer: The state in two or three words.
+        state: What the difference says.
+        answer: The answer in a word or two.
         sentences: The reasons in plain words, most important first.
-        credited: Whether the gain exceeds that of the control; None: there is no gain or no control.
+        doubt: Why an improvement is not credited to the corrections; empty where it is, or where there is none.
         sure: How sure, in one sentence; empty where that is not known.
         credit: What the control says, in one sentence; empty where there is nothing to credit.
     """
 
     question: str
-    state: State
+    state: Verdict
     answer: str
     sentences: tuple[str, ...]
-    credited: bool | None = None
+    doubt: str = ""
     sure: str = ""
     credit: str = ""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Summary:
     """The answer at the top of the page.
 
     Attributes:
-        state: `better`, `same`, `unknown` or `worse`; harm in either claim makes it `worse`.
+        state: Both answers together.
         headline: One sentence.
         grading: Does it grade better?
         places: Does it look in better places?
     """
 
-    state: State
+    state: Verdict
     headline: str
-    grading: Claim
-    places: Claim
+    grading: Answer
+    places: Answer
 
 
-def decide(content: ReportContent) -> Verdict:
-    """Judge both claims and word the headline."""
-    grading, places = grading_claim(content), places_claim(content)
-    states = (grading.state, places.state)
-    overall: State
-    if "worse" in states:
-        overall = "worse"
-    elif "better" in states:
-        overall = "better"
-    else:
-        overall = "same" if states == ("same", "same") else "unknown"
-    return Verdict(overall, _headline(grading, places), grading, places)
+def decide(content: ReportContent) -> Summary:
+    """Answer both questions and word the headline."""
+    grading, places = grading_answer(content), places_answer(content)
+    return Summary(together((grading.state, places.state)), _headline(grading, places), grading, places)
 
 
-def _headline(grading: Claim, places: Claim) -> str:
+def _headline(grading: Answer, places: Answer) -> str:
     pair = (grading.state, places.state)
-    if pair == ("same", "same"):
+    if pair == ("equivalent", "equivalent"):
         return "No: neither its grading nor where it looks changed by an amount that matters."
-    if pair == ("unknown", "unknown"):
-        return "It cannot be told whether it grades better or looks in better places."
-    rank = {"better": 0, "worse": 1, "same": 2, "unknown": 3}
-    clauses = [(rank[c.state], _clause(c, words)) for c, words in ((grading, _GRADES), (places, _PLACES))]
+    if pair == ("inconclusive", "inconclusive"):
+        return "Inconclusive: this much data cannot tell whether it grades better or looks in better places."
+    rank = {"improved": 0, "worse": 1, "equivalent": 2, "inconclusive": 3}
+    clauses = [(rank[a.state], _clause(a, words)) for a, words in ((grading, _GRADES), (places, _PLACES))]
     clauses.sort(key=lambda clause: clause[0])
     joiner = "; "
-    if set(pair) == {"better", "worse"}:
+    if set(pair) == {"improved", "worse"}:
         joiner = ", but "
-    elif pair in (("better", "better"), ("worse", "worse")):
+    elif pair in (("improved", "improved"), ("worse", "worse")):
         joiner = " and "
     return f"{_opening(grading, places)}: {joiner.join(text for _, text in clauses)}."
 
 
-def _clause(claim: Claim, words: dict[State, str]) -> str:
-    text = words[claim.state]
-    return f"{text} (not shown to come from the corrections)" if claim.credited is False else text
+def _clause(answer: Answer, words: dict[Verdict, str]) -> str:
+    return words[answer.state] + (f" ({answer.doubt})" if answer.doubt else "")
 
 
-def _opening(grading: Claim, places: Claim) -> str:
+def _opening(grading: Answer, places: Answer) -> str:
     states = {grading.state, places.state}
-    if {"better", "worse"} <= states:
+    if {"improved", "worse"} <= states:
         return "At a price"
     if "worse" in states:
         return "No, it got worse"
-    if "better" not in states:
-        return "It cannot be told"
-    if states == {"better"} and grading.credited is not False and places.credited is not False:
-        return "Yes"
-    return "In part"
+    if "improved" not in states:
+        return "Inconclusive"
+    return "Yes" if states == {"improved"} and not grading.doubt and not places.doubt else "In part"
 
 
-def grading_claim(content: ReportContent) -> Claim:
+def grading_answer(content: ReportContent) -> Answer:
     """Judge the paired difference of kappa."""
     comparison = compare(content.paired.get("kappa"))
     models = [content.results["models"][name] for name in (content.before, content.after)]
     before, after = (figures.get("quadratic_weighted_kappa") for figures in models)
-    lows = [number((figures.get("interval") or [None])[0]) for figures in models]
-    guessing = None not in lows and not any(low > 0 for low in lows if low is not None)
-    state = "unknown" if guessing else judge(comparison, KAPPA_MARGIN)
+    state = judge(comparison, "kappa")
     reasons = {
-        "better": "Its grades agree better with the experts' than before, by more than chance explains.",
-        "same": f"Any difference is too small to matter: the interval lies within ±{KAPPA_MARGIN:g}.",
-        "unknown": "With these photographs a gain cannot be told from a loss.",
+        "improved": "Its grades agree better with the experts' than before, by more than chance explains.",
+        "equivalent": _too_small("kappa"),
+        "inconclusive": "Inconclusive: this much data cannot tell a gain from a loss.",
         "worse": "Its grades agree less with the experts' than before, by more than chance explains.",
     }
-    first = too_few(comparison) or reasons[state]
+    first = _why_undecided(comparison) or reasons[state]
     if comparison.low is None:
         first = "No paired comparison of the grades is given."
-    elif guessing:
-        first = "Neither model is shown to grade better than chance, so there is nothing to compare."
-    sentences = [
+    sentences = (
         first,
         f"Agreement (kappa: 0 is chance, 1 is perfect) went from {figure(before)} to {figure(after)}. "
         f"{how_much(comparison)}",
-        _size(comparison, state, KAPPA_MARGIN),
+        size(comparison, "kappa"),
         _against_control(content, "kappa"),
-    ]
-    return Claim(
+    )
+    return Answer(
         "Does it grade better?",
         state,
-        _STATES[state],
+        state.capitalize(),
         tuple(s for s in sentences if s),
-        sure="" if guessing else _how_sure(comparison, "graded better"),
-        **({} if guessing else _credit(content, "kappa", state, KAPPA_MARGIN)),
+        sure=_how_sure(comparison, "graded better"),
+        **_credit(content, "kappa", state),
     )
 
 
-def places_claim(content: ReportContent) -> Claim:
-    """Judge where the model looks by enrichment; squared error may veto a claim, never make one.
+def places_answer(content: ReportContent) -> Answer:
+    """Judge where the model looks by enrichment; squared error may veto an answer, never make one.
 
     An empty map has a small squared error where lesions are small, so a fall of the squared error alone is no
     success; a rise beside a steady or better enrichment means that the two measures disagree.
     """
     comparison = compare(content.paired.get("enrichment"))
     error = compare(content.paired.get("squared_error"))
-    state = judge(comparison, ENRICHMENT_MARGIN)
-    vetoed = state != "worse" and judge(error, 0, higher_is_better=False) == "worse"
+    state = judge(comparison, "enrichment")
+    vetoed = state != "worse" and judge(error, "squared_error") == "worse"
     if vetoed:
-        state = "unknown"
+        state = "inconclusive"
     reasons = {
-        "better": "More of its attention lies on the lesions than before, by more than chance explains.",
-        "same": f"Any difference is too small to matter: the interval lies within ±{ENRICHMENT_MARGIN:g}.",
-        "unknown": "With these photographs a move towards the lesions cannot be told from a move away.",
+        "improved": "More of its attention lies on the lesions than before, by more than chance explains.",
+        "equivalent": _too_small("enrichment"),
+        "inconclusive": "Inconclusive: this much data cannot tell a move towards the lesions from a move away.",
         "worse": "Less of its attention lies on the lesions than before, by more than chance explains.",
     }
-    first = too_few(comparison) or reasons[state]
+    first = _why_undecided(comparison) or reasons[state]
     if vetoed:
         first = "The two measures disagree: the squared error to the experts' maps rose."
     elif comparison.low is None:
         first = "No paired comparison of the maps is given: it needs photographs whose lesions are known."
-    sentences = [
+    sentences = (
         first,
         _went(content, comparison),
-        "" if vetoed else _size(comparison, state, ENRICHMENT_MARGIN),
+        "" if vetoed else size(comparison, "enrichment"),
         f"Squared error to the experts' maps: {how_much(error, 3, 'difference')} Lower is better."
         if error.low is not None
         else "",
         _against_control(content, "enrichment"),
-    ]
-    return Claim(
+    )
+    return Answer(
         "Does it look in better places?",
         state,
-        _STATES[state],
+        state.capitalize(),
         tuple(s for s in sentences if s),
         sure=_how_sure(comparison, "looked at the lesions more"),
-        **_credit(content, "enrichment", state, ENRICHMENT_MARGIN),
+        **_credit(content, "enrichment", state),
     )
+
+
+def _too_small(measure: str) -> str:
+    return f"Any difference is too small to matter: the interval lies within ±{MEASURES[measure].margin:g}."
+
+
+def _why_undecided(comparison: Comparison) -> str:
+    why = undecided(comparison)
+    return f"Inconclusive: {why}." if why else ""
 
 
 def _went(content: ReportContent, comparison: Comparison) -> str:
@@ -227,62 +216,43 @@ def _fused(content: ReportContent, name: str) -> str:
 
 def _how_sure(comparison: Comparison, did: str) -> str:
     share = comparison.probability_better
-    if share is None or too_few(comparison):
+    if share is None or undecided(comparison):
         return ""
-    count = f"{round(share * 100)}"
-    if share > 0.995:
-        count = "more than 99"
-    elif share < 0.005:
-        count = "fewer than 1"
-    return f"How sure: of 100 random redraws of the patients, the new model {did} in {count}."
+    return f"How sure: of 100 random redraws of the patients, the new model {did} in {redraws(share)}."
 
 
-def _size(comparison: Comparison, state: State, margin: float) -> str:
-    """Say whether a difference that is there is also large enough to matter."""
-    if state == "unknown" or comparison.low is None or comparison.high is None:
-        return ""
-    if comparison.low <= 0 <= comparison.high:
-        return ""
-    least, most = sorted((abs(comparison.low), abs(comparison.high)))
-    noun = "gain" if comparison.low > 0 else "loss"
-    if most <= margin:
-        return f"There is a small {noun}, below the {margin:g} that we hold to be the least that matters."
-    if least < margin:
-        return f"The {noun} may yet be smaller than the {margin:g} that we hold to be the least that matters."
-    return f"Even the cautious end of the interval is a {noun} that matters ({margin:g} or more)."
+def redraws(share: float) -> str:
+    """A share of bootstrap draws as so many of 100, claiming neither certainty nor impossibility."""
+    return "more than 99" if share > 0.995 else "fewer than 1" if share < 0.005 else f"{round(100 * share)}"
 
 
-def _against_control(content: ReportContent, key: str) -> str:
-    comparison = compare(content.paired.get(f"{key}_against_control"))
+def _against_control(content: ReportContent, measure: str) -> str:
+    comparison = compare(content.paired.get(f"{measure}_against_control"))
     return "" if comparison.low is None else f"Against the control: {how_much(comparison, begin='difference')}"
 
 
-def _credit(content: ReportContent, key: str, state: State, margin: float) -> dict[str, Any]:
-    """Ask whether the corrections made the difference or the longer training did: `credit` and `credited`."""
-    if content.control is None:
-        if state != "better":
+def _credit(content: ReportContent, measure: str, state: Verdict) -> dict[str, Any]:
+    """Ask whether the corrections made the difference or the longer training did: `credit` and `doubt`."""
+    comparison = compare(content.paired.get(f"{measure}_against_control"))
+    if comparison.low is None:
+        if state != "improved":
             return {}
         return {
-            "credit": "There is no control (a model trained equally long without the corrected maps), so the gain may "
-            "come from the longer training."
+            "credit": "It is not compared with a control (a model trained equally long without the corrected maps), so "
+            "the gain may come from the longer training.",
+            "doubt": _NO_CONTROL,
         }
-    comparison = compare(content.paired.get(f"{key}_against_control"))
-    against = judge(comparison, margin)
-    if comparison.low is None:
-        text = "There is no paired comparison with the control (trained equally long without corrected maps)."
-        return {"credit": text, "credited": False if state == "better" else None}
+    against = judge(comparison, measure)
     words = {
-        "better": "is better",
-        "same": "shows no difference that matters",
-        "unknown": "cannot be told apart",
+        "improved": "is better",
+        "equivalent": "shows no difference that matters",
+        "inconclusive": "is inconclusive",
         "worse": "is worse",
     }
     text = f"Against the control, trained equally long without the corrected maps, it {words[against]}."
-    if state != "better":
+    if state != "improved":
         return {"credit": text}
-    ending = (
-        "So the corrections made the difference."
-        if against == "better"
-        else "So the gain is not shown to come from the corrections."
-    )
-    return {"credit": f"{text} {ending}", "credited": against == "better"}
+    if credited(state, against) == "improved":
+        return {"credit": f"{text} So the corrections made the difference."}
+    doubt = "not shown to come from the corrections"
+    return {"credit": f"{text} So the gain is {doubt}.", "doubt": doubt}

@@ -8,6 +8,7 @@ import pytest
 
 from regaze.study.active_model import model_folder, model_or_default
 from regaze.study.assessment.rounds import Round, _judged, advice
+from regaze.study.assessment.summary import control_of
 
 
 @pytest.fixture
@@ -41,6 +42,56 @@ def test_rounds_are_listed_with_parent_corrections_and_figures(two_rounds, regaz
     shown = regaze("rounds", two_rounds, "--resamples", "50", *tiny["machine"]).out
     assert "rounds of multi-scale, on the validation part" in shown
     assert listed["advice"]["multi-scale"] in shown
+
+
+def test_a_round_is_compared_with_its_own_control_alone(two_rounds, regaze, tiny, open_quietly):
+    """The first round's control is no control of the second, whose corrections draw otherwise; made, it is found."""
+    arguments = ("rounds", two_rounds, "--resamples", "50", *tiny["machine"])
+    rounds = regaze(*arguments, "--json").json["rounds"]
+    assert [one["control"] for one in rounds] == [None, "multi-scale-control", None]
+    assert rounds[1]["kappa_against_control"]["n_groups"] > 0
+    assert rounds[1]["control_command"] is None
+    assert rounds[2]["kappa_against_control"] is None
+    shown = regaze(*arguments).out
+    assert "multi-scale-finetuned against its control multi-scale-control:" in shown
+    assert "multi-scale-finetuned-2: not compared with a control" in shown
+    judged = regaze("evaluate", two_rounds, *tiny["evaluation"], *tiny["machine"], "--json").json
+    assert [pair for pair in judged["paired"] if pair.endswith("against multi-scale-control")] == [
+        "multi-scale-finetuned against multi-scale-control"
+    ]
+    regaze("report", two_rounds, *tiny["evaluation"], *tiny["machine"])
+    page = (two_rounds / "report.html").read_text(encoding="utf-8")
+    assert "a model trained equally long without the corrected maps." in page
+    assert "multi-scale-control" not in page
+
+    command = rounds[2]["control_command"].replace("STUDY", str(two_rounds)).split()[1:]
+    assert {"--epochs", "--batch"} & set(command), "the recipe is the round's"
+    assert regaze(*command, *tiny["machine"], "--json").json["model"] == "multi-scale-control-2"
+    again = regaze(*arguments, "--json").json["rounds"]
+    assert [one["control"] for one in again] == [None, "multi-scale-control", "multi-scale-control-2"]
+
+    study = open_quietly(two_rounds)
+    first = study.store.correction(study.store.correction_index()[0].id)
+    study.store.add_corrections([replace(first, id=0, look=first.look, author="another")])
+    shutil.rmtree(two_rounds / "models" / "multi-scale-control-2")
+    later = regaze(*arguments, "--json").json["rounds"][2]
+    assert (later["control"], later["control_command"]) == (None, None), "further corrections would draw otherwise"
+
+
+def test_another_recipe_is_no_control(two_rounds, open_quietly):
+    """Longer, or on another parent's weights: not trained equally long from the same start."""
+    study = open_quietly(two_rounds)
+    card = two_rounds / "models" / "multi-scale-control" / "fold0" / "model.json"
+    values = json.loads(card.read_text())
+    assert control_of(study, "multi-scale-finetuned") == "multi-scale-control"
+    assert control_of(study, "multi-scale-control") is None
+    assert control_of(study, "multi-scale") is None
+    for change in (
+        {"recipe": values["recipe"] | {"finetune": values["recipe"]["finetune"] | {"epochs": 99}}},
+        {"lineage": [{"name": "multi-scale", "key": "another"}]},
+    ):
+        card.write_text(json.dumps(values | change))
+        assert control_of(study, "multi-scale-finetuned") is None
 
 
 def test_using_a_round_and_going_forward_again(two_rounds, regaze, tiny, files_of):
@@ -103,37 +154,81 @@ def pair(low, high):
     return {"difference": (low + high) / 2, "interval": [low, high], "n_groups": 10}
 
 
+BETTER, OPEN, WORSE = pair(0.3, 0.9), pair(-0.3, 0.3), pair(-0.9, -0.3)
+FEW = {"n_groups": 9}
+
+
 @pytest.mark.parametrize(
     ("kappa", "enrichment", "verdict"),
     [
-        (pair(0.01, 0.1), pair(-1, 1), "better"),
-        (pair(-0.1, 0.1), pair(0.5, 1), "better"),
-        (pair(-0.1, 0.1), pair(-1, 1), "same"),
-        (pair(-0.1, -0.01), pair(-1, 1), "worse"),
-        (pair(-0.1, 0.1), pair(-1, -0.5), "worse"),
-        (pair(-0.1, -0.01), pair(0.5, 1), "same"),
-        (None, pair(0.5, 1), "better"),
-        (None, {"difference": None, "interval": [None, None], "n_groups": 0}, "same"),
-        (None, pair(0.5, 1) | {"n_groups": 9}, "same"),
-        (pair(0.5, 1) | {"n_groups": 9}, pair(0.5, 1) | {"n_groups": 9}, "unknown"),
-        (pair(0.5, 1), pair(0.5, 1) | {"n_groups": 9}, "better"),
+        (BETTER, OPEN, "improved"),
+        (OPEN, BETTER, "improved"),
+        (OPEN, OPEN, "inconclusive"),
+        (pair(-0.04, 0.04), pair(-0.1, 0.1), "equivalent"),
+        (WORSE, OPEN, "worse"),
+        (OPEN, WORSE, "worse"),
+        (WORSE, BETTER, "worse"),
+        (None, BETTER, "improved"),
+        (None, {"difference": None, "interval": [None, None], "n_groups": 0}, "inconclusive"),
+        (None, BETTER | FEW, "inconclusive"),
+        (BETTER | FEW, BETTER | FEW, "inconclusive"),
+        (BETTER, BETTER | FEW, "improved"),
     ],
 )
 def test_the_verdict_follows_the_paired_intervals(kappa, enrichment, verdict):
-    """Better where one of grading and attention is and the other is not worse; a gain against a loss is neither."""
-    assert _judged(ROUND, "a", {"kappa": kappa, "enrichment": enrichment}).verdict == verdict
+    """Improved where one of grading and attention is and the other is not worse; a loss is never made good."""
+    pairs = {"kappa": kappa, "enrichment": enrichment}
+    control = replace(ROUND, control="c")
+    assert _judged(control, "a", pairs, {"kappa": BETTER, "enrichment": BETTER}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("kappa", "enrichment", "verdict"),
+    [
+        (BETTER, OPEN, "improved"),
+        (pair(-0.04, 0.04), OPEN, "inconclusive"),
+        (WORSE, OPEN, "worse"),
+        (OPEN, BETTER, "inconclusive"),  # enrichment beyond the control, but no gain on the round before
+    ],
+)
+def test_an_improvement_counts_beyond_the_control(kappa, enrichment, verdict):
+    """What the control gained as well is not credited, measure by measure; without a control nothing is."""
+    gained = {"kappa": BETTER, "enrichment": OPEN}
+    against = {"kappa": kappa, "enrichment": enrichment}
+    found = _judged(replace(ROUND, control="c"), "a", gained, against)
+    assert (found.grading, found.attention) == ("improved", "inconclusive")
+    assert found.verdict == verdict
+    alone = _judged(ROUND, "a", gained, None)
+    assert (alone.verdict, alone.is_uncredited) == ("inconclusive", True)
 
 
 def test_advice_by_hand():
     """Go on after a gain, once more after nothing, stop after nothing twice, back after a loss."""
-    start = replace(ROUND, number=0, verdict="same")
-    gain, nothing, loss = (replace(ROUND, model=word, verdict=word) for word in ("better", "same", "worse"))
+    start = replace(ROUND, number=0)
+    gain = replace(ROUND, grading="improved", verdict="improved", control="c")
+    nothing = replace(ROUND, control="c")
+    loss = replace(ROUND, grading="worse", verdict="worse")
     assert "No round yet" in advice([start])
     assert "go on" in advice([start, gain])
     assert "one more" in advice([start, gain, nothing])
     assert "last 2 rounds" in advice([start, gain, nothing, nothing])
     assert "may stop" in advice([start, gain, nothing, nothing, nothing])
-    assert "regaze use STUDY better" in advice([start, gain, loss])
+    assert "regaze use STUDY b" in advice([start, gain, loss])
+    few = replace(gain, kappa_difference=BETTER | FEW, enrichment_difference=BETTER | FEW)
+    assert "cannot judge a round (9 patients, and 10 are the fewest)" in advice([start, few])
+
+
+def test_advice_without_and_against_a_control():
+    """A gain without a control asks for it and stops nobody; one that the control beats sends to the corrections."""
+    start = replace(ROUND, number=0)
+    alone = replace(ROUND, grading="improved", control_command="regaze finetune STUDY --map-weight 0")
+    assert "not compared with a control: make one with `regaze finetune STUDY" in advice([start, alone])
+    late = replace(alone, control_command=None)
+    assert "make one with the next round" in advice([start, late])
+    nothing = replace(ROUND, control="c")
+    assert "one more" in advice([start, late, nothing])
+    beaten = replace(ROUND, grading="improved", verdict="worse", control="c")
+    assert "c, trained equally long" in advice([start, beaten])
 
 
 def test_verify_finds_nothing_in_an_untouched_study(finished, regaze, files_of):

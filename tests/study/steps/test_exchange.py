@@ -159,7 +159,8 @@ def test_shapes_are_kept(study_copy, open_quietly, regaze, tmp_path):
 def test_agreement_of_experts_and_of_the_model_with_them(study_copy, regaze, open_quietly):
     """Two equal squares agree fully, a shifted one less; the model stands in the same table; empty words agree."""
     study = open_quietly(study_copy)
-    first, second = study.training(0)[:2]
+    first, *others = study.training(0)
+    second = next(sample for sample in others if sample.patient != first.patient)
     for sample in (first, second):
         square(study, sample, 100, "anna")
         square(study, sample, 100, "ben")
@@ -171,9 +172,35 @@ def test_agreement_of_experts_and_of_the_model_with_them(study_copy, regaze, ope
     assert pairs["anna", "clara"]["n"] == 1
     assert pairs["anna", "clara"]["tolerant_dice"] >= pairs["anna", "clara"]["dice"]
     assert 0 <= pairs["anna", "the model"]["dice"] < 1
+    assert pairs["anna", "ben"]["dice_interval"] == [1.0, 1.0]
+    against = found["model_against_experts"]
+    assert (against["n_used"], against["n_groups"]) == (2, 2)
+    assert (against["difference"] < 0, found["verdict"]) == (True, "inconclusive"), "two photographs decide nothing"
     shown = regaze("agree", study_copy).out
     assert "agreement on where to look" in shown
     assert "the model" in shown
+    assert "against what experts reach among themselves: Dice -" in shown
+    assert "inconclusive (" in shown
+
+
+def test_the_model_is_held_to_what_experts_reach():
+    """On photographs of two experts: the model's mean Dice with them less theirs, by patient; 12 patients decide."""
+    from regaze.corrections.consensus import agreement
+    from regaze.study.assessment.experts import ExpertAgreement, _model_against_experts
+
+    left, right = np.zeros((2, 4, 4), dtype=bool)
+    left[:, :2], right[:, 2:] = True, True
+    alone = agreement({"anna": left, "the model": right}).pairs
+
+    def found(model, patients):
+        pairs = agreement({"anna": left, "ben": left, "the model": model}).pairs
+        return ExpertAgreement([], _model_against_experts([("x", alone), *((name, pairs) for name in patients)]))
+
+    reached, missed = (found(model, "abcdefghijkl") for model in (left, right))
+    assert (reached.model_against_experts["n_used"], reached.model_against_experts["n_skipped"]) == (12, 1)
+    assert (reached.model_against_experts["difference"], reached.verdict) == (0.0, "equivalent")
+    assert (missed.model_against_experts["difference"], missed.verdict) == (-1.0, "worse")
+    assert found(right, "abc").verdict == "inconclusive"
 
 
 def test_the_model_is_cut_at_what_experts_marked():

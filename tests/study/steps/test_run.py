@@ -57,19 +57,20 @@ def test_baselines_are_made_once(new_study, regaze, tiny, files_of, count_steps)
 
 
 def test_words_for_figures():
-    """A difference is better or worse only where its interval keeps off zero; what is missing is a dash."""
+    """A difference says its verdict, and why there is none; what is missing is a dash."""
 
-    def words(difference, interval, higher_is_better=True, patients=10):
+    def words(difference, interval, measure="kappa", patients=10):
         pair = {"difference": difference, "interval": interval, "n_groups": patients}
-        return sentence(pair, higher_is_better)
+        return sentence(pair, measure)
 
-    assert words(0.1, [0.02, 0.2]) == "+0.100 [0.020, 0.200]: better"
-    assert words(0.1, [0.02, 0.2], False) == "+0.100 [0.020, 0.200]: worse"
+    assert words(0.1, [0.02, 0.2]) == "+0.100 [0.020, 0.200]: improved"
+    assert words(0.1, [0.02, 0.2], "squared_error") == "+0.100 [0.020, 0.200]: worse"
     assert words(-0.1, [-0.2, -0.02]).endswith("worse")
-    assert words(-0.1, [-0.2, -0.02], False).endswith("better")
-    assert words(0.1, [0.0, 0.2]).endswith("no difference shown")
-    assert words(0.1, [None, None]) == "+0.100 [-, -]: no difference shown"
-    assert words(0.1, [0.02, 0.2], patients=9) == "+0.100 [0.020, 0.200]: too few to tell (9 patients)"
+    assert words(-0.1, [-0.2, -0.02], "squared_error").endswith("improved")
+    assert words(0.1, [0.0, 0.2]).endswith("inconclusive")
+    assert words(0.1, [None, None]) == "+0.100 [-, -]: inconclusive"
+    few = "+0.100 [0.020, 0.200]: inconclusive (9 patients, and 10 are the fewest)"
+    assert words(0.1, [0.02, 0.2], patients=9) == few
     assert (number(None), number(2.345, 2, "x"), number(0.0)) == ("-", "2.35x", "0.000")
     assert (interval([0.1, 0.25]), interval([None, 1.0]), interval(None)) == ("[0.100, 0.250]", "-", "-")
 

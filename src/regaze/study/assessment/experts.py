@@ -1,4 +1,4 @@
-"""How far experts agree with each other on where to look, and how far a model agrees with them, by one measure.
+"""How far experts agree with each other on where to look, and whether a model reaches what they reach.
 
 Everything is compared in cropped pixels, the square that the network sees.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from regaze.corrections.consensus import PairAgreement, agreement
 from regaze.errors import StudyError
+from regaze.evaluation.intervals import mean_interval, paired_mean_difference
+from regaze.evaluation.verdicts import Verdict, compare, judge
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge
 from regaze.study.steps.collect import read_collected
@@ -31,6 +34,7 @@ class PairSummary:
         n: Photographs that both said something about.
         n_both_empty: Of them, those where neither marks anything (they agree).
         dice, iou, kappa, tolerant_dice: Means over the n photographs, see `corrections.consensus.PairAgreement`.
+        dice_interval: [low, high] of the mean Dice, 95 %, resampled by patient.
     """
 
     first: str
@@ -41,9 +45,32 @@ class PairSummary:
     iou: float
     kappa: float
     tolerant_dice: float
+    dice_interval: list[float | None]
 
 
-def agree(study: Study, name: str, tolerance: float = 0.0) -> list[PairSummary]:
+@dataclass(frozen=True)
+class ExpertAgreement:
+    """What `agree` found.
+
+    Attributes:
+        pairs: Experts first, then the model with each of them.
+        model_against_experts: Dice of the model with experts minus that of experts among themselves, paired on the
+            photographs that two experts corrected, as `paired_mean_difference` gives it.
+    """
+
+    pairs: list[PairSummary]
+    model_against_experts: dict[str, Any]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What that difference says: equivalent or improved where the model reaches what experts reach."""
+        return judge(compare(self.model_against_experts), "dice")
+
+
+_Item = tuple[str | None, PairAgreement]  # the photograph's patient, None: unknown
+
+
+def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
     """Compare all experts who corrected a model's maps, and the model's collected maps with each of them.
 
     The model's map is cut where it is highest, at as many pixels as the photograph's experts marked in the mean.
@@ -59,11 +86,12 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> list[PairSummary]:
     study.require_model(name)
     root = str((study.lineage(name) or [{"name": name}])[0]["name"])
     side = int(study.card_values(name)["size"])
-    pairs: list[PairAgreement] = []
+    photographs: list[tuple[str | None, list[PairAgreement]]] = []
     for fold in study.folds:
         places = {one.sample: place for place, one in enumerate(read_collected(study, name, fold))}
         words: dict[str, dict[str, NDArray[np.bool_]]] = {}
         samples = [sample for sample in study.training(fold) if sample.id in places]
+        patients = {sample.id: sample.patient for sample in samples}
         geometries = dict(zip((item.id for item in samples), study.pixels(samples, side).geometries, strict=True))
         for entry in corrections_of(study, root, fold, experts="majority"):
             if entry.sample in places:
@@ -74,10 +102,12 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> list[PairSummary]:
         fused = _fused(study, name, fold)
         for sample, masks in words.items():
             own = _highest(enlarge(fused[places[sample]][None], side)[0], list(masks.values()))
-            pairs += agreement({**masks, MODEL_NAME: own}, tolerance)
-    if not pairs:
+            pairs = agreement({**masks, MODEL_NAME: own}, tolerance)
+            photographs.append((patients[sample], pairs))
+    if not photographs:
         raise StudyError(f"Nobody has corrected a map of {name} yet: run `regaze correct` or `regaze import` first.")
-    return _summaries(pairs)
+    summaries = _summaries([(patient, pair) for patient, pairs in photographs for pair in pairs])
+    return ExpertAgreement(summaries, _model_against_experts(photographs))
 
 
 def _fused(study: Study, name: str, fold: int) -> NDArray[np.float32]:
@@ -98,22 +128,34 @@ def _highest(fused_SS: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]]) 
     return cut.reshape(fused_SS.shape)
 
 
-def _summaries(pairs: Sequence[PairAgreement]) -> list[PairSummary]:
+def _model_against_experts(photographs: Sequence[tuple[str | None, Sequence[PairAgreement]]]) -> dict[str, Any]:
+    """See `ExpertAgreement`; a photograph counts where two experts corrected it."""
+
+    def mean(pairs: Sequence[PairAgreement], of_model: bool) -> float:
+        values = [pair.dice for pair in pairs if (MODEL_NAME in (pair.first, pair.second)) == of_model]
+        return float(np.mean(values)) if values else np.nan
+
+    among, with_model = ([mean(pairs, of_model) for _, pairs in photographs] for of_model in (False, True))
+    return paired_mean_difference(among, with_model, [patient for patient, _ in photographs])
+
+
+def _summaries(items: Sequence[_Item]) -> list[PairSummary]:
     """Means per pair of names, experts first, then the model."""
-    groups: dict[tuple[str, str], list[PairAgreement]] = {}
-    for pair in pairs:
-        first, second = sorted((pair.first, pair.second), key=lambda one: (one == MODEL_NAME, one))
-        groups.setdefault((first, second), []).append(pair)
+    groups: dict[tuple[str, str], list[_Item]] = {}
+    for patient, pair in items:
+        first, second = sorted((pair.first, pair.second), key=lambda author: (author == MODEL_NAME, author))
+        groups.setdefault((first, second), []).append((patient, pair))
     return [
         PairSummary(
             first=first,
             second=second,
             n=len(group),
-            n_both_empty=sum(pair.both_empty for pair in group),
+            n_both_empty=sum(pair.both_empty for _, pair in group),
             **{
-                key: float(np.mean([getattr(pair, key) for pair in group]))
+                key: float(np.mean([getattr(pair, key) for _, pair in group]))
                 for key in ("dice", "iou", "kappa", "tolerant_dice")
             },
+            dice_interval=list(mean_interval([pair.dice for _, pair in group], [patient for patient, _ in group])[1:]),
         )
         for (first, second), group in sorted(groups.items(), key=lambda item: (item[0][1] == MODEL_NAME, item[0]))
     ]

@@ -1,28 +1,33 @@
 """The rounds of a study: which model came from which corrections, whether it got better, and which one is in use.
 
 Invariant: every round is judged on the same fixed validation part, also where the data has a test part, since rounds
-are choices and the test part is not for choosing.
+are choices and the test part is not for choosing. A round is credited with what exceeds its control alone.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from regaze.errors import StudyError
-from regaze.evaluation.intervals import FEWEST, decided
+from regaze.evaluation.verdicts import Verdict, compare, credited, judge, together, undecided
+from regaze.files import digest
+from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
 from regaze.study.active_model import choose, in_use
+from regaze.study.assessment import summary
 from regaze.study.assessment.judge import judge_model
-from regaze.study.assessment.summary import Row, compare, is_control, summary
 from regaze.study.folder import Study
 from regaze.study.options import EvaluateOptions
-
-Verdict = Literal["better", "same", "worse", "unknown"]
+from regaze.study.steps.supervision import corrections_of
+from regaze.training.options import FinetuneOptions
 
 # Rounds without a gain, in a row, after which the next one is not worth an expert's time.
 _PATIENCE = 2
+
+Pair = dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,14 @@ class Round:
         corrections: How many corrections it learned from.
         kappa, interval, accuracy: On the validation part.
         enrichment, squared_error: Of the fused map, on the validation part.
-        against: The round before, which `grading`, `attention` and `verdict` compare with; None for phase 1.
+        against: The round before, which `grading` and `attention` compare with; None for phase 1.
         kappa_difference, enrichment_difference: Against that round, with their paired intervals.
-        grading, attention: better or worse only where the paired interval keeps off zero.
-            unknown over fewer than ten patients.
-        verdict: better where one of the two is and the other is not worse; worse where one is and the other is not
-            better; unknown where both are; else same.
+        grading, attention: What these two differences say.
+        control: Trained equally long on the same draws without the map loss; None: there is none.
+        kappa_against_control, enrichment_against_control: Against the control, with their paired intervals.
+        control_command: What makes the control; None where there is one, and where further corrections came since.
+        verdict: What its corrections are credited with: see `evaluation.verdicts.credited`, measure by measure, and
+            `together`.
         in_use: What `regaze use` chose.
     """
 
@@ -55,12 +62,21 @@ class Round:
     enrichment: float | None
     squared_error: float | None
     against: str | None = None
-    kappa_difference: dict[str, Any] | None = None
-    enrichment_difference: dict[str, Any] | None = None
-    grading: Verdict = "same"
-    attention: Verdict = "same"
-    verdict: Verdict = "same"
+    kappa_difference: Pair = None
+    enrichment_difference: Pair = None
+    grading: Verdict = "inconclusive"
+    attention: Verdict = "inconclusive"
+    control: str | None = None
+    kappa_against_control: Pair = None
+    enrichment_against_control: Pair = None
+    control_command: str | None = None
+    verdict: Verdict = "inconclusive"
     in_use: bool = False
+
+    @property
+    def is_uncredited(self) -> bool:
+        """Whether an improvement waits for a control to be compared with."""
+        return self.control is None and together((self.grading, self.attention)) == "improved"
 
 
 def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list[Round]:
@@ -68,24 +84,33 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
 
     Controls (fine-tuned without the map loss) are no rounds.
 
+    Args:
+        study: The study.
+        machine: Device and precision.
+        resamples: Bootstrap resamples of each interval.
+
     Raises:
         StudyError: No model has maps to correct.
     """
-    roots = [name for name in study.models() if not study.lineage(name) and _has_maps(study, name)]
+    roots = _roots(study)
     if not roots:
         raise StudyError(
             f"Study {study.path} has no model with maps to correct: run `regaze train {study.path}` first."
         )
     options = EvaluateOptions(faithfulness=0, resamples=resamples)
+
+    def rows_of(name: str) -> list[summary.Row]:
+        return judge_model(study, name, options, machine, part="validation", folder="rounds")
+
     chosen = in_use(study)
-    found: list[Round] = []
+    history: list[Round] = []
     for root in roots:
-        before: tuple[str, Sequence[Row]] | None = None
+        before: tuple[str, Sequence[summary.Row]] | None = None
         for number, name in enumerate(_history(study, root)):
-            rows = judge_model(study, name, options, machine, part="validation", folder="rounds")
-            figures = summary(study, rows, options)
+            rows = rows_of(name)
+            figures = summary.summary(study, rows, options)
             fused = figures["maps"]["fused"]
-            one = Round(
+            item = Round(
                 number=number,
                 model=name,
                 parent=root if number else None,
@@ -98,10 +123,15 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
                 in_use=name == chosen,
             )
             if before is not None:
-                one = _judged(one, before[0], compare(study, before[1], rows, options))
-            found.append(one)
+                control = summary.control_of(study, name)
+                item = replace(
+                    item, control=control, control_command=None if control else _control_command(study, name)
+                )
+                against = None if control is None else summary.compare(study, rows_of(control), rows, options)
+                item = _judged(item, before[0], summary.compare(study, before[1], rows, options), against)
+            history.append(item)
             before = (name, rows)
-    return found
+    return history
 
 
 def advice(history: Sequence[Round]) -> str:
@@ -109,21 +139,33 @@ def advice(history: Sequence[Round]) -> str:
     if len(history) < 2:
         return "No round yet: correct some maps, then run `regaze finetune`."
     last = history[-1]
-    if last.verdict == "unknown":
-        return f"The validation part has fewer than {FEWEST} patients: whether a round helped cannot be told from it."
+    why = [undecided(compare(pair)) for pair in (last.kappa_difference, last.enrichment_difference)]
+    if all(why):
+        return f"Inconclusive: the validation part cannot judge a round ({why[1]})."
+    if "worse" in (last.grading, last.attention):
+        before = history[-2].model
+        return f"The last round made it worse: go back with `regaze use STUDY {before}`, and look at its corrections."
+    if last.is_uncredited:
+        how = "corrections were added since, so make one with the next round"
+        if last.control_command is not None:
+            how = f"make one with `{last.control_command}`"
+        return f"The last round is better than the one before, but not compared with a control: {how}."
     if last.verdict == "worse":
-        better = history[-2].model
-        return f"The last round made it worse: go back with `regaze use STUDY {better}`, and look at its corrections."
-    idle = 0
-    for one in reversed(history[1:]):
-        if one.verdict == "better":
-            break
-        idle += 1
+        return f"{last.control}, trained equally long without the corrected maps, is better: look at the corrections."
+    idle = _idle(history)
     if idle >= _PATIENCE:
         return f"The last {idle} rounds brought no gain that this many photographs can show: you may stop here."
-    if last.verdict == "same":
+    if idle:
         return "The last round brought no gain that this many photographs can show: one more will tell."
     return "The last round helped: go on."
+
+
+def _idle(history: Sequence[Round]) -> int:
+    """How many of the last rounds, in a row, brought no gain."""
+    for idle, item in enumerate(reversed(history[1:])):
+        if item.verdict == "improved" or item.is_uncredited:
+            return idle
+    return len(history) - 1
 
 
 def use(study: Study, which: str) -> str:
@@ -141,8 +183,7 @@ def use(study: Study, which: str) -> str:
     """
     name = which
     if which.isdigit() and which not in study.models():
-        roots = [item for item in study.models() if not study.lineage(item) and _has_maps(study, item)]
-        histories = [_history(study, root) for root in roots]
+        histories = [_history(study, root) for root in _roots(study)]
         if len(histories) != 1:
             raise StudyError(f"Round {which} of which model? The study has {len(histories)} histories: give a name.")
         if int(which) >= len(histories[0]):
@@ -153,40 +194,65 @@ def use(study: Study, which: str) -> str:
     return name
 
 
+def _roots(study: Study) -> list[str]:
+    """The phase-1 models that have maps."""
+    return [
+        name
+        for name in study.models()
+        if not study.lineage(name) and study.card_values(name)["network"]["network"] != "plain"
+    ]
+
+
 def _history(study: Study, root: str) -> list[str]:
     """A phase-1 model and what was fine-tuned from it, in the order of making, without controls."""
     models = study.models()  # in the order they were made
     made = [name for name in models if any(item["name"] == root for item in study.lineage(name))]
-    return [root, *(name for name in made if not is_control(study, name))]
+    return [root, *(name for name in made if not summary.is_control(study, name))]
 
 
-def _has_maps(study: Study, name: str) -> bool:
-    return bool(study.card_values(name)["network"]["network"] != "plain")
+def _judged(item: Round, against: str, pair: dict[str, Any], pair_control: dict[str, Any] | None) -> Round:
+    """Give a round its verdicts.
 
-
-def _judged(one: Round, against: str, pair: dict[str, Any]) -> Round:
-    grading, attention = _word(pair["kappa"]), _word(pair["enrichment"])
-    words = {grading, attention}
-    verdict: Verdict = "same"
-    if words == {"unknown"}:
-        verdict = "unknown"
-    elif "better" in words and "worse" not in words:
-        verdict = "better"
-    elif "worse" in words and "better" not in words:
-        verdict = "worse"
+    Args:
+        item: The round; `control` says whether there is one.
+        against: The round before.
+        pair: Paired differences from it.
+        pair_control: Paired differences from the control; None: there is none.
+    """
+    keys = ("kappa", "enrichment")
+    words = [judge(compare(pair[key]), key) for key in keys]
+    beyond = [None if pair_control is None else judge(compare(pair_control[key]), key) for key in keys]
     return replace(
-        one,
+        item,
         against=against,
         kappa_difference=pair["kappa"],
         enrichment_difference=pair["enrichment"],
-        grading=grading,
-        attention=attention,
-        verdict=verdict,
+        grading=words[0],
+        attention=words[1],
+        kappa_against_control=None if pair_control is None else pair_control["kappa"],
+        enrichment_against_control=None if pair_control is None else pair_control["enrichment"],
+        verdict=together(credited(*both) for both in zip(words, beyond, strict=True)),
     )
 
 
-def _word(pair: dict[str, Any] | None) -> Verdict:
-    if pair is not None and pair["difference"] is not None and pair["n_groups"] < FEWEST:
-        return "unknown"
-    words: dict[int, Verdict] = {0: "same", 1: "better", -1: "worse"}
-    return words[decided(pair)]
+def _control_command(study: Study, name: str) -> str | None:
+    """The command line that makes a round's control; None where later corrections would change its draws."""
+    parent = str(study.lineage(name)[-1]["name"])
+    cards = {fold: read_card(study.model_folder(name, fold)) for fold in study.folds}
+    recipe = cards[study.folds[0]].recipe["finetune"]
+    if recipe["replay"] < 1 and not all(_is_current(study, parent, fold, card) for fold, card in cards.items()):
+        return None
+    words = ["regaze", "finetune", "STUDY", "--model", parent, "--map-weight", "0"]
+    defaults = asdict(FinetuneOptions())
+    for key, value in recipe.items():
+        if key == "map_weight" or value == defaults.get(key) or value == []:
+            continue
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        words += [f"--{key.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
+
+
+def _is_current(study: Study, parent: str, fold: int, card: ModelCard) -> bool:
+    """Whether the study holds just the corrections that a model learned from."""
+    entries = corrections_of(study, parent, fold, card.recipe["finetune"]["experts"])
+    return bool(card.corrections["fingerprint"] == digest([entry.hash for entry in entries]))

@@ -14,6 +14,7 @@ from regaze.evaluation.grading import grading_summary, reliability
 from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
 from regaze.evaluation.lesion_coverage import BUDGET
 from regaze.files import write_json
+from regaze.models.card import read_card
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset
 from regaze.study.assessment.judge import judge_model, part_of, pooled
@@ -79,8 +80,8 @@ def evaluate(
         parent = _parent(study, name)
         if parent in rows:
             result["paired"][f"{name} against {parent}"] = compare(study, rows[parent], rows[name], options)
-            control = control_of(study, names, parent)
-            if control is not None and control != name:
+            control = control_of(study, name)
+            if control in rows:
                 result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
     if other is None:
         write_json(study.path / "evaluation" / f"{part}.json", result)
@@ -164,10 +165,28 @@ def is_control(study: Study, name: str) -> bool:
     return "finetune" in recipe and recipe["finetune"]["map_weight"] == 0
 
 
-def control_of(study: Study, names: Sequence[str], parent: str | None) -> str | None:
-    """The control among `names` that descends from `parent`, the latest if there are several."""
-    found = [name for name in names if is_control(study, name) and _parent(study, name) == parent]
+def control_of(study: Study, name: str) -> str | None:
+    """The control of a fine-tuned model: trained equally long on the same draws, without the map loss.
+
+    That is: on the same folds from the same parent, by the same recipe but for `map_weight`, and on the same
+    corrections where these decide which photographs an epoch draws (`replay` below 1). The latest such; None for
+    phase 1, for a control, and where there is none.
+    """
+    if not study.lineage(name) or is_control(study, name):
+        return None
+    wanted = _training_of(study, name)
+    found = [other for other in study.models() if is_control(study, other) and _training_of(study, other) == wanted]
     return found[-1] if found else None
+
+
+def _training_of(study: Study, name: str) -> list[Any]:
+    """What a fine-tuned model and its control share, fold by fold."""
+    shared = []
+    for fold in study.folds:
+        card = read_card(study.model_folder(name, fold))
+        recipe = {**card.recipe["finetune"], "map_weight": None}
+        shared.append([card.lineage[-1], recipe, card.corrections["fingerprint"] if recipe["replay"] < 1 else None])
+    return shared
 
 
 def _notes(
