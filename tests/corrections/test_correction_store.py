@@ -213,7 +213,7 @@ def test_the_content_hash_is_what_the_docstring_says(store, path):
 
 def test_moving_text_between_fields_changes_the_hash(store, monkeypatch):
     """`ab`+`c` and `a`+`bc` are two different corrections."""
-    monkeypatch.setattr(store_module, "_now", lambda: "2026-01-01T00:00:00Z")
+    monkeypatch.setattr(store_module, "timestamp", lambda: "2026-01-01T00:00:00Z")
     one, two, same = store.add_corrections([_draft("ab", model="c"), _draft("a", model="bc"), _draft("ab", model="c")])
     assert one.hash != two.hash
     assert one.hash == same.hash
@@ -226,7 +226,7 @@ def test_nothing_differs_from_an_empty_text_in_a_hash():
 
 def test_the_fingerprint_follows_the_current_corrections_alone(tmp_path, monkeypatch):
     """Same current corrections, same fingerprint, in any order; a new word or another choice changes it."""
-    monkeypatch.setattr(store_module, "_now", lambda: "2026-01-01T00:00:00Z")
+    monkeypatch.setattr(store_module, "timestamp", lambda: "2026-01-01T00:00:00Z")
     with Store(tmp_path / "1.sqlite") as one, Store(tmp_path / "2.sqlite") as two:
         empty = one.fingerprint()
         one.add_corrections([_draft("a"), _draft("b")])

@@ -77,7 +77,7 @@ class Collect(Command):
         model = model_or_default(study, self.model)
         counts = collect(study, model, self.machine, self.collect)
         self.say(f"{model}: " + ", ".join(f"{count} {diagnosis}" for diagnosis, count in counts.items()))
-        return {"model": model, "diagnosis": counts, "folder": str(study.path / "collected" / model)}, 0
+        return {"model": model, "diagnosis": counts, "folder": str(study.collected_folder(model, 0).parent)}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,16 +152,14 @@ class Finetune(Command):
 
     def run(self) -> Result:
         """Fine-tune."""
-        from regaze.study.active_model import model_or_default, phase1_of
+        from regaze.study.active_model import model_or_default
         from regaze.study.folder import open_study
         from regaze.study.steps.finetune import finetune_model
 
         study = open_study(self.folder, self.voice())
-        chosen = self.model
-        if chosen is None:
-            chosen = phase1_of(study, model_or_default(study, None))
+        chosen = self.model or study.require_model(model_or_default(study, None)).root
         name = finetune_model(study, chosen, self.finetuning, self.machine, self.name)
-        corrections = study.card_values(name)["corrections"]
+        corrections = study.card(name).corrections
         self.say(f"{name}: fine-tuned on {corrections['n']} corrections, {study.model_folder(name, 0).parent}")
         study.voice.say(f"`regaze use {self.folder} {name}` makes predict, explain and the next round take it")
         return {"model": name, "parent": chosen, "corrections": corrections["n"]}, 0

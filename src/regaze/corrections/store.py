@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -37,7 +36,7 @@ from regaze.corrections.rows import (
     unpack_selection,
 )
 from regaze.errors import CorrectionError
-from regaze.records import Correction, Selection, Shape
+from regaze.records import Correction, Selection, Shape, timestamp
 
 __all__ = ["CorrectionEntry", "Store", "default_author"]
 
@@ -109,7 +108,8 @@ class Store:
         Raises:
             CorrectionError: If a value lies outside what is stated above, or the file refuses.
         """
-        selection = Selection(0, model, rule, float(share), int(seed), tuple(samples), tuple(reasons), author, _now())
+        now = timestamp()
+        selection = Selection(0, model, rule, float(share), int(seed), tuple(samples), tuple(reasons), author, now)
         values = pack_selection(selection)
         with self._database.transaction(write=True) as connection:
             key = connection.execute(insert(SELECTIONS).values(values)).inserted_primary_key
@@ -204,7 +204,7 @@ class Store:
             CorrectionError: If a record is not acceptable (see `add_correction`) or the file refuses.
         """
         # Packed before the write lock is taken: making a mask may take long, and others want to write too.
-        packed = [pack_correction(correction, _now()) for correction in corrections]
+        packed = [pack_correction(correction, timestamp()) for correction in corrections]
         if not packed:
             return []
         entries = []
@@ -393,7 +393,3 @@ class Store:
             rows = {row.id: row for row in self._rows(select(CORRECTIONS).where(CORRECTIONS.c.id.in_(page)))}
             for row in (rows[row_id] for row_id in page if row_id in rows):
                 yield unpack_correction(row._asdict(), f"correction {row.id} ({row.sample}) in {self.path}")
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

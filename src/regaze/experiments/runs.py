@@ -295,7 +295,7 @@ def put_selection(study: Study, parent: str, order: str, share: float) -> None:
         if not pool:
             continue
         chosen = rank(pool, order, share=share, everything=True, seed=study.options.seed, classes=study.classes)
-        model = f"{parent}/fold{fold}"
+        model = study.fold_name(parent, fold)
         latest = study.store.latest_selection(model)
         request = (f"{order}, lesions known", share, study.options.seed)
         if latest is None or (latest.rule, latest.share, latest.seed, latest.samples) != (*request, chosen.samples):

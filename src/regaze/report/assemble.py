@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -81,14 +82,15 @@ def assemble(study: Study, options: EvaluateOptions, machine: MachineOptions, co
 
 def _pair(study: Study, names: Sequence[str]) -> tuple[str, str]:
     """The latest fine-tuned model of the most scales, and the model it descends from."""
-    tuned = [name for name in names if study.lineage(name) and not is_control(study, name)]
+    cards = {name: study.card(name) for name in names}
+    tuned = [name for name in names if cards[name].parent is not None and not is_control(study, name)]
     if not tuned:
         raise StudyError(
             f"Study {study.path} has no fine-tuned model to report on: run `regaze finetune {study.path}`."
         )
-    multi = [name for name in tuned if study.card_values(name)["network"]["network"] == "multi-scale"]
+    multi = [name for name in tuned if cards[name].network.network == "multi-scale"]
     after = (multi or tuned)[-1]
-    return str(study.lineage(after)[-1]["name"]), after
+    return str(cards[after].parent), after
 
 
 def _paired(
@@ -222,8 +224,7 @@ def _view(predictions: Predictions, index: int, side: int, row: Row) -> View:
 
 
 def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
-    cards = {name: study.card_values(name) for name in (before, after)}
-    tuned = cards[after]
+    base, tuned = study.card(before), study.card(after)
     return {
         "data": {
             "source": study.options.data.partition(":")[0],
@@ -236,12 +237,12 @@ def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
             "by": "patient, copies of one picture together, stratified by grade",
             "seed": study.options.seed,
         },
-        "network": cards[before]["network"],
-        "input": {"size": tuned["size"], "crop": tuned["crop"]},
-        "phase 1": {**cards[before]["recipe"]["phase1"], "seconds": cards[before]["details"]["seconds"]},
-        "fine-tuning": {**tuned["recipe"]["finetune"], "seconds": tuned["details"]["seconds"]},
-        "corrections": tuned["corrections"],
-        "machine": tuned["details"]["machine"],
-        "versions": tuned["versions"],
-        "made": tuned["created"],
+        "network": asdict(base.network),
+        "input": {"size": tuned.size, "crop": tuned.crop},
+        "phase 1": {**base.recipe["phase1"], "seconds": base.details["seconds"]},
+        "fine-tuning": {**tuned.recipe["finetune"], "seconds": tuned.details["seconds"]},
+        "corrections": tuned.corrections,
+        "machine": tuned.details["machine"],
+        "versions": tuned.versions,
+        "made": tuned.created,
     }

@@ -18,10 +18,9 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regaze import __version__
 from regaze.console import Voice
@@ -29,11 +28,16 @@ from regaze.corrections.store import Store
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
-from regaze.errors import DataError, ModelError, OptionError, RegazeError, StudyError
+from regaze.errors import DataError, OptionError, RegazeError, StudyError
 from regaze.files import read_json, write_json
-from regaze.records import Dataset, Sample
+from regaze.models.card import ModelCard, read_card
+from regaze.models.options import MachineOptions
+from regaze.records import Dataset, Sample, timestamp
 from regaze.study.check import check_value
 from regaze.study.options import StudyOptions
+
+if TYPE_CHECKING:
+    from regaze.models.features import FeatureCache
 
 SCHEMA_VERSION = 1
 DEFAULT_FOLDS = 5  # a single validation part is one fifth
@@ -89,51 +93,71 @@ class Study:
         with self.voice.progress("decoding photographs") as feed:
             return load_pixels(samples, size, self.path / "cache", workers, feed, crop=self.options.crop)
 
+    @property
+    def evaluation_folder(self) -> Path:
+        """Where records and figures of the models lie."""
+        return self.path / "evaluation"
+
+    @staticmethod
+    def fold_name(name: str, fold: int) -> str:
+        """NAME/foldK: a fold's model in folders, selections and corrections."""
+        return f"{name}/fold{fold}"
+
     def model_folder(self, name: str, fold: int) -> Path:
-        """Where a model lies."""
-        return self.path / "models" / name / f"fold{fold}"
+        """Where a fold's model lies."""
+        return self.path / "models" / self.fold_name(name, fold)
 
-    def models(self) -> list[str]:
-        """Names of the models that are complete on every fold, phase 1 first, in the order they were made."""
-        root = self.path / "models"
-        if not root.is_dir():
-            return []
-        ready = [
-            entry.name
-            for entry in sorted(root.iterdir())
-            if entry.is_dir() and all((entry / f"fold{fold}" / "model.json").is_file() for fold in self.folds)
-        ]
-        return sorted(ready, key=lambda name: (len(self.lineage(name)), self.card_values(name)["created"], name))
+    def collected_folder(self, name: str, fold: int) -> Path:
+        """Where the collected maps of a fold's model lie."""
+        return self.path / "collected" / self.fold_name(name, fold)
 
-    def card_values(self, name: str) -> dict[str, Any]:
-        """`model.json` of a model's first fold, as plain values.
+    def card(self, name: str) -> ModelCard:
+        """The card of a model's first fold.
 
         Raises:
-            ModelError: It is damaged.
+            ModelError: It is missing or damaged.
         """
-        path = self.model_folder(name, self.folds[0]) / "model.json"
-        try:
-            values: dict[str, Any] = read_json(path)
-            lacking = {"network", "recipe", "lineage", "created"} - values.keys()
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-            raise ModelError(f"{path} is damaged ({error}): restore it, or remove {path.parent}.") from error
-        if lacking:
-            raise ModelError(f"{path} is damaged (no {min(lacking)}): restore it, or remove {path.parent}.")
-        return values
+        return read_card(self.model_folder(name, self.folds[0]))
 
-    def lineage(self, name: str) -> list[Any]:
-        """The models that a model descends from, oldest first."""
-        return list(self.card_values(name)["lineage"])
+    def cards(self) -> dict[str, ModelCard]:
+        """`card` of each model that is complete on every fold, by name: phase 1 first, in the order they were made.
 
-    def require_model(self, name: str) -> None:
-        """Make sure that a model is complete.
+        Raises:
+            ModelError: One is damaged.
+        """
+        names = [
+            folder.name
+            for folder in (self.path / "models").glob("*/")
+            if all((self.model_folder(folder.name, fold) / "model.json").is_file() for fold in self.folds)
+        ]
+        cards = {name: self.card(name) for name in names}
+        return dict(sorted(cards.items(), key=lambda item: (len(item[1].lineage), item[1].created, item[0])))
+
+    def models(self) -> list[str]:
+        """Names of the models that are complete on every fold, in the order of `cards`."""
+        return list(self.cards())
+
+    def require_model(self, name: str) -> ModelCard:
+        """The card of a model that is complete on every fold.
 
         Raises:
             StudyError: It is not there, or not on every fold.
         """
-        if name not in self.models():
-            there = ", ".join(self.models()) or "none yet"
+        cards = self.cards()
+        if name not in cards:
+            there = ", ".join(cards) or "none yet"
             raise StudyError(f"Study {self.path} has no model {name!r} (models: {there}): run `regaze train` first.")
+        return cards[name]
+
+    def feature_cache(self, machine: MachineOptions) -> FeatureCache:
+        """The feature cache of one step; a new one for each, since it holds on to what it handed out.
+
+        Raises:
+            OptionError: `machine.cache` is no size.
+        """
+        from regaze.models.features import FeatureCache, parse_size  # with torch, which a study is listed without
+
+        return FeatureCache(self.path / "cache" / "features", parse_size(machine.cache))
 
 
 def create_study(
@@ -174,7 +198,7 @@ def create_study(
         values = {
             "schema_version": SCHEMA_VERSION,
             "regaze": __version__,
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": timestamp(),
             "options": _plain(options),
             "classes": list(dataset.classes),
             "ordinal": dataset.ordinal,

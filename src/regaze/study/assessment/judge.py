@@ -25,7 +25,6 @@ from regaze.records import Dataset, Sample
 from regaze.study.assessment.ensemble import Panel
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
-from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
@@ -134,7 +133,7 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
 
 def _sittings(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Sitting]:
     everything = tuple(study.model_folder(name, fold) for fold in study.folds)
-    root = study.path / "evaluation" / folder
+    root = study.evaluation_folder / folder
     if other is not None:
         own = tuple(item for item in other.samples if item.part == "test") or other.samples
         where = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"
@@ -172,7 +171,7 @@ def _sit(study: Study, sitting: Sitting, options: EvaluateOptions, machine: Mach
     side = sitting.cards[0].size
     samples = list(sitting.samples)
     pixels = study.pixels(samples, side, machine.workers)
-    predictions = panel.predict(pixels.images, feature_cache(study, machine))
+    predictions = panel.predict(pixels.images, study.feature_cache(machine))
     rows: list[dict[str, Any]] = [
         {
             "sample": sample.id,

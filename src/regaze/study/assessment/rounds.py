@@ -13,7 +13,7 @@ from typing import Any, Literal
 from regaze.errors import StudyError
 from regaze.evaluation.intervals import FEWEST, decided
 from regaze.models.options import MachineOptions
-from regaze.study.active_model import choose, in_use
+from regaze.study.active_model import active_model, choose
 from regaze.study.assessment.judge import judge_model
 from regaze.study.assessment.summary import Row, compare, is_control, summary
 from regaze.study.folder import Study
@@ -71,13 +71,13 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
     Raises:
         StudyError: No model has maps to correct.
     """
-    roots = [name for name in study.models() if not study.lineage(name) and _has_maps(study, name)]
+    roots = [name for name, card in study.cards().items() if card.parent is None and card.has_maps]
     if not roots:
         raise StudyError(
             f"Study {study.path} has no model with maps to correct: run `regaze train {study.path}` first."
         )
     options = EvaluateOptions(faithfulness=0, resamples=resamples)
-    chosen = in_use(study)
+    chosen = active_model(study)
     found: list[Round] = []
     for root in roots:
         before: tuple[str, Sequence[Row]] | None = None
@@ -89,7 +89,7 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
                 number=number,
                 model=name,
                 parent=root if number else None,
-                corrections=int(study.card_values(name)["corrections"].get("n", 0)),
+                corrections=int(study.card(name).corrections.get("n", 0)),
                 kappa=figures["quadratic_weighted_kappa"],
                 interval=figures["interval"],
                 accuracy=figures["accuracy"],
@@ -141,7 +141,7 @@ def use(study: Study, which: str) -> str:
     """
     name = which
     if which.isdigit() and which not in study.models():
-        roots = [item for item in study.models() if not study.lineage(item) and _has_maps(study, item)]
+        roots = [item for item, card in study.cards().items() if card.parent is None and card.has_maps]
         histories = [_history(study, root) for root in roots]
         if len(histories) != 1:
             raise StudyError(f"Round {which} of which model? The study has {len(histories)} histories: give a name.")
@@ -155,13 +155,8 @@ def use(study: Study, which: str) -> str:
 
 def _history(study: Study, root: str) -> list[str]:
     """A phase-1 model and what was fine-tuned from it, in the order of making, without controls."""
-    models = study.models()  # in the order they were made
-    made = [name for name in models if any(item["name"] == root for item in study.lineage(name))]
-    return [root, *(name for name in made if not is_control(study, name))]
-
-
-def _has_maps(study: Study, name: str) -> bool:
-    return bool(study.card_values(name)["network"]["network"] != "plain")
+    line = [name for name, card in study.cards().items() if card.root == root]  # in the order they were made
+    return [name for name in line if name == root or not is_control(study, name)]
 
 
 def _judged(one: Round, against: str, pair: dict[str, Any]) -> Round:

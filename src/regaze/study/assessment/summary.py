@@ -65,14 +65,14 @@ def evaluate(
         "notes": _notes(study, rows, part, other, options),
     }
     for name in names:
-        parent = _parent(study, name)
+        parent = study.card(name).parent
         if parent in rows:
             result["paired"][f"{name} against {parent}"] = compare(study, rows[parent], rows[name], options)
             control = control_of(study, names, parent)
             if control is not None and control != name:
                 result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
     if other is None:
-        write_json(study.path / "evaluation" / f"{part}.json", result)
+        write_json(study.evaluation_folder / f"{part}.json", result)
     return result
 
 
@@ -142,20 +142,15 @@ def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: 
     return found | evidence_pairs(before, after, study.dataset.ordinal, options.resamples)
 
 
-def _parent(study: Study, name: str) -> str | None:
-    lineage = study.lineage(name)
-    return str(lineage[-1]["name"]) if lineage else None
-
-
 def is_control(study: Study, name: str) -> bool:
     """True for a model that was fine-tuned without the map loss."""
-    recipe = study.card_values(name)["recipe"]
+    recipe = study.card(name).recipe
     return "finetune" in recipe and recipe["finetune"]["map_weight"] == 0
 
 
 def control_of(study: Study, names: Sequence[str], parent: str | None) -> str | None:
     """The control among `names` that descends from `parent`, the latest if there are several."""
-    found = [name for name in names if is_control(study, name) and _parent(study, name) == parent]
+    found = [name for name in names if is_control(study, name) and study.card(name).parent == parent]
     return found[-1] if found else None
 
 
@@ -181,7 +176,7 @@ def _notes(
         )
     notes += _faithfulness_notes(first, options)
     notes += _evidence_notes(first)
-    if any(study.card_values(name)["network"]["network"] == "plain" for name in rows):
+    if any(not study.card(name).has_maps for name in rows):
         notes.append("The map of a plain network is its class activation map.")
     for name in rows:
         dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]

@@ -88,7 +88,7 @@ def _choosing_curves(study: Study, name: str, machine: MachineOptions, judged: S
     contents = [[fold, [[s.id, s.content, s.label, s.origin] for s in some]] for fold, some in groups.items()]
     cards = [read_card(study.model_folder(name, fold)).key for fold in study.folds]
     key = digest([_FORMAT, cards, contents, study.dataset.fingerprint, machine.precision])
-    file = study.path / "evaluation" / "thresholds" / f"{name}-{digest([contents])[:8]}.json"
+    file = study.evaluation_folder / "thresholds" / f"{name}-{digest([contents])[:8]}.json"
     try:
         stored = read_json(file)
         if stored["key"] == key:

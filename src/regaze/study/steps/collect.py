@@ -20,7 +20,6 @@ from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.records import Collected, Sample
 from regaze.selection.diagnosis import diagnose
-from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
 from regaze.study.options import CollectOptions
@@ -45,16 +44,16 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
     study.require_model(name)
     counts: dict[str, int] = {"misgraded": 0, "elsewhere": 0, "fine": 0, "unknown": 0}
     for fold in study.folds:
-        folder = study.path / "collected" / name / f"fold{fold}"
+        folder = study.collected_folder(name, fold)
         card = read_card(study.model_folder(name, fold))
-        learned = [entry.hash for entry in corrections_of(study, _root(card), fold)] if options.signals else []
+        learned = [entry.hash for entry in corrections_of(study, card.root, fold)] if options.signals else []
         key = digest([_basis(card, options), learned])
         if not _is_current(folder, key):
             predictor, card = load_model(study.model_folder(name, fold), machine)
             samples = study.training(fold)
             pixels = study.pixels(samples, card.size, machine.workers)
             with study.voice.progress(f"collecting maps of {name}") as feed:
-                predictions = predictor.predict(pixels.images, feed, feature_cache(study, machine))
+                predictions = predictor.predict(pixels.images, feed, study.feature_cache(machine))
             masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
             found = None
             if options.signals:
@@ -132,7 +131,7 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
     Raises:
         StudyError: The model's maps have not been collected.
     """
-    file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
+    file = study.collected_folder(name, fold) / "collected.json"
     if not file.is_file():
         raise StudyError(
             f"The maps of {name} have not been collected: run `regaze collect {study.path} --model {name}` first."
@@ -147,7 +146,7 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
 def is_collected(study: Study, name: str, options: CollectOptions) -> bool:
     """Whether all folds were collected from this very model with these options, whatever was corrected since."""
     for fold in study.folds:
-        file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
+        file = study.collected_folder(name, fold) / "collected.json"
         try:
             basis = read_json(file)["basis"] if file.is_file() else None
         except (ValueError, KeyError, TypeError):  # damaged, or an older version's
@@ -167,7 +166,7 @@ def read_features(study: Study, name: str, fold: int) -> NDArray[np.float32]:
     Raises:
         StudyError: They were not collected.
     """
-    file = study.path / "collected" / name / f"fold{fold}" / "maps.safetensors"
+    file = study.collected_folder(name, fold) / "maps.safetensors"
     try:
         with safe_open(file, framework="numpy") as stream:
             if "features" in stream.keys():  # noqa: SIM118 - no mapping
@@ -178,11 +177,6 @@ def read_features(study: Study, name: str, fold: int) -> NDArray[np.float32]:
     raise StudyError(
         f"Variety needs features of the photographs: run `regaze collect {study.path} --model {name} --signals` first."
     )
-
-
-def _root(card: ModelCard) -> str:
-    """The phase-1 model that a model descends from."""
-    return str(card.lineage[0]["name"]) if card.lineage else card.name
 
 
 def _is_current(folder: Path, key: str) -> bool:

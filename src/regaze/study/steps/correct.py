@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -42,7 +41,7 @@ def select(study: Study, name: str, options: SelectOptions, author: str | None =
         except NothingToSelect as reason:
             nothing = reason
             continue
-        model = f"{name}/fold{fold}"
+        model = study.fold_name(name, fold)
         latest = study.store.latest_selection(model)
         share = options.share if options.count is None else min(1.0, options.count / ranking.n_candidates)
         request = (request_text(options), share, study.options.seed)
@@ -62,7 +61,7 @@ def select(study: Study, name: str, options: SelectOptions, author: str | None =
 
 def is_selected(study: Study, name: str, options: SelectOptions) -> bool:
     """Whether this very request was the last one for the model, on every fold."""
-    latest = [study.store.latest_selection(f"{name}/fold{fold}") for fold in study.folds]
+    latest = [study.store.latest_selection(study.fold_name(name, fold)) for fold in study.folds]
     wanted = (request_text(options), study.options.seed)
     share = options.share if options.count is None else None
     return all(item is not None and (item.rule, item.seed) == wanted and share in (None, item.share) for item in latest)
@@ -88,8 +87,7 @@ def _rank(study: Study, name: str, fold: int, options: SelectOptions) -> Ranking
     places = list(range(len(collected)))
     done: list[int] = []
     if options.more:
-        root = (study.lineage(name) or [{"name": name}])[0]["name"]
-        corrected = {entry.sample for entry in corrections_of(study, root, fold)}
+        corrected = {entry.sample for entry in corrections_of(study, study.card(name).root, fold)}
         done = [place for place in places if collected[place].sample in corrected]
         places = [place for place in places if collected[place].sample not in corrected]
         if not places:
@@ -129,11 +127,11 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
         raise StudyError(f"{study.options.data} has no {options.source} for any photograph: {cure}.")
     counts = {"written": 0, "kept": 0, "without_knowledge": 0, "healthy": 0}
     by_id = {sample.id: sample for sample in study.dataset.samples}
-    if not any(study.store.latest_selection(f"{name}/fold{fold}") for fold in study.folds):
+    if not any(study.store.latest_selection(study.fold_name(name, fold)) for fold in study.folds):
         raise StudyError(f"Nothing has been selected for {name}: run `regaze select {study.path}` first.")
     existing = {(entry.model, entry.sample) for entry in study.store.correction_index()}
     for fold in study.folds:
-        model = f"{name}/fold{fold}"
+        model = study.fold_name(name, fold)
         selection = study.store.latest_selection(model)
         if selection is None:
             continue
@@ -152,7 +150,6 @@ def _from_truth(
     study: Study, model: str, samples: list[Sample], options: CorrectOptions, counts: dict[str, int]
 ) -> Iterator[Correction]:
     """Corrections that replace the whole map by what masks or boxes say."""
-    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     author = options.author or default_author()
     for sample in samples:
         usable = sample.origin != "none" and options.source in ("all", sample.origin)
@@ -165,4 +162,4 @@ def _from_truth(
             width, height = photo_size(sample.image)
             look = np.zeros((height, width), dtype=bool)
             counts["healthy"] += 1
-        yield Correction(0, sample.id, model, sample.origin, "replace", look, None, author, time)
+        yield Correction(0, sample.id, model, sample.origin, "replace", look, None, author, "")

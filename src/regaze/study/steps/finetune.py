@@ -14,7 +14,6 @@ from regaze.models.card import ModelCard, read_card
 from regaze.models.folder import load_network
 from regaze.models.options import MachineOptions
 from regaze.study.check import check_finetuning, check_name
-from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.steps.fold_model import (
     about_data,
@@ -60,13 +59,13 @@ def finetune_model(
     """
     check_finetuning(options)
     author_weights(options.authors)
-    feature_cache(study, machine)
+    study.feature_cache(machine)
     if name is not None:
         check_name(name)
-    study.require_model(parent)
-    if study.lineage(parent):
+    card = study.require_model(parent)
+    if card.parent is not None:
         raise StudyError(f"{parent} is fine-tuned itself: give the phase-1 model, fine-tuning always restarts from it.")
-    if study.card_values(parent)["network"]["network"] == "plain":
+    if not card.has_maps:
         raise StudyError(f"{parent} is a plain network without attention maps: fine-tune single-scale or multi-scale.")
     corrections = {fold: corrections_of(study, parent, fold, options.experts) for fold in study.folds}
     if not any(corrections.values()) and options.map_weight > 0:
@@ -116,7 +115,7 @@ def _finetune_fold(
             machine=machine,
             checkpoint=checkpoint_file(study, name, fold),
             progress=progress,
-            cache=feature_cache(study, machine),
+            cache=study.feature_cache(machine),
         )
 
     history, seconds = timed(study, f"fine-tuning {name}", fold, options.epochs, recipe_call)

@@ -25,20 +25,20 @@ from regaze.training.options import Experts, FinetuneOptions
 Mask = NDArray[np.bool_]
 
 
-def corrections_of(study: Study, parent: str, fold: int, experts: Experts = "latest") -> list[CorrectionEntry]:
-    """The corrections that count, made on maps of `parent` or its descendants, ordered by photograph and id.
+def corrections_of(study: Study, root: str, fold: int, experts: Experts = "latest") -> list[CorrectionEntry]:
+    """The corrections that count, made on maps of `root` or its descendants, ordered by photograph and id.
 
     Corrections made for another fold's model stay out; and so do those of another network's maps, so that each method
     of a comparison learns from its own.
 
     Args:
         study: The study.
-        parent: A phase-1 model.
+        root: A phase-1 model.
         fold: Of its folds.
         experts: `latest`: one per photograph, whoever made it. Otherwise the latest of each expert.
     """
-    family = [name for name in study.models() if any(item["name"] == parent for item in study.lineage(name))]
-    makers = {f"{name}/fold{fold}" for name in (parent, *family)}
+    line = [name for name, card in study.cards().items() if card.root == root]
+    makers = {study.fold_name(name, fold) for name in (root, *line)}
     latest = {
         (entry.sample, "" if experts == "latest" else entry.author): entry
         for entry in study.store.correction_index()

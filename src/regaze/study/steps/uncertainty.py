@@ -88,9 +88,8 @@ def _prior(
     predictions: Predictions,
 ) -> NDArray[np.float64] | None:
     """(N,) distance of the maps to the prior, on the coarsest scale's grid; None with too few corrections."""
-    root = card.lineage[0]["name"] if card.lineage else card.name
     places = {sample.id: place for place, sample in enumerate(samples)}
-    entries = [entry for entry in corrections_of(study, root, fold) if entry.sample in places]
+    entries = [entry for entry in corrections_of(study, card.root, fold) if entry.sample in places]
     if len(entries) < _MIN_CORRECTIONS:
         return None
     grid = grids_of(predictions)[-1]
