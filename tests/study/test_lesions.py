@@ -50,6 +50,17 @@ def test_targets_by_hand():
     assert mean_targets(masks[1:2], [(2, 2)])[0].tolist() == [[0, 0], [0, 0]]
 
 
+def test_training_masks_are_those_that_mark_something(finished, open_quietly, parts_read):
+    """Bit by bit what the photographs' masks say, at a side that is no multiple of eight; kept after the first call."""
+    study = open_quietly(finished)
+    wanted = study.pixels(study.training(0), 60).union
+    wanted = wanted[wanted.any(axis=(1, 2))]
+    assert 0 < len(wanted) < len(study.training(0))
+    for _ in range(2):
+        np.testing.assert_array_equal(study.training_masks(0, 60), wanted)
+    assert len(parts_read) == 2
+
+
 def test_enlarge_keeps_places():
     """An enlarged map is as large as asked for, and a cell stays over its own quarter."""
     maps = np.array([[[0, 0], [0, 1]]], dtype=np.float32)

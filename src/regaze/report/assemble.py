@@ -18,7 +18,7 @@ from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.page import SMALL
 from regaze.report.small import reduced
 from regaze.study.assessment.curves import model_curves, order_curves
-from regaze.study.assessment.ensemble import Panel
+from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.assessment.summary import compare, control_of, evaluate, is_control
 from regaze.study.folder import Study
@@ -206,7 +206,7 @@ def _show(
 ) -> tuple[Predictions, Pixels]:
     loaded = [load_model(study.model_folder(name, fold), machine) for fold in folds]
     pixels = study.pixels(samples, loaded[0][1].size, machine.workers)
-    return Panel(tuple(predictor for predictor, _ in loaded)).predict(pixels.images), pixels
+    return Ensemble(tuple(predictor for predictor, _ in loaded)).predict(pixels.images), pixels
 
 
 def _view(predictions: Predictions, index: int, side: int, row: Row) -> View:

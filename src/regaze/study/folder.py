@@ -17,10 +17,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from regaze import __version__
 from regaze.console import Voice
@@ -60,6 +63,7 @@ class Study:
     dataset: Dataset
     split: dict[str, int]
     voice: Voice
+    _training_masks: dict[tuple[int, int], NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def folds(self) -> list[int]:
@@ -102,6 +106,13 @@ class Study:
     def fold_name(name: str, fold: int) -> str:
         """NAME/foldK: a fold's model in folders, selections and corrections."""
         return f"{name}/fold{fold}"
+
+    def training_masks(self, fold: int, size: int) -> NDArray[np.bool_]:
+        """Lesion masks (N, S, S) of a fold's training photographs that have any, in cropped pixels; read once."""
+        if (fold, size) not in self._training_masks:
+            masks = self.pixels(self.training(fold), size).union
+            self._training_masks[fold, size] = np.packbits(masks[masks.any(axis=(1, 2))], axis=2)
+        return np.unpackbits(self._training_masks[fold, size], axis=2, count=size).astype(bool)
 
     def model_folder(self, name: str, fold: int) -> Path:
         """Where a fold's model lies."""

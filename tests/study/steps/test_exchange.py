@@ -87,8 +87,8 @@ def learned(study, options):
     card = read_card(study.model_folder("multi-scale", 0))
     samples = study.training(0)
     entries = corrections_of(study, "multi-scale", 0, options.experts)
-    data = training_set(study, samples, card.size, 1)
-    return with_corrections(study, data, samples, card, entries, options, [2.0, 4.0, 8.0])
+    pixels = study.pixels(samples, card.size, 1)
+    return with_corrections(study, training_set(samples, pixels), pixels, entries, options, [2.0, 4.0, 8.0])
 
 
 def test_several_experts_become_one_word(study_copy, open_quietly):

@@ -22,7 +22,7 @@ from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions, Predictor
 from regaze.records import Dataset, Sample
-from regaze.study.assessment.ensemble import Panel
+from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
 from regaze.study.folder import Study
@@ -33,22 +33,21 @@ _FORMAT = 4  # of the records; raise it when their content changes
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """One panel and the photographs it is judged on.
+class Evaluation:
+    """One model, of one fold or of all, and the photographs that it is judged on.
 
     Attributes:
-        name: Model name.
-        cards: Cards of the panel's members.
-        samples: Photographs to judge on.
-        learned: Photographs that the members learned from (for the mean-map baseline).
+        folders: The model's folders; of several their mean is judged.
+        cards: What lies in them.
+        samples: Photographs to judge on, none of which the model saw.
+        fold: Whose training part gives the mean-map baseline.
         file: Where the records go.
     """
 
-    name: str
     folders: tuple[Path, ...]
     cards: tuple[ModelCard, ...]
     samples: tuple[Sample, ...]
-    learned: tuple[Sample, ...]
+    fold: int
     file: Path
 
 
@@ -79,26 +78,26 @@ def judge_model(
 
     Returns:
         One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `maps` (scale -> record of
-        `agree`, with `iou` and `iou_threshold`), and what `evidence` adds: `lesions`, `deletion`, `insertion`,
+        `agree`, with `iou` and `iou_threshold`), and what `measure` adds: `lesions`, `deletion`, `insertion`,
         `faithfulness` and `sanity` (None where not measured).
     """
     study.require_model(name)
-    sittings = _sittings(study, name, part or part_of(study), other, folder)
+    evaluations = _evaluations(study, name, part or part_of(study), other, folder)
     rows: list[list[dict[str, Any]]] = []
-    for sitting in sittings:
-        key = _key(study, sitting, options, machine)
-        found = _stored(sitting.file, key)
-        if found is None:
-            found = _sit(study, sitting, options, machine)
-            write_json(sitting.file, {"key": key, "model": name, "photographs": found})
-        rows.append(found)
-    judged = [sample for sitting in sittings for sample in sitting.samples]
-    add_iou(study, name, machine, judged, rows, crossed=len(sittings) > 1)
+    for evaluation in evaluations:
+        key = _key(study, evaluation, options, machine)
+        records = _stored(evaluation.file, key)
+        if records is None:
+            records = _judge(study, evaluation, options, machine)
+            write_json(evaluation.file, {"key": key, "model": name, "photographs": records})
+        rows.append(records)
+    judged = [sample for evaluation in evaluations for sample in evaluation.samples]
+    add_iou(study, name, machine, judged, rows, crossed=len(evaluations) > 1)
     return [row for some in rows for row in some]
 
 
 def _stored(file: Path, key: str) -> list[dict[str, Any]] | None:
-    """Records of an earlier sitting; None where there are none, they are of another key, or the file is damaged."""
+    """Records of an earlier call; None where there are none, they are of another key, or the file is damaged."""
     if not file.is_file():
         return None
     try:
@@ -131,87 +130,86 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
     return dataset
 
 
-def _sittings(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Sitting]:
-    everything = tuple(study.model_folder(name, fold) for fold in study.folds)
-    root = study.evaluation_folder / folder
+def _evaluations(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Evaluation]:
+    root, first = study.evaluation_folder / folder, study.folds[0]
     if other is not None:
-        own = tuple(item for item in other.samples if item.part == "test") or other.samples
-        where = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"
-        return [_sitting(study, name, everything, own, where)]
+        own = [item for item in other.samples if item.part == "test"] or other.samples
+        file = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"
+        return [_evaluation(study, name, study.folds, own, first, file)]
     if part == "test":
-        return [_sitting(study, name, everything, tuple(study.test()), root / "test" / f"{name}.json")]
+        return [_evaluation(study, name, study.folds, study.test(), first, root / "test" / f"{name}.json")]
     return [
-        _sitting(
-            study, name, (folder,), tuple(study.validation(fold)), root / "validation" / f"{name}-fold{fold}.json", fold
-        )
-        for fold, folder in zip(study.folds, everything, strict=True)
+        _evaluation(study, name, [fold], study.validation(fold), fold, root / "validation" / f"{name}-fold{fold}.json")
+        for fold in study.folds
     ]
 
 
-def _sitting(
-    study: Study, name: str, folders: tuple[Path, ...], samples: tuple[Sample, ...], file: Path, fold: int | None = None
-) -> Sitting:
+def _evaluation(
+    study: Study, name: str, folds: Sequence[int], samples: Sequence[Sample], fold: int, file: Path
+) -> Evaluation:
     if not samples:
         raise DataError("There is no photograph to judge the models on: give data with a test or validation part.")
-    learned = study.training(fold if fold is not None else study.folds[0])
-    cards = tuple(read_card(folder) for folder in folders)
-    return Sitting(name, folders, cards, samples, tuple(learned), file)
+    folders = tuple(study.model_folder(name, fold) for fold in folds)
+    return Evaluation(folders, tuple(read_card(folder) for folder in folders), tuple(samples), fold, file)
 
 
-def _key(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> str:
-    contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in sitting.samples]
-    cards = [card.key for card in sitting.cards]
+def _key(study: Study, evaluation: Evaluation, options: EvaluateOptions, machine: MachineOptions) -> str:
+    contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in evaluation.samples]
+    cards = [card.key for card in evaluation.cards]
     counts = [options.faithfulness, options.steps, options.controls, options.sanity, options.patch]
     how = [counts, options.deletion_substrate, options.insertion_substrate, machine.precision]
     return digest([_FORMAT, cards, contents, study.dataset.fingerprint, how])
 
 
-def _sit(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> list[dict[str, Any]]:
-    panel = Panel(tuple(load_model(folder, machine)[0] for folder in sitting.folders))
-    side = sitting.cards[0].size
-    samples = list(sitting.samples)
-    pixels = study.pixels(samples, side, machine.workers)
-    predictions = panel.predict(pixels.images, study.feature_cache(machine))
+def _judge(
+    study: Study, evaluation: Evaluation, options: EvaluateOptions, machine: MachineOptions
+) -> list[dict[str, Any]]:
+    ensemble = Ensemble(tuple(load_model(folder, machine)[0] for folder in evaluation.folders))
+    pixels = study.pixels(evaluation.samples, evaluation.cards[0].size, machine.workers)
+    predictions = ensemble.predict(pixels.images, study.feature_cache(machine))
     rows: list[dict[str, Any]] = [
         {
             "sample": sample.id,
             "label": sample.label,
             "patient": sample.patient,
-            "probabilities": [float(value) for value in predictions.probabilities[place]],
-            "grade": int(predictions.grades[place]),
+            "probabilities": [float(value) for value in probabilities],
+            "grade": int(grade),
         }
-        for place, sample in enumerate(samples)
+        for sample, probabilities, grade in zip(
+            evaluation.samples, predictions.probabilities, predictions.grades, strict=True
+        )
     ]
-    _measure(study, sitting, panel, pixels, predictions, rows, options)
+    _measure(study, evaluation, ensemble, pixels, predictions, rows, options)
     return rows
 
 
 def _measure(
     study: Study,
-    sitting: Sitting,
-    panel: Panel,
+    evaluation: Evaluation,
+    ensemble: Ensemble,
     pixels: Pixels,
     predictions: Predictions,
     rows: list[dict[str, Any]],
     options: EvaluateOptions,
 ) -> None:
-    """What the grades do not say; see `evidence`."""
-    ordinal = study.dataset.ordinal
-    _, known = known_lesions(sitting.samples, pixels, ordinal)
-    learned = study.pixels(sitting.learned, pixels.images.shape[1])
-    masks, _ = known_lesions(sitting.learned, learned, ordinal)
-    with study.voice.progress(f"measuring maps of {sitting.name}") as feed:
-        measure_maps(rows, sitting.samples, pixels, known, masks, predictions, feed)
+    """What the grades do not say; see `measure`."""
+    name, samples = evaluation.cards[0].name, evaluation.samples
+    _, known = known_lesions(samples, pixels, study.dataset.ordinal)
+    training = study.training_masks(evaluation.fold, evaluation.cards[0].size)
+    with study.voice.progress(f"measuring maps of {name}") as feed:
+        measure_maps(rows, samples, pixels, known, training, predictions, feed)
 
     def share(wanted: int) -> int:
         # Options count photographs over all folds, so each fold takes its share.
-        return wanted if len(sitting.folders) > 1 else -(-wanted // len(study.folds))
+        return wanted if len(evaluation.folders) > 1 else -(-wanted // len(study.folds))
 
-    with study.voice.progress(f"deletion and insertion of {sitting.name}") as feed:
+    with study.voice.progress(f"deletion and insertion of {name}") as feed:
         wanted, controls = share(options.faithfulness), share(options.controls)
-        procedure = procedure_of(options, panel.members[0])
-        measure_faithfulness(rows, panel, pixels, known, predictions.probabilities, procedure, wanted, controls, feed)
-    measure_sanity(rows, panel.members[0], pixels.images, share(options.sanity), study.options.seed)
+        procedure = procedure_of(options, ensemble.members[0])
+        measure_faithfulness(
+            rows, ensemble, pixels, known, predictions.probabilities, procedure, wanted, controls, feed
+        )
+    measure_sanity(rows, ensemble.members[0], pixels.images, share(options.sanity), study.options.seed)
 
 
 def procedure_of(options: EvaluateOptions, predictor: Predictor) -> Procedure:

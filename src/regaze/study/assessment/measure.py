@@ -25,7 +25,7 @@ from regaze.models.build import Network
 from regaze.models.network import AttentionNetwork
 from regaze.models.predictor import Predictions, Predictor
 from regaze.records import LESION_TYPES, Sample
-from regaze.study.assessment.ensemble import Panel
+from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.lesions import enlarge, grids_of, mean_targets, targets
 
 Row = dict[str, Any]
@@ -56,7 +56,7 @@ def measure_maps(
     samples: Sequence[Sample],
     pixels: Pixels,
     known_N: NDArray[np.bool_],
-    learned_NSS: NDArray[np.bool_],
+    training_NSS: NDArray[np.bool_],
     predictions: Predictions,
     feed: Feed,
 ) -> None:
@@ -69,7 +69,7 @@ def measure_maps(
         samples: N photographs.
         pixels: The same in cropped pixels.
         known_N: Where lesions are known, or known to be absent.
-        learned_NSS: Masks of the photographs that the model learned from, for the mean-map baseline.
+        training_NSS: Masks of the model's training photographs, for the mean-map baseline.
         predictions: What the model says of the N photographs.
         feed: Called with (maps done, all maps).
     """
@@ -89,7 +89,7 @@ def measure_maps(
             }
     layers = layers_of(predictions)
     grids = [*grids_of(predictions), (int(predictions.fused.shape[1]), int(predictions.fused.shape[2]))]
-    baselines = zip(layers.items(), targets(masks, grids), mean_targets(learned_NSS, grids), strict=True)
+    baselines = zip(layers.items(), targets(masks, grids), mean_targets(training_NSS, grids), strict=True)
     for done, ((name, maps), wanted, mean) in enumerate(baselines, start=1):
         large = enlarge(maps, side)
         records = agree_all(maps, large, wanted, masks, mean_target=mean, known=known_N)
@@ -112,7 +112,7 @@ def rounded_curve(map_SS: NDArray[np.float32], mask_SS: NDArray[np.bool_]) -> li
 
 def measure_faithfulness(
     rows: Sequence[Row],
-    panel: Panel,
+    ensemble: Ensemble,
     pixels: Pixels,
     known_N: NDArray[np.bool_],
     probabilities_NK: NDArray[np.float32],
@@ -127,7 +127,7 @@ def measure_faithfulness(
         rows: N records; those measured get `deletion` and `insertion` of the fused map, and `faithfulness`: `followed`
             (class), `maps` (`fused` and the controls -> `deletion`, `insertion`) and `curves` (the same names ->
             `shares`, `deletion`, `insertion`, each steps + 1 numbers). All others get None.
-        panel: The model.
+        ensemble: The model.
         pixels: The N photographs.
         known_N: Where lesions are known; elsewhere there is no control `lesions`.
         probabilities_NK: What the model says of them; the likeliest class is followed.
@@ -145,7 +145,7 @@ def measure_faithfulness(
     for done, place in enumerate(chosen, start=1):
         here = slice(place, place + 1)
         followed = probabilities_NK[here].argmax(axis=1).astype(np.int64)
-        maps = {FUSED: panel.order(pixels.images[here], followed)}
+        maps = {FUSED: ensemble.order(pixels.images[here], followed)}
         if place in with_controls:
             has = bool(known_N[place] and masks[place].any())
             # The place is the seed: another order for each photograph, the same for each model.
@@ -154,8 +154,8 @@ def measure_faithfulness(
                 for name, make in CONTROLS.items()
                 if name != "lesions" or has
             }
-        image = panel.members[0].normalise(pixels.images[here])
-        results = compare_orders(panel.scores, image, maps, procedure, classes=followed)
+        image = ensemble.members[0].normalise(pixels.images[here])
+        results = compare_orders(ensemble.scores, image, maps, procedure, classes=followed)
         record = faithfulness_records(results)[0]
         rows[place]["faithfulness"] = record | {"curves": _rounded(mean_curves(results))}
         rows[place] |= record["maps"][FUSED]

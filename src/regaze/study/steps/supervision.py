@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from regaze.corrections.consensus import majority, staple
 from regaze.corrections.planes import Planes, make_planes
 from regaze.corrections.rows import CorrectionEntry
+from regaze.data.pixels import Pixels
 from regaze.errors import OptionError
-from regaze.models.card import ModelCard
-from regaze.records import Sample
 from regaze.study.folder import Study
 from regaze.training.batches import TrainingSet
 from regaze.training.options import Experts, FinetuneOptions
@@ -69,8 +68,7 @@ def author_weights(texts: Iterable[str]) -> dict[str, float]:
 def with_corrections(
     study: Study,
     data: TrainingSet,
-    samples: Sequence[Sample],
-    card: ModelCard,
+    pixels: Pixels,
     entries: Sequence[CorrectionEntry],
     options: FinetuneOptions,
     cells: Sequence[float],
@@ -80,22 +78,21 @@ def with_corrections(
     Args:
         study: The study, for the corrections' masks.
         data: The photographs.
-        samples: In the order of `data`.
-        card: Of the model to be tuned.
+        pixels: The same, for their geometries.
         entries: See `corrections_of`.
         options: Tolerance, sizes, experts and their weights.
         cells: Side of a map cell per scale in cropped pixels, finest first.
     """
-    places = {sample.id: place for place, sample in enumerate(samples)}
-    geometries = study.pixels(samples, card.size).geometries
+    places = {sample: place for place, sample in enumerate(pixels.ids)}
+    count, size = data.images.shape[:2]
     weights = author_weights(options.authors)
-    shape = (len(samples), len(cells) if options.match_sizes else 1, card.size, card.size)
+    shape = (count, len(cells) if options.match_sizes else 1, size, size)
     look, doubt = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    avoid = np.zeros((len(samples), card.size, card.size), dtype=bool)
-    corrected, edited = np.zeros(len(samples), dtype=np.float32), np.zeros(len(samples), dtype=bool)
+    avoid = np.zeros((count, size, size), dtype=bool)
+    corrected, edited = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=bool)
     for place, group in _by_place(entries, places).items():
         corrections = [study.store.correction(entry.id) for entry in group]
-        geometry = geometries[place]
+        geometry = pixels.geometries[place]
         looks = [geometry.mask(item.look) for item in corrections]
         avoids = [None if item.avoid is None else geometry.mask(item.avoid) for item in corrections]
         planes = _planes(looks, avoids, options, cells)
