@@ -48,24 +48,11 @@ class Report(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Command):
-    """init, train, collect, select, correct, finetune (and its control), evaluate, report."""
+    """init, train, collect, select, correct, finetune (and its control), evaluate, report; no --data: the last run."""
 
     folder: StudyFolder
     """Folder of the study, made where it is missing."""
-    data: str | None = None
-    """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N]; default: go on with the study's last run."""
-    boxes: Path | None = None
-    """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
-    size: int = StudyOptions.size
-    """Side of the square that the network sees, in pixels (the paper's lesions want 512; 224 is for quick runs)."""
-    folds: int = StudyOptions.folds
-    """1: one fixed validation part of 20 %. K: cross-validation, K models per method, validation pooled."""
-    seed: int = StudyOptions.seed
-    """Seed of the split, the weights, the order and the augmentation."""
-    patient: str | None = None
-    """Column (csv) or regular expression on the file name (folder) that names the patient."""
-    crop: bool = True
-    """Crop to the round field of view; off for photographs that have none."""
+    study: StudyOptions = field(default_factory=lambda: StudyOptions(data=""))
     network: NetworkOptions = field(default_factory=NetworkOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     finetune_epochs: int = FinetuneOptions.epochs
@@ -92,14 +79,13 @@ class Run(Command):
         from regaze.study.folder import create_study
         from regaze.study.steps.run import check_loop, check_photographs, run_loop
 
-        if self.data is None:
+        if not self.study.data:
             return self._go_on()
-        options = StudyOptions(self.data, self.boxes, self.size, self.folds, self.seed, self.patient, self.crop)
         loop = self._loop()
         check_loop(loop)
         check_evaluation(self.evaluate)
         study = create_study(
-            self.folder, options, self.voice(), lambda dataset: check_photographs(dataset, loop, self.size)
+            self.folder, self.study, self.voice(), lambda dataset: check_photographs(dataset, loop, self.study.size)
         )
         command = _command_line(self)
         with _storing_run(study.path, self, command):
@@ -185,7 +171,8 @@ def _stored_run(folder: Path) -> tuple[str, Run] | None:
 def _given(run: Run, usual: Run) -> list[str]:
     """The options of `run` that differ from those of `usual`, as words of a command line."""
     words: list[str] = []
-    for part, default in [(run, usual), *((getattr(run, name), getattr(usual, name)) for name in _PARTS)]:
+    study, *others = ((getattr(run, name), getattr(usual, name)) for name in _PARTS)
+    for part, default in [study, (run, usual), *others]:
         for item in fields(part):
             value = getattr(part, item.name)
             # Parts of the run have their own turn; inside a part, `network` is an option like any other.
@@ -211,16 +198,13 @@ def _plain(run: Run) -> dict[str, Any]:
     from dataclasses import asdict
 
     values = asdict(run)
-    for key in ("output", "folder"):
+    for key in ("output", "folder", "study"):
         values.pop(key)
-    kind, _, rest = str(values["data"]).partition(":")
-    if kind in ("idrid", "folder", "csv"):
-        values["data"] = f"{kind}:{Path(rest).expanduser().resolve()}"
-    values["boxes"] = None if run.boxes is None else str(run.boxes.expanduser().resolve())
-    return values
+    return run.study.plain() | values
 
 
 _PARTS: dict[str, type[Any]] = {
+    "study": StudyOptions,
     "network": NetworkOptions,
     "training": TrainingOptions,
     "collect": CollectOptions,
@@ -240,9 +224,9 @@ def _why_none(run: Run) -> str:
 def _command_from(values: dict[str, Any]) -> Run:
     if "rule" in values["select"]:  # as an older version called it
         values["select"]["by"] = values["select"].pop("rule")
+    study = StudyOptions.from_plain({item.name: values.pop(item.name) for item in fields(StudyOptions)})
     built = {key: _PARTS[key](**value) if key in _PARTS else value for key, value in values.items()}
-    built["boxes"] = None if built["boxes"] is None else Path(built["boxes"])
-    return Run(folder=Path(), **built)
+    return Run(folder=Path(), study=study, **built)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,9 +249,7 @@ class Demo(Command):
         """Run the loop on a synthetic set small enough for two cores and five minutes."""
         command = Run(
             folder=self.folder,
-            data=f"synthetic:{self.photographs}",
-            size=128,
-            seed=self.seed,
+            study=StudyOptions(data=f"synthetic:{self.photographs}", size=128, seed=self.seed),
             network=NetworkOptions(backbone="resnet18", weights=self.weights),
             training=TrainingOptions(epochs=12),
             finetune_epochs=8,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from regaze.errors import OptionError
 from regaze.study.check import check_finetuning, check_training, check_value
-from regaze.study.options import StudyOptions
+from regaze.study.options import PhotographOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
 Experiment = Literal["fig5", "fig6", "table2", "table3", "fig7"]
@@ -16,17 +15,11 @@ EXPERIMENTS: tuple[Experiment, ...] = ("fig5", "fig6", "table2", "table3", "fig7
 
 
 @dataclass(frozen=True)
-class ReproduceOptions:
+class ReproduceOptions(PhotographOptions):
     """What is trained, how often and how long; defaults are those of the single commands."""
 
     data: str
     """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N] (painted once, the same for every seed)."""
-    boxes: Path | None = None
-    """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
-    patient: str | None = None
-    """Column (csv) or regular expression on the file name (folder) that names the patient."""
-    crop: bool = True
-    """Crop to the round field of view; off for photographs that have none."""
     backbones: str = "alexnet,resnet18,resnet34"
     """Backbones of tables 2 and 3, joined by commas; the figures use resnet18 where it is among them, else the first
     one."""
@@ -34,10 +27,6 @@ class ReproduceOptions:
     """Where backbones start, e.g. resnet18=FILE,alexnet=hub; those that are not named start from scratch."""
     seeds: int = 3
     """How often all is repeated, each time with another split, other weights and another order."""
-    size: int = StudyOptions.size
-    """Side of the square that the network sees, in pixels."""
-    folds: int = StudyOptions.folds
-    """1: one validation part of 20 % per seed. K: cross-validation, K models per method and seed."""
     epochs: int = TrainingOptions.epochs
     """Passes over the training part in phase 1."""
     finetune_epochs: int = FinetuneOptions.epochs
@@ -54,6 +43,16 @@ class ReproduceOptions:
     """Steps of deletion and insertion."""
     resamples: int = 2000
     """Bootstrap resamples of each interval."""
+
+    def study(self, data: str, seed: int) -> StudyOptions:
+        """The study of one seed.
+
+        Args:
+            data: The photographs as a study spells them.
+            seed: Of the split, the weights and the order.
+        """
+        values = {item.name: getattr(self, item.name) for item in fields(PhotographOptions)}
+        return StudyOptions(**(values | {"data": data, "seed": seed}))
 
     def backbone_names(self) -> tuple[str, ...]:
         """The backbones, each once.

@@ -17,10 +17,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,7 +210,7 @@ def create_study(
             "schema_version": SCHEMA_VERSION,
             "regaze": __version__,
             "created": timestamp(),
-            "options": _plain(options),
+            "options": options.plain(),
             "classes": list(dataset.classes),
             "ordinal": dataset.ordinal,
             "fingerprint": dataset.fingerprint,
@@ -240,9 +240,7 @@ def open_study(path: Path, voice: Voice) -> Study:
         found = int(values["schema_version"])
         if found > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
             raise StudyError(f"{file} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
-        stored = values["options"]
-        boxes = stored["boxes"]
-        options = StudyOptions(**(stored | {"boxes": None if boxes is None else Path(boxes)}))
+        options = StudyOptions.from_plain(values["options"])
         split = {str(key): int(fold) for key, fold in values["split"].items()}
         fingerprint = str(values["fingerprint"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -289,17 +287,7 @@ def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:
         ) from error
 
 
-def _plain(options: StudyOptions) -> dict[str, Any]:
-    """Options as JSON; paths absolute, so that the study can be used from any folder."""
-    values = asdict(options)
-    kind, _, rest = options.data.partition(":")
-    if kind in ("idrid", "folder", "csv"):
-        values["data"] = f"{kind}:{Path(rest).expanduser().resolve()}"
-    values["boxes"] = None if options.boxes is None else str(options.boxes.expanduser().resolve())
-    return values
-
-
 def _differences(stored: StudyOptions, asked: StudyOptions) -> str:
     """The stored options that differ from the asked ones, as they would be written on the command line."""
-    one, other = _plain(stored), _plain(asked)
+    one, other = stored.plain(), asked.plain()
     return " ".join(f"--{key} {one[key]}" for key in one if one[key] != other[key])
