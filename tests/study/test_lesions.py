@@ -8,11 +8,11 @@ import pytest
 
 from regaze.data.images import photo_size
 from regaze.records import Sample
-from regaze.study.lesions import enlarge, knowledge, mean_targets, targets
+from regaze.study.lesions import enlarge, lesion_status, mean_targets, targets
 
 
 def sample(origin, label, boxes=()):
-    """A photograph of which only the knowledge counts."""
+    """A photograph of which only the lesions count."""
     return Sample("a", "a.png", label, origin=origin, boxes=boxes)
 
 
@@ -31,9 +31,9 @@ def sample(origin, label, boxes=()):
         ("none", 3, False, True, "unknown"),
     ],
 )
-def test_knowledge(origin, label, has_lesions, ordinal, expected):
+def test_lesion_status(origin, label, has_lesions, ordinal, expected):
     """Free of lesions is claimed only where somebody looked and the grade does not contradict it."""
-    assert knowledge(sample(origin, label), has_lesions, ordinal) == expected
+    assert lesion_status(sample(origin, label), has_lesions, ordinal) == expected
 
 
 def test_targets_by_hand():

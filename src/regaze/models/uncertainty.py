@@ -1,12 +1,12 @@
-"""What a network's own behaviour says about its attention maps: signs of doubt that need no label.
+"""Uncertainty scores of a network's attention maps, from its own behaviour: they need no label.
 
 Invariants: the network is left exactly as it was (modes, `requires_grad`, `.grad`, no hooks), also after an exception;
 one photograph's numbers do not depend on which others share its batch.
 
-Cost per photograph of `map_signals`: five forward passes (the photograph, two flips, two shifts) and one backward pass
-through the deepest scale's branches. `cell_features` costs one pass through the extractor.
+Cost per photograph of `uncertainty_scores`: five forward passes (the photograph, two flips, two shifts) and one
+backward pass through the deepest scale's branches. `cell_features` costs one pass through the extractor.
 
-How maps are compared: see `doubt`.
+How maps are compared: see `models.disagreement`.
 
 Shapes: N photographs, B batch, S side of the cropped square, C channels, (h, w) map cells.
 """
@@ -33,13 +33,13 @@ _SHIFT = 0.04
 
 
 @dataclass(frozen=True)
-class Signals:
-    """Signs of doubt about the maps of N photographs; higher = more doubtful, NaN = could not be computed.
+class UncertaintyScores:
+    """Of the maps of N photographs; higher = more uncertain, NaN = could not be computed.
 
     Attributes:
         branches: (N,) float32 in 0..1: disagreement among the grades of the perception branches; with one scale: among
-            those of the attention branch, the perception branch and the network (see `doubt.disagreement`).
-        scales: (N,) float32 in 0..2: mean over all pairs of scales of `doubt.shape_gap` between their maps, on the
+            those of the attention branch, the perception branch and the network (see `disagreement`).
+        scales: (N,) float32 in 0..2: mean over all pairs of scales of `shape_gap` between their maps, on the
             finest scale's grid. NaN for a network with one scale.
         cam: (N,) float32 in 0..2: `shape_gap` between the fused map and Grad-CAM of the likeliest class (the arg-max,
             not the decoded grade), on the deepest block's grid, because Grad-CAM can show no more than that.
@@ -55,10 +55,10 @@ class Signals:
     features: NDArray[np.float32]
 
 
-def map_signals(
+def uncertainty_scores(
     predictor: Predictor, images_NSSC: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
-) -> Signals:
-    """Signs of doubt about the maps of photographs.
+) -> UncertaintyScores:
+    """Uncertainty scores of the maps of photographs.
 
     Args:
         predictor: Gives network, device, precision, and photographs per batch.
@@ -74,14 +74,14 @@ def map_signals(
     with at_rest(network):
         for start in range(0, total, predictor.batch):
             images = predictor.normalise(images_NSSC[start : start + predictor.batch])
-            numbers_B4, pooled_BC = _signals(predictor, network, images)
+            numbers_B4, pooled_BC = _scores(predictor, network, images)
             numbers.append(numbers_B4.cpu())
             features.append(pooled_BC.cpu())
             if progress is not None:
                 progress(min(start + predictor.batch, total), total)
     branches, scales, cam, instability = torch.cat(numbers).T.contiguous().numpy()
     pooled = torch.cat(features).numpy() if features else np.zeros((0, 0), np.float32)
-    return Signals(branches, scales, cam, instability, pooled)
+    return UncertaintyScores(branches, scales, cam, instability, pooled)
 
 
 def cell_features(
@@ -141,7 +141,7 @@ def movement(own_Bhw: Tensor, moved_Bhw: Tensor) -> Tensor:
 def _with_attention(predictor: Predictor) -> AttentionNetwork:
     if not isinstance(predictor.network, AttentionNetwork):
         raise ModelError(
-            "A plain network has no attention maps to doubt or to correct: use a single-scale or multi-scale model."
+            "A plain network has no attention maps to measure or to correct: use a single-scale or multi-scale model."
         )
     return predictor.network
 
@@ -150,8 +150,8 @@ def _precision(predictor: Predictor) -> torch.autocast:
     return torch.autocast(predictor.device.type, dtype=torch.bfloat16, enabled=predictor.bf16)
 
 
-def _signals(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-    """The four signals (B, 4) float32 in the order of `Signals`, and the pooled features (B, C) float32."""
+def _scores(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+    """The four scores (B, 4) float32 in the order of `UncertaintyScores`, and the pooled features (B, C) float32."""
     with _precision(predictor):
         features = network.extractor(images_B3SS)
     output, cam = _grad_cam(predictor, network, features)

@@ -21,6 +21,7 @@ from regaze.evaluation.lesion_coverage import Lesions, chance, count, find_lesio
 from regaze.evaluation.overlap import iou_curve
 from regaze.evaluation.reference_rankings import CONTROLS
 from regaze.evaluation.sanity import parameter_randomisation, stability
+from regaze.files import json_number
 from regaze.models.build import Network
 from regaze.models.network import AttentionNetwork
 from regaze.models.predictor import Predictions, Predictor
@@ -204,9 +205,9 @@ def measure_sanity(
     steady = stability(lambda changed: enlarge(member.predict(changed).fused, side), images, seed=seed)
     for index, place in enumerate(chosen):
         rows[place]["sanity"] = {
-            "stability": {change: _number(values[index]) for change, values in steady.items()},
+            "stability": {change: json_number(values[index]) for change, values in steady.items()},
             "randomisation": {
-                stage.name: {"spearman": _number(stage.spearman[index]), "ssim": _number(stage.ssim[index])}
+                stage.name: {"spearman": json_number(stage.spearman[index]), "ssim": json_number(stage.ssim[index])}
                 for stage in stages
             },
         }
@@ -237,7 +238,3 @@ def spread(total: int, wanted: int) -> list[int]:
     if wanted <= 0:
         return []
     return sorted({int(place) for place in np.linspace(0, total - 1, min(wanted, total)).round()})
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

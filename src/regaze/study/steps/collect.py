@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
 from regaze.study.options import CollectOptions
 from regaze.study.steps.supervision import corrections_of
-from regaze.study.steps.uncertainty import Doubts, cheap_signals, doubts
+from regaze.study.steps.uncertainty import Scores, all_scores, forward_scores
 
 _FORMAT = 3  # of what is collected; raise it when its content changes
 
@@ -46,8 +47,8 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
     for fold in study.folds:
         folder = study.collected_folder(name, fold)
         card = read_card(study.model_folder(name, fold))
-        learned = [entry.hash for entry in corrections_of(study, card.root, fold)] if options.signals else []
-        key = digest([_basis(card, options), learned])
+        hashes = [entry.hash for entry in corrections_of(study, card.root, fold)] if options.signals else []
+        key = digest([_basis(card, options), hashes])
         if not _is_current(folder, key):
             predictor, card = load_model(study.model_folder(name, fold), machine)
             samples = study.training(fold)
@@ -55,23 +56,24 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
             with study.voice.progress(f"collecting maps of {name}") as feed:
                 predictions = predictor.predict(pixels.images, feed, study.feature_cache(machine))
             masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
-            found = None
+            scores, features = forward_scores(predictions), None
             if options.signals:
-                found = doubts(study, card, fold, predictor, samples, pixels, predictions)
-            collected = judge(samples, predictions, masks, known, options, found)
-            _write(folder, {"model": name, "key": key, "basis": _basis(card, options)}, collected, predictions, found)
+                scores, features = all_scores(study, card, fold, predictor, samples, pixels, predictions)
+            collected = diagnose_all(samples, predictions, masks, known, options, scores)
+            head = {"model": name, "key": key, "basis": _basis(card, options)}
+            _write(folder, head, collected, predictions, features)
         for item in read_collected(study, name, fold):
             counts[item.diagnosis] += 1
     return counts
 
 
-def judge(
+def diagnose_all(
     samples: list[Sample],
     predictions: Predictions,
     masks: NDArray[np.bool_],
     known: NDArray[np.bool_],
     options: CollectOptions,
-    found: Doubts | None = None,
+    scores: Sequence[Scores],
 ) -> list[Collected]:
     """Measure each photograph's maps against its lesions and diagnose it.
 
@@ -81,30 +83,30 @@ def judge(
         masks: (N, S, S) bool lesions in cropped pixels.
         known: (N,) bool, False where nothing is known about lesions.
         options: When a map misses the lesions.
-        found: Signs of doubt, where they were measured; else those that the predictions hold.
+        scores: Uncertainty scores of the N photographs.
     """
     side = masks.shape[1]
     wanted = targets(masks, grids_of(predictions))
     fused = enlarge(predictions.fused, side)
     collected = []
-    for place, sample in enumerate(samples):
-        has_lesions = bool(known[place] and masks[place].any())
+    for index, sample in enumerate(samples):
+        has_lesions = bool(known[index] and masks[index].any())
         error = rank = enrichment = None
-        if known[place]:
+        if known[index]:
             errors = [
-                squared_error(maps[place], target[place]) for maps, target in zip(predictions.maps, wanted, strict=True)
+                squared_error(maps[index], target[index]) for maps, target in zip(predictions.maps, wanted, strict=True)
             ]
             error = float(np.mean(errors))
         if has_lesions:
-            rank = relevance_rank(fused[place], masks[place])
-            enrichment = lesion_enrichment(fused[place], masks[place])
-        grade = int(predictions.grades[place])
+            rank = relevance_rank(fused[index], masks[index])
+            enrichment = lesion_enrichment(fused[index], masks[index])
+        grade = int(predictions.grades[index])
         collected.append(
             Collected(
                 sample=sample.id,
                 label=sample.label,
                 grade=grade,
-                confidence=float(predictions.probabilities[place, grade]),
+                confidence=float(predictions.probabilities[index, grade]),
                 squared_error=error,
                 relevance_rank=rank,
                 enrichment=enrichment,
@@ -113,13 +115,13 @@ def judge(
                     grade,
                     rank,
                     enrichment,
-                    lesions_known=bool(known[place]),
+                    lesions_known=bool(known[index]),
                     has_lesions=has_lesions,
                     min_rank=options.min_rank,
                     min_enrichment=options.min_enrichment,
                 ),
-                probabilities=tuple(float(value) for value in predictions.probabilities[place]),
-                signals=cheap_signals(predictions, place) if found is None else found.signals[place],
+                probabilities=tuple(float(value) for value in predictions.probabilities[index]),
+                signals=scores[index],
             )
         )
     return collected
@@ -190,14 +192,18 @@ def _is_current(folder: Path, key: str) -> bool:
 
 
 def _write(
-    folder: Path, head: dict[str, str], collected: list[Collected], predictions: Predictions, found: Doubts | None
+    folder: Path,
+    head: dict[str, str],
+    collected: list[Collected],
+    predictions: Predictions,
+    features: NDArray[np.float32] | None,
 ) -> None:
     arrays: dict[str, Any] = {
         f"scale{index + 1}": maps.astype(np.float16) for index, maps in enumerate(predictions.maps)
     }
     arrays |= {"fused": predictions.fused.astype(np.float16), "probabilities": predictions.probabilities}
-    if found is not None:
-        arrays["features"] = found.features
+    if features is not None:
+        arrays["features"] = features
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "maps.safetensors") as temporary:
         save_file(arrays, temporary)

@@ -15,7 +15,7 @@ from regaze.selection.rules import NothingToSelect, Ranking
 from regaze.selection.rules import select as rank
 from regaze.study.check import check_selection
 from regaze.study.folder import Study
-from regaze.study.lesions import knowledge
+from regaze.study.lesions import lesion_status
 from regaze.study.options import CorrectOptions, SelectOptions
 from regaze.study.steps.collect import read_collected, read_features
 from regaze.study.steps.supervision import corrections_of
@@ -154,7 +154,7 @@ def _from_truth(
     for sample in samples:
         usable = sample.origin != "none" and options.source in ("all", sample.origin)
         look = lesion_union(sample) if usable else None
-        state = "unknown" if look is None else knowledge(sample, bool(look.any()), study.dataset.ordinal)
+        state = "unknown" if look is None else lesion_status(sample, bool(look.any()), study.dataset.ordinal)
         if look is None or state == "unknown" or (state == "free" and not options.healthy):
             counts["without_knowledge"] += 1
             continue
