@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from regaze.commands.base import Command, Result, StudyFolder
+from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError, RegazeError, StudyError
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
@@ -19,11 +19,9 @@ from regaze.training.options import FinetuneOptions, TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Command):
+class Report(StudyCommand):
     """One file without any outside resource."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     to: Path | None = None
     """Where to write it; default: report.html in the study's folder."""
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
@@ -33,9 +31,8 @@ class Report(Command):
         """Write the report."""
         from regaze.report.assemble import assemble
         from regaze.report.page import write_report
-        from regaze.study.folder import open_study
 
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         commands = [f"regaze report {self.folder}"]
         stored = _stored_run(study.path)
         if stored is not None:
@@ -75,7 +72,7 @@ class Run(Command):
         from regaze.report.assemble import assemble
         from regaze.report.page import write_report
         from regaze.study.assessment.summary import evaluate
-        from regaze.study.check import check_evaluation
+        from regaze.study.check import check_options
         from regaze.study.folder import create_study
         from regaze.study.steps.run import check_loop, check_photographs, run_loop
 
@@ -83,7 +80,7 @@ class Run(Command):
             return self._go_on()
         loop = self._loop()
         check_loop(loop)
-        check_evaluation(self.evaluate)
+        check_options(self.evaluate)
         study = create_study(
             self.folder, self.study, self.voice(), lambda dataset: check_photographs(dataset, loop, self.study.size)
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from regaze.errors import OptionError
-from regaze.study.check import check_finetuning, check_training, check_value
+from regaze.study.check import check_options
 from regaze.study.options import PhotographOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
@@ -130,17 +130,10 @@ class ReproduceOptions(PhotographOptions):
         """
         self.weights_of()
         self.share_values()
-        if not 1 <= self.seeds <= 100:
-            raise OptionError(f"--seeds {self.seeds}: expected 1 to 100.")
-        if not 1 <= self.folds <= 20:
-            raise OptionError(f"--folds {self.folds}: expected 1 (one validation part) or 2 to 20.")
         if not self.map_weight > 0:
             raise OptionError(
                 f"--map-weight {self.map_weight}: expected above 0 (the control without it is always made)."
             )
         if self.faithfulness < 1:
             raise OptionError(f"--faithfulness {self.faithfulness}: expected 1 or more.")
-        for name in ("size", "steps", "resamples"):
-            check_value(name, getattr(self, name))
-        check_training(self.training())
-        check_finetuning(self.finetuning(self.map_weight))
+        check_options(self, self.training(), self.finetuning(self.map_weight))

@@ -31,12 +31,12 @@ from regaze.corrections.store import Store
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
-from regaze.errors import DataError, OptionError, RegazeError, StudyError
+from regaze.errors import DataError, RegazeError, StudyError
 from regaze.files import read_json, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset, Sample, timestamp
-from regaze.study.check import check_value
+from regaze.study.check import check_options
 from regaze.study.options import StudyOptions
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def create_study(
         OptionError: An option is out of range.
         DataError: The data cannot be read.
     """
-    _check(options)
+    check_options(options)
     if (path / "study.json").is_file():
         study = open_study(path, voice)
         changed = _differences(study.options, options)
@@ -264,14 +264,6 @@ def _load(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
             seed=options.seed,
             progress=feed,
         )
-
-
-def _check(options: StudyOptions) -> None:
-    check_value("size", options.size)
-    if not 1 <= options.folds <= 20:
-        raise OptionError(f"--folds {options.folds}: expected 1 (one validation part) or 2 to 20.")
-    if options.seed < 0:
-        raise OptionError(f"--seed {options.seed}: expected 0 or more.")
 
 
 def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:

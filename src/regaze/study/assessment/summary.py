@@ -17,7 +17,7 @@ from regaze.models.options import MachineOptions
 from regaze.records import Dataset
 from regaze.study.assessment.judge import judge_model, part_of, pooled
 from regaze.study.assessment.map_summary import evidence_figures, evidence_pairs
-from regaze.study.check import check_evaluation
+from regaze.study.check import check_options
 from regaze.study.folder import Study
 from regaze.study.options import EvaluateOptions
 
@@ -49,7 +49,7 @@ def evaluate(
         StudyError: The study has no model.
         OptionError: An option is out of range.
     """
-    check_evaluation(options)
+    check_options(options)
     names = list(names if names is not None else study.models())
     if not names:
         raise StudyError(f"Study {study.path} has no model yet: run `regaze train {study.path}` first.")

@@ -15,7 +15,7 @@ from regaze.models.build import Network
 from regaze.models.card import read_card
 from regaze.models.folder import load_network
 from regaze.models.options import MachineOptions
-from regaze.study.check import check_finetuning, check_name
+from regaze.study.check import check_name, check_options
 from regaze.study.folder import Study
 from regaze.study.steps.fold_model import FoldModel, arithmetic, training_set
 from regaze.study.steps.supervision import author_weights, corrections_of, with_corrections
@@ -49,7 +49,7 @@ def finetune_model(
             and was made differently.
         OptionError: An option is out of range.
     """
-    check_finetuning(options)
+    check_options(options)
     author_weights(options.authors)
     study.feature_cache(machine)
     if name is not None:

@@ -9,7 +9,7 @@ from regaze.files import digest
 from regaze.models.build import build_network
 from regaze.models.card import ModelCard
 from regaze.models.options import MachineOptions, NetworkOptions
-from regaze.study.check import check_name, check_training, check_value
+from regaze.study.check import check_name, check_options, check_value
 from regaze.study.folder import Study
 from regaze.study.steps.fold_model import FoldModel, arithmetic, training_set, weights_mark
 from regaze.training.options import TrainingOptions
@@ -45,7 +45,7 @@ def train(
     side = study.options.size if size is None else size
     check_name(name)
     check_value("size", side)
-    check_training(training)
+    check_options(training)
     # A weights file counts by its content, so that another spelling of its path is the same model.
     start = asdict(network) | {"weights": weights_mark(network.weights)}
     recipe = {"phase1": asdict(training)}
