@@ -107,9 +107,9 @@ def read_card(folder: Path) -> ModelCard:
         )
     try:
         values = read_json(path)
-        found = int(values["schema_version"])
-        if found > SCHEMA_VERSION:
-            raise ModelError(f"{path} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
+        schema = int(values["schema_version"])
+        if schema > SCHEMA_VERSION:
+            raise ModelError(f"{path} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
         values["network"] = NetworkOptions(**values["network"])
         for key in ("classes", "mean", "std", "lineage", "history"):
             values[key] = tuple(values[key])

@@ -237,9 +237,9 @@ def open_study(path: Path, voice: Voice) -> Study:
         raise StudyError(f"{path} is no study (it has no study.json): run `regaze init {path} --data ...` first.")
     try:
         values = read_json(file)
-        found = int(values["schema_version"])
-        if found > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
-            raise StudyError(f"{file} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
+        schema = int(values["schema_version"])
+        if schema > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
+            raise StudyError(f"{file} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
         options = StudyOptions.from_plain(values["options"])
         split = {str(key): int(fold) for key, fold in values["split"].items()}
         fingerprint = str(values["fingerprint"])

@@ -46,15 +46,15 @@ def known_lesions(
         (N, S, S) bool masks in cropped pixels and (N,) bool: True where the lesions are known, or known to be absent.
     """
     masks = pixels.union
-    found: NDArray[np.bool_] = np.asarray(masks.any(axis=(1, 2)))
-    known = [lesion_status(sample, bool(has), ordinal) != "unknown" for sample, has in zip(samples, found, strict=True)]
+    pairs = zip(samples, masks, strict=True)
+    known = [lesion_status(sample, bool(mask.any()), ordinal) != "unknown" for sample, mask in pairs]
     return masks, np.array(known, dtype=bool)
 
 
 def targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]]) -> list[NDArray[np.float32]]:
     """Target maps M' per scale, as training sees them: (N, h, w) float32 in 0..1."""
-    found = target_maps(torch.from_numpy(np.ascontiguousarray(masks_NSS)), grids)
-    return [item.squeeze(1).numpy() for item in found]
+    maps = target_maps(torch.from_numpy(np.ascontiguousarray(masks_NSS)), grids)
+    return [item.squeeze(1).numpy() for item in maps]
 
 
 def mean_targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]]) -> list[NDArray[np.float32]]:

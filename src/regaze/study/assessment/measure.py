@@ -94,12 +94,12 @@ def measure_maps(
     for done, ((name, maps), wanted, mean) in enumerate(baselines, start=1):
         large = enlarge(maps, side)
         records = agree_all(maps, large, wanted, masks, mean_target=mean, known=known_N)
-        for row, record, one, mask, single in zip(rows, records, large, masks, lesions, strict=True):
+        for row, record, enlarged, mask, single in zip(rows, records, large, masks, lesions, strict=True):
             row["maps"][name] = record
             if single is not None:
-                row["overlap"][name] = rounded_curve(one, mask)
+                row["overlap"][name] = rounded_curve(enlarged, mask)
                 # The order of a dead map is the rounding of its resampling, so it is taken as constant.
-                ranked = np.zeros_like(one) if record["dead"] else one
+                ranked = np.zeros_like(enlarged) if record["dead"] else enlarged
                 row["lesions"]["lit"][name] = count(single, lesion_light(ranked, single))
         feed(done, len(layers))
 
@@ -140,26 +140,26 @@ def measure_faithfulness(
     for row in rows:
         row["deletion"] = row["insertion"] = row["faithfulness"] = None
     chosen = spread(len(rows), wanted)
-    with_controls = {chosen[place] for place in spread(len(chosen), controls)}
+    with_controls = {chosen[index] for index in spread(len(chosen), controls)}
     side = pixels.images.shape[1]
     masks = pixels.union
-    for done, place in enumerate(chosen, start=1):
-        here = slice(place, place + 1)
+    for done, index in enumerate(chosen, start=1):
+        here = slice(index, index + 1)
         followed = probabilities_NK[here].argmax(axis=1).astype(np.int64)
         maps = {FUSED: ensemble.order(pixels.images[here], followed)}
-        if place in with_controls:
-            has = bool(known_N[place] and masks[place].any())
-            # The place is the seed: another order for each photograph, the same for each model.
+        if index in with_controls:
+            has = bool(known_N[index] and masks[index].any())
+            # The index is the seed: another order for each photograph, the same for each model.
             maps |= {
-                name: np.array(make(1, side, place, masks[here]))
+                name: np.array(make(1, side, index, masks[here]))
                 for name, make in CONTROLS.items()
                 if name != "lesions" or has
             }
         image = ensemble.members[0].normalise(pixels.images[here])
         results = compare_orders(ensemble.scores, image, maps, procedure, classes=followed)
         record = faithfulness_records(results)[0]
-        rows[place]["faithfulness"] = record | {"curves": _rounded(mean_curves(results))}
-        rows[place] |= record["maps"][FUSED]
+        rows[index]["faithfulness"] = record | {"curves": _rounded(mean_curves(results))}
+        rows[index] |= record["maps"][FUSED]
         feed(done, len(chosen))
 
 
@@ -203,11 +203,11 @@ def measure_sanity(
 
     stages = parameter_randomisation(member.network, layer_groups(member.network), fused, seed=seed)
     steady = stability(lambda changed: enlarge(member.predict(changed).fused, side), images, seed=seed)
-    for index, place in enumerate(chosen):
-        rows[place]["sanity"] = {
-            "stability": {change: json_number(values[index]) for change, values in steady.items()},
+    for number, index in enumerate(chosen):
+        rows[index]["sanity"] = {
+            "stability": {change: json_number(values[number]) for change, values in steady.items()},
             "randomisation": {
-                stage.name: {"spearman": json_number(stage.spearman[index]), "ssim": json_number(stage.ssim[index])}
+                stage.name: {"spearman": json_number(stage.spearman[number]), "ssim": json_number(stage.ssim[number])}
                 for stage in stages
             },
         }
@@ -234,7 +234,7 @@ def layer_groups(network: Network) -> list[tuple[str, list[str]]]:
 
 
 def spread(total: int, wanted: int) -> list[int]:
-    """At most `wanted` places spread evenly over 0..total-1."""
+    """At most `wanted` indices spread evenly over 0..total-1."""
     if wanted <= 0:
         return []
-    return sorted({int(place) for place in np.linspace(0, total - 1, min(wanted, total)).round()})
+    return sorted({int(index) for index in np.linspace(0, total - 1, min(wanted, total)).round()})

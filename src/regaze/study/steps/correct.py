@@ -84,26 +84,26 @@ def _rank(study: Study, name: str, fold: int, options: SelectOptions) -> Ranking
     """The ranking of one fold's training photographs."""
     collected = read_collected(study, name, fold)
     features = read_features(study, name, fold) if options.diversity > 0 else None
-    places = list(range(len(collected)))
+    pool = list(range(len(collected)))
     done: list[int] = []
     if options.more:
         corrected = {entry.sample for entry in corrections_of(study, study.card(name).root, fold)}
-        done = [place for place in places if collected[place].sample in corrected]
-        places = [place for place in places if collected[place].sample not in corrected]
-        if not places:
+        done = [index for index in pool if collected[index].sample in corrected]
+        pool = [index for index in pool if collected[index].sample not in corrected]
+        if not pool:
             raise NothingToSelect(f"All {len(done)} collected photographs have been corrected: leave out --more.")
     patients = {sample.id: sample.patient for sample in study.dataset.samples}
     return rank(
-        [collected[place] for place in places],
+        [collected[index] for index in pool],
         options.by,
         share=options.share,
         count=options.count,
         seed=study.options.seed,
         everything=options.everything,
         classes=study.classes,
-        features=None if features is None else features[places],
+        features=None if features is None else features[pool],
         corrected=None if features is None or not done else features[done],
-        groups=None if features is None else [patients[collected[place].sample] for place in places],
+        groups=None if features is None else [patients[collected[index].sample] for index in pool],
         diversity=options.diversity,
         quota=None if options.quota == "none" else options.quota,
     )

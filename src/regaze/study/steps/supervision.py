@@ -1,4 +1,4 @@
-"""What a model learns from the store: whose corrections count, and how several experts become one word.
+"""What a model learns from the store: whose corrections count, and how several experts are merged.
 
 Invariant: with cross-validation a fold's model never learns from a correction of its own validation photographs, since
 every fold has its own selection.
@@ -83,22 +83,22 @@ def with_corrections(
         options: Tolerance, sizes, experts and their weights.
         cells: Side of a map cell per scale in cropped pixels, finest first.
     """
-    places = {sample: place for place, sample in enumerate(pixels.ids)}
+    rows = {sample: row for row, sample in enumerate(pixels.ids)}
     count, size = data.images.shape[:2]
     weights = author_weights(options.authors)
     shape = (count, len(cells) if options.match_sizes else 1, size, size)
     look, doubt = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     avoid = np.zeros((count, size, size), dtype=bool)
     corrected, edited = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=bool)
-    for place, group in _by_place(entries, places).items():
+    for row, group in _by_photograph(entries, rows).items():
         corrections = [study.store.correction(entry.id) for entry in group]
-        geometry = pixels.geometries[place]
+        geometry = pixels.geometries[row]
         looks = [geometry.mask(item.look) for item in corrections]
         avoids = [None if item.avoid is None else geometry.mask(item.avoid) for item in corrections]
         planes = _planes(looks, avoids, options, cells)
-        look[place], doubt[place], avoid[place] = planes.look, planes.doubt, planes.avoid
-        edited[place] = all(item.mode == "edit" for item in corrections)
-        corrected[place] = np.mean([weights.get(item.author, 1.0) for item in corrections])
+        look[row], doubt[row], avoid[row] = planes.look, planes.doubt, planes.avoid
+        edited[row] = all(item.mode == "edit" for item in corrections)
+        corrected[row] = np.mean([weights.get(item.author, 1.0) for item in corrections])
     return TrainingSet(
         images=data.images,
         labels=data.labels,
@@ -110,17 +110,17 @@ def with_corrections(
     )
 
 
-def _by_place(entries: Sequence[CorrectionEntry], places: dict[str, int]) -> dict[int, list[CorrectionEntry]]:
+def _by_photograph(entries: Sequence[CorrectionEntry], rows: dict[str, int]) -> dict[int, list[CorrectionEntry]]:
     """Photographs of the training part with all their corrections that count."""
     groups: dict[int, list[CorrectionEntry]] = {}
     for entry in entries:
-        if entry.sample in places:
-            groups.setdefault(places[entry.sample], []).append(entry)
+        if entry.sample in rows:
+            groups.setdefault(rows[entry.sample], []).append(entry)
     return groups
 
 
 def _planes(looks: list[Mask], avoids: list[Mask | None], options: FinetuneOptions, cells: Sequence[float]) -> Planes:
-    """One word from one or several experts."""
+    """Of one expert, or of several merged."""
     look, avoid = looks[0], avoids[0]
     if len(looks) > 1:
         agreed = _agreed(looks, options.experts)
