@@ -32,7 +32,7 @@ def main() -> None:
     print("| model | maps | kappa | accuracy | grades that change |")
     print("|---|---|---|---|---|")
     for name in study.models():
-        if study.card_values(name)["network"]["network"] == "plain":
+        if not study.card(name).has_maps:
             continue
         labels, grades = judge(study, name)
         for variant in VARIANTS:

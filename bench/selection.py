@@ -38,8 +38,8 @@ from regaze.selection.rules import select
 from regaze.study.folder import Study, open_study
 from regaze.study.lesions import grids_of, targets
 from regaze.study.options import CollectOptions
-from regaze.study.steps.collect import judge
-from regaze.study.steps.uncertainty import doubts
+from regaze.study.steps.collect import diagnose_all
+from regaze.study.steps.uncertainty import all_scores
 from regaze.training.options import FinetuneOptions
 
 MODEL = "multi-scale"
@@ -79,8 +79,8 @@ def prepare(study: Study, number: int) -> Bench:
     part = fold.training
     predictor = fold.predictor(fold.network())
     predictions = predictor.predict(part.pixels.images, cache=fold.features())
-    found = doubts(study, fold.card, number, predictor, part.samples, part.pixels, predictions)
-    collected = judge(part.samples, predictions, part.masks, part.known, CollectOptions(), found)
+    scores, _ = all_scores(study, fold.card, number, predictor, part.samples, part.pixels, predictions)
+    collected = diagnose_all(part.samples, predictions, part.masks, part.known, CollectOptions(), scores)
     features = cell_features(predictor, part.pixels.images, grids_of(predictions)[-1])
     return Bench(fold, collected, predictions, features)
 

@@ -9,6 +9,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import contextlib
+import gc
 import io
 import json
 import math
@@ -111,6 +112,7 @@ def finished_run(painted, tmp_path_factory):
     shutil.copytree(painted, folder / "data")
     outcome = _call("run", folder, "--data", DATA, "--size", "64", "--healthy", *TINY, "--json")
     assert outcome.code == 0, outcome.err
+    gc.collect()  # closes the store, whose write-ahead log the copies would take along otherwise
     return folder, outcome
 
 

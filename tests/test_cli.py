@@ -110,7 +110,10 @@ def test_shared_options_are_spelled_alike(options):
             for flag, (kind, _) in entries.items():
                 types.setdefault(flag, {})[command] = kind.replace("{None}|", "")
     shared = {title: by_command for title, by_command in groups.items() if len(by_command) > 1}
-    assert {"output options", "machine options", "network options", "evaluate options"} <= set(shared)
+    assert {"output", "machine", "network", "evaluate", "study"} <= {title.removesuffix(" options") for title in shared}
+    for entries in shared["study options"].values():  # required by init; run goes on without
+        kind, text = entries["--data"]
+        entries["--data"] = (kind, re.sub(r" \((required|default: '')\)$", "", text))
     for title, by_command in shared.items():
         first = next(iter(by_command.values()))
         assert all(entries == first for entries in by_command.values()), title
@@ -122,11 +125,8 @@ def test_shared_options_are_spelled_alike(options):
 def test_run_has_the_steps_defaults(options):
     """`run` promises what init and finetune promise, one by one: the same defaults and the same words."""
     defaults = {item.name: item.default for item in fields(Run)}
-    for item in fields(StudyOptions):
-        if item.name != "data":
-            assert defaults[item.name] == item.default, item.name
-            flag = f"--{item.name}" if item.name != "crop" else "--crop, --no-crop"
-            assert options["run"]["options"][flag] == options["init"]["study options"][flag]
+    assert Run(folder=Path()).study == StudyOptions(data="")
+    assert len(options["run"]["study options"]) == len(fields(StudyOptions))
     assert defaults["finetune_epochs"] == FinetuneOptions().epochs
     assert defaults["map_weight"] == FinetuneOptions().map_weight
 
@@ -335,7 +335,8 @@ def test_demo_is_a_run(monkeypatch, tmp_path, regaze):
     outcome = regaze("demo", "--folder", tmp_path / "d", "--photographs", "20", "--seed", "3", "--json")
     assert outcome.json == {"part": "test"}
     run = seen[0]
-    assert (run.folder, run.data, run.seed, run.output.json) == (tmp_path / "d", "synthetic-simple:20", 3, True)
+    assert (run.folder, run.study.data, run.study.seed) == (tmp_path / "d", "synthetic-simple:20", 3)
+    assert run.output.json
     assert run.control
     assert Demo().folder == Path("demo")
 
@@ -344,9 +345,7 @@ def test_command_line_of_a_run_makes_it_again(tmp_path):
     """What the report prints as its command parses to the very same run, whatever the options."""
     run = Run(
         folder=tmp_path / "a study",
-        data="csv:my table.csv",
-        boxes=Path("b"),
-        crop=False,
+        study=StudyOptions(data="csv:my table.csv", boxes=Path("b"), crop=False),
         control=False,
         map_weight=2.5,
         network=NetworkOptions(network="single-scale", scales=2),

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from regaze.commands import loop
+
 FIXTURES = Path(__file__).parent / "fixtures"
 HEAD = "f81f0059406a9018f4554a6b3e2860dc3a74d7778c179dbb6245cd70d36ab237"
 MODELS = ["multi-scale", "multi-scale-control", "multi-scale-finetuned"]
@@ -63,6 +65,17 @@ def test_an_earlier_study_goes_on(earlier, regaze, tiny):
     made = regaze("finetune", earlier, "--epochs", "1", "--batch", "8", *tiny["machine"], "--json")
     assert made.json["model"] == "multi-scale-finetuned-2"
     assert regaze("verify", earlier, "--json").json["problems"] == []
+
+
+def test_an_earlier_run_is_remembered(earlier):
+    """`regaze run STUDY` takes the options that run.json has kept, and would keep the very same."""
+    stored = json.loads((earlier / "run.json").read_text())
+    command, run = loop._stored_run(earlier)
+    assert command == stored["command"]
+    assert (run.study.data, run.study.size, run.study.seed) == ("synthetic:14", 64, 3)
+    renamed = stored["options"]["evaluate"]
+    renamed["reference_rankings"] = renamed.pop("controls")
+    assert _lost(stored["options"], loop._plain(run)) == []
 
 
 def _lost(then, now, path="$"):

@@ -164,8 +164,9 @@ def test_old_spellings_are_those_of_their_command_only(capsys):
 def test_a_run_of_an_earlier_version_is_read(tmp_path):
     """Its run.json holds `rule` and `controls`, as they were called then."""
     from regaze.commands.loop import Run, _command_from, _plain
+    from regaze.study.options import StudyOptions
 
-    values = _plain(Run(folder=tmp_path, data="synthetic:9"))
+    values = _plain(Run(folder=tmp_path, study=StudyOptions(data="synthetic:9")))
     values["select"]["rule"] = values["select"].pop("by")
     values["evaluate"]["controls"] = values["evaluate"].pop("reference_rankings") - 1
     found = _command_from(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -93,6 +94,11 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def json_number(value: float | None) -> float | None:
+    """A number as JSON holds it; None where it is none (NaN, infinite)."""
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def digest(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,11 @@ LESION_TYPES: tuple[str, ...] = (
     "neovascularisation",
     "lesion",  # a type that the data does not name (a folder's single mask, a box without a known class)
 )
+
+
+def timestamp() -> str:
+    """The time now as records and files write it: UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ def test_the_content_hash_is_what_the_docstring_says(store, path):
 
 def test_moving_text_between_fields_changes_the_hash(store, monkeypatch):
     """`ab`+`c` and `a`+`bc` are two different corrections."""
-    monkeypatch.setattr(store_module, "_now", lambda: "2026-01-01T00:00:00Z")
+    monkeypatch.setattr(store_module, "timestamp", lambda: "2026-01-01T00:00:00Z")
     one, two, same = store.add_corrections([_draft("ab", model="c"), _draft("a", model="bc"), _draft("ab", model="c")])
     assert one.hash != two.hash
     assert one.hash == same.hash

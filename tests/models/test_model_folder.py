@@ -151,6 +151,7 @@ def test_a_newer_schema_is_refused(folder):
         {"network": 5},
         {"classes": 3},
         {"size": None},
+        {"created": None},
     ],
 )
 def test_damaged_cards_are_named(folder, changes):
@@ -158,6 +159,16 @@ def test_damaged_cards_are_named(folder, changes):
     change(folder, **changes)
     with pytest.raises(ModelError, match=r"model\.json is damaged"):
         load_model(folder, FP32)
+
+
+def test_a_card_knows_its_line():
+    """Parent and root are names of its lineage; a phase-1 model is its own root; a plain network has no maps."""
+    third = card_of(lineage=({"name": "first", "key": "ab"}, {"name": "second", "key": "cd"}))
+    assert (third.root, third.parent) == ("first", "second")
+    phase1 = card_of(name="first", lineage=())
+    assert (phase1.root, phase1.parent) == ("first", None)
+    kinds = [replace(phase1.network, network=kind) for kind in ("plain", "single-scale", "multi-scale")]
+    assert [card_of(network=kind).has_maps for kind in kinds] == [False, True, True]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'"text"'])

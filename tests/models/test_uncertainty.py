@@ -1,4 +1,4 @@
-"""Signs of doubt about a network's maps that need no label."""
+"""Uncertainty scores of a network's maps, which need no label."""
 
 import math
 
@@ -13,7 +13,7 @@ from regaze.models.disagreement import disagreement, shape_gap
 from regaze.models.network import AttentionBranch, AttentionNetwork, PerceptionBranch
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
-from regaze.models.uncertainty import cell_features, map_signals, movement
+from regaze.models.uncertainty import cell_features, movement, uncertainty_scores
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 NAMES = ("branches", "scales", "cam", "instability", "features")
@@ -147,7 +147,7 @@ def test_movement_by_hand():
 )
 def test_branches_that_agree_and_that_contradict(photographs, said, wanted):
     """Identical perception branches: 0. Each sure of another class: 1."""
-    found = map_signals(predict_with(tiny(said=said)), photographs)
+    found = uncertainty_scores(predict_with(tiny(said=said)), photographs)
     np.testing.assert_allclose(found.branches, wanted, atol=1e-6)
 
 
@@ -155,7 +155,7 @@ def test_branches_that_agree_and_that_contradict(photographs, said, wanted):
 def test_signals_are_what_the_network_says(photographs, kind):
     """Shapes, types, ranges; branches and scales from one plain forward pass, the three grades of one scale too."""
     predictor = resnet(kind)
-    found = map_signals(predictor, photographs)
+    found = uncertainty_scores(predictor, photographs)
     with torch.no_grad():
         network = predictor.network.eval()
         features = network.extractor(predictor.normalise(photographs))
@@ -189,19 +189,19 @@ def test_maps_alike_at_different_resolutions_do_not_disagree(slopes):
     """A slope is the same slope on 32 and on 16 cells; noise is not the same noise."""
     predictor = predict_with(tiny())
     noise = np.random.default_rng(0).integers(0, 256, slopes.shape, dtype=np.uint8)
-    assert map_signals(predictor, slopes).scales.max() < 1e-3
-    assert map_signals(predictor, noise).scales.min() > 0.1
+    assert uncertainty_scores(predictor, slopes).scales.max() < 1e-3
+    assert uncertainty_scores(predictor, noise).scales.min() > 0.1
 
 
 def test_an_equivariant_map_does_not_move_a_placed_one_does(photographs):
     """Maps that follow the picture cell by cell: 0 up to rounding; a map that favours the left: not."""
-    still = map_signals(predict_with(tiny(sides=(2, 2))), photographs)
+    still = uncertainty_scores(predict_with(tiny(sides=(2, 2))), photographs)
     np.testing.assert_allclose(still.instability, 0, atol=1e-4)
 
     def favour_left(height, width):
         return torch.linspace(1, -1, width).expand(height, width)
 
-    placed = map_signals(predict_with(tiny(sides=(2, 2), place=favour_left)), photographs)
+    placed = uncertainty_scores(predict_with(tiny(sides=(2, 2), place=favour_left)), photographs)
     assert (placed.instability > 0.1).all()
 
 
@@ -210,7 +210,7 @@ def test_any_size_has_numbers(side):
     """Odd sizes, and maps of a single cell that cannot be shifted, give finite numbers in their ranges."""
     images = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     for predictor in (resnet(), resnet("single-scale")):
-        found = map_signals(predictor, images)
+        found = uncertainty_scores(predictor, images)
         for number in (found.branches, found.cam, found.instability):
             assert ((number >= 0) & (number <= 2)).all()
 
@@ -243,7 +243,7 @@ def grad_cam_by_hooks(network, image):
 def test_grad_cam_is_that_of_hooks(photographs, kind):
     """The gap is the one that a plain loop with hooks and backward passes finds, photograph by photograph."""
     predictor = resnet(kind)
-    found = map_signals(predictor, photographs).cam
+    found = uncertainty_scores(predictor, photographs).cam
     predictor.network.eval()
     alive = 0
     for image, gap in zip(predictor.normalise(photographs), found, strict=True):
@@ -263,7 +263,7 @@ def test_a_stage_that_works_in_place_is_no_obstacle(photographs):
     network.attention[0] = AttentionBranch(nn.ReLU(inplace=True), channels, 16, 5)
     network.perception[0] = PerceptionBranch(nn.Identity(), channels, 5)
     network.fusion = nn.Linear(channels, 5)
-    assert np.isfinite(map_signals(predict_with(network), photographs).cam).all()
+    assert np.isfinite(uncertainty_scores(predict_with(network), photographs).cam).all()
 
 
 def state_of(network):
@@ -297,7 +297,7 @@ def test_the_model_is_left_as_it_was(photographs, failing, function, monkeypatch
     def run():
         progress = stop if failing == "progress" else None
         if function == "signals":
-            return map_signals(predictor, photographs, progress)
+            return uncertainty_scores(predictor, photographs, progress)
         return cell_features(predictor, photographs, (4, 4), progress)
 
     if failing is None:
@@ -315,9 +315,9 @@ def test_the_model_is_left_as_it_was(photographs, failing, function, monkeypatch
 def test_callers_without_gradients_get_the_same(photographs):
     """Inside a caller's own inference mode the gradient is there all the same."""
     predictor = resnet()
-    wanted = map_signals(predictor, photographs)
+    wanted = uncertainty_scores(predictor, photographs)
     with torch.inference_mode():
-        found = map_signals(predictor, photographs)
+        found = uncertainty_scores(predictor, photographs)
     for name in NAMES:
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
 
@@ -326,7 +326,7 @@ def test_callers_without_gradients_get_the_same(photographs):
 def test_the_batch_size_changes_nothing(photographs, batch):
     """Batches of any size, dividing or not, give the same numbers in fp32."""
     whole, parts = resnet(batch=5), resnet(batch=batch)
-    wanted, found = map_signals(whole, photographs), map_signals(parts, photographs)
+    wanted, found = uncertainty_scores(whole, photographs), uncertainty_scores(parts, photographs)
     for name in NAMES:
         np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), atol=1e-4)
     cells = cell_features(parts, photographs, (4, 4)).astype(np.float32)
@@ -338,7 +338,7 @@ def test_the_extractor_runs_once_per_variant(photographs):
     predictor = resnet(batch=2)
     seen = []
     predictor.network.extractor.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    map_signals(predictor, photographs)
+    uncertainty_scores(predictor, photographs)
     assert sum(seen) == 5 * len(photographs)
     seen.clear()
     cell_features(predictor, photographs, (4, 4))
@@ -348,22 +348,22 @@ def test_the_extractor_runs_once_per_variant(photographs):
 def test_progress_counts_photographs(photographs):
     """Progress ends with all photographs done, whatever the last batch holds."""
     calls = []
-    map_signals(resnet(batch=2), photographs, lambda done, total: calls.append((done, total)))
+    uncertainty_scores(resnet(batch=2), photographs, lambda done, total: calls.append((done, total)))
     cell_features(resnet(batch=2), photographs, (4, 4), lambda done, total: calls.append((done, total)))
     assert calls == [(2, 5), (4, 5), (5, 5)] * 2
 
 
-def test_no_photographs_no_signals(photographs):
+def test_no_photographs_no_scores(photographs):
     """An empty list gives empty arrays."""
     predictor = resnet()
-    found = map_signals(predictor, photographs[:0])
+    found = uncertainty_scores(predictor, photographs[:0])
     assert [getattr(found, name).shape for name in NAMES] == [(0,)] * 4 + [(0, 0)]
     assert cell_features(predictor, photographs[:0], (4, 4)).shape == (0, 0, 4, 4)
 
 
 def test_bf16_is_close_to_fp32(photographs):
     """Half the bits change the numbers by little, and never their type."""
-    exact, rough = map_signals(resnet(), photographs), map_signals(resnet(precision="bf16"), photographs)
+    exact, rough = uncertainty_scores(resnet(), photographs), uncertainty_scores(resnet(precision="bf16"), photographs)
     assert not np.array_equal(exact.features, rough.features)  # bf16 was at work
     assert rough.cam.dtype == rough.features.dtype == np.float32
     np.testing.assert_allclose(rough.branches, exact.branches, atol=0.01)
@@ -371,9 +371,9 @@ def test_bf16_is_close_to_fp32(photographs):
     np.testing.assert_allclose(rough.instability, exact.instability, atol=0.1)
 
 
-def test_plain_networks_have_nothing_to_doubt(photographs):
+def test_plain_networks_have_no_uncertain_maps(photographs):
     """One clear line instead of an attribute error."""
-    for function in (map_signals, lambda *given: cell_features(*given, (4, 4))):
+    for function in (uncertainty_scores, lambda *given: cell_features(*given, (4, 4))):
         with pytest.raises(ModelError, match=r"plain network has no attention maps.*use a single-scale or multi-scale"):
             function(resnet("plain"), photographs)
 

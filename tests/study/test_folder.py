@@ -7,6 +7,7 @@ import pytest
 from regaze import console
 from regaze.console import Voice
 from regaze.errors import DataError, OptionError, StudyError
+from regaze.models.card import read_card
 from regaze.study.folder import create_study
 from regaze.study.options import StudyOptions
 
@@ -130,7 +131,24 @@ def test_models_are_listed_in_order(study_copy, open_quietly):
     assert study.models() == ["multi-scale", "multi-scale-finetuned"]
     with pytest.raises(StudyError, match=r"no model 'multi-scale-control' \(models: multi-scale, multi-scale-fine"):
         study.require_model("multi-scale-control")
-    assert study.lineage("multi-scale") == []
+    assert study.card("multi-scale").parent is None
+
+
+def test_listing_models_reads_each_card_once(finished, open_quietly, monkeypatch):
+    """One card per model and call, its first fold's; `require_model` hands out what it read."""
+    study = open_quietly(finished)
+    read = []
+
+    def spy(path):
+        read.append(path)
+        return read_card(path)
+
+    monkeypatch.setattr("regaze.study.folder.read_card", spy)
+    names = study.models()
+    assert sorted(read) == sorted(study.model_folder(name, 0) for name in names)
+    assert len(read) == 3
+    assert study.require_model("multi-scale-control").name == "multi-scale-control"
+    assert len(read) == 6
 
 
 def test_a_log_hears_of_long_work(capsys, monkeypatch):

@@ -25,10 +25,10 @@ def folds(tmp_path_factory, regaze, tiny, table_of):
     fed = {}
     original = fold_model.training_set
 
-    def spy(study, samples, side, workers):
+    def spy(samples, pixels):
         fed.setdefault(tuple(sample.id for sample in samples), 0)
         fed[tuple(sample.id for sample in samples)] += 1
-        return original(study, samples, side, workers)
+        return original(samples, pixels)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (train, finetune):

@@ -8,11 +8,11 @@ import pytest
 
 from regaze.data.images import photo_size
 from regaze.records import Sample
-from regaze.study.lesions import enlarge, knowledge, mean_targets, targets
+from regaze.study.lesions import enlarge, lesion_status, mean_targets, targets
 
 
 def sample(origin, label, boxes=()):
-    """A photograph of which only the knowledge counts."""
+    """A photograph of which only the lesions count."""
     return Sample("a", "a.png", label, origin=origin, boxes=boxes)
 
 
@@ -31,9 +31,9 @@ def sample(origin, label, boxes=()):
         ("none", 3, False, True, "unknown"),
     ],
 )
-def test_knowledge(origin, label, has_lesions, ordinal, expected):
+def test_lesion_status(origin, label, has_lesions, ordinal, expected):
     """Free of lesions is claimed only where somebody looked and the grade does not contradict it."""
-    assert knowledge(sample(origin, label), has_lesions, ordinal) == expected
+    assert lesion_status(sample(origin, label), has_lesions, ordinal) == expected
 
 
 def test_targets_by_hand():
@@ -48,6 +48,17 @@ def test_targets_by_hand():
     means = mean_targets(masks, [(2, 2)])
     np.testing.assert_allclose(means[0], (found[0][0] + found[0][2]) / 2)
     assert mean_targets(masks[1:2], [(2, 2)])[0].tolist() == [[0, 0], [0, 0]]
+
+
+def test_training_masks_are_those_that_mark_something(finished, open_quietly, parts_read):
+    """Bit by bit what the photographs' masks say, at a side that is no multiple of eight; kept after the first call."""
+    study = open_quietly(finished)
+    wanted = study.pixels(study.training(0), 60).union
+    wanted = wanted[wanted.any(axis=(1, 2))]
+    assert 0 < len(wanted) < len(study.training(0))
+    for _ in range(2):
+        np.testing.assert_array_equal(study.training_masks(0, 60), wanted)
+    assert len(parts_read) == 2
 
 
 def test_enlarge_keeps_places():

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
+
+if TYPE_CHECKING:
+    from regaze.study.folder import Study
 
 Result = tuple[dict[str, Any], int]
 StudyFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY")]
@@ -45,3 +48,17 @@ class Command:
         """Print the result for a person, unless it goes out as JSON."""
         if not self.output.json:
             print("\n".join(lines))  # noqa: T201 - the result
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyCommand(Command):
+    """What all commands about a study that is there have."""
+
+    folder: StudyFolder
+    """Folder of the study."""
+
+    def open(self) -> Study:
+        """The study, open."""
+        from regaze.study.folder import open_study
+
+        return open_study(self.folder, self.voice())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from regaze.commands.base import Command, Result, StudyFolder
+from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError, RegazeError, StudyError
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
@@ -19,11 +19,9 @@ from regaze.training.options import FinetuneOptions, TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report(Command):
+class Report(StudyCommand):
     """The report is one HTML file without outside resources."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     to: Path | None = None
     """File of the report; default: report.html in the study's folder."""
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
@@ -34,9 +32,8 @@ class Report(Command):
         from regaze.report.assemble import assemble, compared_models
         from regaze.report.page import write_report
         from regaze.study.assessment.summary import evaluate
-        from regaze.study.folder import open_study
 
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         compared_models(study)  # refuses before anything is judged
         commands = [f"regaze report {self.folder}"]
         stored = _stored_run(study.path)
@@ -51,25 +48,14 @@ class Report(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Command):
-    """Runs init, train, collect, select, correct, finetune (and its control), evaluate and report."""
+    """Runs init, train, collect, select, correct, finetune (and its control), evaluate and report.
+
+    Without --data it goes on with the study's last run.
+    """
 
     folder: StudyFolder
     """Folder of the study; made if it does not exist."""
-    data: str | None = None
-    """Photographs: idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]; default:
-    continue the study's last run."""
-    boxes: Path | None = None
-    """Folder with a clinician's boxes in YOLO format; masks win where a photograph has both."""
-    size: int = StudyOptions.size
-    """Side of the network's square input in pixels, 32 to 4096 (small lesions need 512; 224 is for quick runs)."""
-    folds: int = StudyOptions.folds
-    """1: one fixed validation part of 20 %. K: cross-validation, K models per method, pooled validation."""
-    seed: int = StudyOptions.seed
-    """Seed of the split, the initial weights, the order of the photographs and the augmentation."""
-    patient: str | None = None
-    """Column (csv) or regular expression on the file name (folder) that names the patient."""
-    crop: bool = True
-    """Crop to the round field of view; off for photographs without one."""
+    study: StudyOptions = field(default_factory=lambda: StudyOptions(data=""))
     network: NetworkOptions = field(default_factory=NetworkOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     finetune_epochs: int = FinetuneOptions.epochs
@@ -92,18 +78,17 @@ class Run(Command):
         from regaze.report.assemble import assemble
         from regaze.report.page import write_report
         from regaze.study.assessment.summary import evaluate
-        from regaze.study.check import check_evaluation
+        from regaze.study.check import check_options
         from regaze.study.folder import create_study
         from regaze.study.steps.run import check_loop, check_photographs, run_loop
 
-        if self.data is None:
+        if not self.study.data:
             return self._go_on()
-        options = StudyOptions(self.data, self.boxes, self.size, self.folds, self.seed, self.patient, self.crop)
         loop = self._loop()
         check_loop(loop)
-        check_evaluation(self.evaluate)
+        check_options(self.evaluate)
         study = create_study(
-            self.folder, options, self.voice(), lambda dataset: check_photographs(dataset, loop, self.size)
+            self.folder, self.study, self.voice(), lambda dataset: check_photographs(dataset, loop, self.study.size)
         )
         command = _command_line(self)
         with _storing_run(study.path, self, command):
@@ -190,7 +175,8 @@ def _stored_run(folder: Path) -> tuple[str, Run] | None:
 def _given(run: Run, usual: Run) -> list[str]:
     """The options of `run` that differ from those of `usual`, as words of a command line."""
     words: list[str] = []
-    for part, default in [(run, usual), *((getattr(run, name), getattr(usual, name)) for name in _PARTS)]:
+    study, *others = ((getattr(run, name), getattr(usual, name)) for name in _PARTS)
+    for part, default in [study, (run, usual), *others]:
         for item in fields(part):
             value = getattr(part, item.name)
             # Parts of the run have their own turn; inside a part, `network` is an option like any other.
@@ -216,16 +202,13 @@ def _plain(run: Run) -> dict[str, Any]:
     from dataclasses import asdict
 
     values = asdict(run)
-    for key in ("output", "folder"):
+    for key in ("output", "folder", "study"):
         values.pop(key)
-    kind, _, rest = str(values["data"]).partition(":")
-    if kind in ("idrid", "folder", "csv"):
-        values["data"] = f"{kind}:{Path(rest).expanduser().resolve()}"
-    values["boxes"] = None if run.boxes is None else str(run.boxes.expanduser().resolve())
-    return values
+    return run.study.plain() | values
 
 
 _PARTS: dict[str, type[Any]] = {
+    "study": StudyOptions,
     "network": NetworkOptions,
     "training": TrainingOptions,
     "collect": CollectOptions,
@@ -246,9 +229,9 @@ def _command_from(values: dict[str, Any]) -> Run:
     for part, old, new in (("select", "rule", "by"), ("evaluate", "controls", "reference_rankings")):
         if old in values[part]:  # as an older version called it
             values[part][new] = values[part].pop(old)
+    study = StudyOptions.from_plain({item.name: values.pop(item.name) for item in fields(StudyOptions)})
     built = {key: _PARTS[key](**value) if key in _PARTS else value for key, value in values.items()}
-    built["boxes"] = None if built["boxes"] is None else Path(built["boxes"])
-    return Run(folder=Path(), **built)
+    return Run(folder=Path(), study=study, **built)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,9 +253,7 @@ class Demo(Command):
         """Run the loop on a synthetic set small enough for two cores and five minutes."""
         command = Run(
             folder=self.folder,
-            data=f"synthetic-simple:{self.photographs}",
-            size=128,
-            seed=self.seed,
+            study=StudyOptions(data=f"synthetic-simple:{self.photographs}", size=128, seed=self.seed),
             network=NetworkOptions(backbone="resnet18", weights=self.weights),
             training=TrainingOptions(epochs=40),
             finetune_epochs=8,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regaze.commands.base import Command, Result, StudyFolder
+from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
@@ -35,11 +35,9 @@ class Init(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Command):
+class Train(StudyCommand):
     """Trains one model per fold. A finished fold is never trained again; an interrupted one goes on."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     network: NetworkOptions = field(default_factory=NetworkOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -50,21 +48,18 @@ class Train(Command):
 
     def run(self) -> Result:
         """Train."""
-        from regaze.study.folder import open_study
         from regaze.study.steps.train import train
 
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         name = train(study, self.network, self.training, self.machine, self.name, self.size)
         self.say(f"{name}: trained, {study.model_folder(name, 0).parent}")
         return {"model": name, "folds": len(study.folds), "folder": str(study.model_folder(name, 0).parent)}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collect(Command):
+class Collect(StudyCommand):
     """Diagnoses: misgraded; off-target (right grade, map misses the lesions); fine; unknown (lesions not known)."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     model: str | None = None
     """Name of the model whose maps are collected; default: the active model, else multi-scale."""
     collect: CollectOptions = field(default_factory=CollectOptions)
@@ -73,25 +68,22 @@ class Collect(Command):
     def run(self) -> Result:
         """Collect."""
         from regaze.study.active_model import model_or_default
-        from regaze.study.folder import open_study
         from regaze.study.steps.collect import collect
 
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         model = model_or_default(study, self.model)
         counts = collect(study, model, self.machine, self.collect)
         self.say(
             f"{model}: "
             + ", ".join(f"{count} {_SAID.get(diagnosis, diagnosis)}" for diagnosis, count in counts.items())
         )
-        return {"model": model, "diagnosis": counts, "folder": str(study.path / "collected" / model)}, 0
+        return {"model": model, "diagnosis": counts, "folder": str(study.collected_folder(model, 0).parent)}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Select(Command):
+class Select(StudyCommand):
     """Candidates are the misgraded photographs, those with an off-target map, and those whose lesions are unknown."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     model: str | None = None
     """Name of the model whose maps are to be corrected; default: the active model, else multi-scale."""
     select: SelectOptions = field(default_factory=SelectOptions)
@@ -101,10 +93,9 @@ class Select(Command):
     def run(self) -> Result:
         """Select."""
         from regaze.study.active_model import model_or_default
-        from regaze.study.folder import open_study
         from regaze.study.steps.correct import select
 
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         model = model_or_default(study, self.model)
         selections = select(study, model, self.select, self.author)
         for selection in selections:
@@ -117,11 +108,9 @@ class Select(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Correct(Command):
+class Correct(StudyCommand):
     """A photograph that already has a correction for this model keeps it."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     model: str | None = None
     """Name of the model whose maps are corrected; default: the active model, else multi-scale."""
     correct: CorrectOptions = field(default_factory=CorrectOptions)
@@ -129,10 +118,9 @@ class Correct(Command):
     def run(self) -> Result:
         """Correct."""
         from regaze.study.active_model import model_or_default
-        from regaze.study.folder import open_study
         from regaze.study.steps.correct import correct
 
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         model = model_or_default(study, self.model)
         counts = correct(study, model, self.correct)
         self.say(
@@ -144,11 +132,9 @@ class Correct(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finetune(Command):
+class Finetune(StudyCommand):
     """Always restarts from the phase-1 model, with all corrections so far. The extractor is frozen."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     model: str | None = None
     """Name of the phase-1 model; default: that of the active model, else multi-scale."""
     finetuning: FinetuneOptions = field(default_factory=FinetuneOptions)
@@ -158,16 +144,13 @@ class Finetune(Command):
 
     def run(self) -> Result:
         """Fine-tune."""
-        from regaze.study.active_model import model_or_default, phase1_of
-        from regaze.study.folder import open_study
+        from regaze.study.active_model import model_or_default
         from regaze.study.steps.finetune import finetune_model
 
-        study = open_study(self.folder, self.voice())
-        chosen = self.model
-        if chosen is None:
-            chosen = phase1_of(study, model_or_default(study, None))
+        study = self.open()
+        chosen = self.model or study.require_model(model_or_default(study, None)).root
         name = finetune_model(study, chosen, self.finetuning, self.machine, self.name)
-        corrections = study.card_values(name)["corrections"]
+        corrections = study.card(name).corrections
         self.say(f"{name}: fine-tuned on {corrections['n']} corrections, {study.model_folder(name, 0).parent}")
         study.voice.say(
             f"`regaze use {self.folder} {name}` makes it the active model: predict, explain and the next round use it"
@@ -176,11 +159,9 @@ class Finetune(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Command):
+class Evaluate(StudyCommand):
     """Uses the test part of the data if it has one, else the validation part; the output says which."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
     data: str | None = None
@@ -196,11 +177,10 @@ class Evaluate(Command):
         from regaze.commands.tables import table
         from regaze.study.assessment.judge import other_data
         from regaze.study.assessment.summary import evaluate
-        from regaze.study.folder import open_study
 
         if self.boxes is not None and self.data is None:
             raise OptionError(f"--boxes {self.boxes}: needs --data; the study has boxes of its own.")
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         other = other_data(study, self.data, self.boxes, self.patient) if self.data is not None else None
         result = evaluate(study, self.evaluate, self.machine, other).figures
         if not self.output.json:

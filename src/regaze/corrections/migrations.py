@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from regaze import __version__
 from regaze.corrections.database import Database
 from regaze.errors import CorrectionError
+from regaze.records import timestamp
 
 # Marks the file as ours in the SQLite header ("rgzc"), so that a stranger's database is refused.
 APPLICATION_ID = 0x72677A63
@@ -145,7 +145,7 @@ def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
                 continue
             for statement in migration.statements:
                 connection.exec_driver_sql(statement)
-            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            now = timestamp()
             connection.exec_driver_sql(
                 "INSERT INTO migrations (number, name, time, version) VALUES (?, ?, ?, ?)",
                 (migration.number, migration.name, now, __version__),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +30,7 @@ from regaze.corrections.rows import (
     unpack_selection,
 )
 from regaze.errors import CorrectionError
-from regaze.records import Correction, Selection
+from regaze.records import Correction, Selection, timestamp
 
 
 class Store:
@@ -99,7 +98,8 @@ class Store:
         Raises:
             CorrectionError: If a value lies outside what is stated above, or the file refuses.
         """
-        selection = Selection(0, model, rule, float(share), int(seed), tuple(samples), tuple(reasons), author, _now())
+        now = timestamp()
+        selection = Selection(0, model, rule, float(share), int(seed), tuple(samples), tuple(reasons), author, now)
         values = pack_selection(selection)
         with self._database.transaction(write=True) as connection:
             key = connection.execute(insert(SELECTIONS).values(values)).inserted_primary_key
@@ -142,7 +142,7 @@ class Store:
                 file refuses.
         """
         # Packed before the write lock is taken: making a mask may take long, and others want to write too.
-        packed = [pack_correction(correction, _now()) for correction in corrections]
+        packed = [pack_correction(correction, timestamp()) for correction in corrections]
         if not packed:
             return []
         entries = []
@@ -203,7 +203,3 @@ class Store:
     def _rows(self, query: Select[Any]) -> list[Row[Any]]:
         with self._database.transaction() as connection:
             return list(connection.execute(query).all())
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

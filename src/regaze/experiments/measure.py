@@ -82,7 +82,7 @@ def measure(
     records: dict[str, list[dict[str, Any]]] = {}
     for fold in study.folds:
         predictor, card = load_model(study.model_folder(name, fold), machine)
-        scene = _scene(study, study.test() if test else study.validation(fold), study.training(fold), card.size)
+        scene = _scene(study, study.test() if test else study.validation(fold), fold, card.size)
         if not scene.samples:
             continue
         wanted = faithfulness if test else -(-faithfulness // len(study.folds))
@@ -122,19 +122,17 @@ def on_grid(maps: Maps, side: int) -> Maps:
     return np.stack([cv2.resize(item, (side, side), interpolation=how) for item in maps]).astype(np.float32)
 
 
-def _scene(study: Study, judged: list[Sample], learned: list[Sample], size: int) -> Scene:
+def _scene(study: Study, judged: list[Sample], fold: int, size: int) -> Scene:
     pixels = study.pixels(judged, size)
     masks, known = known_lesions(judged, pixels, study.dataset.ordinal)
     places = [place for place in range(len(judged)) if known[place] and masks[place].any()]
     grid = [(max(1, round(size / 16)),) * 2]
-    training = study.pixels(learned, size)
-    mean = mean_targets(known_lesions(learned, training, study.dataset.ordinal)[0], grid)[0]
     return Scene(
         samples=[judged[place] for place in places],
         images=pixels.images[places],
         masks=masks[places],
         target=targets(masks[places], grid)[0],
-        mean=mean,
+        mean=mean_targets(study.training_masks(fold, size), grid)[0],
     )
 
 

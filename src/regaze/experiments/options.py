@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from regaze.errors import OptionError
-from regaze.study.check import check_finetuning, check_training, check_value
-from regaze.study.options import StudyOptions
+from regaze.study.check import check_options
+from regaze.study.options import PhotographOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
 Experiment = Literal["fig5", "fig6", "table2", "table3", "fig7"]
@@ -16,27 +15,17 @@ EXPERIMENTS: tuple[Experiment, ...] = ("fig5", "fig6", "table2", "table3", "fig7
 
 
 @dataclass(frozen=True)
-class ReproduceOptions:
+class ReproduceOptions(PhotographOptions):
     """Data, backbones, seeds and length of training; defaults are those of the single commands."""
 
     data: str
     """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N] (painted once, the same for every seed)."""
-    boxes: Path | None = None
-    """Folder with a clinician's boxes in YOLO format; masks win where a photograph has both."""
-    patient: str | None = None
-    """Column (csv) or regular expression on the file name (folder) that names the patient."""
-    crop: bool = True
-    """Crop to the round field of view; off for photographs without one."""
     backbones: str = "alexnet,resnet18,resnet34"
     """Backbones of tables 2 and 3, joined by commas; the figures use resnet18 if listed, else the first."""
     weights: str = "none"
     """Initial weights per backbone, e.g. resnet18=FILE,alexnet=hub; random for all others."""
     seeds: int = 3
     """Number of repetitions, 1 to 100, each with its own split, initial weights and order."""
-    size: int = StudyOptions.size
-    """Side of the network's square input in pixels, 32 to 4096."""
-    folds: int = StudyOptions.folds
-    """1: one validation part of 20 % per seed. 2 to 20: cross-validation, K models per method and seed."""
     epochs: int = TrainingOptions.epochs
     """Passes over the training part in phase 1, 1 or more."""
     finetune_epochs: int = FinetuneOptions.epochs
@@ -53,6 +42,16 @@ class ReproduceOptions:
     """Steps of deletion and insertion, 1 or more."""
     resamples: int = 2000
     """Bootstrap resamples of each interval, 1 or more."""
+
+    def study(self, data: str, seed: int) -> StudyOptions:
+        """The study of one seed.
+
+        Args:
+            data: The photographs as a study spells them.
+            seed: Of the split, the weights and the order.
+        """
+        values = {item.name: getattr(self, item.name) for item in fields(PhotographOptions)}
+        return StudyOptions(**(values | {"data": data, "seed": seed}))
 
     def backbone_names(self) -> tuple[str, ...]:
         """The backbones, each once.
@@ -130,17 +129,10 @@ class ReproduceOptions:
         """
         self.weights_of()
         self.share_values()
-        if not 1 <= self.seeds <= 100:
-            raise OptionError(f"--seeds {self.seeds}: expected 1 to 100.")
-        if not 1 <= self.folds <= 20:
-            raise OptionError(f"--folds {self.folds}: expected 1 (one validation part) or 2 to 20.")
         if not self.map_weight > 0:
             raise OptionError(
                 f"--map-weight {self.map_weight}: expected above 0 (the control without it is always made)."
             )
         if self.faithfulness < 1:
             raise OptionError(f"--faithfulness {self.faithfulness}: expected 1 or more.")
-        for name in ("size", "steps", "resamples"):
-            check_value(name, getattr(self, name))
-        check_training(self.training())
-        check_finetuning(self.finetuning(self.map_weight))
+        check_options(self, self.training(), self.finetuning(self.map_weight))

@@ -38,7 +38,7 @@ from regaze.records import Dataset, Sample
 from regaze.selection.rules import select as rank
 from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.folder import DEFAULT_FOLDS, Study, create_study
-from regaze.study.options import CorrectOptions, EvaluateOptions, StudyOptions
+from regaze.study.options import CorrectOptions, EvaluateOptions
 from regaze.study.steps.collect import collect, read_collected
 from regaze.study.steps.correct import correct
 from regaze.study.steps.finetune import finetune_model
@@ -200,10 +200,7 @@ class Bench:
     def study(self, seed: int) -> Study:
         """The study of one seed, made where it is missing."""
         if seed not in self._studies:
-            asked = self.options
-            options = StudyOptions(
-                self.dataset.spec, asked.boxes, asked.size, asked.folds, seed, asked.patient, asked.crop
-            )
+            options = self.options.study(self.dataset.spec, seed)
             path = self.to / "studies" / self.grid.study_name(seed)
             with held(self.locks / path.name, wait=True):  # one process makes it
                 study = create_study(path, options, self.voice)
@@ -307,7 +304,7 @@ def put_selection(study: Study, parent: str, order: str, share: float) -> None:
         if not pool:
             continue
         chosen = rank(pool, order, share=share, everything=True, seed=study.options.seed, classes=study.classes)
-        model = f"{parent}/fold{fold}"
+        model = study.fold_name(parent, fold)
         latest = study.store.latest_selection(model)
         request = (f"{order}, lesions known", share, study.options.seed)
         if latest is None or (latest.rule, latest.share, latest.seed, latest.samples) != (*request, chosen.samples):

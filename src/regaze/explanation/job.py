@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from regaze.models.network import fuse
 from regaze.models.predictor import Predictor, at_rest
 
 
@@ -92,13 +92,10 @@ def resting(network: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def enlarge(maps_Bhw: Tensor, side: int) -> Tensor:
-    """(B, h, w) map cells -> (B, side, side) float32 cropped pixels, bilinear, as `models.network.fuse` does it.
+    """(B, h, w) map cells -> (B, side, side) float32 cropped pixels, bilinear.
 
     Args:
         maps_Bhw: (B, h, w) float, map cells.
         side: S in cropped pixels.
     """
-    large = functional.interpolate(
-        maps_Bhw.float().unsqueeze(1), size=(side, side), mode="bilinear", align_corners=False
-    )
-    return large.squeeze(1)
+    return fuse([maps_Bhw.unsqueeze(1)], side)

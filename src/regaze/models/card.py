@@ -11,7 +11,6 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from regaze.errors import ModelError
 from regaze.files import read_json
 from regaze.models.options import Decoding, NetworkOptions
+from regaze.records import timestamp
 
 SCHEMA_VERSION = 1
 
@@ -67,8 +67,23 @@ class ModelCard:
     weights: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
-    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    created: str = field(default_factory=timestamp)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the network has attention maps that can be corrected: all but a plain one."""
+        return self.network.network != "plain"
+
+    @property
+    def parent(self) -> str | None:
+        """Name of the model that this one was fine-tuned from; None for phase 1."""
+        return str(self.lineage[-1]["name"]) if self.lineage else None
+
+    @property
+    def root(self) -> str:
+        """Name of the phase-1 model of its line: its own, where it is one."""
+        return str(self.lineage[0]["name"]) if self.lineage else self.name
 
 
 def versions() -> dict[str, str]:
@@ -92,12 +107,13 @@ def read_card(folder: Path) -> ModelCard:
         )
     try:
         values = read_json(path)
-        found = int(values["schema_version"])
-        if found > SCHEMA_VERSION:
-            raise ModelError(f"{path} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
+        schema = int(values["schema_version"])
+        if schema > SCHEMA_VERSION:
+            raise ModelError(f"{path} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
         values["network"] = NetworkOptions(**values["network"])
         for key in ("classes", "mean", "std", "lineage", "history"):
             values[key] = tuple(values[key])
+        values["created"] = str(values["created"])  # the dataclass would take the time now
         known = {item.name for item in fields(ModelCard)}
         return ModelCard(**{key: value for key, value in values.items() if key in known})
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:

@@ -32,8 +32,8 @@ class Predictions:
         grades: (N,) int64, decoded (see `decode`).
         maps: One (N, h, w) float32 array in 0..1 per scale, finest first.
         fused: (N, h, w) float32 in 0..1 at the finest scale's grid: the mean of all scales.
-        branches: (N,) float32 in 0..1, how far the branches' grades contradict each other, see `doubt`; None for a
-            plain network.
+        branches: (N,) float32 in 0..1, how far the branches' grades contradict each other, see `disagreement`; None for
+            a plain network.
         scales: (N,) float32 in 0..2, how far the scales' maps differ in shape; NaN with one scale, None for a plain
             network.
     """
@@ -152,7 +152,7 @@ class Predictor:
         probabilities: list[Tensor] = []
         fused: list[Tensor] = []
         maps: list[list[Tensor]] = [[] for _ in range(self.network.scales)]
-        doubts: list[Tensor] = []
+        disagreements: list[Tensor] = []
         with evaluating(self.network):
             for start, output in self._outputs(images_NSSC, cache):
                 probabilities.append(torch.softmax(output.logits.float(), dim=1).cpu())
@@ -160,10 +160,10 @@ class Predictor:
                     kept.append(item.squeeze(1).float().cpu())
                 fused.append(fuse(output.maps, max(item.shape[2] for item in output.maps)).cpu())
                 if output.perception_logits:
-                    doubts.append(torch.stack([between_branches(output), between_scales(output.maps)]).cpu())
+                    disagreements.append(torch.stack([between_branches(output), between_scales(output.maps)]).cpu())
                 if progress is not None:
                     progress(min(start + self.batch, len(images_NSSC)), len(images_NSSC))
-        branches, scales = torch.cat(doubts, dim=1).numpy() if doubts else (None, None)
+        branches, scales = torch.cat(disagreements, dim=1).numpy() if disagreements else (None, None)
         all_probabilities = torch.cat(probabilities).numpy()
         if not np.isfinite(all_probabilities).all():
             bad = int((~np.isfinite(all_probabilities).all(axis=1)).sum())

@@ -1,10 +1,10 @@
-"""What a network's own behaviour says about its attention maps: uncertainty scores that need no label.
+"""Uncertainty scores of a network's attention maps, from its own behaviour: they need no label.
 
 Invariants: the network is left exactly as it was (modes, `requires_grad`, `.grad`, no hooks), also after an exception;
 one photograph's numbers do not depend on which others share its batch.
 
-Cost per photograph of `map_signals`: five forward passes (the photograph, two flips, two shifts) and one backward pass
-through the deepest scale's branches. `cell_features` costs one pass through the extractor.
+Cost per photograph of `uncertainty_scores`: five forward passes (the photograph, two flips, two shifts) and one
+backward pass through the deepest scale's branches. `cell_features` costs one pass through the extractor.
 
 How maps are compared: see `disagreement`.
 
@@ -33,7 +33,7 @@ _SHIFT = 0.04
 
 
 @dataclass(frozen=True)
-class Signals:
+class UncertaintyScores:
     """Uncertainty scores of the maps of N photographs; higher = more uncertain, NaN = could not be computed.
 
     Attributes:
@@ -55,9 +55,9 @@ class Signals:
     features: NDArray[np.float32]
 
 
-def map_signals(
+def uncertainty_scores(
     predictor: Predictor, images_NSSC: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
-) -> Signals:
+) -> UncertaintyScores:
     """Uncertainty scores of the maps of photographs.
 
     Args:
@@ -74,14 +74,14 @@ def map_signals(
     with at_rest(network):
         for start in range(0, total, predictor.batch):
             images = predictor.normalise(images_NSSC[start : start + predictor.batch])
-            numbers_B4, pooled_BC = _signals(predictor, network, images)
+            numbers_B4, pooled_BC = _scores(predictor, network, images)
             numbers.append(numbers_B4.cpu())
             features.append(pooled_BC.cpu())
             if progress is not None:
                 progress(min(start + predictor.batch, total), total)
     branches, scales, cam, instability = torch.cat(numbers).T.contiguous().numpy()
     pooled = torch.cat(features).numpy() if features else np.zeros((0, 0), np.float32)
-    return Signals(branches, scales, cam, instability, pooled)
+    return UncertaintyScores(branches, scales, cam, instability, pooled)
 
 
 def cell_features(
@@ -148,8 +148,8 @@ def _precision(predictor: Predictor) -> torch.autocast:
     return torch.autocast(predictor.device.type, dtype=torch.bfloat16, enabled=predictor.bf16)
 
 
-def _signals(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor) -> tuple[Tensor, Tensor]:
-    """The four signals (B, 4) float32 in the order of `Signals`, and the pooled features (B, C) float32."""
+def _scores(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor) -> tuple[Tensor, Tensor]:
+    """The four scores (B, 4) float32 in the order of `UncertaintyScores`, and the pooled features (B, C) float32."""
     with _precision(predictor):
         features = network.extractor(images_B3SS)
     output, cam = _grad_cam(predictor, network, features)

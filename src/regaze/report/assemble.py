@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -77,15 +78,15 @@ def compared_models(study: Study) -> tuple[str, str]:
     Raises:
         StudyError: No model is fine-tuned, or what it descends from is gone.
     """
-    names = study.models()
-    tuned = [name for name in names if study.lineage(name) and not is_control(study, name)]
+    cards = study.cards()
+    tuned = [name for name in cards if cards[name].parent is not None and not is_control(study, name)]
     if not tuned:
         raise StudyError(
             f"Study {study.path} has no fine-tuned model to report on: run `regaze finetune {study.path}`."
         )
-    multi = [name for name in tuned if study.card_values(name)["network"]["network"] == "multi-scale"]
+    multi = [name for name in tuned if cards[name].network.network == "multi-scale"]
     after = (multi or tuned)[-1]
-    before = str(study.lineage(after)[-1]["name"])
+    before = str(cards[after].parent)
     study.require_model(before)
     return before, after
 
@@ -164,7 +165,7 @@ def _cases(
         return {}
     by_id = {sample.id: sample for sample in study.dataset.samples}
     samples = [by_id[rows[after][place]["sample"]] for place in places]
-    pixels = study.pixels(samples, int(study.card_values(after)["size"]), machine.workers)
+    pixels = study.pixels(samples, study.card(after).size, machine.workers)
     masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
     wanted = {sample.id for sample in samples}
     maps = {name: judged_maps(study, name, wanted, machine) for name in (before, after)}
@@ -191,8 +192,7 @@ def _view(row: Row, maps: Maps, side: int) -> View:
 
 
 def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
-    cards = {name: study.card_values(name) for name in (before, after)}
-    tuned = cards[after]
+    base, tuned = study.card(before), study.card(after)
     return {
         "data": {
             "source": study.options.data.partition(":")[0],
@@ -205,12 +205,12 @@ def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
             "by": "patient, copies of one picture together, stratified by grade",
             "seed": study.options.seed,
         },
-        "network": cards[before]["network"],
-        "input": {"size": tuned["size"], "crop": tuned["crop"]},
-        "phase 1": {**cards[before]["recipe"]["phase1"], "seconds": cards[before]["details"]["seconds"]},
-        "fine-tuning": {**tuned["recipe"]["finetune"], "seconds": tuned["details"]["seconds"]},
-        "corrections": tuned["corrections"],
-        "machine": tuned["details"]["machine"],
-        "versions": tuned["versions"],
-        "made": tuned["created"],
+        "network": asdict(base.network),
+        "input": {"size": tuned.size, "crop": tuned.crop},
+        "phase 1": {**base.recipe["phase1"], "seconds": base.details["seconds"]},
+        "fine-tuning": {**tuned.recipe["finetune"], "seconds": tuned.details["seconds"]},
+        "corrections": tuned.corrections,
+        "machine": tuned.details["machine"],
+        "versions": tuned.versions,
+        "made": tuned.created,
     }

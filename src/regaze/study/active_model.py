@@ -1,23 +1,23 @@
-"""The model that commands take where none is named: the one that `regaze use` chose, else the usual one.
+"""The active model, which commands take where none is named: the one that `regaze use` chose, else the default.
 
 Importing this module imports no torch.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from regaze.console import Voice
 from regaze.errors import StudyError
 from regaze.files import read_json, write_json
+from regaze.records import timestamp
 from regaze.study.folder import Study, open_study
 
-USUAL = "multi-scale"
+DEFAULT = "multi-scale"
 _FILE = "in_use.json"
 
 
-def in_use(study: Study) -> str | None:
+def active_model(study: Study) -> str | None:
     """The model that `use` chose; None where nobody has chosen, or the model is gone.
 
     Raises:
@@ -35,37 +35,28 @@ def in_use(study: Study) -> str | None:
 
 def choose(study: Study, name: str) -> None:
     """Note a choice; what was chosen before is noted with it."""
-    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     file = study.path / _FILE
     try:
         before = read_json(file)["model"] if file.is_file() else None
     except (ValueError, KeyError, TypeError):  # damaged: choosing anew is the cure
         before = None
-    write_json(file, {"model": name, "time": time, "before": before})
+    write_json(file, {"model": name, "time": timestamp(), "before": before})
 
 
 def model_or_default(study: Study, name: str | None) -> str:
-    """The model that was named, else the one in use, else the usual one, or the only one that there is."""
-    found = name or in_use(study)
-    if found is None:
+    """The model that was named, else the active one, else the only one that there is, else the default."""
+    chosen = name or active_model(study)
+    if chosen is None:
         models = study.models()
-        found = models[0] if len(models) == 1 else USUAL
-    return found
-
-
-def phase1_of(study: Study, name: str) -> str:
-    """The phase-1 model that a model descends from; a name that is no model is handed back."""
-    if name not in study.models():
-        return name
-    lineage = study.lineage(name)
-    return str(lineage[0]["name"]) if lineage else name
+        chosen = models[0] if len(models) == 1 else DEFAULT
+    return chosen
 
 
 def model_folder(path: Path) -> Path:
-    """A model folder as it is, or the first fold of the model in use of a study.
+    """A model folder as it is, or the first fold of a study's active model.
 
     Raises:
-        StudyError: The study has no model in use and not the usual one.
+        StudyError: The study has no active model and not the default one.
     """
     if not (path / "study.json").is_file() or (path / "model.json").is_file():
         return path

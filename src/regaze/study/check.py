@@ -10,8 +10,7 @@ import re
 from typing import Any
 
 from regaze.errors import OptionError
-from regaze.study.options import EvaluateOptions, SelectOptions
-from regaze.training.options import FinetuneOptions, TrainingOptions
+from regaze.study.options import SelectOptions
 
 # Option -> smallest value, whether that value itself is allowed, largest value. Batch norm needs two images per step.
 _RANGES: dict[str, tuple[float, bool, float]] = {
@@ -39,34 +38,23 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "sanity": (0, True, math.inf),
     "resamples": (1, True, math.inf),
     "size": (32, True, 4096),
+    "folds": (1, True, 20),
+    "seed": (0, True, math.inf),
+    "seeds": (1, True, 100),
 }
 
 
-def check_training(options: TrainingOptions) -> None:
-    """Refuse a recipe of phase 1 that cannot work.
+def check_options(*several: Any) -> None:
+    """Refuse options that cannot work; None is not given.
 
     Raises:
         OptionError: A value is out of range.
     """
-    _check_all(options)
-
-
-def check_finetuning(options: FinetuneOptions) -> None:
-    """Refuse a recipe of fine-tuning that cannot work.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-    _check_all(options)
-
-
-def check_evaluation(options: EvaluateOptions) -> None:
-    """Refuse options of `evaluate` that cannot work.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-    _check_all(options)
+    for options in several:
+        for option in _RANGES:
+            value = getattr(options, option, None)
+            if value is not None:
+                check_value(option, value)
 
 
 def check_selection(options: SelectOptions) -> None:
@@ -77,10 +65,7 @@ def check_selection(options: SelectOptions) -> None:
     """
     if options.count is not None and options.share < 1:
         raise OptionError(f"--count {options.count} and --share {options.share:g} both say how many: give one.")
-    for option in ("share", "count", "diversity"):
-        value = getattr(options, option)
-        if value is not None:
-            check_value(option, value)
+    check_options(options)
 
 
 def check_value(option: str, value: float) -> None:
@@ -109,9 +94,3 @@ def check_name(name: str) -> None:
             f"--name {name!r}: expected up to 100 letters, digits, dots, hyphens and underscores, a letter or digit "
             "first (it becomes a folder)."
         )
-
-
-def _check_all(options: Any) -> None:
-    for option in _RANGES:
-        if hasattr(options, option):
-            check_value(option, getattr(options, option))

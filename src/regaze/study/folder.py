@@ -17,11 +17,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from regaze import __version__
 from regaze.console import Voice
@@ -29,11 +31,16 @@ from regaze.corrections.store import Store
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
-from regaze.errors import DataError, ModelError, OptionError, RegazeError, StudyError
+from regaze.errors import DataError, RegazeError, StudyError
 from regaze.files import read_json, write_json
-from regaze.records import Dataset, Sample
-from regaze.study.check import check_value
+from regaze.models.card import ModelCard, read_card
+from regaze.models.options import MachineOptions
+from regaze.records import Dataset, Sample, timestamp
+from regaze.study.check import check_options
 from regaze.study.options import StudyOptions
+
+if TYPE_CHECKING:
+    from regaze.models.features import FeatureCache
 
 SCHEMA_VERSION = 1
 DEFAULT_FOLDS = 5  # a single validation part is one fifth
@@ -56,6 +63,7 @@ class Study:
     dataset: Dataset
     split: dict[str, int]
     voice: Voice
+    _training_masks: dict[tuple[int, int], NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def folds(self) -> list[int]:
@@ -89,51 +97,78 @@ class Study:
         with self.voice.progress("decoding photographs") as feed:
             return load_pixels(samples, size, self.path / "cache", workers, feed, crop=self.options.crop)
 
+    @property
+    def evaluation_folder(self) -> Path:
+        """Where records and figures of the models lie."""
+        return self.path / "evaluation"
+
+    @staticmethod
+    def fold_name(name: str, fold: int) -> str:
+        """NAME/foldK: a fold's model in folders, selections and corrections."""
+        return f"{name}/fold{fold}"
+
+    def training_masks(self, fold: int, size: int) -> NDArray[np.bool_]:
+        """Lesion masks (N, S, S) of a fold's training photographs that have any, in cropped pixels; read once."""
+        if (fold, size) not in self._training_masks:
+            masks = self.pixels(self.training(fold), size).union
+            self._training_masks[fold, size] = np.packbits(masks[masks.any(axis=(1, 2))], axis=2)
+        return np.unpackbits(self._training_masks[fold, size], axis=2, count=size).astype(bool)
+
     def model_folder(self, name: str, fold: int) -> Path:
-        """Where a model lies."""
-        return self.path / "models" / name / f"fold{fold}"
+        """Where a fold's model lies."""
+        return self.path / "models" / self.fold_name(name, fold)
 
-    def models(self) -> list[str]:
-        """Names of the models that are complete on every fold, phase 1 first, in the order they were made."""
-        root = self.path / "models"
-        if not root.is_dir():
-            return []
-        ready = [
-            entry.name
-            for entry in sorted(root.iterdir())
-            if entry.is_dir() and all((entry / f"fold{fold}" / "model.json").is_file() for fold in self.folds)
-        ]
-        return sorted(ready, key=lambda name: (len(self.lineage(name)), self.card_values(name)["created"], name))
+    def collected_folder(self, name: str, fold: int) -> Path:
+        """Where the collected maps of a fold's model lie."""
+        return self.path / "collected" / self.fold_name(name, fold)
 
-    def card_values(self, name: str) -> dict[str, Any]:
-        """`model.json` of a model's first fold, as plain values.
+    def card(self, name: str) -> ModelCard:
+        """The card of a model's first fold.
 
         Raises:
-            ModelError: It is damaged.
+            ModelError: It is missing or damaged.
         """
-        path = self.model_folder(name, self.folds[0]) / "model.json"
-        try:
-            values: dict[str, Any] = read_json(path)
-            lacking = {"network", "recipe", "lineage", "created"} - values.keys()
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-            raise ModelError(f"{path} is damaged ({error}): restore it, or remove {path.parent}.") from error
-        if lacking:
-            raise ModelError(f"{path} is damaged (no {min(lacking)}): restore it, or remove {path.parent}.")
-        return values
+        return read_card(self.model_folder(name, self.folds[0]))
 
-    def lineage(self, name: str) -> list[Any]:
-        """The models that a model descends from, oldest first."""
-        return list(self.card_values(name)["lineage"])
+    def cards(self) -> dict[str, ModelCard]:
+        """`card` of each model that is complete on every fold, by name: phase 1 first, in the order they were made.
 
-    def require_model(self, name: str) -> None:
-        """Make sure that a model is complete.
+        Raises:
+            ModelError: One is damaged.
+        """
+        names = [
+            folder.name
+            for folder in (self.path / "models").glob("*/")
+            if all((self.model_folder(folder.name, fold) / "model.json").is_file() for fold in self.folds)
+        ]
+        cards = {name: self.card(name) for name in names}
+        return dict(sorted(cards.items(), key=lambda item: (len(item[1].lineage), item[1].created, item[0])))
+
+    def models(self) -> list[str]:
+        """Names of the models that are complete on every fold, in the order of `cards`."""
+        return list(self.cards())
+
+    def require_model(self, name: str) -> ModelCard:
+        """The card of a model that is complete on every fold.
 
         Raises:
             StudyError: It is not there, or not on every fold.
         """
-        if name not in self.models():
-            there = ", ".join(self.models()) or "none yet"
+        cards = self.cards()
+        if name not in cards:
+            there = ", ".join(cards) or "none yet"
             raise StudyError(f"Study {self.path} has no model {name!r} (models: {there}): run `regaze train` first.")
+        return cards[name]
+
+    def feature_cache(self, machine: MachineOptions) -> FeatureCache:
+        """The feature cache of one step; a new one for each, since it holds on to what it handed out.
+
+        Raises:
+            OptionError: `machine.cache` is no size.
+        """
+        from regaze.models.features import FeatureCache, parse_size  # with torch, which a study is listed without
+
+        return FeatureCache(self.path / "cache" / "features", parse_size(machine.cache))
 
 
 def create_study(
@@ -154,7 +189,7 @@ def create_study(
         OptionError: An option is out of range.
         DataError: The data cannot be read.
     """
-    _check(options)
+    check_options(options)
     if (path / "study.json").is_file():
         study = open_study(path, voice)
         changed = _differences(study.options, options)
@@ -174,8 +209,8 @@ def create_study(
         values = {
             "schema_version": SCHEMA_VERSION,
             "regaze": __version__,
-            "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "options": _plain(options),
+            "created": timestamp(),
+            "options": options.plain(),
             "classes": list(dataset.classes),
             "ordinal": dataset.ordinal,
             "fingerprint": dataset.fingerprint,
@@ -202,12 +237,10 @@ def open_study(path: Path, voice: Voice) -> Study:
         raise StudyError(f"{path} is no study (it has no study.json): run `regaze init {path} --data ...` first.")
     try:
         values = read_json(file)
-        found = int(values["schema_version"])
-        if found > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
-            raise StudyError(f"{file} has schema {found}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
-        stored = values["options"]
-        boxes = stored["boxes"]
-        options = StudyOptions(**(stored | {"boxes": None if boxes is None else Path(boxes)}))
+        schema = int(values["schema_version"])
+        if schema > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
+            raise StudyError(f"{file} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
+        options = StudyOptions.from_plain(values["options"])
         split = {str(key): int(fold) for key, fold in values["split"].items()}
         fingerprint = str(values["fingerprint"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -233,14 +266,6 @@ def _load(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
         )
 
 
-def _check(options: StudyOptions) -> None:
-    check_value("size", options.size)
-    if not 1 <= options.folds <= 20:
-        raise OptionError(f"--folds {options.folds}: expected 1 (one validation part) or 2 to 20.")
-    if options.seed < 0:
-        raise OptionError(f"--seed {options.seed}: expected 0 or more.")
-
-
 def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:
     """Sample id -> fold; without cross-validation fold 0 of five is the validation part."""
     if options.folds > 1:
@@ -254,17 +279,7 @@ def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:
         ) from error
 
 
-def _plain(options: StudyOptions) -> dict[str, Any]:
-    """Options as JSON; paths absolute, so that the study can be used from any folder."""
-    values = asdict(options)
-    kind, _, rest = options.data.partition(":")
-    if kind in ("idrid", "folder", "csv"):
-        values["data"] = f"{kind}:{Path(rest).expanduser().resolve()}"
-    values["boxes"] = None if options.boxes is None else str(options.boxes.expanduser().resolve())
-    return values
-
-
 def _differences(stored: StudyOptions, asked: StudyOptions) -> str:
     """The stored options that differ from the asked ones, as they would be written on the command line."""
-    one, other = _plain(stored), _plain(asked)
+    one, other = stored.plain(), asked.plain()
     return " ".join(f"--{key} {one[key]}" for key in one if one[key] != other[key])

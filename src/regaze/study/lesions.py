@@ -12,17 +12,17 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from regaze.data.pixels import Pixels
+from regaze.models.network import fuse
 from regaze.models.predictor import Predictions
 from regaze.records import Sample
 from regaze.training.targets import target_maps
 
-Knowledge = Literal["lesions", "free", "unknown"]
+LesionStatus = Literal["lesions", "free", "unknown"]
 
 
-def knowledge(sample: Sample, has_lesions: bool, ordinal: bool) -> Knowledge:
+def lesion_status(sample: Sample, has_lesions: bool, ordinal: bool) -> LesionStatus:
     """What is known about a photograph's lesions.
 
     Args:
@@ -46,15 +46,15 @@ def known_lesions(
         (N, S, S) bool masks in cropped pixels and (N,) bool: True where the lesions are known, or known to be absent.
     """
     masks = pixels.union
-    found: NDArray[np.bool_] = np.asarray(masks.any(axis=(1, 2)))
-    known = [knowledge(sample, bool(has), ordinal) != "unknown" for sample, has in zip(samples, found, strict=True)]
+    pairs = zip(samples, masks, strict=True)
+    known = [lesion_status(sample, bool(mask.any()), ordinal) != "unknown" for sample, mask in pairs]
     return masks, np.array(known, dtype=bool)
 
 
 def targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]]) -> list[NDArray[np.float32]]:
     """Target maps M' per scale, as training sees them: (N, h, w) float32 in 0..1."""
-    found = target_maps(torch.from_numpy(np.ascontiguousarray(masks_NSS)), grids)
-    return [item.squeeze(1).numpy() for item in found]
+    maps = target_maps(torch.from_numpy(np.ascontiguousarray(masks_NSS)), grids)
+    return [item.squeeze(1).numpy() for item in maps]
 
 
 def mean_targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]]) -> list[NDArray[np.float32]]:
@@ -71,8 +71,7 @@ def mean_targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]])
 
 def enlarge(maps_Nhw: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Maps brought bilinearly to cropped pixels: (N, side, side) float32."""
-    maps = torch.from_numpy(np.ascontiguousarray(maps_Nhw)).unsqueeze(1)
-    return functional.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False).squeeze(1).numpy()
+    return fuse([torch.from_numpy(np.ascontiguousarray(maps_Nhw)).unsqueeze(1)], side).numpy()
 
 
 def grids_of(predictions: Predictions) -> list[tuple[int, int]]:

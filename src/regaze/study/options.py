@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -28,8 +28,8 @@ RULES_BY_SIGNALS: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
 
 
 @dataclass(frozen=True)
-class StudyOptions:
-    """Data, split and input size of a study; fixed when it is made."""
+class PhotographOptions:
+    """Photographs, and how they are read and split."""
 
     data: str
     """Photographs: idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]."""
@@ -39,12 +39,37 @@ class StudyOptions:
     """Side of the network's square input in pixels, 32 to 4096 (small lesions need 512; 224 is for quick runs)."""
     folds: int = 1
     """1: one fixed validation part of 20 %. K: cross-validation, K models per method, pooled validation."""
-    seed: int = 0
-    """Seed of the split, the initial weights, the order of the photographs and the augmentation."""
     patient: str | None = None
     """Column (csv) or regular expression on the file name (folder) that names the patient."""
     crop: bool = True
     """Crop to the round field of view; off for photographs without one."""
+
+
+@dataclass(frozen=True)
+class StudyOptions(PhotographOptions):
+    """Data, split and input size of a study; fixed when it is made."""
+
+    seed: int = 0
+    """Seed of the split, the initial weights, the order of the photographs and the augmentation."""
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds them; paths absolute, so that the study can be used from any folder."""
+        values = asdict(self)
+        kind, _, rest = self.data.partition(":")
+        if kind in ("idrid", "folder", "csv"):
+            values["data"] = f"{kind}:{Path(rest).expanduser().resolve()}"
+        values["boxes"] = None if self.boxes is None else str(self.boxes.expanduser().resolve())
+        return values
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> StudyOptions:
+        """What `plain` gave.
+
+        Raises:
+            KeyError, TypeError: It is something else.
+        """
+        boxes = values["boxes"]
+        return cls(**(values | {"boxes": None if boxes is None else Path(boxes)}))
 
 
 @dataclass(frozen=True)

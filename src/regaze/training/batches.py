@@ -76,14 +76,14 @@ class Feed:
     Attributes:
         data: The training set.
         classes: K.
-        batch: B per process.
+        batch: B.
         seed: With the epoch, the only source of randomness.
         sampling: See `TrainingOptions.sampling`.
         augment: See `FinetuneOptions.augment`.
         mean, std: Normalisation.
         frozen: The frozen extractor, where batches hold features.
         replay: Share of the photographs without a correction that an epoch draws, above 0 to 1.
-        rank, world: This process among the processes; each takes every world-th image of the epoch's order.
+        rank, world: Which share of the epoch's order: every world-th image, from `rank` on. The recipes take all.
     """
 
     data: TrainingSet
@@ -100,7 +100,7 @@ class Feed:
     world: int = 1
 
     def steps(self) -> int:
-        """Steps of an epoch, the same for every process."""
+        """Steps of an epoch, the same for every rank."""
         share = self._drawn() // self.world
         return max(1, round(share / self.batch))
 

@@ -74,7 +74,7 @@ def fit(
         network: What is trained, whole; on any device; comes back on the fabric's device in evaluation mode.
         feed: Batches by epoch.
         plan: Parameters, loss and length.
-        fabric: Device, processes and precision; already launched.
+        fabric: Device and precision.
         checkpoint: File written after an epoch, at most every 20 seconds; read first if it exists and has the plan's
             identity.
         progress: Called after every epoch with (epochs done, epochs, mean losses).

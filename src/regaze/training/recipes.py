@@ -30,7 +30,7 @@ Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 def make_fabric(machine: MachineOptions) -> Fabric:
-    """Fabric for one process on the chosen device (several processes come from Fabric's own launcher)."""
+    """Fabric for one process on the chosen device."""
     device = choose_device(machine.device)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision at every start
     precision = "bf16-mixed" if uses_bf16(machine.precision, device) else "32-true"
@@ -150,7 +150,7 @@ def finetune(
 
 
 def _shared(feed: Feed, fabric: Fabric) -> Feed:
-    """The feed of this process among the fabric's."""
+    """The feed with the fabric's rank and world size: 0 of 1, since `make_fabric` starts no other process."""
     return replace(feed, rank=fabric.global_rank, world=fabric.world_size)
 
 

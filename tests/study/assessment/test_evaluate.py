@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from sklearn.metrics import cohen_kappa_score
@@ -44,6 +45,16 @@ def test_figures_follow_from_the_records(finished_run):
         assert figures["maps"]["fused"]["lesion_enrichment"] == pytest.approx(mean)
         deletions = [row["deletion"] for row in rows if row["deletion"] is not None]
         assert figures["deletion"] == pytest.approx(sum(deletions) / len(deletions))
+
+
+def test_training_masks_are_read_once(study_copy, evaluate, parts_read, open_quietly, finished_run):
+    """The mean-map baseline of three models reads the training part once, and no figure depends on it."""
+    shutil.rmtree(study_copy / "evaluation")
+    again = evaluate(study_copy).json
+    training = [sample.id for sample in open_quietly(study_copy).training(0)]
+    assert len(again["models"]) == 3
+    assert parts_read.count(training) == 1
+    assert again["models"] == finished_run[1].json["models"]
 
 
 def test_judged_once(study_copy, evaluate, monkeypatch, finished_run):
@@ -145,21 +156,21 @@ def test_panel_is_the_mean_of_its_members(finished, open_quietly):
 
     from regaze.models.folder import load_model
     from regaze.models.options import MachineOptions
-    from regaze.study.assessment.ensemble import Panel
+    from regaze.study.assessment.ensemble import Ensemble
 
     study = open_quietly(finished)
     machine = MachineOptions(precision="fp32")
     members = [load_model(study.model_folder(name, 0), machine)[0] for name in ("multi-scale", "multi-scale-finetuned")]
     images = study.pixels(study.test(), 64).images
     one, other = (member.predict(images) for member in members)
-    both = Panel(tuple(members)).predict(images)
+    both = Ensemble(tuple(members)).predict(images)
     assert not np.allclose(one.probabilities, other.probabilities, atol=1e-4)
     np.testing.assert_allclose(both.probabilities, (one.probabilities + other.probabilities) / 2, atol=1e-6)
     np.testing.assert_allclose(both.fused, (one.fused + other.fused) / 2, atol=1e-6)
     np.testing.assert_allclose(both.maps[1], (one.maps[1] + other.maps[1]) / 2, atol=1e-6)
     below = both.probabilities.cumsum(axis=1)
     assert both.grades.tolist() == [int((row < 0.5).sum()) for row in below]
-    scores = Panel(tuple(members)).scores(members[0].normalise(images)).numpy()
+    scores = Ensemble(tuple(members)).scores(members[0].normalise(images)).numpy()
     np.testing.assert_allclose(scores, both.probabilities, atol=1e-5)
 
 

@@ -205,23 +205,23 @@ def test_the_same_rankings_for_every_model(study_copy, evaluate, monkeypatch):
 
 
 @pytest.fixture
-def panel_of():
-    """A function: kind of network -> a panel of one small network, drawn by lot."""
+def ensemble_of():
+    """A function: kind of network -> an ensemble of one small network, drawn by lot."""
     from regaze.models.build import build_network
     from regaze.models.options import MachineOptions, NetworkOptions
     from regaze.models.predictor import Predictor
-    from regaze.study.assessment.ensemble import Panel
+    from regaze.study.assessment.ensemble import Ensemble
 
     def make(kind):
         network = build_network(NetworkOptions(kind, "test_resnet"), 5, 64).network
         machine = MachineOptions(precision="fp32", device="cpu")
-        return Panel((Predictor(network, (0.5,) * 3, (0.25,) * 3, "median", machine),))
+        return Ensemble((Predictor(network, (0.5,) * 3, (0.25,) * 3, "median", machine),))
 
     return make
 
 
 @pytest.mark.parametrize(("kind", "by"), [("plain", "cam"), ("multi-scale", "attention")])
-def test_pixels_are_ranked_before_they_are_flattened(panel_of, kind, by):
+def test_pixels_are_ranked_before_they_are_flattened(ensemble_of, kind, by):
     """Evidence against the class, which the shown map cuts to zero, and a saturated map still rank every pixel."""
     import torch
 
@@ -230,8 +230,8 @@ def test_pixels_are_ranked_before_they_are_flattened(panel_of, kind, by):
     from regaze.study.assessment.measure import measure_faithfulness
 
     torch.manual_seed(0)
-    panel = panel_of(kind)
-    network = panel.members[0].network
+    ensemble = ensemble_of(kind)
+    network = ensemble.members[0].network
     with torch.no_grad():
         if kind == "plain":
             network.classify.weight[3] = -network.classify.weight[3].abs()
@@ -240,17 +240,17 @@ def test_pixels_are_ranked_before_they_are_flattened(panel_of, kind, by):
             for branch in network.attention:
                 branch.map.bias += 30.0
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    said = panel.predict(images)
+    said = ensemble.predict(images)
     assert len(np.unique(said.fused)) == 1, "the shown map is flat"
     followed = said.probabilities.argmax(axis=1)
-    order = panel.order(images, followed)
+    order = ensemble.order(images, followed)
     assert len(np.unique(order)) > 50
-    np.testing.assert_array_equal(order, explain(panel.members[0], images, by, followed))
+    np.testing.assert_array_equal(order, explain(ensemble.members[0], images, by, followed))
     rows, procedure = [{}, {}], Procedure(n_steps=4, patch=4, deletion="mean")
     pixels = Pixels(images, np.zeros((2, 64, 64), np.uint8), ())
     known = np.zeros(2, dtype=bool)
-    measure_faithfulness(rows, panel, pixels, known, said.probabilities, procedure, 2, 0, lambda *_: None)
-    found = compare_orders(panel.scores, panel.members[0].normalise(images), {by: order}, procedure)[by]
+    measure_faithfulness(rows, ensemble, pixels, known, said.probabilities, procedure, 2, 0, lambda *_: None)
+    found = compare_orders(ensemble.scores, ensemble.members[0].normalise(images), {by: order}, procedure)[by]
     assert [row["deletion"] for row in rows] == pytest.approx(list(found.deletion))
     assert [row["insertion"] for row in rows] == pytest.approx(list(found.insertion))
     assert [row["faithfulness"]["followed"] for row in rows] == list(followed)

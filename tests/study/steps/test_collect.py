@@ -14,8 +14,9 @@ from regaze.records import Sample
 from regaze.study.lesions import targets
 from regaze.study.options import CollectOptions, SelectOptions
 from regaze.study.steps import collect as module
-from regaze.study.steps.collect import collect, judge, read_collected
+from regaze.study.steps.collect import collect, diagnose_all, read_collected
 from regaze.study.steps.correct import select
+from regaze.study.steps.uncertainty import forward_scores
 
 MACHINE = MachineOptions(precision="fp32", workers=1)
 
@@ -56,7 +57,7 @@ def test_diagnosis_by_hand():
     probabilities[2] = 0.7, 0.3
     said = Predictions(probabilities, np.array([1, 1, 0, 1]), (maps,), maps)
     known = np.array([True, True, True, False])
-    found = judge(samples, said, masks, known, CollectOptions())
+    found = diagnose_all(samples, said, masks, known, CollectOptions(), forward_scores(said))
     assert [item.diagnosis for item in found] == ["fine", "elsewhere", "misgraded", "unknown"]
     assert [item.confidence for item in found] == pytest.approx([0.8, 0.8, 0.7, 0.8])
     target = targets(masks, [(4, 4)])[0][0]
@@ -67,7 +68,7 @@ def test_diagnosis_by_hand():
     assert found[1].enrichment == pytest.approx(0, abs=1e-6)
     assert (found[0].relevance_rank, found[1].relevance_rank) == (pytest.approx(1, abs=0.3), 0)
     assert (found[3].squared_error, found[3].relevance_rank, found[3].enrichment) == (None, None, None)
-    strict = judge(samples, said, masks, known, CollectOptions(min_enrichment=17))
+    strict = diagnose_all(samples, said, masks, known, CollectOptions(min_enrichment=17), forward_scores(said))
     assert [item.diagnosis for item in strict] == ["elsewhere", "elsewhere", "misgraded", "unknown"]
 
 
@@ -76,8 +77,8 @@ def test_collected_once(study_copy, open_quietly, monkeypatch):
     study = open_quietly(study_copy)
     folder = study_copy / "collected" / "multi-scale" / "fold0"
     asked = []
-    original = module.judge
-    monkeypatch.setattr(module, "judge", lambda *arguments: (asked.append(1), original(*arguments))[1])
+    original = module.diagnose_all
+    monkeypatch.setattr(module, "diagnose_all", lambda *arguments: (asked.append(1), original(*arguments))[1])
     before = (folder / "collected.json").read_bytes()
     counts = collect(study, "multi-scale", MACHINE)
     assert (asked, (folder / "collected.json").read_bytes()) == ([], before)

@@ -92,8 +92,9 @@ def learned(study, options):
     card = read_card(study.model_folder("multi-scale", 0))
     samples = study.training(0)
     entries = corrections_of(study, "multi-scale", 0, options.experts)
-    data = training_set(study, samples, card.size, 1)
-    return with_corrections(study, data, samples, card, entries, options, [2.0, 4.0, 8.0])
+    pixels = study.pixels(samples, card.size, 1)
+    data = training_set(samples, pixels)
+    return with_corrections(study, data, samples, pixels.geometries, entries, options, [2.0, 4.0, 8.0])
 
 
 def test_several_experts_become_one_word(study_copy, open_quietly):
@@ -190,10 +191,10 @@ def test_the_model_is_held_to_what_experts_reach():
 
     left, right = np.zeros((2, 4, 4), dtype=bool)
     left[:, :2], right[:, 2:] = True, True
-    alone = agreement({"anna": left, "the model": right}).pairs
+    alone = agreement({"anna": left, "the model": right})
 
     def found(model, patients):
-        pairs = agreement({"anna": left, "ben": left, "the model": model}).pairs
+        pairs = agreement({"anna": left, "ben": left, "the model": model})
         return ExpertAgreement([], _model_against_experts([("x", alone), *((name, pairs) for name in patients)]))
 
     reached, missed = (found(model, "abcdefghijkl") for model in (left, right))

@@ -51,6 +51,12 @@ def draw_on_all(study, corner):
             draw(study, "multi-scale/fold0", corner, sample)
 
 
+def test_a_training_part_is_read_once(study_copy, tune, parts_read, open_quietly):
+    """Fine-tuning lays the corrections beside photographs that it has read already."""
+    tune(study_copy, "--map-weight", "2")
+    assert parts_read == [[sample.id for sample in open_quietly(study_copy).training(0)]]
+
+
 def test_extractor_stays_bitwise(finished):
     """Fine-tuning and its control leave the extractor's tensors as phase 1 left them, and change the branches."""
     before = load_file(weights_of(finished, "multi-scale"))

@@ -67,12 +67,13 @@ def test_interruption_between_epochs(new_study, finished, regaze, tiny, monkeypa
 
 def test_two_processes_do_not_make_one_model(new_study, regaze, tiny, open_quietly):
     """While another process makes a model, `train` of that name says so and leaves everything; another name works."""
-    from regaze.study.steps.fold_model import making
+    from regaze.models.options import MachineOptions
+    from regaze.study.steps.fold_model import FoldModel
 
     folder = new_study()
     regaze("init", folder, "--data", tiny["data"], "--size", "64")
     words = ["train", folder, *tiny["network"], *tiny["training"], *tiny["machine"]]
-    with making(open_quietly(folder), "multi-scale", 0):
+    with FoldModel(open_quietly(folder), "multi-scale", 0, "", MachineOptions()).making():
         refused = regaze(*words)
         assert refused.code == 1
         assert "Another process is making 'multi-scale' (fold 0)" in refused.err

@@ -1,4 +1,4 @@
-"""One model, or several folds' models that speak as one."""
+"""One model, or the mean of several folds' models."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from regaze.models.predictor import Predictions, Predictor, decode
 
 
 @dataclass(frozen=True)
-class Panel:
+class Ensemble:
     """One model, or one model per fold whose probabilities and maps are averaged (on the test part)."""
 
     members: tuple[Predictor, ...]
 
     def predict(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None = None) -> Predictions:
         """Mean probabilities, decoded; mean maps."""
-        said = [member.predict(images_NSSC, cache=cache) for member in self.members]
-        probabilities = np.mean([item.probabilities for item in said], axis=0).astype(np.float32)
+        predictions = [member.predict(images_NSSC, cache=cache) for member in self.members]
+        probabilities = np.mean([item.probabilities for item in predictions], axis=0).astype(np.float32)
         return Predictions(
             probabilities=probabilities,
             grades=decode(probabilities, self.members[0].decoding),
-            maps=tuple(np.mean(scale, axis=0) for scale in zip(*(item.maps for item in said), strict=True)),
-            fused=np.mean([item.fused for item in said], axis=0),
+            maps=tuple(np.mean(scale, axis=0) for scale in zip(*(item.maps for item in predictions), strict=True)),
+            fused=np.mean([item.fused for item in predictions], axis=0),
         )
 
     def order(self, images_NSSC: NDArray[np.uint8], classes_N: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -83,9 +83,8 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
     Raises:
         StudyError: The model is missing, its maps were not collected, or nobody corrected any of them.
     """
-    study.require_model(name)
-    root = str((study.lineage(name) or [{"name": name}])[0]["name"])
-    side = int(study.card_values(name)["size"])
+    card = study.require_model(name)
+    root, side = card.root, card.size
     photographs: list[tuple[str | None, list[PairAgreement]]] = []
     for fold in study.folds:
         places = {one.sample: place for place, one in enumerate(read_collected(study, name, fold))}
@@ -112,7 +111,7 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
 
 def _fused(study: Study, name: str, fold: int) -> NDArray[np.float32]:
     """The collected fused maps (N, h, w)."""
-    file = study.path / "collected" / name / f"fold{fold}" / "maps.safetensors"
+    file = study.collected_folder(name, fold) / "maps.safetensors"
     try:
         with safe_open(file, framework="numpy") as stream:
             return np.asarray(stream.get_tensor("fused"), dtype=np.float32)

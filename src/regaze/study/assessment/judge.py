@@ -22,11 +22,10 @@ from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions, Predictor
 from regaze.records import Dataset, Sample
-from regaze.study.assessment.ensemble import Panel
+from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.assessment.kept_maps import Maps, keep_maps, read_maps
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
-from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
@@ -35,22 +34,21 @@ _FORMAT = 4  # of the records; raise it when their content changes
 
 
 @dataclass(frozen=True)
-class Sitting:
-    """One panel and the photographs it is judged on.
+class Evaluation:
+    """One model, of one fold or of all, and the photographs that it is judged on.
 
     Attributes:
-        name: Model name.
-        cards: Cards of the panel's members.
-        samples: Photographs to judge on.
-        learned: Photographs that the members learned from (for the mean-map baseline).
+        folders: The model's folders; of several their mean is judged.
+        cards: What lies in them.
+        samples: Photographs to judge on, none of which the model saw.
+        fold: Whose training part gives the mean-map baseline.
         file: Where the records go.
     """
 
-    name: str
     folders: tuple[Path, ...]
     cards: tuple[ModelCard, ...]
     samples: tuple[Sample, ...]
-    learned: tuple[Sample, ...]
+    fold: int
     file: Path
 
 
@@ -81,24 +79,24 @@ def judge_model(
 
     Returns:
         One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `maps` (scale -> record of
-        `agree`, with `iou` and `iou_threshold`), and what `evidence` adds: `lesions`, `deletion`, `insertion`,
+        `agree`, with `iou` and `iou_threshold`), and what `measure` adds: `lesions`, `deletion`, `insertion`,
         `faithfulness` and `sanity` (None where not measured).
     """
     study.require_model(name)
-    sittings = _sittings(study, name, part or part_of(study), other, folder)
+    evaluations = _evaluations(study, name, part or part_of(study), other, folder)
     rows: list[list[dict[str, Any]]] = []
-    for sitting in sittings:
-        key = _key(study, sitting, options, machine)
-        found = _stored(sitting.file, key)
-        if found is None:
-            panel, pixels, predictions = _predict(study, sitting, machine)
+    for evaluation in evaluations:
+        key = _key(study, evaluation, options, machine)
+        records = _stored(evaluation.file, key)
+        if records is None:
+            ensemble, pixels, predictions = _predict(study, evaluation, machine)
             if other is None and not folder:
-                keep_maps(sitting.file.with_suffix(".safetensors"), _maps_key(sitting, machine), predictions)
-            found = _sit(study, sitting, panel, pixels, predictions, options)
-            write_json(sitting.file, {"key": key, "model": name, "photographs": found})
-        rows.append(found)
-    judged = [sample for sitting in sittings for sample in sitting.samples]
-    add_iou(study, name, machine, judged, rows, crossed=len(sittings) > 1)
+                keep_maps(evaluation.file.with_suffix(".safetensors"), _maps_key(evaluation, machine), predictions)
+            records = _judge(study, evaluation, ensemble, pixels, predictions, options)
+            write_json(evaluation.file, {"key": key, "model": name, "photographs": records})
+        rows.append(records)
+    judged = [sample for evaluation in evaluations for sample in evaluation.samples]
+    add_iou(study, name, machine, judged, rows, crossed=len(evaluations) > 1)
     return [row for some in rows for row in some]
 
 
@@ -112,22 +110,22 @@ def judged_maps(study: Study, name: str, wanted: Collection[str], machine: Machi
         machine: As given to `judge_model`.
     """
     maps: dict[str, Maps] = {}
-    for sitting in _sittings(study, name, part_of(study), None, ""):
-        places = [place for place, sample in enumerate(sitting.samples) if sample.id in wanted]
-        if not places:
+    for evaluation in _evaluations(study, name, part_of(study), None, ""):
+        indices = [index for index, sample in enumerate(evaluation.samples) if sample.id in wanted]
+        if not indices:
             continue
-        file, key = sitting.file.with_suffix(".safetensors"), _maps_key(sitting, machine)
-        kept = read_maps(file, key, places)
+        file, key = evaluation.file.with_suffix(".safetensors"), _maps_key(evaluation, machine)
+        kept = read_maps(file, key, indices)
         if kept is None:
-            keep_maps(file, key, _predict(study, sitting, machine)[2])
-            kept = read_maps(file, key, places)
+            keep_maps(file, key, _predict(study, evaluation, machine)[2])
+            kept = read_maps(file, key, indices)
         assert kept is not None
-        maps |= {sitting.samples[place].id: some for place, some in zip(places, kept, strict=True)}
+        maps |= {evaluation.samples[index].id: layers for index, layers in zip(indices, kept, strict=True)}
     return maps
 
 
 def _stored(file: Path, key: str) -> list[dict[str, Any]] | None:
-    """Records of an earlier sitting; None where there are none, they are of another key, or the file is damaged."""
+    """Records of an earlier call; None where there are none, they are of another key, or the file is damaged."""
     if not file.is_file():
         return None
     try:
@@ -160,56 +158,52 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
     return dataset
 
 
-def _sittings(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Sitting]:
-    everything = tuple(study.model_folder(name, fold) for fold in study.folds)
-    root = study.path / "evaluation" / folder
+def _evaluations(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Evaluation]:
+    root, first = study.evaluation_folder / folder, study.folds[0]
     if other is not None:
-        own = tuple(item for item in other.samples if item.part == "test") or other.samples
-        where = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"
-        return [_sitting(study, name, everything, own, where)]
+        own = [item for item in other.samples if item.part == "test"] or other.samples
+        file = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"
+        return [_evaluation(study, name, study.folds, own, first, file)]
     if part == "test":
-        return [_sitting(study, name, everything, tuple(study.test()), root / "test" / f"{name}.json")]
+        return [_evaluation(study, name, study.folds, study.test(), first, root / "test" / f"{name}.json")]
     return [
-        _sitting(
-            study, name, (folder,), tuple(study.validation(fold)), root / "validation" / f"{name}-fold{fold}.json", fold
-        )
-        for fold, folder in zip(study.folds, everything, strict=True)
+        _evaluation(study, name, [fold], study.validation(fold), fold, root / "validation" / f"{name}-fold{fold}.json")
+        for fold in study.folds
     ]
 
 
-def _sitting(
-    study: Study, name: str, folders: tuple[Path, ...], samples: tuple[Sample, ...], file: Path, fold: int | None = None
-) -> Sitting:
+def _evaluation(
+    study: Study, name: str, folds: Sequence[int], samples: Sequence[Sample], fold: int, file: Path
+) -> Evaluation:
     if not samples:
         raise DataError("There is no photograph to judge the models on: give data with a test or validation part.")
-    learned = study.training(fold if fold is not None else study.folds[0])
-    cards = tuple(read_card(folder) for folder in folders)
-    return Sitting(name, folders, cards, samples, tuple(learned), file)
+    folders = tuple(study.model_folder(name, fold) for fold in folds)
+    return Evaluation(folders, tuple(read_card(folder) for folder in folders), tuple(samples), fold, file)
 
 
-def _key(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> str:
-    contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in sitting.samples]
-    cards = [card.key for card in sitting.cards]
+def _key(study: Study, evaluation: Evaluation, options: EvaluateOptions, machine: MachineOptions) -> str:
+    contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in evaluation.samples]
+    cards = [card.key for card in evaluation.cards]
     counts = [options.faithfulness, options.steps, options.reference_rankings, options.sanity, options.patch]
     how = [counts, options.deletion_substrate, options.insertion_substrate, machine.precision]
     return digest([_FORMAT, cards, contents, study.dataset.fingerprint, how])
 
 
-def _maps_key(sitting: Sitting, machine: MachineOptions) -> str:
-    pictures = [[sample.id, sample.content] for sample in sitting.samples]
-    return digest([[card.key for card in sitting.cards], pictures, machine.precision])
+def _maps_key(evaluation: Evaluation, machine: MachineOptions) -> str:
+    pictures = [[sample.id, sample.content] for sample in evaluation.samples]
+    return digest([[card.key for card in evaluation.cards], pictures, machine.precision])
 
 
-def _predict(study: Study, sitting: Sitting, machine: MachineOptions) -> tuple[Panel, Pixels, Predictions]:
-    panel = Panel(tuple(load_model(folder, machine)[0] for folder in sitting.folders))
-    pixels = study.pixels(sitting.samples, sitting.cards[0].size, machine.workers)
-    return panel, pixels, panel.predict(pixels.images, feature_cache(study, machine))
+def _predict(study: Study, evaluation: Evaluation, machine: MachineOptions) -> tuple[Ensemble, Pixels, Predictions]:
+    ensemble = Ensemble(tuple(load_model(folder, machine)[0] for folder in evaluation.folders))
+    pixels = study.pixels(evaluation.samples, evaluation.cards[0].size, machine.workers)
+    return ensemble, pixels, ensemble.predict(pixels.images, study.feature_cache(machine))
 
 
-def _sit(
+def _judge(
     study: Study,
-    sitting: Sitting,
-    panel: Panel,
+    evaluation: Evaluation,
+    ensemble: Ensemble,
     pixels: Pixels,
     predictions: Predictions,
     options: EvaluateOptions,
@@ -219,41 +213,44 @@ def _sit(
             "sample": sample.id,
             "label": sample.label,
             "patient": sample.patient,
-            "probabilities": [float(value) for value in predictions.probabilities[place]],
-            "grade": int(predictions.grades[place]),
+            "probabilities": [float(value) for value in probabilities],
+            "grade": int(grade),
         }
-        for place, sample in enumerate(sitting.samples)
+        for sample, probabilities, grade in zip(
+            evaluation.samples, predictions.probabilities, predictions.grades, strict=True
+        )
     ]
-    _measure(study, sitting, panel, pixels, predictions, rows, options)
+    _measure(study, evaluation, ensemble, pixels, predictions, rows, options)
     return rows
 
 
 def _measure(
     study: Study,
-    sitting: Sitting,
-    panel: Panel,
+    evaluation: Evaluation,
+    ensemble: Ensemble,
     pixels: Pixels,
     predictions: Predictions,
     rows: list[dict[str, Any]],
     options: EvaluateOptions,
 ) -> None:
-    """What the grades do not say; see `evidence`."""
-    ordinal = study.dataset.ordinal
-    _, known = known_lesions(sitting.samples, pixels, ordinal)
-    learned = study.pixels(sitting.learned, pixels.images.shape[1])
-    masks, _ = known_lesions(sitting.learned, learned, ordinal)
-    with study.voice.progress(f"measuring maps of {sitting.name}") as feed:
-        measure_maps(rows, sitting.samples, pixels, known, masks, predictions, feed)
+    """What the grades do not say; see `measure`."""
+    name, samples = evaluation.cards[0].name, evaluation.samples
+    _, known = known_lesions(samples, pixels, study.dataset.ordinal)
+    training = study.training_masks(evaluation.fold, evaluation.cards[0].size)
+    with study.voice.progress(f"measuring maps of {name}") as feed:
+        measure_maps(rows, samples, pixels, known, training, predictions, feed)
 
     def share(wanted: int) -> int:
         # Options count photographs over all folds, so each fold takes its share.
-        return wanted if len(sitting.folders) > 1 else -(-wanted // len(study.folds))
+        return wanted if len(evaluation.folders) > 1 else -(-wanted // len(study.folds))
 
-    with study.voice.progress(f"deletion and insertion of {sitting.name}") as feed:
+    with study.voice.progress(f"deletion and insertion of {name}") as feed:
         wanted, rankings = share(options.faithfulness), share(options.reference_rankings)
-        procedure = procedure_of(options, panel.members[0])
-        measure_faithfulness(rows, panel, pixels, known, predictions.probabilities, procedure, wanted, rankings, feed)
-    measure_sanity(rows, panel.members[0], pixels.images, share(options.sanity), study.options.seed)
+        procedure = procedure_of(options, ensemble.members[0])
+        measure_faithfulness(
+            rows, ensemble, pixels, known, predictions.probabilities, procedure, wanted, rankings, feed
+        )
+    measure_sanity(rows, ensemble.members[0], pixels.images, share(options.sanity), study.options.seed)
 
 
 def procedure_of(options: EvaluateOptions, predictor: Predictor) -> Procedure:

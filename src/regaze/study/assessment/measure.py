@@ -21,11 +21,12 @@ from regaze.evaluation.lesion_coverage import Lesions, chance, count, find_lesio
 from regaze.evaluation.overlap import iou_curve
 from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.evaluation.sanity import parameter_randomisation, stability
+from regaze.files import json_number
 from regaze.models.build import Network
 from regaze.models.network import AttentionNetwork
 from regaze.models.predictor import Predictions, Predictor
 from regaze.records import FUSED, LESION_TYPES, Sample
-from regaze.study.assessment.ensemble import Panel
+from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.lesions import enlarge, grids_of, mean_targets, targets
 
 Row = dict[str, Any]
@@ -55,7 +56,7 @@ def measure_maps(
     samples: Sequence[Sample],
     pixels: Pixels,
     known_N: NDArray[np.bool_],
-    learned_NSS: NDArray[np.bool_],
+    training_NSS: NDArray[np.bool_],
     predictions: Predictions,
     feed: Feed,
 ) -> None:
@@ -68,7 +69,7 @@ def measure_maps(
         samples: N photographs.
         pixels: The same in cropped pixels.
         known_N: Where lesions are known, or known to be absent.
-        learned_NSS: Masks of the photographs that the model learned from, for the mean-map baseline.
+        training_NSS: Masks of the model's training photographs, for the mean-map baseline.
         predictions: What the model says of the N photographs.
         feed: Called with (maps done, all maps).
     """
@@ -88,16 +89,16 @@ def measure_maps(
             }
     layers = layers_of(predictions)
     grids = [*grids_of(predictions), (int(predictions.fused.shape[1]), int(predictions.fused.shape[2]))]
-    baselines = zip(layers.items(), targets(masks, grids), mean_targets(learned_NSS, grids), strict=True)
+    baselines = zip(layers.items(), targets(masks, grids), mean_targets(training_NSS, grids), strict=True)
     for done, ((name, maps), wanted, mean) in enumerate(baselines, start=1):
         large = enlarge(maps, side)
         records = agree_all(maps, large, wanted, masks, mean_target=mean, known=known_N)
-        for row, record, one, mask, single in zip(rows, records, large, masks, lesions, strict=True):
+        for row, record, enlarged, mask, single in zip(rows, records, large, masks, lesions, strict=True):
             row["maps"][name] = record
             if single is not None:
-                row["overlap"][name] = rounded_curve(one, mask)
+                row["overlap"][name] = rounded_curve(enlarged, mask)
                 # The order of a dead map is the rounding of its resampling, so it is taken as constant.
-                ranked = np.zeros_like(one) if record["dead"] else one
+                ranked = np.zeros_like(enlarged) if record["dead"] else enlarged
                 row["lesions"]["lit"][name] = count(single, lesion_light(ranked, single))
         feed(done, len(layers))
 
@@ -111,7 +112,7 @@ def rounded_curve(map_SS: NDArray[np.float32], mask_SS: NDArray[np.bool_]) -> li
 
 def measure_faithfulness(
     rows: Sequence[Row],
-    panel: Panel,
+    ensemble: Ensemble,
     pixels: Pixels,
     known_N: NDArray[np.bool_],
     probabilities_NK: NDArray[np.float32],
@@ -126,7 +127,7 @@ def measure_faithfulness(
         rows: N records; those measured get `deletion` and `insertion` of the fused map, and `faithfulness`: `followed`
             (class), `maps` (`fused` and the rankings -> `deletion`, `insertion`) and `curves` (the same names ->
             `shares`, `deletion`, `insertion`, each steps + 1 numbers). All others get None.
-        panel: The model.
+        ensemble: The model.
         pixels: The N photographs.
         known_N: Where lesions are known; elsewhere there is no ranking `lesions`.
         probabilities_NK: What the model says of them; the likeliest class is followed.
@@ -138,26 +139,26 @@ def measure_faithfulness(
     for row in rows:
         row["deletion"] = row["insertion"] = row["faithfulness"] = None
     chosen = spread(len(rows), wanted)
-    with_rankings = {chosen[place] for place in spread(len(chosen), rankings)}
+    with_rankings = {chosen[index] for index in spread(len(chosen), rankings)}
     side = pixels.images.shape[1]
     masks = pixels.union
-    for done, place in enumerate(chosen, start=1):
-        here = slice(place, place + 1)
+    for done, index in enumerate(chosen, start=1):
+        here = slice(index, index + 1)
         followed = probabilities_NK[here].argmax(axis=1).astype(np.int64)
-        maps = {FUSED: panel.order(pixels.images[here], followed)}
-        if place in with_rankings:
-            has = bool(known_N[place] and masks[place].any())
-            # The place is the seed: another order for each photograph, the same for each model.
+        maps = {FUSED: ensemble.order(pixels.images[here], followed)}
+        if index in with_rankings:
+            has = bool(known_N[index] and masks[index].any())
+            # The index is the seed: another order for each photograph, the same for each model.
             maps |= {
-                name: np.array(make(1, side, place, masks[here]))
+                name: np.array(make(1, side, index, masks[here]))
                 for name, make in RANKINGS.items()
                 if name != "lesions" or has
             }
-        image = panel.members[0].normalise(pixels.images[here])
-        results = compare_orders(panel.scores, image, maps, procedure, classes=followed)
+        image = ensemble.members[0].normalise(pixels.images[here])
+        results = compare_orders(ensemble.scores, image, maps, procedure, classes=followed)
         record = faithfulness_records(results)[0]
-        rows[place]["faithfulness"] = record | {"curves": _rounded(mean_curves(results))}
-        rows[place] |= record["maps"][FUSED]
+        rows[index]["faithfulness"] = record | {"curves": _rounded(mean_curves(results))}
+        rows[index] |= record["maps"][FUSED]
         feed(done, len(chosen))
 
 
@@ -201,11 +202,11 @@ def measure_sanity(
 
     stages = parameter_randomisation(member.network, layer_groups(member.network), fused, seed=seed)
     steady = stability(lambda changed: enlarge(member.predict(changed).fused, side), images, seed=seed)
-    for index, place in enumerate(chosen):
-        rows[place]["sanity"] = {
-            "stability": {change: _number(values[index]) for change, values in steady.items()},
+    for number, index in enumerate(chosen):
+        rows[index]["sanity"] = {
+            "stability": {change: json_number(values[number]) for change, values in steady.items()},
             "randomisation": {
-                stage.name: {"spearman": _number(stage.spearman[index]), "ssim": _number(stage.ssim[index])}
+                stage.name: {"spearman": json_number(stage.spearman[number]), "ssim": json_number(stage.ssim[number])}
                 for stage in stages
             },
         }
@@ -232,11 +233,7 @@ def layer_groups(network: Network) -> list[tuple[str, list[str]]]:
 
 
 def spread(total: int, wanted: int) -> list[int]:
-    """At most `wanted` places spread evenly over 0..total-1."""
+    """At most `wanted` indices spread evenly over 0..total-1."""
     if wanted <= 0:
         return []
-    return sorted({int(place) for place in np.linspace(0, total - 1, min(wanted, total)).round()})
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return sorted({int(index) for index in np.linspace(0, total - 1, min(wanted, total)).round()})

@@ -16,7 +16,7 @@ from regaze.evaluation.verdicts import Verdict, compare, credited, judge, togeth
 from regaze.files import digest
 from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
-from regaze.study.active_model import choose, in_use
+from regaze.study.active_model import active_model, choose
 from regaze.study.assessment import summary
 from regaze.study.assessment.judge import judge_model
 from regaze.study.folder import Study
@@ -102,7 +102,7 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
     def rows_of(name: str) -> list[summary.Row]:
         return judge_model(study, name, options, machine, part="validation", folder="rounds")
 
-    chosen = in_use(study)
+    chosen = active_model(study)
     history: list[Round] = []
     for root in roots:
         before: tuple[str, Sequence[summary.Row]] | None = None
@@ -114,7 +114,7 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
                 number=number,
                 model=name,
                 parent=root if number else None,
-                corrections=int(study.card_values(name)["corrections"].get("n", 0)),
+                corrections=int(study.card(name).corrections.get("n", 0)),
                 kappa=figures["quadratic_weighted_kappa"],
                 interval=figures["interval"],
                 accuracy=figures["accuracy"],
@@ -196,18 +196,13 @@ def use(study: Study, which: str) -> str:
 
 def _roots(study: Study) -> list[str]:
     """The phase-1 models that have maps."""
-    return [
-        name
-        for name in study.models()
-        if not study.lineage(name) and study.card_values(name)["network"]["network"] != "plain"
-    ]
+    return [name for name, card in study.cards().items() if card.parent is None and card.has_maps]
 
 
 def _history(study: Study, root: str) -> list[str]:
     """A phase-1 model and what was fine-tuned from it, in the order of making, without controls."""
-    models = study.models()  # in the order they were made
-    made = [name for name in models if any(item["name"] == root for item in study.lineage(name))]
-    return [root, *(name for name in made if not summary.is_control(study, name))]
+    line = [name for name, card in study.cards().items() if card.root == root]  # in the order they were made
+    return [name for name in line if name == root or not summary.is_control(study, name)]
 
 
 def _judged(item: Round, against: str, pair: dict[str, Any], pair_control: dict[str, Any] | None) -> Round:
@@ -237,7 +232,7 @@ def _judged(item: Round, against: str, pair: dict[str, Any], pair_control: dict[
 
 def _control_command(study: Study, name: str) -> str | None:
     """The command line that makes a round's control; None where later corrections would change its draws."""
-    parent = str(study.lineage(name)[-1]["name"])
+    parent = str(study.card(name).parent)
     cards = {fold: read_card(study.model_folder(name, fold)) for fold in study.folds}
     recipe = cards[study.folds[0]].recipe["finetune"]
     if recipe["replay"] < 1 and not all(_is_current(study, parent, fold, card) for fold, card in cards.items()):

@@ -19,7 +19,7 @@ from regaze.models.options import MachineOptions
 from regaze.records import Dataset
 from regaze.study.assessment.judge import judge_model, part_of, pooled
 from regaze.study.assessment.map_summary import evidence_figures, evidence_pairs
-from regaze.study.check import check_evaluation
+from regaze.study.check import check_options
 from regaze.study.folder import Study
 from regaze.study.options import EvaluateOptions
 
@@ -61,7 +61,7 @@ def evaluate(
         StudyError: The study has no model.
         OptionError: An option is out of range.
     """
-    check_evaluation(options)
+    check_options(options)
     names = list(names if names is not None else study.models())
     if not names:
         raise StudyError(f"Study {study.path} has no model yet: run `regaze train {study.path}` first.")
@@ -77,14 +77,14 @@ def evaluate(
         "notes": _notes(study, rows, part, other, options),
     }
     for name in names:
-        parent = _parent(study, name)
+        parent = study.card(name).parent
         if parent in rows:
             result["paired"][f"{name} against {parent}"] = compare(study, rows[parent], rows[name], options)
             control = control_of(study, name)
             if control in rows:
                 result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
     if other is None:
-        write_json(study.path / "evaluation" / f"{part}.json", result)
+        write_json(study.evaluation_folder / f"{part}.json", result)
     return Assessment(result, rows)
 
 
@@ -154,14 +154,9 @@ def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: 
     return found | evidence_pairs(before, after, study.dataset.ordinal, options.resamples)
 
 
-def _parent(study: Study, name: str) -> str | None:
-    lineage = study.lineage(name)
-    return str(lineage[-1]["name"]) if lineage else None
-
-
 def is_control(study: Study, name: str) -> bool:
     """True for a model that was fine-tuned without the map loss."""
-    recipe = study.card_values(name)["recipe"]
+    recipe = study.card(name).recipe
     return "finetune" in recipe and recipe["finetune"]["map_weight"] == 0
 
 
@@ -172,7 +167,7 @@ def control_of(study: Study, name: str) -> str | None:
     corrections where these decide which photographs an epoch draws (`replay` below 1). The latest such; None for
     phase 1, for a control, and where there is none.
     """
-    if not study.lineage(name) or is_control(study, name):
+    if study.card(name).parent is None or is_control(study, name):
         return None
     wanted = _training_of(study, name)
     found = [other for other in study.models() if is_control(study, other) and _training_of(study, other) == wanted]
@@ -211,7 +206,7 @@ def _notes(
         )
     notes += _faithfulness_notes(first, options)
     notes += _evidence_notes(first)
-    if any(study.card_values(name)["network"]["network"] == "plain" for name in rows):
+    if any(not study.card(name).has_maps for name in rows):
         notes.append("The map of a plain network is its class activation map.")
     for name in rows:
         dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]

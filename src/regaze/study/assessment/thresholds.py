@@ -49,8 +49,8 @@ def add_iou(
     """
     own = [_curves(rows) for rows in folds] if crossed else []
     common = {} if crossed else _best(_choosing_curves(study, name, machine, judged))
-    for place, rows in enumerate(folds):
-        chosen = _best(_joined([curves for index, curves in enumerate(own) if index != place])) if crossed else common
+    for fold, rows in enumerate(folds):
+        chosen = _best(_joined([curves for other, curves in enumerate(own) if other != fold])) if crossed else common
         for row in rows:
             overlap = row.pop("overlap")
             for scale, record in row["maps"].items():
@@ -61,24 +61,24 @@ def add_iou(
 
 
 def _best(curves: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]:
-    found = {scale: best_threshold(some) for scale, some in curves.items()}
-    return {scale: threshold for scale, threshold in found.items() if threshold is not None}
+    best = {scale: best_threshold(some) for scale, some in curves.items()}
+    return {scale: threshold for scale, threshold in best.items() if threshold is not None}
 
 
 def _curves(rows: Sequence[Row]) -> Curves:
-    found: Curves = {}
+    joined: Curves = {}
     for row in rows:
         for scale, curve in (row["overlap"] or {}).items():
-            found.setdefault(scale, []).append(curve)
-    return found
+            joined.setdefault(scale, []).append(curve)
+    return joined
 
 
 def _joined(many: Sequence[Curves]) -> Curves:
-    found: Curves = {}
+    joined: Curves = {}
     for curves in many:
         for scale, some in curves.items():
-            found.setdefault(scale, []).extend(some)
-    return found
+            joined.setdefault(scale, []).extend(some)
+    return joined
 
 
 def _choosing_curves(study: Study, name: str, machine: MachineOptions, judged: Sequence[Sample]) -> Curves:
@@ -88,16 +88,16 @@ def _choosing_curves(study: Study, name: str, machine: MachineOptions, judged: S
     contents = [[fold, [[s.id, s.content, s.label, s.origin] for s in some]] for fold, some in groups.items()]
     cards = [read_card(study.model_folder(name, fold)).key for fold in study.folds]
     key = digest([_FORMAT, cards, contents, study.dataset.fingerprint, machine.precision])
-    file = study.path / "evaluation" / "thresholds" / f"{name}-{digest([contents])[:8]}.json"
+    file = study.evaluation_folder / "thresholds" / f"{name}-{digest([contents])[:8]}.json"
     try:
         stored = read_json(file)
         if stored["key"] == key:
             return dict(stored["curves"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, of another key, or damaged: made again
-    found = _joined([_fold_curves(study, name, fold, some, machine) for fold, some in groups.items() if some])
-    write_json(file, {"key": key, "curves": found})
-    return found
+    curves = _joined([_fold_curves(study, name, fold, some, machine) for fold, some in groups.items() if some])
+    write_json(file, {"key": key, "curves": curves})
+    return curves
 
 
 def _choosing(study: Study, fold: int, judged: set[str]) -> list[Sample]:
@@ -106,7 +106,7 @@ def _choosing(study: Study, fold: int, judged: set[str]) -> list[Sample]:
         others = [sample for sample in some if _picture(sample) not in judged]
         marked = [sample for sample in others if sample.masks or sample.boxes]
         if marked:
-            return [marked[place] for place in spread(len(marked), _MOST)]
+            return [marked[index] for index in spread(len(marked), _MOST)]
     return []
 
 
@@ -120,12 +120,12 @@ def _fold_curves(study: Study, name: str, fold: int, samples: Sequence[Sample], 
     pixels = study.pixels(samples, card.size, machine.workers)
     masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
     layers = layers_of(predictor.predict(pixels.images))
-    found: Curves = {}
+    curves_of: Curves = {}
     for scale, maps in layers.items():
         curves = [
-            rounded_curve(one, mask)
-            for one, mask, sure in zip(enlarge(maps, card.size), masks, known, strict=True)
+            rounded_curve(enlarged, mask)
+            for enlarged, mask, sure in zip(enlarge(maps, card.size), masks, known, strict=True)
             if sure
         ]
-        found[scale] = [curve for curve in curves if curve is not None]
-    return found
+        curves_of[scale] = [curve for curve in curves if curve is not None]
+    return curves_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,11 @@ from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.records import Collected, Sample
 from regaze.selection.diagnosis import diagnose
-from regaze.study.features import feature_cache
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
 from regaze.study.options import CollectOptions
 from regaze.study.steps.supervision import corrections_of
-from regaze.study.steps.uncertainty import Doubts, cheap_signals, doubts
+from regaze.study.steps.uncertainty import Scores, all_scores, forward_scores
 
 _FORMAT = 3  # of what is collected; raise it when its content changes
 
@@ -45,34 +45,35 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
     study.require_model(name)
     counts: dict[str, int] = {"misgraded": 0, "elsewhere": 0, "fine": 0, "unknown": 0}
     for fold in study.folds:
-        folder = study.path / "collected" / name / f"fold{fold}"
+        folder = study.collected_folder(name, fold)
         card = read_card(study.model_folder(name, fold))
-        learned = [entry.hash for entry in corrections_of(study, _root(card), fold)] if options.signals else []
-        key = digest([_basis(card, options), learned])
+        hashes = [entry.hash for entry in corrections_of(study, card.root, fold)] if options.signals else []
+        key = digest([_basis(card, options), hashes])
         if not _is_current(folder, key):
             predictor, card = load_model(study.model_folder(name, fold), machine)
             samples = study.training(fold)
             pixels = study.pixels(samples, card.size, machine.workers)
             with study.voice.progress(f"collecting maps of {name}") as feed:
-                predictions = predictor.predict(pixels.images, feed, feature_cache(study, machine))
+                predictions = predictor.predict(pixels.images, feed, study.feature_cache(machine))
             masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
-            found = None
+            scores, features = forward_scores(predictions), None
             if options.signals:
-                found = doubts(study, card, fold, predictor, samples, pixels, predictions)
-            collected = judge(samples, predictions, masks, known, options, found)
-            _write(folder, {"model": name, "key": key, "basis": _basis(card, options)}, collected, predictions, found)
+                scores, features = all_scores(study, card, fold, predictor, samples, pixels, predictions)
+            collected = diagnose_all(samples, predictions, masks, known, options, scores)
+            head = {"model": name, "key": key, "basis": _basis(card, options)}
+            _write(folder, head, collected, predictions, features)
         for item in read_collected(study, name, fold):
             counts[item.diagnosis] += 1
     return counts
 
 
-def judge(
+def diagnose_all(
     samples: list[Sample],
     predictions: Predictions,
     masks: NDArray[np.bool_],
     known: NDArray[np.bool_],
     options: CollectOptions,
-    found: Doubts | None = None,
+    scores: Sequence[Scores],
 ) -> list[Collected]:
     """Measure each photograph's maps against its lesions and diagnose it.
 
@@ -82,30 +83,30 @@ def judge(
         masks: (N, S, S) bool lesions in cropped pixels.
         known: (N,) bool, False where nothing is known about lesions.
         options: When a map misses the lesions.
-        found: Signs of doubt, where they were measured; else those that the predictions hold.
+        scores: Uncertainty scores of the N photographs.
     """
     side = masks.shape[1]
     wanted = targets(masks, grids_of(predictions))
     fused = enlarge(predictions.fused, side)
     collected = []
-    for place, sample in enumerate(samples):
-        has_lesions = bool(known[place] and masks[place].any())
+    for index, sample in enumerate(samples):
+        has_lesions = bool(known[index] and masks[index].any())
         error = rank = enrichment = None
-        if known[place]:
+        if known[index]:
             errors = [
-                squared_error(maps[place], target[place]) for maps, target in zip(predictions.maps, wanted, strict=True)
+                squared_error(maps[index], target[index]) for maps, target in zip(predictions.maps, wanted, strict=True)
             ]
             error = float(np.mean(errors))
         if has_lesions:
-            rank = relevance_rank(fused[place], masks[place])
-            enrichment = lesion_enrichment(fused[place], masks[place])
-        grade = int(predictions.grades[place])
+            rank = relevance_rank(fused[index], masks[index])
+            enrichment = lesion_enrichment(fused[index], masks[index])
+        grade = int(predictions.grades[index])
         collected.append(
             Collected(
                 sample=sample.id,
                 label=sample.label,
                 grade=grade,
-                confidence=float(predictions.probabilities[place, grade]),
+                confidence=float(predictions.probabilities[index, grade]),
                 squared_error=error,
                 relevance_rank=rank,
                 enrichment=enrichment,
@@ -114,13 +115,13 @@ def judge(
                     grade,
                     rank,
                     enrichment,
-                    lesions_known=bool(known[place]),
+                    lesions_known=bool(known[index]),
                     has_lesions=has_lesions,
                     min_rank=options.min_rank,
                     min_enrichment=options.min_enrichment,
                 ),
-                probabilities=tuple(float(value) for value in predictions.probabilities[place]),
-                signals=cheap_signals(predictions, place) if found is None else found.signals[place],
+                probabilities=tuple(float(value) for value in predictions.probabilities[index]),
+                signals=scores[index],
             )
         )
     return collected
@@ -132,7 +133,7 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
     Raises:
         StudyError: The model's maps have not been collected.
     """
-    file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
+    file = study.collected_folder(name, fold) / "collected.json"
     if not file.is_file():
         raise StudyError(
             f"The maps of {name} have not been collected: run `regaze collect {study.path} --model {name}` first."
@@ -147,7 +148,7 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
 def is_collected(study: Study, name: str, options: CollectOptions) -> bool:
     """Whether all folds were collected from this very model with these options, whatever was corrected since."""
     for fold in study.folds:
-        file = study.path / "collected" / name / f"fold{fold}" / "collected.json"
+        file = study.collected_folder(name, fold) / "collected.json"
         try:
             basis = read_json(file)["basis"] if file.is_file() else None
         except (ValueError, KeyError, TypeError):  # damaged, or an older version's
@@ -167,7 +168,7 @@ def read_features(study: Study, name: str, fold: int) -> NDArray[np.float32]:
     Raises:
         StudyError: They were not collected.
     """
-    file = study.path / "collected" / name / f"fold{fold}" / "maps.safetensors"
+    file = study.collected_folder(name, fold) / "maps.safetensors"
     try:
         with safe_open(file, framework="numpy") as stream:
             if "features" in stream.keys():  # noqa: SIM118 - no mapping
@@ -178,11 +179,6 @@ def read_features(study: Study, name: str, fold: int) -> NDArray[np.float32]:
     raise StudyError(
         f"--diversity needs features of photographs: run `regaze collect {study.path} --model {name} --signals` first."
     )
-
-
-def _root(card: ModelCard) -> str:
-    """The phase-1 model that a model descends from."""
-    return str(card.lineage[0]["name"]) if card.lineage else card.name
 
 
 def _is_current(folder: Path, key: str) -> bool:
@@ -196,14 +192,18 @@ def _is_current(folder: Path, key: str) -> bool:
 
 
 def _write(
-    folder: Path, head: dict[str, str], collected: list[Collected], predictions: Predictions, found: Doubts | None
+    folder: Path,
+    head: dict[str, str],
+    collected: list[Collected],
+    predictions: Predictions,
+    features: NDArray[np.float32] | None,
 ) -> None:
     arrays: dict[str, Any] = {
         f"scale{index + 1}": maps.astype(np.float16) for index, maps in enumerate(predictions.maps)
     }
     arrays |= {"fused": predictions.fused.astype(np.float16), "probabilities": predictions.probabilities}
-    if found is not None:
-        arrays["features"] = found.features
+    if features is not None:
+        arrays["features"] = features
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "maps.safetensors") as temporary:
         save_file(arrays, temporary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from regaze.selection.rules import NothingToSelect, Ranking
 from regaze.selection.rules import select as rank
 from regaze.study.check import check_selection
 from regaze.study.folder import Study
-from regaze.study.lesions import knowledge
+from regaze.study.lesions import lesion_status
 from regaze.study.options import CorrectOptions, SelectOptions
 from regaze.study.steps.collect import read_collected, read_features
 from regaze.study.steps.supervision import corrections_of
@@ -42,7 +41,7 @@ def select(study: Study, name: str, options: SelectOptions, author: str | None =
         except NothingToSelect as reason:
             nothing = reason
             continue
-        model = f"{name}/fold{fold}"
+        model = study.fold_name(name, fold)
         latest = study.store.latest_selection(model)
         share = options.share if options.count is None else min(1.0, options.count / ranking.n_candidates)
         request = (request_text(options), share, study.options.seed)
@@ -62,7 +61,7 @@ def select(study: Study, name: str, options: SelectOptions, author: str | None =
 
 def is_selected(study: Study, name: str, options: SelectOptions) -> bool:
     """Whether this very request was the last one for the model, on every fold."""
-    latest = [study.store.latest_selection(f"{name}/fold{fold}") for fold in study.folds]
+    latest = [study.store.latest_selection(study.fold_name(name, fold)) for fold in study.folds]
     wanted = (request_text(options), study.options.seed)
     share = options.share if options.count is None else None
     return all(item is not None and (item.rule, item.seed) == wanted and share in (None, item.share) for item in latest)
@@ -85,27 +84,26 @@ def _rank(study: Study, name: str, fold: int, options: SelectOptions) -> Ranking
     """The ranking of one fold's training photographs."""
     collected = read_collected(study, name, fold)
     features = read_features(study, name, fold) if options.diversity > 0 else None
-    places = list(range(len(collected)))
+    pool = list(range(len(collected)))
     done: list[int] = []
     if options.more:
-        root = (study.lineage(name) or [{"name": name}])[0]["name"]
-        corrected = {entry.sample for entry in corrections_of(study, root, fold)}
-        done = [place for place in places if collected[place].sample in corrected]
-        places = [place for place in places if collected[place].sample not in corrected]
-        if not places:
+        corrected = {entry.sample for entry in corrections_of(study, study.card(name).root, fold)}
+        done = [index for index in pool if collected[index].sample in corrected]
+        pool = [index for index in pool if collected[index].sample not in corrected]
+        if not pool:
             raise NothingToSelect(f"All {len(done)} collected photographs have been corrected: leave out --more.")
     patients = {sample.id: sample.patient for sample in study.dataset.samples}
     return rank(
-        [collected[place] for place in places],
+        [collected[index] for index in pool],
         options.by,
         share=options.share,
         count=options.count,
         seed=study.options.seed,
         everything=options.everything,
         classes=study.classes,
-        features=None if features is None else features[places],
+        features=None if features is None else features[pool],
         corrected=None if features is None or not done else features[done],
-        groups=None if features is None else [patients[collected[place].sample] for place in places],
+        groups=None if features is None else [patients[collected[index].sample] for index in pool],
         diversity=options.diversity,
         quota=None if options.quota == "none" else options.quota,
     )
@@ -129,11 +127,11 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
         raise StudyError(f"{study.options.data} has no {options.source} for any photograph: {cure}.")
     counts = {"written": 0, "kept": 0, "without_knowledge": 0, "healthy": 0}
     by_id = {sample.id: sample for sample in study.dataset.samples}
-    if not any(study.store.latest_selection(f"{name}/fold{fold}") for fold in study.folds):
+    if not any(study.store.latest_selection(study.fold_name(name, fold)) for fold in study.folds):
         raise StudyError(f"Nothing has been selected for {name}: run `regaze select {study.path}` first.")
     existing = {(entry.model, entry.sample) for entry in study.store.correction_index()}
     for fold in study.folds:
-        model = f"{name}/fold{fold}"
+        model = study.fold_name(name, fold)
         selection = study.store.latest_selection(model)
         if selection is None:
             continue
@@ -152,12 +150,11 @@ def _from_truth(
     study: Study, model: str, samples: list[Sample], options: CorrectOptions, counts: dict[str, int]
 ) -> Iterator[Correction]:
     """Corrections that replace the whole map by what masks or boxes say."""
-    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     author = options.author or default_author()
     for sample in samples:
         usable = sample.origin != "none" and options.source in ("all", sample.origin)
         look = lesion_union(sample) if usable else None
-        state = "unknown" if look is None else knowledge(sample, bool(look.any()), study.dataset.ordinal)
+        state = "unknown" if look is None else lesion_status(sample, bool(look.any()), study.dataset.ordinal)
         if look is None or state == "unknown" or (state == "free" and not options.healthy):
             counts["without_knowledge"] += 1
             continue
@@ -165,4 +162,4 @@ def _from_truth(
             width, height = photo_size(sample.image)
             look = np.zeros((height, width), dtype=bool)
             counts["healthy"] += 1
-        yield Correction(0, sample.id, model, sample.origin, "replace", look, None, author, time)
+        yield Correction(0, sample.id, model, sample.origin, "replace", look, None, author, "")

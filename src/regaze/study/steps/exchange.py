@@ -104,7 +104,7 @@ def import_corrections(
         for item in learnable:
             for fold, ids in trained.items():
                 if item.sample in ids:
-                    yield _correction(item, album, f"{model}/fold{fold}", author or default_author())
+                    yield _correction(item, album, study.fold_name(model, fold), author or default_author())
 
     written = study.store.add_corrections(rows())
     return {"read": len(drawn), "written": len(written), "set_aside": len(drawn) - len(learnable)}

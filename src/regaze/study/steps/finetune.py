@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
 
 import torch
 
@@ -10,25 +12,14 @@ from regaze.corrections.rows import CorrectionEntry
 from regaze.errors import OptionError, StudyError
 from regaze.files import digest
 from regaze.models.build import Network
-from regaze.models.card import ModelCard, read_card
+from regaze.models.card import read_card
 from regaze.models.folder import load_network
 from regaze.models.options import MachineOptions
-from regaze.study.check import check_finetuning, check_name
-from regaze.study.features import feature_cache
+from regaze.study.check import check_name, check_options
 from regaze.study.folder import Study
-from regaze.study.steps.fold_model import (
-    about_data,
-    arithmetic,
-    checkpoint_file,
-    details,
-    finish,
-    is_done,
-    making,
-    timed,
-    training_set,
-)
+from regaze.study.steps.fold_model import FoldModel, arithmetic, training_set
 from regaze.study.steps.supervision import author_weights, corrections_of, with_corrections
-from regaze.training.loop import History, Progress
+from regaze.training.batches import TrainingSet
 from regaze.training.options import FinetuneOptions, TrainingOptions
 from regaze.training.recipes import finetune
 
@@ -58,15 +49,15 @@ def finetune_model(
             and was made differently.
         OptionError: An option is out of range.
     """
-    check_finetuning(options)
+    check_options(options)
     author_weights(options.authors)
-    feature_cache(study, machine)
+    study.feature_cache(machine)
     if name is not None:
         check_name(name)
-    study.require_model(parent)
-    if study.lineage(parent):
+    card = study.require_model(parent)
+    if card.parent is not None:
         raise StudyError(f"{parent} is fine-tuned itself: give the phase-1 model, fine-tuning always restarts from it.")
-    if study.card_values(parent)["network"]["network"] == "plain":
+    if not card.has_maps:
         raise StudyError(f"{parent} is a plain network without attention maps: fine-tune single-scale or multi-scale.")
     corrections = {fold: corrections_of(study, parent, fold, options.experts) for fold in study.folds}
     if not any(corrections.values()) and options.map_weight > 0:
@@ -79,71 +70,48 @@ def finetune_model(
     suffix = "finetuned" if options.map_weight > 0 else "control"
     name = name or _free_name(study, f"{parent}-{suffix}", keys)
     for fold in study.folds:
-        with making(study, name, fold):
-            if not is_done(study, name, fold, keys[fold]):
-                _finetune_fold(study, parent, name, fold, options, machine, corrections[fold], keys[fold])
+        model = FoldModel(study, name, fold, keys[fold], machine)
+        with model.making():
+            if not model.is_done():
+                _finetune_fold(model, parent, options, corrections[fold])
     return name
 
 
 def _finetune_fold(
-    study: Study,
-    parent: str,
-    name: str,
-    fold: int,
-    options: FinetuneOptions,
-    machine: MachineOptions,
-    corrections: list[CorrectionEntry],
-    key: str,
+    model: FoldModel, parent: str, options: FinetuneOptions, corrections: Sequence[CorrectionEntry]
 ) -> None:
-    folder = study.model_folder(parent, fold)
+    study = model.study
+    folder = study.model_folder(parent, model.fold)
     card = read_card(folder)
     network = load_network(folder, card)
-    phase1 = TrainingOptions(**card.recipe["phase1"])
-    samples = study.training(fold)
-    data = training_set(study, samples, card.size, machine.workers)
-    data = with_corrections(study, data, samples, card, corrections, options, _cells(network, card.size))
-
-    def recipe_call(progress: Progress) -> History:
-        return finetune(
-            network,
-            data,
-            options,
-            phase1,
-            classes=len(study.classes),
-            ordinal=study.dataset.ordinal,
-            normalisation=(card.mean, card.std),
-            seed=study.options.seed + fold,
-            machine=machine,
-            checkpoint=checkpoint_file(study, name, fold),
-            progress=progress,
-            cache=feature_cache(study, machine),
-        )
-
-    history, seconds = timed(study, f"fine-tuning {name}", fold, options.epochs, recipe_call)
-    learned = {
-        "n": len(corrections),
-        "fingerprint": digest([entry.hash for entry in corrections]),
-        "ids": [entry.id for entry in corrections],
-    }
-    tuned = ModelCard(
-        name=name,
-        network=card.network,
-        classes=card.classes,
-        ordinal=card.ordinal,
-        decoding=card.decoding,
-        size=card.size,
-        crop=card.crop,
-        mean=card.mean,
-        std=card.std,
+    tuned = replace(
+        card,
         recipe={"finetune": asdict(options), **card.recipe},
         lineage=(*card.lineage, {"name": parent, "key": card.key}),
-        data=about_data(study, fold, len(samples)),
-        corrections=learned,
-        history=tuple(history.epochs),
-        key=key,
-        details=details(study, machine, seconds),
+        corrections={
+            "n": len(corrections),
+            "fingerprint": digest([entry.hash for entry in corrections]),
+            "ids": [entry.id for entry in corrections],
+        },
     )
-    finish(study, name, fold, network, tuned)
+    data = _training_part(model, card.size, corrections, options, _cells(network, card.size))
+    phase1, cache = TrainingOptions(**card.recipe["phase1"]), study.feature_cache(model.machine)
+    recipe = partial(finetune, options=options, phase1=phase1, cache=cache)
+    model.make("fine-tuning", tuned, network, data, recipe, options.epochs)
+
+
+def _training_part(
+    model: FoldModel,
+    size: int,
+    corrections: Sequence[CorrectionEntry],
+    options: FinetuneOptions,
+    cells: Sequence[float],
+) -> TrainingSet:
+    """Photographs, grades and corrections, read once."""
+    samples = model.study.training(model.fold)
+    pixels = model.study.pixels(samples, size, model.machine.workers)
+    data = training_set(samples, pixels)
+    return with_corrections(model.study, data, samples, pixels.geometries, corrections, options, cells)
 
 
 @torch.no_grad()

@@ -1,28 +1,29 @@
-"""What making a model takes, whatever the recipe: is it there already, its data, its progress, its card."""
+"""Making one fold's model, whatever the recipe: is it there already, its data, its progress, its card."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from regaze.data.images import content_hash
+from regaze.data.pixels import Pixels
 from regaze.errors import StudyError
 from regaze.files import alone
 from regaze.models.build import Network
-from regaze.models.card import ModelCard, read_card
+from regaze.models.card import SCHEMA_VERSION, ModelCard, read_card, versions
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.folder import save_model
 from regaze.models.options import MachineOptions
-from regaze.records import Sample
+from regaze.records import Sample, timestamp
 from regaze.study.folder import Study
 from regaze.training.batches import TrainingSet
-from regaze.training.loop import History, Progress
+from regaze.training.loop import History
 
 
 def arithmetic(machine: MachineOptions) -> str:
@@ -36,79 +37,130 @@ def weights_mark(weights: str) -> str:
     return content_hash(path) if path.is_file() else weights
 
 
-def is_done(study: Study, name: str, fold: int, key: str) -> bool:
-    """Whether a fold's model is there, made in just this way.
-
-    Raises:
-        StudyError: A model of that name was made differently.
-    """
-    folder = study.model_folder(name, fold)
-    if not (folder / "model.json").is_file():
-        return False
-    card = read_card(folder)
-    if card.key != key:
-        raise StudyError(
-            f"Model {name!r} (fold {fold}) of study {study.path} exists and was made with other options: "
-            "give the same options, another --name, or a new study."
-        )
-    return True
-
-
-@contextmanager
-def making(study: Study, name: str, fold: int) -> Iterator[None]:
-    """Keep other processes from making a fold's model meanwhile; ask `is_done` inside.
-
-    Raises:
-        StudyError: Another process is at it.
-    """
-    busy = (
-        f"Another process is making {name!r} (fold {fold}) of study {study.path}: wait for it, or give another --name."
-    )
-    with alone(study.path / ".locks" / f"{name}.fold{fold}", busy):
-        yield
-
-
-def training_set(study: Study, samples: list[Sample], side: int, workers: int) -> TrainingSet:
-    """Photographs and grades, without corrections."""
-    pixels = study.pixels(samples, side, workers)
-    labels = [-1 if sample.label is None else sample.label for sample in samples]
-    return TrainingSet(torch.from_numpy(pixels.images), torch.tensor(labels, dtype=torch.int64))
-
-
-def timed(
-    study: Study, label: str, fold: int, epochs: int, call: Callable[[Progress], History]
-) -> tuple[History, float]:
-    """Call a recipe with progress; returns its history and the seconds that it took."""
-    text = label if len(study.folds) == 1 else f"{label}, fold {fold + 1} of {len(study.folds)}"
-    start = time.monotonic()
-    with study.voice.progress(text) as feed:
-        feed(0, epochs)
-        history = call(lambda done, total, _losses: feed(done, total))
-    return history, time.monotonic() - start
-
-
 def checkpoint_file(study: Study, name: str, fold: int) -> Path:
     """Where an unfinished model's state lies."""
     return study.model_folder(name, fold) / "checkpoint.safetensors"
 
 
-def about_data(study: Study, fold: int, count: int) -> dict[str, Any]:
-    """The data as a model's card names it."""
-    return {
-        "spec": study.options.data,
-        "fingerprint": study.dataset.fingerprint,
-        "folds": study.options.folds,
-        "fold": fold,
-        "n_training": count,
-    }
+def training_set(samples: Sequence[Sample], pixels: Pixels) -> TrainingSet:
+    """Photographs and grades, without corrections.
+
+    Args:
+        samples: N photographs.
+        pixels: The same in cropped pixels.
+    """
+    labels = [-1 if sample.label is None else sample.label for sample in samples]
+    return TrainingSet(torch.from_numpy(pixels.images), torch.tensor(labels, dtype=torch.int64))
 
 
-def details(study: Study, machine: MachineOptions, seconds: float) -> dict[str, Any]:
-    """Seed, machine and wall time as a model's card names them."""
-    return {"seed": study.options.seed, "machine": asdict(machine), "seconds": round(seconds, 1)}
+@dataclass(frozen=True)
+class FoldModel:
+    """One fold's model, to be made unless it is there.
 
+    Attributes:
+        study: The study.
+        name: The model's name.
+        fold: The fold whose validation part it never sees.
+        key: Hash of everything that decides its weights.
+        machine: Device and precision.
+    """
 
-def finish(study: Study, name: str, fold: int, network: Network, card: ModelCard) -> None:
-    """Write the model; its checkpoint has served."""
-    save_model(study.model_folder(name, fold), network, card)
-    checkpoint_file(study, name, fold).unlink(missing_ok=True)
+    study: Study
+    name: str
+    fold: int
+    key: str
+    machine: MachineOptions
+
+    @property
+    def seed(self) -> int:
+        """Of its weights, order and augmentation."""
+        return self.study.options.seed + self.fold
+
+    def is_done(self) -> bool:
+        """Whether it is there, made in just this way.
+
+        Raises:
+            StudyError: A model of that name was made differently.
+        """
+        folder = self.study.model_folder(self.name, self.fold)
+        if not (folder / "model.json").is_file():
+            return False
+        if read_card(folder).key != self.key:
+            raise StudyError(
+                f"Model {self.name!r} (fold {self.fold}) of study {self.study.path} exists and was made with other "
+                "options: give the same options, another --name, or a new study."
+            )
+        return True
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Keep other processes from making it meanwhile; ask `is_done` inside.
+
+        Raises:
+            StudyError: Another process is at it.
+        """
+        busy = (
+            f"Another process is making {self.name!r} (fold {self.fold}) of study {self.study.path}: wait for it, or "
+            "give another --name."
+        )
+        with alone(self.study.path / ".locks" / f"{self.name}.fold{self.fold}", busy):
+            yield
+
+    def make(
+        self,
+        label: str,
+        card: ModelCard,
+        network: Network,
+        data: TrainingSet,
+        recipe: Callable[..., History],
+        epochs: int,
+        **details: Any,
+    ) -> None:
+        """Train with progress, and write the model.
+
+        Args:
+            label: What is going on, e.g. `training`.
+            card: What the recipe decides; name, data, history, key, details, versions and time are filled in.
+            network: As the recipe starts from it.
+            data: What it learns from.
+            recipe: A function of `training.recipes` with its options given.
+            epochs: Of the recipe.
+            **details: For the card, beside seed, machine and wall time.
+        """
+        study, checkpoint = self.study, checkpoint_file(self.study, self.name, self.fold)
+        of_folds = "" if len(study.folds) == 1 else f", fold {self.fold + 1} of {len(study.folds)}"
+        start = time.monotonic()
+        with study.voice.progress(f"{label} {self.name}{of_folds}") as feed:
+            feed(0, epochs)
+            history = recipe(
+                network,
+                data,
+                classes=len(card.classes),
+                ordinal=card.ordinal,
+                normalisation=(card.mean, card.std),
+                seed=self.seed,
+                machine=self.machine,
+                checkpoint=checkpoint,
+                progress=lambda done, total, _losses: feed(done, total),
+            )
+        seconds = round(time.monotonic() - start, 1)
+        about_data = {
+            "spec": study.options.data,
+            "fingerprint": study.dataset.fingerprint,
+            "folds": study.options.folds,
+            "fold": self.fold,
+            "n_training": len(data),
+        }
+        finished = replace(
+            card,
+            name=self.name,
+            data=about_data,
+            history=tuple(history.epochs),
+            key=self.key,
+            details={"seed": study.options.seed, "machine": asdict(self.machine), "seconds": seconds} | details,
+            versions=versions(),
+            created=timestamp(),
+            schema_version=SCHEMA_VERSION,
+        )
+        save_model(study.model_folder(self.name, self.fold), network, finished)
+        checkpoint.unlink(missing_ok=True)  # it has served

@@ -12,7 +12,7 @@ from regaze.models.build import build_network
 from regaze.models.options import MachineOptions, NetworkKind, NetworkOptions
 from regaze.records import Dataset
 from regaze.selection.rules import NothingToSelect
-from regaze.study.check import check_finetuning, check_selection, check_training, check_value
+from regaze.study.check import check_options, check_selection
 from regaze.study.folder import Study
 from regaze.study.options import RULES_BY_SIGNALS, CollectOptions, CorrectOptions, SelectOptions
 from regaze.study.steps.collect import collect, is_collected
@@ -68,11 +68,8 @@ def check_loop(options: LoopOptions) -> None:
     Raises:
         OptionError: A value is out of range.
     """
-    check_training(options.training)
-    check_finetuning(options.finetuning)
+    check_options(options.training, options.finetuning, options.collect)
     check_selection(options.select)
-    check_value("min_rank", options.collect.min_rank)
-    check_value("min_enrichment", options.collect.min_enrichment)
 
 
 def check_photographs(dataset: Dataset, options: LoopOptions, size: int) -> None:

@@ -1,4 +1,4 @@
-"""What a model learns from the store: whose corrections count, and how several experts become one word.
+"""What a model learns from the store: whose corrections count, and how several experts are merged.
 
 Invariant: with cross-validation a fold's model never learns from a correction of its own validation photographs, since
 every fold has its own selection.
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from regaze.corrections.consensus import majority, staple
 from regaze.corrections.planes import Planes, make_planes
 from regaze.corrections.rows import CorrectionEntry
+from regaze.data.geometry import Geometry
 from regaze.errors import OptionError
-from regaze.models.card import ModelCard
 from regaze.records import Sample
 from regaze.study.folder import Study
 from regaze.training.batches import TrainingSet
@@ -25,20 +25,20 @@ from regaze.training.options import Experts, FinetuneOptions
 Mask = NDArray[np.bool_]
 
 
-def corrections_of(study: Study, parent: str, fold: int, experts: Experts = "latest") -> list[CorrectionEntry]:
-    """The corrections that count, made on maps of `parent` or its descendants, ordered by photograph and id.
+def corrections_of(study: Study, root: str, fold: int, experts: Experts = "latest") -> list[CorrectionEntry]:
+    """The corrections that count, made on maps of `root` or its descendants, ordered by photograph and id.
 
     Corrections made for another fold's model stay out; and so do those of another network's maps, so that each method
     of a comparison learns from its own.
 
     Args:
         study: The study.
-        parent: A phase-1 model.
+        root: A phase-1 model.
         fold: Of its folds.
         experts: `latest`: one per photograph, whoever made it. Otherwise the latest of each expert.
     """
-    family = [name for name in study.models() if any(item["name"] == parent for item in study.lineage(name))]
-    makers = {f"{name}/fold{fold}" for name in (parent, *family)}
+    line = [name for name, card in study.cards().items() if card.root == root]
+    makers = {study.fold_name(name, fold) for name in (root, *line)}
     latest = {
         (entry.sample, "" if experts == "latest" else entry.author): entry
         for entry in study.store.correction_index()
@@ -70,7 +70,7 @@ def with_corrections(
     study: Study,
     data: TrainingSet,
     samples: Sequence[Sample],
-    card: ModelCard,
+    geometries: Sequence[Geometry],
     entries: Sequence[CorrectionEntry],
     options: FinetuneOptions,
     cells: Sequence[float],
@@ -80,28 +80,28 @@ def with_corrections(
     Args:
         study: The study, for the corrections' masks.
         data: The photographs.
-        samples: In the order of `data`.
-        card: Of the model to be tuned.
+        samples: The same photographs' names.
+        geometries: Their way into cropped pixels.
         entries: See `corrections_of`.
         options: Tolerance, sizes, experts and their weights.
         cells: Side of a map cell per scale in cropped pixels, finest first.
     """
-    places = {sample.id: place for place, sample in enumerate(samples)}
-    geometries = study.pixels(samples, card.size).geometries
+    rows = {sample.id: row for row, sample in enumerate(samples)}
+    count, size = data.images.shape[:2]
     weights = author_weights(options.authors)
-    shape = (len(samples), len(cells) if options.match_sizes else 1, card.size, card.size)
+    shape = (count, len(cells) if options.match_sizes else 1, size, size)
     look, doubt = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    avoid = np.zeros((len(samples), card.size, card.size), dtype=bool)
-    corrected, edited = np.zeros(len(samples), dtype=np.float32), np.zeros(len(samples), dtype=bool)
-    for place, group in _by_place(entries, places).items():
+    avoid = np.zeros((count, size, size), dtype=bool)
+    corrected, edited = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=bool)
+    for row, group in _by_photograph(entries, rows).items():
         corrections = [study.store.correction(entry.id) for entry in group]
-        geometry = geometries[place]
+        geometry = geometries[row]
         looks = [geometry.mask(item.look) for item in corrections]
         avoids = [None if item.avoid is None else geometry.mask(item.avoid) for item in corrections]
         planes = _planes(looks, avoids, options, cells)
-        look[place], doubt[place], avoid[place] = planes.look, planes.doubt, planes.avoid
-        edited[place] = all(item.mode == "edit" for item in corrections)
-        corrected[place] = np.mean([weights.get(item.author, 1.0) for item in corrections])
+        look[row], doubt[row], avoid[row] = planes.look, planes.doubt, planes.avoid
+        edited[row] = all(item.mode == "edit" for item in corrections)
+        corrected[row] = np.mean([weights.get(item.author, 1.0) for item in corrections])
     return TrainingSet(
         images=data.images,
         labels=data.labels,
@@ -113,17 +113,17 @@ def with_corrections(
     )
 
 
-def _by_place(entries: Sequence[CorrectionEntry], places: dict[str, int]) -> dict[int, list[CorrectionEntry]]:
+def _by_photograph(entries: Sequence[CorrectionEntry], rows: dict[str, int]) -> dict[int, list[CorrectionEntry]]:
     """Photographs of the training part with all their corrections that count."""
     groups: dict[int, list[CorrectionEntry]] = {}
     for entry in entries:
-        if entry.sample in places:
-            groups.setdefault(places[entry.sample], []).append(entry)
+        if entry.sample in rows:
+            groups.setdefault(rows[entry.sample], []).append(entry)
     return groups
 
 
 def _planes(looks: list[Mask], avoids: list[Mask | None], options: FinetuneOptions, cells: Sequence[float]) -> Planes:
-    """One word from one or several experts."""
+    """Of one expert, or of several merged."""
     look, avoid = looks[0], avoids[0]
     if len(looks) > 1:
         agreed = _agreed(looks, options.experts)

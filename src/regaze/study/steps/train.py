@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
 from regaze.files import digest
-from regaze.models.build import Built, build_network
+from regaze.models.build import build_network
 from regaze.models.card import ModelCard
 from regaze.models.options import MachineOptions, NetworkOptions
-from regaze.study.check import check_name, check_training, check_value
+from regaze.study.check import check_name, check_options, check_value
 from regaze.study.folder import Study
-from regaze.study.steps.fold_model import (
-    about_data,
-    arithmetic,
-    checkpoint_file,
-    details,
-    finish,
-    is_done,
-    making,
-    timed,
-    training_set,
-    weights_mark,
-)
-from regaze.training.loop import History, Progress
+from regaze.study.steps.fold_model import FoldModel, arithmetic, training_set, weights_mark
 from regaze.training.options import TrainingOptions
 from regaze.training.recipes import train_phase1
 
@@ -56,66 +45,40 @@ def train(
     side = study.options.size if size is None else size
     check_name(name)
     check_value("size", side)
-    check_training(training)
+    check_options(training)
     # A weights file counts by its content, so that another spelling of its path is the same model.
     start = asdict(network) | {"weights": weights_mark(network.weights)}
     recipe = {"phase1": asdict(training)}
     for fold in study.folds:
         key = digest([start, recipe, study.options.seed, side, study.dataset.fingerprint, fold, arithmetic(machine)])
-        if is_done(study, name, fold, key):
-            continue
-        built = build_network(network, len(study.classes), side, seed=study.options.seed + fold)
-        if built.report is not None and fold == study.folds[0]:
-            study.voice.say(built.report.line())
-        with making(study, name, fold):
-            if not is_done(study, name, fold, key):
-                _train_fold(study, network, training, machine, name, side, fold, key, built)
+        model = FoldModel(study, name, fold, key, machine)
+        if not model.is_done():
+            _train_fold(model, network, training, side)
     return name
 
 
-def _train_fold(
-    study: Study,
-    network: NetworkOptions,
-    training: TrainingOptions,
-    machine: MachineOptions,
-    name: str,
-    side: int,
-    fold: int,
-    key: str,
-    built: Built,
-) -> None:
-    samples = study.training(fold)
-    data = training_set(study, samples, side, machine.workers)
-
-    def recipe_call(progress: Progress) -> History:
-        return train_phase1(
-            built.network,
-            data,
-            training,
-            classes=len(study.classes),
+def _train_fold(model: FoldModel, network: NetworkOptions, training: TrainingOptions, side: int) -> None:
+    study = model.study
+    built = build_network(network, len(study.classes), side, seed=model.seed)
+    taken = "from scratch" if built.report is None else built.report.line()
+    if built.report is not None and model.fold == study.folds[0]:
+        study.voice.say(taken)
+    with model.making():
+        if model.is_done():
+            return
+        card = ModelCard(
+            name=model.name,
+            network=network,
+            classes=study.classes,
             ordinal=study.dataset.ordinal,
-            normalisation=(built.mean, built.std),
-            seed=study.options.seed + fold,
-            machine=machine,
-            checkpoint=checkpoint_file(study, name, fold),
-            progress=progress,
+            decoding=training.decoding if study.dataset.ordinal else "argmax",
+            size=side,
+            crop=study.options.crop,
+            mean=built.mean,
+            std=built.std,
+            recipe={"phase1": asdict(training)},
         )
-
-    history, seconds = timed(study, f"training {name}", fold, training.epochs, recipe_call)
-    card = ModelCard(
-        name=name,
-        network=network,
-        classes=study.classes,
-        ordinal=study.dataset.ordinal,
-        decoding=training.decoding if study.dataset.ordinal else "argmax",
-        size=side,
-        crop=study.options.crop,
-        mean=built.mean,
-        std=built.std,
-        recipe={"phase1": asdict(training)},
-        data=about_data(study, fold, len(samples)),
-        history=tuple(history.epochs),
-        key=key,
-        details=details(study, machine, seconds) | {"weights": built.report.line() if built.report else "from scratch"},
-    )
-    finish(study, name, fold, built.network, card)
+        samples = study.training(model.fold)
+        data = training_set(samples, study.pixels(samples, side, model.machine.workers))
+        recipe = partial(train_phase1, options=training)
+        model.make("training", card, built.network, data, recipe, training.epochs, weights=taken)
