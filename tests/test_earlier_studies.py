@@ -41,9 +41,9 @@ def test_an_earlier_model_gives_the_same_answers(earlier, regaze, tiny):
         then = json.loads((earlier / "evaluation" / "test" / f"{name}.json").read_text())["photographs"]
         for record in then:
             file = next((earlier / "data").rglob(Path(record["sample"]).name + ".jpg"))
-            (now,) = regaze("predict", earlier / "models" / name / "fold0", file, *tiny["machine"], "--json").json[
-                "predictions"
-            ]
+            model = earlier / "models" / name / "fold0"
+            said = regaze("predict", model, file, "--out", earlier / "out", *tiny["machine"], "--json").json
+            (now,) = said["predictions"]
             assert list(now["probabilities"].values()) == pytest.approx(record["probabilities"], abs=1e-4)
             assert now["grade"] == record["grade"]
 
@@ -51,8 +51,8 @@ def test_an_earlier_model_gives_the_same_answers(earlier, regaze, tiny):
 def test_an_earlier_evaluation_keeps_its_figures(earlier, regaze, tiny):
     """`evaluate` may add keys to what it wrote then; what it wrote then does not change."""
     then = json.loads((earlier / "evaluation" / "test.json").read_text())
-    controls = ("--controls", "2")
-    now = regaze("evaluate", earlier, *tiny["evaluation"], *controls, *tiny["machine"], "--json").json
+    rankings = ("--reference-rankings", "2")
+    now = regaze("evaluate", earlier, *tiny["evaluation"], *rankings, *tiny["machine"], "--json").json
     assert _lost(then, now) == []
 
 

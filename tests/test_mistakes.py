@@ -240,7 +240,7 @@ REFUSED = {
         "run.json is damaged",
         damaged("run.json", '{"command": "", "options": {"x": 1}}'),
     ),
-    "boxes without data": ("evaluate {study} --boxes {full}", "--boxes .*full: they go with --data", None),
+    "boxes without data": ("evaluate {study} --boxes {full}", "--boxes .*full: needs --data", None),
     # predict
     "no model folder": ("predict {full} {masks}", "full is no model folder .*no model.json", None),
     "study without a model": ("predict {study} {full}", "no model 'multi-scale'.*regaze train", without("models")),

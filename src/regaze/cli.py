@@ -7,9 +7,15 @@ each command imports its rooms when it runs. Results go to stdout, everything el
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable
+from dataclasses import is_dataclass, replace
+from functools import partial, reduce
+from operator import or_
 from typing import Annotated, Any
 
 import tyro
@@ -23,39 +29,205 @@ from regaze.commands.reproduce import Reproduce
 from regaze.commands.steps import Collect, Correct, Evaluate, Finetune, Init, Select, Train
 from regaze.errors import RegazeError
 
-COMMANDS = {
-    "init": (Init, "Make a study: read the photographs and fix the split by patient."),
-    "train": (Train, "Phase 1: learn grades from the photographs alone."),
-    "collect": (Collect, "Show where the model looked in each training photograph, and diagnose it."),
-    "select": (Select, "Rank the photographs that an expert should correct."),
-    "correct": (Correct, "Write the corrections that lesion masks or a clinician's boxes give."),
-    "import": (Import, "Take corrections from another tool's file."),
-    "export": (Export, "Write the corrections for another tool."),
-    "agree": (Agree, "How far experts agree on where to look, and the model with them."),
-    "finetune": (Finetune, "Fine-tune the branches on all corrections so far."),
-    "rounds": (Rounds, "List the rounds of corrections: what each brought, and whether to go on."),
-    "use": (Use, "Go back to an earlier round, or forward again."),
-    "verify": (Verify, "Make sure that nothing in a study was altered since it was written."),
-    "evaluate": (Evaluate, "Judge the study's models on photographs they never saw."),
-    "report": (Report, "Write the report: did it help, by how much, how sure."),
-    "predict": (Predict, "Grade photographs with a model and show where it looked."),
-    "explain": (Explain, "Show which pixels a model's grade rests on."),
-    "reproduce": (Reproduce, "Reproduce the paper's tables and figures on one's own data."),
-    "run": (Run, "The whole loop; called again, it goes on where it stopped."),
-    "demo": (Demo, "The whole loop on synthetic photographs, in a few minutes."),
+# Command -> its class, what it does in one line, and lines that can be run, with which its help ends.
+COMMANDS: dict[str, tuple[Any, str, tuple[str, ...]]] = {
+    "init": (
+        Init,
+        "Make a study: read the photographs and fix the split by patient.",
+        (
+            "regaze init study --data idrid:IDRiD --boxes BOXES",
+            "regaze init study --data csv:grades.csv --folds 5 --size 512",
+        ),
+    ),
+    "train": (
+        Train,
+        "Phase 1: learn grades from the photographs alone.",
+        (
+            "regaze train study --backbone resnet18 --weights hub",
+            "regaze train study --network plain --name baseline",
+        ),
+    ),
+    "collect": (
+        Collect,
+        "Collect the attention map of each training photograph, and diagnose it.",
+        ("regaze collect study", "regaze collect study --signals"),
+    ),
+    "select": (
+        Select,
+        "Rank the photographs that an expert should correct.",
+        ("regaze select study --count 10 --more", "regaze select study --by combined --diversity 0.5 --count 10"),
+    ),
+    "correct": (
+        Correct,
+        "Write the corrections that lesion masks or a clinician's boxes give.",
+        ("regaze correct study --from masks", "regaze correct study --healthy --author 'A. Expert'"),
+    ),
+    "import": (
+        Import,
+        "Read corrections from another tool's file.",
+        ("regaze import study drawn.json --format coco --author 'A. Expert'",),
+    ),
+    "export": (
+        Export,
+        "Write the corrections for another tool.",
+        ("regaze export study --to masks", "regaze export study --to drawn.json --format coco"),
+    ),
+    "agree": (
+        Agree,
+        "Measure how far experts, and the model, agree on where to look.",
+        ("regaze agree study", "regaze agree study --model multi-scale-finetuned --tolerance 4"),
+    ),
+    "finetune": (
+        Finetune,
+        "Fine-tune the branches on all corrections so far.",
+        ("regaze finetune study", "regaze finetune study --map-weight 0"),
+    ),
+    "rounds": (
+        Rounds,
+        "List the rounds of corrections: what each changed, and whether to go on.",
+        ("regaze rounds study",),
+    ),
+    "use": (
+        Use,
+        "Make a model of an earlier or later round the active model.",
+        ("regaze use study 1", "regaze use study multi-scale-finetuned"),
+    ),
+    "verify": (Verify, "Check that nothing in a study was altered since it was written.", ("regaze verify study",)),
+    "evaluate": (
+        Evaluate,
+        "Evaluate the study's models on photographs they never saw.",
+        ("regaze evaluate study --json", "regaze evaluate study --data idrid:IDRiD --sanity 8"),
+    ),
+    "report": (
+        Report,
+        "Write the report: did fine-tuning help, by how much, how sure.",
+        ("regaze report study", "regaze report study --to report.html --faithfulness 8"),
+    ),
+    "predict": (
+        Predict,
+        "Grade photographs with a model and show where it looked.",
+        (
+            "regaze predict study photo.jpg folder",
+            "regaze predict study/models/multi-scale/fold0 photo.jpg --out predictions",
+        ),
+    ),
+    "explain": (
+        Explain,
+        "Show which pixels a model's grade rests on.",
+        (
+            "regaze explain study photo.jpg",
+            "regaze explain study photo.jpg --by attention,grad-cam --to panel.png",
+        ),
+    ),
+    "reproduce": (
+        Reproduce,
+        "Reproduce the paper's tables and figures on one's own data.",
+        (
+            "regaze reproduce all --data idrid:IDRiD --boxes BOXES --plan",
+            "regaze reproduce table2 --data idrid:IDRiD --seeds 5 --to reproduce",
+        ),
+    ),
+    "run": (
+        Run,
+        "Run the whole loop; called again, it goes on where it stopped.",
+        (
+            "regaze run study --data idrid:IDRiD --boxes BOXES --weights hub",
+            "regaze run study",
+        ),
+    ),
+    "demo": (
+        Demo,
+        "Run the whole loop on synthetic photographs, in a few minutes.",
+        ("regaze demo", "regaze demo --folder demo-hub --weights hub"),
+    ),
+}
+# Old spelling -> new spelling and the commands that have it. Kept for one version; then the line goes.
+RENAMED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "--rule": ("--by", ("select", "run")),
+    "--source": ("--from", ("correct", "run")),
+    "--controls": ("--reference-rankings", ("evaluate", "report", "run")),
 }
 
 
-def parser_type() -> Any:
-    """The union of all commands, as tyro parses it."""
-    members = [
-        Annotated[kind, tyro.conf.subcommand(name, description=f"{text}\n\n{kind.__doc__ or ''}".strip())]
-        for name, (kind, text) in COMMANDS.items()
+def parse(words: list[str]) -> Command:
+    """The command that the words of a command line mean; help goes to stdout and ends the program.
+
+    Args:
+        words: What follows `regaze`; old spellings are read as the new ones, with a note on stderr.
+
+    Returns:
+        The command, ready to run.
+    """
+    kinds: list[Any] = [
+        Annotated[kind, tyro.conf.subcommand(name, description=summary)]
+        for name, (kind, summary, _) in COMMANDS.items()
     ]
-    union: Any = members[0]
-    for member in members[1:]:
-        union = union | member
-    return union
+    registry = tyro.constructors.ConstructorRegistry()
+    registry.struct_rule(_HelpOnOneLine())
+    try:
+        command: Command = tyro.cli(
+            reduce(or_, kinds),
+            prog="regaze",
+            description="Teach an image classifier where to look.",
+            args=_with_new_spellings(words),
+            config=(tyro.conf.OmitArgPrefixes,),
+            registry=registry,
+        )
+    except SystemExit as end:
+        if not end.code and words and words[0] in COMMANDS:
+            print(_end_of_help(words[0]))  # noqa: T201 - help goes to stdout
+        raise
+    return command
+
+
+class _HelpOnOneLine:
+    """tyro's own reading of a dataclass, but a field's docstring over several lines of source becomes one.
+
+    tyro keeps the line breaks of an indented docstring, which then end lines of the help in mid-sentence.
+    """
+
+    def __init__(self) -> None:
+        self.read: set[type[Any]] = set()
+
+    def __call__(self, info: tyro.constructors.StructTypeInfo) -> tyro.constructors.StructConstructorSpec | None:
+        """The fields of a dataclass; None leaves other types, and tyro's own turn, to tyro."""
+        if info.type in self.read or not is_dataclass(info.type):
+            return None
+        self.read.add(info.type)
+        spec = tyro.constructors.ConstructorRegistry.get_struct_spec(info)
+        self.read.discard(info.type)
+        if not isinstance(spec, tyro.constructors.StructConstructorSpec):
+            return None
+        fields = tuple(replace(item, helptext=partial(_one_line, item.helptext)) for item in spec.fields)
+        return replace(spec, fields=fields)
+
+
+def _one_line(text: str | Callable[[], str | None] | None) -> str | None:
+    text = text() if callable(text) else text
+    return None if text is None else " ".join(text.split())
+
+
+def _with_new_spellings(words: list[str]) -> list[str]:
+    """The words of a command line with each old spelling replaced, and a note on stderr about it."""
+    new = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        spelling, commands = RENAMED.get(flag, (flag, ()))
+        if words[0] in commands:
+            print(f"regaze: {flag} is now {spelling}; the old spelling goes with the next version", file=sys.stderr)  # noqa: T201 - a note
+            flag = spelling
+        new.append(f"{flag}{equals}{value}")
+    return new
+
+
+def _end_of_help(name: str) -> str:
+    """What tyro has no place for: the command's docstring, wrapped to the terminal, and its examples."""
+    kind, _, examples = COMMANDS[name]
+    width = shutil.get_terminal_size().columns
+    paragraphs = [
+        textwrap.fill(" ".join(text.split()), width) for text in inspect.cleandoc(kind.__doc__ or "").split("\n\n")
+    ]
+    return "\n".join(["", "\n\n".join(paragraphs), "", "Examples:", *(f"  {line}" for line in examples)])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,13 +236,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given in (["--version"], ["-V"]):
         print(f"regaze {__version__}")  # noqa: T201 - the result
         return
-    command: Command = tyro.cli(
-        parser_type(),
-        prog="regaze",
-        description="Teach an image classifier where to look.",
-        args=given,
-        config=(tyro.conf.OmitArgPrefixes,),
-    )
+    command = parse(given)
     sys.exit(_guarded(command.run, command))
 
 

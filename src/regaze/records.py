@@ -19,6 +19,10 @@ Part = Literal["training", "test"]
 Diagnosis = Literal["misgraded", "elsewhere", "fine", "unknown"]
 Origin = Literal["masks", "boxes", "none"]
 
+MAX_PIXELS = 150_000_000
+"""Largest photograph or mask. Three times the largest fundus cameras (about 50 Mpx), and below 179 Mpx, where Pillow
+itself refuses by default: so its process-wide limit need not be touched."""
+
 LESION_TYPES: tuple[str, ...] = (
     "microaneurysms",
     "haemorrhages",

@@ -75,6 +75,13 @@ def test_a_mask_larger_than_the_limit_is_refused_both_ways(monkeypatch):
         decode_mask(encode_mask(mask), 4, 4, "a mask")
 
 
+def test_a_mask_of_a_photograph_beyond_pillows_warning_comes_back():
+    """What trains can be corrected: 95 million pixels, for which Pillow would warn (an error here)."""
+    mask = np.zeros((9_500, 10_000), bool)
+    mask[9_499, 9_999] = True
+    assert np.flatnonzero(decode_mask(encode_mask(mask), *mask.shape, "a mask")).tolist() == [mask.size - 1]
+
+
 def test_a_png_that_is_larger_than_the_noted_size_is_refused():
     """Bytes that would unpack to another size than the row says are not unpacked."""
     png = encode_mask(np.ones((300, 200), bool))

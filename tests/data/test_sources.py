@@ -121,6 +121,16 @@ def test_synthetic(tmp_path):
     assert [path.stat().st_mtime_ns for path in written] == before
 
 
+def test_synthetic_simple(tmp_path):
+    """The simple task has three grades, a folder of its own beside the clinical set, and lesions by grade."""
+    dataset = load_dataset("synthetic-simple:14", folder=tmp_path, seed=3)
+    assert (dataset.classes, dataset.ordinal, len(dataset.samples)) == (("0", "1", "2"), True, 14)
+    assert {sample.image.parent.parent.name for sample in dataset.samples} == {"synthetic-simple-14-seed3"}
+    types = [set(), {"haemorrhages"}, {"haemorrhages", "soft_exudates"}]
+    assert all(set(sample.masks) == types[sample.label] for sample in dataset.samples)
+    assert {sample.label for sample in dataset.samples} == {0, 1, 2}
+
+
 @pytest.mark.parametrize(
     ("spec", "options", "match"),
     [
@@ -131,7 +141,13 @@ def test_synthetic(tmp_path):
         ("csv:a\0b", {}, "name no path"),
         ("synthetic", {}, "need a folder"),
         ("synthetic:0", {"folder": Path()}, "ask for '0' photographs"),
-        ("synthetic:many", {"folder": Path()}, "ask for 'many' photographs"),
+        ("synthetic:many", {"folder": Path()}, "ask for 'many' photographs: write synthetic:N"),
+        ("synthetic-simple:0", {"folder": Path()}, "ask for '0' photographs: write synthetic-simple:N"),
+        (
+            "synthetic-simple:4",
+            {"patient": "(x)", "folder": Path()},
+            "synthetic-simple photographs name their patients",
+        ),
         ("idrid:x", {"patient": "(x)"}, "idrid photographs name their patients themselves"),
         ("synthetic:4", {"patient": "(x)", "folder": Path()}, "synthetic photographs name their patients"),
         ("folder:/no/such/folder", {}, "There is no folder at"),

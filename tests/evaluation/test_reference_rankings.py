@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from regaze.errors import OptionError
-from regaze.evaluation.reference_rankings import CONTROLS, blurred_random, centre_prior, mask_order, random_order
+from regaze.evaluation.reference_rankings import RANKINGS, blurred_random, centre_prior, mask_order, random_order
 
 
 def smoothness(values):
@@ -69,13 +69,13 @@ def test_lesions_edges():
     assert mask_order(np.zeros((0, 4, 4), dtype=bool)).shape == (0, 4, 4)
 
 
-def test_controls_have_one_signature():
-    """Every control answers to (n, side, seed, masks) with finite maps of that shape."""
+def test_rankings_have_one_signature():
+    """Every ranking answers to (n, side, seed, masks) with finite maps of that shape."""
     masks = np.zeros((2, 8, 8), dtype=bool)
     masks[:, 1, 1] = True
-    assert list(CONTROLS) == ["random", "centre", "blurred-random", "lesions"]
-    for control in CONTROLS.values():
-        found = control(2, 8, 0, masks)
+    assert list(RANKINGS) == ["random", "centre", "blurred-random", "lesions"]
+    for ranking in RANKINGS.values():
+        found = ranking(2, 8, 0, masks)
         assert found.shape == (2, 8, 8)
         assert found.dtype == np.float32
         assert np.isfinite(found).all()
@@ -84,9 +84,9 @@ def test_controls_have_one_signature():
 def test_mistakes_are_named():
     """Masks that are missing or do not fit, and impossible sizes."""
     with pytest.raises(ValueError, match="needs masks"):
-        CONTROLS["lesions"](2, 8, 0, None)
+        RANKINGS["lesions"](2, 8, 0, None)
     with pytest.raises(ValueError, match="needs masks"):
-        CONTROLS["lesions"](2, 8, 0, np.zeros((2, 4, 4), dtype=bool))
+        RANKINGS["lesions"](2, 8, 0, np.zeros((2, 4, 4), dtype=bool))
     with pytest.raises(ValueError, match="masks have shape"):
         mask_order(np.zeros((4, 4), dtype=bool))
     with pytest.raises(OptionError, match="side is 5000"):

@@ -1,12 +1,19 @@
 """From a study to the report's content: which photographs are shown, and with which maps."""
 
+import hashlib
+import shutil
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
+from regaze.models.predictor import Predictor
 from regaze.report.assemble import _further_off, _gallery, _grade_changes, _map_changes, assemble
+from regaze.report.data import Case, View
+from regaze.study.assessment import summary
 from regaze.study.assessment.judge import judge_model
+from regaze.study.assessment.summary import evaluate
 from regaze.study.options import EvaluateOptions
 
 MACHINE = MachineOptions(precision="fp32", workers=1)
@@ -69,7 +76,7 @@ def test_gallery_is_not_picked_by_hand():
 def test_content_of_a_study(finished, open_quietly):
     """Every case shows the photograph and the maps that the two models' records speak of."""
     study = open_quietly(finished)
-    content = assemble(study, JUDGING, MACHINE, ["regaze run x"])
+    content = assemble(study, evaluate(study, JUDGING, MACHINE), MACHINE, ["regaze run x"])
     assert (content.before, content.after, content.control) == (
         "multi-scale",
         "multi-scale-finetuned",
@@ -124,14 +131,99 @@ def test_latest_round_is_reported(study_copy, open_quietly, regaze, tiny):
     look[100:200, 100:200] = True
     study.store.add_correction(sample.id, "multi-scale/fold0", "expert", look, author="expert")
     regaze("finetune", study_copy, "--epochs", "1", "--batch", "8", *tiny["machine"])
-    content = assemble(study, JUDGING, MACHINE, [])
+    content = assemble(study, evaluate(study, JUDGING, MACHINE), MACHINE, [])
     assert (content.before, content.after) == ("multi-scale", "multi-scale-finetuned-2")
 
 
-def test_nothing_to_report(study_copy, open_quietly):
-    """A control alone is no fine-tuned model to report on."""
-    import shutil
-
+def test_nothing_to_report(study_copy, regaze, files_of):
+    """A control alone is no fine-tuned model to report on; that is said before anything is judged."""
     shutil.rmtree(study_copy / "models" / "multi-scale-finetuned")
-    with pytest.raises(StudyError, match="no fine-tuned model to report on: run `regaze finetune"):
-        assemble(open_quietly(study_copy), JUDGING, MACHINE, [])
+    shutil.rmtree(study_copy / "evaluation")
+    refused = regaze("report", study_copy)
+    assert refused.code != 0
+    assert "no fine-tuned model to report on: run `regaze finetune" in refused.err
+    assert not files_of(study_copy / "evaluation")
+
+
+@pytest.fixture
+def predicted(monkeypatch):
+    """Counts photographs that went through a network for its grades and maps: (network, photograph) -> times."""
+    times = Counter()
+    predict = Predictor.predict
+
+    def counted(self, images, *more, **others):
+        network = hashlib.sha256(b"".join(v.numpy().tobytes() for v in self.network.state_dict().values())).hexdigest()
+        times.update((network, hashlib.sha256(image.tobytes()).hexdigest()) for image in images)
+        return predict(self, images, *more, **others)
+
+    monkeypatch.setattr(Predictor, "predict", counted)
+    return times
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Counts calls: `models` that were judged, `pairs` that were compared."""
+    calls = Counter()
+
+    def count(name, key):
+        whole = getattr(summary, name)
+        monkeypatch.setattr(summary, name, lambda *given, **more: calls.update([key]) or whole(*given, **more))
+
+    count("judge_model", "models")
+    count("compare", "pairs")
+    return calls
+
+
+def test_a_run_judges_once_and_predicts_each_photograph_once(study_copy, regaze, open_quietly, predicted, judged):
+    """`run` hands what it measured to its report: nothing is judged, compared or predicted a second time."""
+    shutil.rmtree(study_copy / "evaluation")
+    outcome = regaze("run", study_copy, "--json")
+    assert outcome.code == 0, outcome.err
+    assert judged == {"models": len(outcome.json["models"]), "pairs": len(outcome.json["paired"])}
+    assert len(predicted) >= 3 * len(open_quietly(study_copy).test()), "every model saw the photographs of the test"
+    assert set(predicted.values()) == {1}
+    page = (study_copy / "report.html").read_bytes()
+
+    predicted.clear()
+    assert regaze("run", study_copy).code == 0
+    assert not predicted, "what is kept is not predicted again"
+    assert (study_copy / "report.html").read_bytes() == page
+
+
+def test_a_report_alone_judges_once(study_copy, regaze, tiny, predicted, judged):
+    """`report` judges what is not judged yet, and shows the photographs from what was predicted then."""
+    shutil.rmtree(study_copy / "evaluation")
+    assert regaze("report", study_copy, *tiny["machine"], *tiny["evaluation"]).code == 0
+    assert judged == {"models": 3, "pairs": 3}
+    assert set(predicted.values()) == {1}
+
+
+def test_maps_that_nobody_kept_are_predicted_once(study_copy, regaze, open_quietly, predicted):
+    """Where an earlier version kept no maps, they alone are made; a damaged file counts as none."""
+    report = study_copy / "report.html"
+    page = regaze("run", study_copy) and report.read_bytes()
+    files = sorted((study_copy / "evaluation" / "test").glob("*.safetensors"))
+    assert len(files) == 3
+    files[0].unlink()
+    files[1].write_bytes(b"damaged")
+    files[2].write_bytes(files[2].read_bytes()[:-8])
+    predicted.clear()
+    assert regaze("run", study_copy).code == 0
+    assert len(predicted) == 2 * len(open_quietly(study_copy).test()), "of the two models that the report shows"
+    assert set(predicted.values()) == {1}
+    assert report.read_bytes() == page
+
+
+def test_a_small_case_loses_no_lesion():
+    """One lesion pixel in 512 is still marked at 128; a case that is small already stays as it is."""
+    mask = np.zeros((512, 512), bool)
+    mask[300, 77] = True
+    seen = View(0, 0.5, [0.5, 0.5], np.full((512, 512), 0.25, np.float32), [np.ones((8, 8), np.float32)])
+    one = Case("a", 0, np.full((512, 512, 3), 90, np.uint8), mask, "masks", seen, seen)
+    small = one.reduced(128)
+    assert small.photo.shape == (128, 128, 3)
+    assert small.lesions.sum() == 1
+    assert small.lesions[75, 19]
+    np.testing.assert_allclose(small.after.fused, 0.25)
+    assert (small.after.scales, small.after.grade) == ([], 0)
+    assert small.reduced(128) is small

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from regaze.drawing.canvas import BEFORE
 from regaze.errors import StudyError
 from regaze.evaluation import verdicts
 from regaze.report import matter, verdict
@@ -112,8 +113,21 @@ def figures(kappa=0.7):
         ],
         "deletion": 0.31,
         "insertion": 0.71,
-        "maps": {"fused": maps | {"healthy_squared_error": 0.01, "dead": False}, "scale1": dict(maps)},
+        "n_faithfulness": 0,
+        "maps": {"fused": maps | {"healthy_squared_error": 0.01, "dead": 0}, "scale1": maps | {"dead": 0}},
+        "faithfulness": None,
+        "lesion_recall": {"budget": 0.05, "chance": None, "masks": NO_LESIONS, "boxes": NO_LESIONS},
+        "sanity": None,
     }
+
+
+NO_LESIONS = {"all": {"n_lesions": 0, "n_used": 0, "n_skipped": 10, "recall": {}}, "types": {}, "sizes": {}}
+PAIRS = ("kappa", "enrichment", "squared_error", "deletion", "insertion", "without_grade_0", "iou", "lesion_recall")
+
+
+def all_pairs(**known):
+    """The paired differences as a study gives them: every key there, None where nothing could be compared."""
+    return dict.fromkeys([f"{name}{ending}" for ending in ("", "_against_control") for name in PAIRS]) | known
 
 
 def paired(low, high, **more):
@@ -150,7 +164,7 @@ def content(kappa=BETTER, enrichment=BETTER, **changes):
         "commands": ["regaze report study"],
         **changes,
     }
-    return ReportContent(**found)
+    return ReportContent(**found | {"paired": all_pairs(**found["paired"])})
 
 
 @pytest.mark.parametrize(
@@ -304,10 +318,12 @@ def test_missing_figures_are_dashes_with_a_note_never_zeros():
     """A model without any figure still makes a page; a gap is a dash, and the page says what a dash is."""
     bare = content(kappa=None, enrichment=None)
     results = copy.deepcopy(bare.results)
-    results["models"] = {
-        "phase1": dict.fromkeys(figures()),
-        "tuned": {"quadratic_weighted_kappa": math.nan, "maps": {"fused": None}},
-    }
+    measured_nothing = {"lesion_recall", "n_faithfulness", "maps"}
+    for name in ("phase1", "tuned"):
+        model = results["models"][name]
+        model |= dict.fromkeys(set(model) - measured_nothing)
+        model["maps"] = {scale: dict.fromkeys(entry) for scale, entry in model["maps"].items()}
+    results["models"]["tuned"]["quadratic_weighted_kappa"] = math.nan
     reader = Reader(render(dataclasses.replace(bare, results=results, provenance={})))
     cells = reader.all("span", "none")
     assert len(cells) > 2 * 11
@@ -508,7 +524,7 @@ def test_provenance_is_flattened_for_reading():
 
 
 def orders(deletion, insertion, n=20):
-    """Deletion and insertion of the fused map and of the orders that know nothing, each given as [low, high]."""
+    """Deletion and insertion of the fused map and of the reference rankings, each given as [low, high]."""
 
     def entry(**more):
         means = {"mean": 0.4, "interval": [0.3, 0.5]}
@@ -569,7 +585,7 @@ def test_few_photographs_and_missing_orders_give_no_answer():
     bare = with_evidence({"all": alone, "without_grade_0": None})
     assert matter.matter_claim(bare).answer == "Not measured"
     text = Reader(render(bare)).text
-    assert "the same for orders that know nothing of the photograph (--controls 24)" in text
+    assert "the same for reference rankings (--reference-rankings 24)" in text
     nothing = Reader(render(content())).text
     assert "Whether what it looks at matters to its grade was not measured." in nothing
     assert "Not measured: --faithfulness 24" in nothing
@@ -593,8 +609,9 @@ def test_curves_are_drawn_and_said():
         },
     )
     reader = Reader(render(page))
-    drawn = [a for a in reader.all("polyline") if "line-before" in a["class"]]
-    assert [len(a["points"].split()) for a in drawn] == [2, 3]
+    drawn = [a for a in reader.all("polyline") if (a["stroke"], a["stroke-width"]) == (BEFORE, "2.4")]
+    swatch = 1
+    assert [len(a["points"].split()) for a in drawn][: 2 + swatch] == [2, 3, 2], "a gap is left out; then the key"
     spoken = [a["aria-label"] for a in reader.all("svg", "chart") if a["aria-label"].startswith("Deletion: ")]
     assert spoken[0] == "Deletion: Random order 0.80 at 0%, 0.40 at 25%, 0.10 at 100%; " + (
         "Where it looks 0.80 at 0%, 0.20 at 25%, 0.10 at 100%"
@@ -607,10 +624,8 @@ def recall(share, low, high, n=40, origin="masks"):
     """Share of lesions lit on one scale and fused."""
     shares = {"share": share, "interval": [low, high]}
     entry = {"n_lesions": n, "n_used": 9, "n_skipped": 1, "recall": {"scale1": shares, "fused": shares}}
-    empty = {"n_lesions": 0, "n_used": 0, "n_skipped": 10, "recall": {}}
-    nothing = {"all": empty, "types": {}, "sizes": {}}
     some = {"all": entry, "types": {"microaneurysms": entry, "haemorrhages": entry}, "sizes": {"below 1 %": entry}}
-    return {"budget": 0.05, "chance": 0.05, "masks": nothing, "boxes": nothing, origin: some}
+    return {"budget": 0.05, "chance": 0.05, "masks": NO_LESIONS, "boxes": NO_LESIONS, origin: some}
 
 
 def test_lesions_lit_stand_by_type_and_scale_beside_chance():
@@ -671,6 +686,6 @@ def test_differences_are_counted_at_every_depth():
     """The reader learns how many intervals the page rests on."""
     page = with_evidence(
         {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": None},
-        paired={"kappa": BETTER, "iou": None, "without_grade_0": {"deletion": SAME, "insertion": SAME}},
+        paired={"kappa": BETTER, "without_grade_0": {"deletion": SAME, "insertion": SAME}},
     )
     assert "9 differences were given such an interval" in Reader(render(page)).text

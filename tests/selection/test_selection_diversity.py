@@ -248,12 +248,12 @@ PATIENTS = ["a", "a", "b", "b", "c", "c", "d", None, None]
 
 
 def test_select_puts_it_together():
-    """Rule, then variety: the best of each cluster; each line says place, rank and what changed the order."""
+    """Rule, then diversity: the best of each cluster; each line says place, rank and what changed the order."""
     ranking = select(NINE, "confidence", count=3, features=CLUSTERS, diversity=0.5)
     assert ranking.samples == ("s0", "s4", "s8")
     assert (ranking.n_candidates, ranking.n_left_out) == (9, 0)
     assert ranking.reasons[1] == (
-        "place 2 (with variety 0.5 of 1), rank 4 of 9 by confidence: doubt 0.600; "
+        "place 2 (with diversity 0.5 of 1), rank 4 of 9 by confidence: uncertainty 0.600; "
         "graded 0 (confidence 0.40), truth 0: lesions unknown"
     )
     both = select(NINE, "confidence", count=3, groups=PATIENTS, quota="equal")

@@ -218,12 +218,12 @@ def test_the_reasons_say_why():
     assert select(FOUR, "map-error", share=1.0, classes=classes).reasons == (
         "rank 1 of 3 by map-error: squared error 0.300; graded R2 (confidence 0.90), truth R3: misgraded",
         "rank 2 of 3 by map-error: squared error 0.200; graded R2 (confidence 0.60), truth R2: "
-        "looks elsewhere (relevance rank 0.10, enrichment 1.00)",
+        "off-target (relevance rank 0.10, enrichment 1.00)",
         "rank 3 of 3 by map-error: squared error 0.100; graded R2 (confidence 0.40), truth R3: misgraded",
     )
     unknown = _one("u", confidence=0.25, label=None, diagnosis="unknown", rank=None, enrichment=None)
     assert select([unknown], "confidence").reasons == (
-        "rank 1 of 1 by confidence: doubt 0.750; graded 2 (confidence 0.25), truth unknown: lesions unknown",
+        "rank 1 of 1 by confidence: uncertainty 0.750; graded 2 (confidence 0.25), truth unknown: lesions unknown",
     )
 
 

@@ -175,10 +175,10 @@ def test_the_reason_of_combined_names_the_loudest_signals():
     collected = [_one("a", scales=0.9, cam=0.9, prior=0.1), _one("b", scales=0.1, prior=0.2), _one("c", cam=0.1)]
     lines = dict(zip(*(lambda r: (r.samples, r.reasons))(select(collected, "combined", share=1.0)), strict=True))
     assert (
-        "combined: 0.583 of 1 over 3 signs of a doubtful map, most by the maps of its scales (0.75) and "
+        "combined: 0.583 of 1 over 3 uncertainty scores, most by the maps of its scales (0.75) and "
         "its map against Grad-CAM (0.75); " in lines["a"]
     )
-    assert "0.250 of 1 over 1 sign of a doubtful map, most by its map against Grad-CAM (0.25); " in lines["c"]
+    assert "0.250 of 1 over 1 uncertainty score, most by its map against Grad-CAM (0.25); " in lines["c"]
     assert all("\n" not in line for line in lines.values())
 
 

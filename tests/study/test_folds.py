@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+import numpy as np
 import pytest
 
 
@@ -105,31 +106,23 @@ def test_corrections_stay_in_their_fold(folds, open_quietly):
     assert {item.model for item in study.store.correction_index()} == {"multi-scale/fold0", "multi-scale/fold1"}
 
 
-def test_report_shows_each_photograph_to_models_that_never_saw_it(folds, open_quietly, monkeypatch):
+def test_report_shows_each_photograph_to_models_that_never_saw_it(folds, open_quietly):
     """The report's pictures come from the model of the photograph's own validation fold."""
+    from regaze.models.folder import load_model
     from regaze.models.options import MachineOptions
-    from regaze.report import assemble as module
+    from regaze.report.assemble import assemble
+    from regaze.study.assessment.summary import evaluate
     from regaze.study.options import EvaluateOptions
 
     folder, _, fed = folds
-    shown = []
-    original = module._show
-
-    def spy(study, name, numbers, samples, machine):
-        shown.append((list(numbers), [sample.id for sample in samples]))
-        return original(study, name, numbers, samples, machine)
-
-    monkeypatch.setattr(module, "_show", spy)
-    content = module.assemble(
-        open_quietly(folder),
-        EvaluateOptions(faithfulness=2, steps=4, resamples=50),
-        MachineOptions(precision="fp32", workers=1),
-        ["regaze"],
-    )
-    assert {fold for numbers, _ in shown for fold in numbers} == {0, 1}
-    for numbers, samples in shown:
-        assert len(numbers) == 1
-        assert samples
-        assert not set(samples) & set(fed[numbers[0]])
-    assert {case.sample for case in content.cases} <= {item for _, samples in shown for item in samples}
+    study, machine = open_quietly(folder), MachineOptions(precision="fp32", workers=1)
+    content = assemble(study, evaluate(study, EvaluateOptions(2, steps=4, resamples=50), machine), machine, ["regaze"])
+    models = [load_model(study.model_folder(content.after, fold), machine)[0] for fold in (0, 1)]
+    assert {study.split[case.sample] for case in content.cases} == {0, 1}
+    for case in (*content.cases, *content.worse_graded, *content.worse_maps):
+        own = study.split[case.sample]
+        assert case.sample not in fed[own]
+        finest = [model.predict(case.photo[None]).maps[0][0] for model in models]
+        np.testing.assert_allclose(case.after.scales[0], finest[own], atol=1e-3)
+        assert not np.allclose(case.after.scales[0], finest[1 - own], atol=1e-3)
     assert any(case.label is None for case in content.cases) is False, "the gallery goes by grade"

@@ -16,7 +16,7 @@ from PIL import Image
 from regaze.errors import DataError, OptionError
 from regaze.synthetic import dataset
 from regaze.synthetic.dataset import COLUMNS, MASK_COLUMNS, write_synthetic
-from regaze.synthetic.photograph import GRADE_SHARES
+from regaze.synthetic.photograph import TASKS
 
 
 def read(path):
@@ -99,7 +99,7 @@ def test_grades_of_two_eyes_are_correlated_with_the_right_shares():
     """The marginal shares are IDRiD's (grade 1 raised), and most pairs agree or differ by one grade."""
     pairs = np.array([dataset._grades(np.random.default_rng(i)) for i in range(4000)])
     for side in (0, 1):
-        np.testing.assert_allclose(np.bincount(pairs[:, side], minlength=5) / 4000, GRADE_SHARES, atol=0.03)
+        np.testing.assert_allclose(np.bincount(pairs[:, side], minlength=5) / 4000, TASKS["clinical"].shares, atol=0.03)
     assert 0.7 < np.corrcoef(pairs.T)[0, 1] < 0.95
     assert 0.4 < (pairs[:, 0] == pairs[:, 1]).mean() < 0.85
 

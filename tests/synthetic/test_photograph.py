@@ -11,7 +11,7 @@ from regaze.records import LESION_TYPES
 from regaze.synthetic.eye import paint_eye, streams
 from regaze.synthetic.lesion_plan import plan_lesions
 from regaze.synthetic.lesions import SIGNS, count_signs, grade_of, paint_lesions
-from regaze.synthetic.photograph import GRADE_SHARES, develop, paint
+from regaze.synthetic.photograph import TASKS, develop, paint
 
 
 def planned(seed, size, grade):
@@ -184,9 +184,9 @@ def test_black_outside_the_field_and_both_shapes_of_field():
 
 def test_left_and_right_eyes_and_grade_shares():
     """Both eyes occur, and undictated grades keep near the shares of IDRiD."""
-    grades = [int(streams((17, i))["lesions"].choice(5, p=GRADE_SHARES)) for i in range(400)]
+    grades = [int(streams((17, i))["lesions"].choice(5, p=TASKS["clinical"].shares)) for i in range(400)]
     shares = np.bincount(grades, minlength=5) / len(grades)
-    np.testing.assert_allclose(shares, GRADE_SHARES, atol=0.07)
+    np.testing.assert_allclose(shares, TASKS["clinical"].shares, atol=0.07)
     assert {paint((17, i), 64, 0).left for i in range(12)} == {True, False}
     assert [paint((17, i), 64).grade for i in range(8)] == grades[:8]
 
@@ -233,3 +233,18 @@ def test_values_out_of_range(size, grade, words):
     """A size or grade that cannot be painted is refused by name."""
     with pytest.raises(OptionError, match=words):
         paint(0, size, grade)
+
+
+def test_simple_lesions_are_few_and_large():
+    """The simple task: one to three lesions of a sort, each some 7 to 13 pixels across at 128, exact as the others."""
+    for index in range(12):
+        grade = index % 3
+        painted = paint((9, index), 128, grade, task="simple")
+        assert painted.grade == grade
+        assert set(painted.masks) == set(("haemorrhages", "soft_exudates")[:grade])
+        for name, mask in painted.masks.items():
+            count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+            assert count - 1 == painted.counts[name] <= 3
+            assert stats[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].min() >= 5
+    with pytest.raises(OptionError, match="grade 3 of a synthetic photograph: expected 0 to 2"):
+        paint((9, 0), 128, 3, task="simple")

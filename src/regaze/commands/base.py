@@ -17,12 +17,12 @@ StudyFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="STUDY
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """How a command speaks."""
+    """Output."""
 
     json: bool = False
-    """Print one JSON object on stdout and nothing else there."""
+    """Print one JSON object on stdout, and nothing else."""
     quiet: bool = False
-    """No progress and no remarks."""
+    """Print no progress and no notes; warnings and errors stay."""
 
 
 @dataclass(frozen=True, kw_only=True)

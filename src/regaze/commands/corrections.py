@@ -17,12 +17,12 @@ FormatName = Literal["png", "coco", "yolo", "label-studio", "cvat"]
 
 @dataclass(frozen=True, kw_only=True)
 class Rounds(Command):
-    """Judged on the fixed validation part; better or worse only where the paired interval keeps off zero."""
+    """Rounds are compared on the fixed validation part, by the 95 % interval of the paired difference."""
 
     folder: StudyFolder
     """Folder of the study."""
     resamples: int = EvaluateOptions.resamples
-    """Bootstrap resamples of each interval."""
+    """Bootstrap resamples of each interval, 1 or more."""
     machine: MachineOptions = field(default_factory=MachineOptions)
 
     def run(self) -> Result:
@@ -46,7 +46,7 @@ class Rounds(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Use(Command):
-    """Later commands take this model where none is named; nothing is deleted, so one can always go forward again."""
+    """Later commands use the active model unless --model names another. No model is deleted."""
 
     folder: StudyFolder
     """Folder of the study."""
@@ -60,22 +60,22 @@ class Use(Command):
 
         study = open_study(self.folder, self.voice())
         name = use(study, self.which)
-        self.say(f"in use: {name}, {study.model_folder(name, 0).parent}")
+        self.say(f"active model: {name}, {study.model_folder(name, 0).parent}")
         return {"model": name, "folder": str(study.model_folder(name, 0).parent)}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Command):
-    """Strokes become masks in most formats, and YOLO holds boxes only; regaze says what is lost."""
+    """Most formats turn strokes into masks, and YOLO holds boxes only; the output says what is lost."""
 
     folder: StudyFolder
     """Folder of the study."""
     to: Path
     """New file (coco, label-studio, cvat) or folder (png, yolo)."""
     format: FormatName = "png"
-    """png: masks with corrections.json beside them. coco, yolo, label-studio, cvat: as those tools read them."""
+    """png: masks with corrections.json beside them. coco, yolo, label-studio, cvat: the format of that tool."""
     model: str | None = None
-    """Only corrections of this model's maps; default: of any."""
+    """Only corrections of this model's maps; default: all corrections."""
 
     def run(self) -> Result:
         """Export."""
@@ -91,7 +91,7 @@ class Export(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Command):
-    """A file with a mistake is refused with the line that is wrong, and nothing of it is taken."""
+    """A file with a mistake is refused as a whole; the error names the line, in JSON the path, of the mistake."""
 
     folder: StudyFolder
     """Folder of the study."""
@@ -100,9 +100,9 @@ class Import(Command):
     format: FormatName = "png"
     """png, coco, yolo, label-studio or cvat."""
     model: str | None = None
-    """Name of the model whose maps were corrected; default: the one in use, else multi-scale."""
+    """Name of the model whose maps were corrected; default: the active model, else multi-scale."""
     author: str | None = None
-    """Who made the corrections that name nobody; default: the user's login name."""
+    """Author of corrections without one in the file; default: the user's login name."""
 
     def run(self) -> Result:
         """Import."""
@@ -115,21 +115,21 @@ class Import(Command):
         counts = import_corrections(study, self.path, self.format, model, self.author)
         self.say(
             f"{counts['read']} corrections read, {counts['written']} written, {counts['set_aside']} set aside "
-            "(photographs that no model may learn from)"
+            "(photographs outside the training part)"
         )
         return {"model": model, **counts, "total": study.store.count()}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agree(Command):
-    """Dice, overlap and kappa over pixels, in the network's square; a model is held to what experts reach."""
+    """Dice, intersection over union and kappa over the pixels of the network's input, for each pair of annotators."""
 
     folder: StudyFolder
     """Folder of the study."""
     model: str | None = None
-    """Name of the model whose maps were corrected and collected; default: the one in use, else multi-scale."""
+    """Name of the model whose maps were corrected and collected; default: the active model, else multi-scale."""
     tolerance: float = 2.0
-    """Within how many pixels of the network's square two marks count as the same, for the tolerant Dice."""
+    """Distance in pixels of the network's input, 0 or more, within which two marks agree for the tolerant Dice."""
 
     def run(self) -> Result:
         """Compare."""
@@ -150,7 +150,7 @@ class Agree(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Verify(Command):
-    """Every row and the chain over them, every model's weights, and the corrections that each learned from."""
+    """Checks every row and their hash chain, every model's weights, and the corrections that each learned from."""
 
     folder: StudyFolder
     """Folder of the study."""
@@ -165,8 +165,8 @@ class Verify(Command):
         self.say(
             f"{found.corrections} corrections, {found.selections} selections, {found.links} links, "
             f"{found.models} model folders",
-            *(f"wrong: {problem}" for problem in found.problems),
+            *(f"problem: {problem}" for problem in found.problems),
             f"chain: {found.head or 'empty'}",
-            "all is as it was written" if not found.problems else f"{len(found.problems)} things are wrong",
+            "no problems found" if not found.problems else f"{len(found.problems)} problems found",
         )
         return {**asdict(found), "problems": list(found.problems)}, 1 if found.problems else 0

@@ -20,27 +20,30 @@ from regaze.training.options import FinetuneOptions, TrainingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Command):
-    """One file without any outside resource."""
+    """The report is one HTML file without outside resources."""
 
     folder: StudyFolder
     """Folder of the study."""
     to: Path | None = None
-    """Where to write it; default: report.html in the study's folder."""
+    """File of the report; default: report.html in the study's folder."""
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
 
     def run(self) -> Result:
         """Write the report."""
-        from regaze.report.assemble import assemble
+        from regaze.report.assemble import assemble, compared_models
         from regaze.report.page import write_report
+        from regaze.study.assessment.summary import evaluate
         from regaze.study.folder import open_study
 
         study = open_study(self.folder, self.voice())
+        compared_models(study)  # refuses before anything is judged
         commands = [f"regaze report {self.folder}"]
         stored = _stored_run(study.path)
         if stored is not None:
             commands.insert(0, stored[0])
-        content = assemble(study, self.evaluate, self.machine, commands)
+        assessment = evaluate(study, self.evaluate, self.machine)
+        content = assemble(study, assessment, self.machine, commands)
         path = write_report(content, self.to or study.path / "report.html")
         self.say(f"report: {path}")
         return {"report": str(path)}, 0
@@ -48,37 +51,38 @@ class Report(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Command):
-    """init, train, collect, select, correct, finetune (and its control), evaluate, report."""
+    """Runs init, train, collect, select, correct, finetune (and its control), evaluate and report."""
 
     folder: StudyFolder
-    """Folder of the study, made where it is missing."""
+    """Folder of the study; made if it does not exist."""
     data: str | None = None
-    """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N]; default: go on with the study's last run."""
+    """Photographs: idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]; default:
+    continue the study's last run."""
     boxes: Path | None = None
-    """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
+    """Folder with a clinician's boxes in YOLO format; masks win where a photograph has both."""
     size: int = StudyOptions.size
-    """Side of the square that the network sees, in pixels (the paper's lesions want 512; 224 is for quick runs)."""
+    """Side of the network's square input in pixels, 32 to 4096 (small lesions need 512; 224 is for quick runs)."""
     folds: int = StudyOptions.folds
-    """1: one fixed validation part of 20 %. K: cross-validation, K models per method, validation pooled."""
+    """1: one fixed validation part of 20 %. K: cross-validation, K models per method, pooled validation."""
     seed: int = StudyOptions.seed
-    """Seed of the split, the weights, the order and the augmentation."""
+    """Seed of the split, the initial weights, the order of the photographs and the augmentation."""
     patient: str | None = None
     """Column (csv) or regular expression on the file name (folder) that names the patient."""
     crop: bool = True
-    """Crop to the round field of view; off for photographs that have none."""
+    """Crop to the round field of view; off for photographs without one."""
     network: NetworkOptions = field(default_factory=NetworkOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     finetune_epochs: int = FinetuneOptions.epochs
-    """Passes over the training part in fine-tuning."""
+    """Passes over the training part in fine-tuning, 1 or more."""
     map_weight: float = FinetuneOptions.map_weight
-    """λ of the map loss."""
+    """Weight λ of the map loss, 0 or more."""
     collect: CollectOptions = field(default_factory=CollectOptions)
     select: SelectOptions = field(default_factory=SelectOptions)
     correct: CorrectOptions = field(default_factory=CorrectOptions)
     control: bool = True
-    """Also fine-tune equally long without the map loss, so that a gain can be attributed."""
+    """Also fine-tune a control: equally long, without the map loss."""
     baselines: bool = False
-    """Also train the paper's other methods: plain, and single-scale fine-tuned likewise."""
+    """Also train the paper's other methods: plain, and single-scale with the same fine-tuning."""
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
 
@@ -104,15 +108,16 @@ class Run(Command):
         command = _command_line(self)
         with _storing_run(study.path, self, command):
             done = run_loop(study, loop, self.machine)
-        result = evaluate(study, self.evaluate, self.machine)
+        assessment = evaluate(study, self.evaluate, self.machine)
         report = None
         if done.after is not None:
-            content = assemble(study, self.evaluate, self.machine, [command])
+            content = assemble(study, assessment, self.machine, [command])
             report = str(write_report(content, study.path / "report.html"))
         if not self.output.json:
-            table(result)
+            table(assessment.figures)
             self.say(f"report: {report}" if report else f"no report: {_why_none(self)}")
-        return {**result, "report": report, "before": done.before, "after": done.after, "control": done.control}, 0
+        models = {"before": done.before, "after": done.after, "control": done.control}
+        return {**assessment.figures, "report": report, **models}, 0
 
     def _loop(self) -> Any:
         from regaze.study.steps.run import LoopOptions
@@ -193,7 +198,7 @@ def _given(run: Run, usual: Run) -> list[str]:
                 continue
             if value == getattr(default, item.name):
                 continue
-            flag = item.name.replace("_", "-")
+            flag = "from" if item.name == "source" else item.name.replace("_", "-")
             words += (
                 [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
             )
@@ -238,8 +243,9 @@ def _why_none(run: Run) -> str:
 
 
 def _command_from(values: dict[str, Any]) -> Run:
-    if "rule" in values["select"]:  # as an older version called it
-        values["select"]["by"] = values["select"].pop("rule")
+    for part, old, new in (("select", "rule", "by"), ("evaluate", "controls", "reference_rankings")):
+        if old in values[part]:  # as an older version called it
+            values[part][new] = values[part].pop(old)
     built = {key: _PARTS[key](**value) if key in _PARTS else value for key, value in values.items()}
     built["boxes"] = None if built["boxes"] is None else Path(built["boxes"])
     return Run(folder=Path(), **built)
@@ -247,29 +253,28 @@ def _command_from(values: dict[str, Any]) -> Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(Command):
-    """Nothing here is tuned to look good; if fine-tuning did not help, the table and the report say so."""
+    """If fine-tuning did not help, the table and the report say so."""
 
     folder: Path = Path("demo")
-    """Folder of the demo's study; an earlier demo there goes on where it stopped."""
+    """Folder of the demo's study; an interrupted demo there goes on where it stopped."""
     photographs: int = 320
-    """Synthetic photographs."""
+    """Number of synthetic photographs."""
     seed: int = 0
-    """Seed of everything."""
+    """Seed of the photographs, the split, the initial weights and the augmentation."""
     weights: str = "none"
-    """none: from scratch, which on so few photographs moves the maps but hardly learns the grades. hub (needs a
-    network) or a .safetensors file of ResNet18: start from those."""
+    """none: from scratch. hub (needs a network) or a .safetensors file of ResNet18: start from those."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """auto: bf16 where the processor computes it natively, else fp32."""
+    """bf16, fp32, or auto: bf16 where the processor computes it natively, else fp32."""
 
     def run(self) -> Result:
         """Run the loop on a synthetic set small enough for two cores and five minutes."""
         command = Run(
             folder=self.folder,
-            data=f"synthetic:{self.photographs}",
+            data=f"synthetic-simple:{self.photographs}",
             size=128,
             seed=self.seed,
             network=NetworkOptions(backbone="resnet18", weights=self.weights),
-            training=TrainingOptions(epochs=12),
+            training=TrainingOptions(epochs=40),
             finetune_epochs=8,
             evaluate=EvaluateOptions(steps=16),
             machine=MachineOptions(precision=self.precision),

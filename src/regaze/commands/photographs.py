@@ -14,16 +14,16 @@ from regaze.models.options import MachineOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Command):
-    """Writes an overlay and the maps of each photograph; a broken file is reported and skipped (exit code 1)."""
+    """Writes an overlay and the maps of each photograph. A broken file is reported and skipped (exit code 1)."""
 
     model: Annotated[Path, tyro.conf.Positional]
-    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: the model in use."""
+    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: its active model."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Photographs, or folders of them."""
     out: Path = Path("predictions")
     """Folder for overlays (PNG, the map laid back on the photograph), maps (npz) and predictions.json."""
     batch: int = 32
-    """Photographs per step."""
+    """Photographs per step, 1 or more."""
     machine: MachineOptions = field(default_factory=MachineOptions)
 
     def run(self) -> Result:
@@ -41,26 +41,26 @@ class Predict(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Explain(Command):
-    """Writes one panel: each photograph, and beside it one picture per explainer and model."""
+    """Writes one panel: each photograph, and beside it one heat map per explainer and model, on one colour scale."""
 
     model: Annotated[Path, tyro.conf.Positional]
-    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: the model in use."""
+    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: its active model."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Photographs."""
     by: str | None = None
-    """Separated by commas; default: every quick one that the model takes and whose library is installed. Of attention
-    networks: attention, scale1, scale2 ...; of plain ones: cam; of all: grad-cam, grad-cam++, layer-cam, and, slow,
-    integrated-gradients, occlusion, rise."""
+    """Explainers, joined by commas; default: all fast ones that suit the model and are installed. Attention networks:
+    attention, scale1, scale2 ... Plain ones: cam. All: grad-cam, grad-cam++, layer-cam; slow: integrated-gradients,
+    occlusion, rise."""
     to: Path = Path("panel.png")
-    """The panel's file: .png, .webp or .jpg; replaced where it is there."""
+    """File of the panel, .png, .webp or .jpg; an existing file is replaced."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
-    """Name of the class to explain; default: the likeliest of each photograph."""
+    """Name of the class to explain; default: the most probable of each photograph."""
     beside: tuple[Path, ...] = ()
-    """Other models whose pictures stand beside the first one's, e.g. before and after fine-tuning."""
+    """Other models, whose heat maps stand beside the first one's, e.g. before and after fine-tuning."""
     mask: tuple[Path, ...] = ()
-    """Masks of the photograph's lesions, which are outlined; with one photograph only."""
+    """Lesion masks, drawn as outlines; with one photograph only."""
     batch: int = 16
-    """Photographs per step."""
+    """Photographs per step, 1 or more."""
     machine: MachineOptions = field(default_factory=MachineOptions)
 
     def run(self) -> Result:

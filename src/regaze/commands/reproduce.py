@@ -15,24 +15,24 @@ from regaze.models.options import MachineOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce(Command):
-    """A grid of runs that share what they have in common; called again, it goes on where it stopped.
+    """Runs a grid of trainings, each shared by all tables and figures that need it; called again, it goes on.
 
-    Called by several processes with the same --to (one per core or GPU), these share the runs among them.
+    Several processes with the same --to (one per core or GPU) share the runs.
     """
 
     what: Annotated[
         Literal["fig5", "fig6", "table2", "table3", "fig7", "all"], tyro.conf.Positional, tyro.conf.arg(metavar="WHAT")
     ]
-    """fig5: grading. fig6: the branches' maps. table2: deletion and insertion. table3: squared error of the maps.
-    fig7: how many corrections. all: these five."""
+    """fig5: grading. fig6: maps of the branches. table2: deletion and insertion. table3: MSE of the maps. fig7: how
+    many corrections. all: these five."""
     reproduce: ReproduceOptions
     machine: MachineOptions = field(default_factory=MachineOptions)
     to: Path = Path("reproduce")
     """Folder of the runs, tables and figures."""
     plan: bool = False
-    """Print the grid with an estimate of its time, and stop."""
+    """Print the grid of runs and an estimate of its time, and stop."""
     markdown: Path | None = None
-    """Also write each experiment into this Markdown page, in the place of its earlier section or at the end."""
+    """Also write each experiment to this Markdown page; an earlier section of it is replaced."""
 
     def run(self) -> Result:
         """Plan, run, write."""

@@ -11,13 +11,16 @@ from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
+# Diagnoses whose stored name, which scripts read, is not the word for a person.
+_SAID = {"elsewhere": "off-target"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Init(Command):
-    """The split is made once and stored; every later command uses it."""
+    """The split is stored; every later command uses it."""
 
     folder: StudyFolder
-    """Folder of the study, to be made."""
+    """Folder of the new study."""
     study: StudyOptions
 
     def run(self) -> Result:
@@ -33,7 +36,7 @@ class Init(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Command):
-    """One model per fold; a finished fold is never trained again, an interrupted one goes on."""
+    """Trains one model per fold. A finished fold is never trained again; an interrupted one goes on."""
 
     folder: StudyFolder
     """Folder of the study."""
@@ -41,7 +44,7 @@ class Train(Command):
     training: TrainingOptions = field(default_factory=TrainingOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
     size: int | None = None
-    """Side of the square that the network sees, in pixels; default: the study's."""
+    """Side of the network's square input in pixels, 32 to 4096; default: the study's."""
     name: str | None = None
     """The model's name in the study; default: the kind of network."""
 
@@ -58,12 +61,12 @@ class Train(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Collect(Command):
-    """Diagnoses: misgraded; right but looks elsewhere; fine; unknown (nothing is known about the lesions)."""
+    """Diagnoses: misgraded; off-target (right grade, map misses the lesions); fine; unknown (lesions not known)."""
 
     folder: StudyFolder
     """Folder of the study."""
     model: str | None = None
-    """Name of the model whose maps are collected; default: the one in use, else multi-scale."""
+    """Name of the model whose maps are collected; default: the active model, else multi-scale."""
     collect: CollectOptions = field(default_factory=CollectOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
 
@@ -76,21 +79,24 @@ class Collect(Command):
         study = open_study(self.folder, self.voice())
         model = model_or_default(study, self.model)
         counts = collect(study, model, self.machine, self.collect)
-        self.say(f"{model}: " + ", ".join(f"{count} {diagnosis}" for diagnosis, count in counts.items()))
+        self.say(
+            f"{model}: "
+            + ", ".join(f"{count} {_SAID.get(diagnosis, diagnosis)}" for diagnosis, count in counts.items())
+        )
         return {"model": model, "diagnosis": counts, "folder": str(study.path / "collected" / model)}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Select(Command):
-    """Candidates are the misgraded, those that look elsewhere, and those whose lesions are unknown."""
+    """Candidates are the misgraded photographs, those with an off-target map, and those whose lesions are unknown."""
 
     folder: StudyFolder
     """Folder of the study."""
     model: str | None = None
-    """Name of the model whose maps are to be corrected; default: the one in use, else multi-scale."""
+    """Name of the model whose maps are to be corrected; default: the active model, else multi-scale."""
     select: SelectOptions = field(default_factory=SelectOptions)
     author: str | None = None
-    """Who selects; default: the user's login name."""
+    """Author of the selection; default: the user's login name."""
 
     def run(self) -> Result:
         """Select."""
@@ -112,12 +118,12 @@ class Select(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Correct(Command):
-    """A photograph that has a correction for this model keeps it."""
+    """A photograph that already has a correction for this model keeps it."""
 
     folder: StudyFolder
     """Folder of the study."""
     model: str | None = None
-    """Name of the model whose maps are corrected; default: the one in use, else multi-scale."""
+    """Name of the model whose maps are corrected; default: the active model, else multi-scale."""
     correct: CorrectOptions = field(default_factory=CorrectOptions)
 
     def run(self) -> Result:
@@ -130,25 +136,25 @@ class Correct(Command):
         model = model_or_default(study, self.model)
         counts = correct(study, model, self.correct)
         self.say(
-            f"{counts['written']} corrections written ({counts['healthy']} of them: nothing deserves attention), "
-            f"{counts['kept']} kept, {counts['without_knowledge']} photographs left out, which have no lesion in masks "
-            "or boxes" + ("" if self.correct.healthy else " (--healthy corrects those of the lowest grade)")
+            f"{counts['written']} corrections written ({counts['healthy']} of them empty: nothing deserves attention), "
+            f"{counts['kept']} kept, {counts['without_knowledge']} photographs left out: no lesion in masks or "
+            "boxes" + ("" if self.correct.healthy else " (--healthy corrects those of the lowest grade)")
         )
         return {"model": model, **counts, "total": study.store.count()}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(Command):
-    """Always restarts from the phase-1 model, with all corrections so far; the extractor stays as it is."""
+    """Always restarts from the phase-1 model, with all corrections so far. The extractor is frozen."""
 
     folder: StudyFolder
     """Folder of the study."""
     model: str | None = None
-    """Name of the phase-1 model; default: that of the model in use, else multi-scale."""
+    """Name of the phase-1 model; default: that of the active model, else multi-scale."""
     finetuning: FinetuneOptions = field(default_factory=FinetuneOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
     name: str | None = None
-    """The new model's name; default: the phase-1 model's with -finetuned (or -control, where the map weight is 0)."""
+    """The new model's name; default: the phase-1 model's name and -finetuned (-control with --map-weight 0)."""
 
     def run(self) -> Result:
         """Fine-tune."""
@@ -163,20 +169,23 @@ class Finetune(Command):
         name = finetune_model(study, chosen, self.finetuning, self.machine, self.name)
         corrections = study.card_values(name)["corrections"]
         self.say(f"{name}: fine-tuned on {corrections['n']} corrections, {study.model_folder(name, 0).parent}")
-        study.voice.say(f"`regaze use {self.folder} {name}` makes predict, explain and the next round take it")
+        study.voice.say(
+            f"`regaze use {self.folder} {name}` makes it the active model: predict, explain and the next round use it"
+        )
         return {"model": name, "parent": chosen, "corrections": corrections["n"]}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Command):
-    """On the test part where the data has one, else on validation; says which."""
+    """Uses the test part of the data if it has one, else the validation part; the output says which."""
 
     folder: StudyFolder
     """Folder of the study."""
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
     data: str | None = None
-    """Judge on this data of the same classes instead: idrid:DIR, folder:DIR, csv:FILE or synthetic[:N]."""
+    """Evaluate on this data of the same classes instead: idrid:DIR, folder:DIR, csv:FILE,
+    synthetic[:N] or synthetic-simple[:N]."""
     boxes: Path | None = None
     """Folder with a clinician's boxes for --data."""
     patient: str | None = None
@@ -190,10 +199,10 @@ class Evaluate(Command):
         from regaze.study.folder import open_study
 
         if self.boxes is not None and self.data is None:
-            raise OptionError(f"--boxes {self.boxes}: they go with --data; the study's own boxes are part of it.")
+            raise OptionError(f"--boxes {self.boxes}: needs --data; the study has boxes of its own.")
         study = open_study(self.folder, self.voice())
         other = other_data(study, self.data, self.boxes, self.patient) if self.data is not None else None
-        result = evaluate(study, self.evaluate, self.machine, other)
+        result = evaluate(study, self.evaluate, self.machine, other).figures
         if not self.output.json:
             table(result)
         return result, 0

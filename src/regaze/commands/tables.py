@@ -125,26 +125,26 @@ def _recall_table(models: dict[str, Any]) -> Table | None:
 
 
 def _matter_table(models: dict[str, Any]) -> Table | None:
-    """Deletion and insertion of each map less those of its controls; None where no control was measured."""
+    """Deletion and insertion of each map less those of the reference rankings; None where none was measured."""
     measured = {name: figures["faithfulness"] for name, figures in models.items() if figures["faithfulness"]}
     parts = {name: found["without_grade_0"] or found["all"] for name, found in measured.items()}
-    controls = [order for order in next(iter(parts.values()), {}) if order != "fused"]
-    if not controls:
+    rankings = [order for order in next(iter(parts.values()), {}) if order != "fused"]
+    if not rankings:
         return None
     healthy = any(found["without_grade_0"] for found in measured.values())
     view = Table(
-        title=f"the map less an order that does not know the model{', without grade 0' if healthy else ''}",
+        title=f"attention map minus reference ranking (paired){', without grade 0' if healthy else ''}",
         caption="deletion below zero and insertion above zero are better; in brackets: photographs",
         padding=(0, 1, 0, 0),
     )
     view.add_column("model", no_wrap=True)
     view.add_column("", no_wrap=True)
-    for order in controls:
+    for order in rankings:
         count = max(found[order]["n_used"] for found in parts.values())
         view.add_column(f"{_SHORT.get(order, order)} ({count})", justify="right")
     for name, found in parts.items():
         for measure, short in (("deletion", "del"), ("insertion", "ins")):
-            cells = [_signed(found[order]["against"][measure], 2) for order in controls]
+            cells = [_signed(found[order]["against"][measure], 2) for order in rankings]
             view.add_row(name if measure == "deletion" else "", short, *cells)
     return view
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from regaze.corrections.masks import MAX_PIXELS
 from regaze.errors import CorrectionError
-from regaze.records import Shape
+from regaze.records import MAX_PIXELS, Shape
 
 # A minute of drawing at 120 points a second is 7,200 points; the most ragged mask of IDRiD has under 200,000 runs.
 MAX_POINTS = 1_000_000
@@ -41,7 +40,7 @@ def check_shapes(shapes: Sequence[Shape], height: int, width: int, what: str = "
         what: Names the shapes in the message.
 
     Raises:
-        CorrectionError: If the photograph has no pixels or more than `masks.MAX_PIXELS`; if a shape is of no known
+        CorrectionError: If the photograph has no pixels or more than `records.MAX_PIXELS`; if a shape is of no known
             kind, has too few or too many points, a coordinate or radius that is no number or beyond
             `MAX_COORDINATE`, or runs that do not sum to height x width.
     """

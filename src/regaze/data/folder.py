@@ -4,9 +4,9 @@ Photographs lie at `DIR/CLASS/photo`, or `DIR/PART/CLASS/photo` with PART one of
 `validation` (all of them the training part) and `test`.
 
 Masks lie below `DIR/masks`, `DIR/ground_truth` or a sibling `DIR_masks`, at `[LESION/][PART/]CLASS/stem.png`;
-the stem may carry `_mask`, `_gt`, `_seg`, `_segmentation` or the lesion type. Without LESION (one of
-`records.LESION_TYPES`) the masks count as type `lesion`. `ground_truth` is MVTec's layout: without PART its
-masks belong to the test part, where there is one.
+the stem may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or `_segmentation`. Where
+neither names the lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left out and counted.
+`ground_truth` is MVTec's layout: without PART its masks belong to the test part, where there is one.
 
 What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its
 photographs were looked at, and one without a mask file is *known* to be free of lesions (a note counts them).
@@ -24,7 +24,8 @@ from pathlib import Path
 
 from regaze.data.images import IMAGE_SUFFIXES
 from regaze.errors import DataError
-from regaze.records import LESION_TYPES, Dataset, Origin, Part, Sample
+from regaze.lesion_names import lesion_type, named_lesion
+from regaze.records import Dataset, Origin, Part, Sample
 
 PARTS: dict[str, Part] = {
     "training": "training",
@@ -38,7 +39,7 @@ PARTS: dict[str, Part] = {
 folds."""
 
 _MASK_FOLDERS = ("masks", "ground_truth")
-_STEM_ENDINGS = ("", "_mask", "-mask", "_gt", "_seg", "_segmentation", *(f"_{kind}" for kind in LESION_TYPES))
+_ENDING = re.compile(r"(.+)(_mask|-mask|_gt|_seg|_segmentation)")
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,13 @@ class _MaskTree:
     """Mask files by the folder of photographs they belong to.
 
     Attributes:
-        files: (spelled part or '', class) -> lesion type -> stem without its ending -> file.
+        files: (spelled part or '', class) -> lesion type -> stem of the photograph that it fits -> file. A file
+            stands under every stem that its ending allows.
+        landmarks: Files in folders of a landmark.
     """
 
     files: dict[tuple[str, str], dict[str, dict[str, Path]]] = field(default_factory=dict)
+    landmarks: list[Path] = field(default_factory=list)
 
 
 def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
@@ -94,7 +98,7 @@ def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
     _refuse_same_ids(samples)
     notes = [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
     if tree is not None:
-        samples, more = _with_masks(samples, {_key(place): place for place in places}, tree)
+        samples, more = _with_masks(samples, places, tree)
         notes += more
     if patient is not None:
         samples, more = with_patients(samples, patient)
@@ -209,10 +213,6 @@ def _places(root: Path) -> tuple[list[_Place], list[str]]:
     return places, empty + stray
 
 
-def _key(place: _Place) -> tuple[str, str]:
-    return place.spelled, place.name
-
-
 def _sample(photo: Path, place: _Place, label: int) -> Sample:
     prefix = f"{place.part}/" if place.spelled else ""
     return Sample(id=f"{prefix}{place.name}/{photo.stem}", image=photo, label=label, part=place.part)
@@ -234,10 +234,11 @@ def _mask_tree(root: Path) -> _MaskTree | None:
     roots += [sibling] if sibling.is_dir() else []
     for top in roots:
         for folder in (top, *_subfolders(top)):
-            kind = re.sub(r"[^a-z]+", "_", folder.name.lower())
-            typed = folder != top and kind in LESION_TYPES
-            if typed or folder == top:
-                _collect(folder, kind if typed else "lesion", top.name.lower() == "ground_truth", tree)
+            kind = "lesion" if folder == top else named_lesion(folder.name)
+            if kind is not None:
+                _collect(folder, kind, top.name.lower() == "ground_truth", tree)
+            elif lesion_type(folder.name) is None:  # what lies deeper: the folder may also be a class
+                tree.landmarks += [file for inner in _subfolders(folder) for file in pictures(inner)]
     return tree if roots else None
 
 
@@ -247,19 +248,33 @@ def _collect(top: Path, kind: str, mvtec: bool, tree: _MaskTree) -> None:
         inner = _subfolders(folder) if folder.name.lower() in PARTS else []
         for place in inner or [folder]:
             part = folder.name if inner else ("test" if mvtec else "")
-            by_stem = tree.files.setdefault((part.lower(), place.name), {}).setdefault(kind, {})
-            for file in pictures(place):
-                stem = file.stem
-                if stem in by_stem:
-                    raise DataError(f"{by_stem[stem]} and {file} mask one photograph alike: keep one of them.")
-                by_stem[stem] = file
+            kinds = tree.files.setdefault((part.lower(), place.name), {})
+            by_stem = kinds.setdefault(kind, {})
+            files = pictures(place)
+            for file in files:
+                if file.stem in by_stem:
+                    raise DataError(f"{by_stem[file.stem]} and {file} mask one photograph alike: keep one of them.")
+                by_stem[file.stem] = file
+            for file in files:
+                for stem, named in _endings(file.stem):
+                    kinds.setdefault(named if named and kind == "lesion" else kind, {}).setdefault(stem, file)
 
 
-def _with_masks(
-    samples: Sequence[Sample], places: dict[tuple[str, str], _Place], tree: _MaskTree
-) -> tuple[list[Sample], list[str]]:
+def _endings(stem: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the shorter stems that a mask's stem may stand for, with the lesion that its ending names."""
+    ended = _ENDING.fullmatch(stem)
+    if ended:
+        yield ended[1], None
+    for text in (stem, ended[1] if ended else ""):
+        for separator in re.finditer(r"[_ -]", text):
+            named = named_lesion(text[separator.end() :])
+            if named is not None:
+                yield text[: separator.start()], named
+
+
+def _with_masks(samples: Sequence[Sample], places: Sequence[_Place], tree: _MaskTree) -> tuple[list[Sample], list[str]]:
     """Give every photograph its masks, see the module for what a missing file means."""
-    place_of = {place.folder: place for place in places.values()}
+    place_of = {place.folder: place for place in places}
     marked: list[Sample] = []
     free: Counter[str] = Counter()
     owners: dict[Path, Sample] = {}
@@ -277,15 +292,19 @@ def _with_masks(
             free[place.name] += 1
         origin: Origin = "masks" if known else "none"
         marked.append(replace(sample, masks={kind: (file,) for kind, file in masks.items()}, origin=origin))
-    everything = [file for kinds in tree.files.values() for stems in kinds.values() for file in stems.values()]
+    everything = dict.fromkeys(
+        file for kinds in tree.files.values() for stems in kinds.values() for file in stems.values()
+    )
     orphans = [file for file in everything if file not in owners]
-    if everything and not owners:
+    landmarks = [*tree.landmarks, *filter(_is_landmark, orphans)]
+    orphans = [file for file in orphans if not _is_landmark(file)]
+    if orphans and not owners:
         raise DataError(
-            f"None of the {len(everything)} masks fits a photograph (for example {everything[0]}): name a "
+            f"None of the {len(everything)} masks fits a photograph (for example {orphans[0]}): name a "
             f"mask like "
             "its photograph, in a folder with the name of its class."
         )
-    return marked, list(_mask_notes(marked, free, orphans))
+    return marked, list(_mask_notes(marked, free, orphans, landmarks))
 
 
 def _masks_of(stem: str, place: _Place, tree: _MaskTree) -> tuple[bool, dict[str, Path]]:
@@ -297,19 +316,21 @@ def _masks_of(stem: str, place: _Place, tree: _MaskTree) -> tuple[bool, dict[str
     masks: dict[str, Path] = {}
     for by_kind in kinds:
         for kind, by_stem in by_kind.items():
-            for ending in _STEM_ENDINGS:
-                file = by_stem.get(stem + ending)
-                if file is not None:
-                    masks.setdefault(_ending_kind(ending, kind), file)
+            if stem in by_stem:
+                masks.setdefault(kind, by_stem[stem])
     return bool(kinds), masks
 
 
-def _ending_kind(ending: str, kind: str) -> str:
-    """Return the lesion type that a mask's ending names, or that of its folder."""
-    return ending[1:] if kind == "lesion" and ending[1:] in LESION_TYPES else kind
+def _is_landmark(file: Path) -> bool:
+    """Whether a mask's ending names a landmark (`eye_OD.png`, `eye_optic_disc_mask.png`)."""
+    ended = _ENDING.fullmatch(file.stem)
+    words = re.split(r"[_ -]", ended[1] if ended else file.stem)
+    return len(words) > 1 and any(lesion_type("_".join(words[-count:])) is None for count in (1, 2))
 
 
-def _mask_notes(samples: Sequence[Sample], free: Counter[str], orphans: Sequence[Path]) -> Iterator[str]:
+def _mask_notes(
+    samples: Sequence[Sample], free: Counter[str], orphans: Sequence[Path], landmarks: Sequence[Path]
+) -> Iterator[str]:
     counts = Counter(sample.origin for sample in samples)
     yield f"Masks: {counts['masks'] - free.total()} photographs have masks, {counts['none']} are unknown."
     if free:
@@ -321,3 +342,5 @@ def _mask_notes(samples: Sequence[Sample], free: Counter[str], orphans: Sequence
         )
     if orphans:
         yield f"Masks: {len(orphans)} files fit no photograph (for example {orphans[0].name})."
+    if landmarks:
+        yield f"Masks: {len(landmarks)} files show a landmark, no lesion (for example {landmarks[0].name}): left out."

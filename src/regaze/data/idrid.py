@@ -25,18 +25,11 @@ from regaze.data.folder import pictures
 from regaze.data.images import jpeg_comment
 from regaze.data.match import SAME_EYE, TWIN, Likeness, Progress, groups, likenesses, mark_twins
 from regaze.errors import DataError
+from regaze.lesion_names import named_lesion
 from regaze.records import Dataset, Part, Sample
 
 CLASSES: tuple[str, ...] = ("R0", "R1", "R2", "R3", "R4")
 """Grades of the International Clinical Diabetic Retinopathy scale as IDRiD names them, worst last."""
-
-LESION_FOLDERS: dict[str, str] = {
-    "1. Microaneurysms": "microaneurysms",
-    "2. Haemorrhages": "haemorrhages",
-    "3. Hard Exudates": "hard_exudates",
-    "4. Soft Exudates": "soft_exudates",
-    # `5. Optic Disc` is a landmark, not a lesion.
-}
 
 _SEGMENTATION = "A. Segmentation"
 _GRADING = "B. Disease Grading"
@@ -185,14 +178,16 @@ def _segmented(section: Path | None, notes: _Notes) -> Iterator[Sample]:
             raise DataError(f"The masks of {len(photos)} {part} photographs are missing: expected them in {top}.")
         names = {photo.stem for photo in photos}
         files: dict[str, dict[str, list[Path]]] = {}
-        for folder, kind in LESION_FOLDERS.items():
-            for file in pictures(top / folder) if (top / folder).is_dir() else []:
+        # `5. Optic Disc` names no lesion.
+        kinds = {folder: kind for folder in sorted(top.iterdir()) if (kind := named_lesion(folder.name))}
+        for folder, kind in kinds.items():
+            for file in pictures(folder) if folder.is_dir() else []:
                 files.setdefault(file.stem.rsplit("_", 1)[0], {}).setdefault(kind, []).append(file)
         if not names & files.keys():
             raise DataError(
                 f"None of the {len(photos)} {part} photographs of '{_SEGMENTATION}' has a lesion mask in "
                 f"{top}: "
-                f"expected files such as '{next(iter(LESION_FOLDERS))}/{photos[0].stem}_MA.tif'."
+                f"expected files such as '1. Microaneurysms/{photos[0].stem}_MA.tif'."
             )
         notes.add(
             len(files.keys() - names),

@@ -21,16 +21,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from regaze.errors import DataError
+from regaze.records import MAX_PIXELS
 
 IMAGE_SUFFIXES: frozenset[str] = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
 """Lower-case suffixes, with the dot, of the files that are taken for pictures."""
 
 FORMATS: tuple[str, ...] = ("JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of the formats that may be decoded, whatever a file is called (Pillow's SECURITY.md)."""
-
-MAX_PIXELS = 150_000_000
-"""Largest picture that is decoded. Three times the largest fundus cameras (about 50 Mpx), and below 179 Mpx,
-where Pillow itself refuses by default: so its process-wide limit need not be touched."""
 
 # What Pillow's decoders raise on damaged files, beyond OSError (which UnidentifiedImageError is).
 _BROKEN = (
@@ -62,7 +59,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         The picture, its header read and its pixels not yet decoded.
 
     Raises:
-        DataError: The file is missing, is not one of the four formats, is broken, or exceeds `MAX_PIXELS`.
+        DataError: The file is missing, is not one of the four formats, is broken, or exceeds `records.MAX_PIXELS`.
     """
     try:
         with _opening, warnings.catch_warnings():

@@ -23,9 +23,9 @@ from regaze.data.table import read_table
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
 from regaze.synthetic.dataset import write_synthetic
-from regaze.synthetic.photograph import GRADE_SHARES
+from regaze.synthetic.photograph import TASKS
 
-SPELLINGS = "idrid:DIR, folder:DIR, csv:FILE or synthetic[:N]"
+SPELLINGS = "idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]"
 SYNTHETIC_COUNT = 400
 """How many photographs `synthetic` has without a number."""
 
@@ -43,7 +43,7 @@ def load_dataset(
 
     Args:
         spec: `idrid:DIR` (see `data.idrid`), `folder:DIR` (`data.folder`), `csv:FILE` (`data.table`) or
-            `synthetic[:N]`, N photographs painted on first use.
+            `synthetic[:N]`, N photographs painted on first use; `synthetic-simple[:N]`, with few and large lesions.
         boxes: A folder of a clinician's boxes (`data.boxes`). Flat in it, a file means a *training*
             photograph of IDRiD, and any photograph of that name elsewhere.
         patient: For `csv:` the column with the patient; for `folder:`, and `csv:` without such a column, a
@@ -64,11 +64,12 @@ def load_dataset(
         "idrid": lambda: read_idrid(_path(spec, rest), spec, progress),
         "folder": lambda: read_folder(_path(spec, rest), spec, patient),
         "csv": lambda: read_table(_path(spec, rest), spec, patient),
-        "synthetic": lambda: _synthetic(spec, rest, folder, seed, progress),
+        "synthetic": lambda: _synthetic(spec, rest, folder, seed, progress, "clinical"),
+        "synthetic-simple": lambda: _synthetic(spec, rest, folder, seed, progress, "simple"),
     }
     if kind not in readers:
         raise DataError(f"The data '{spec}' are spelled in an unknown way: write {SPELLINGS}.")
-    if patient is not None and kind in ("idrid", "synthetic"):
+    if patient is not None and kind in ("idrid", "synthetic", "synthetic-simple"):
         raise DataError(f"patient is '{patient}', but {kind} photographs name their patients themselves: leave it out.")
     dataset = readers[kind]()
     samples: Sequence[Sample] = with_contents(dataset.samples)
@@ -131,19 +132,18 @@ def _path(spec: str, text: str) -> Path:
     return Path(text).expanduser()
 
 
-def _synthetic(spec: str, text: str, folder: Path | None, seed: int, progress: Progress | None) -> Dataset:
+def _synthetic(spec: str, text: str, folder: Path | None, seed: int, progress: Progress | None, task: str) -> Dataset:
     """Paint synthetic photographs, or find them painted, and read their table."""
+    kind = "synthetic" if task == "clinical" else f"synthetic-{task}"
     if text and not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise DataError(
-            f"The data '{spec}' ask for '{text}' photographs: write synthetic:N with N from 1, or synthetic."
-        )
+        raise DataError(f"The data '{spec}' ask for '{text}' photographs: write {kind}:N with N from 1, or {kind}.")
     if folder is None:
         raise DataError(f"The data '{spec}' need a folder to write the photographs to: pass one.")
     count = int(text) if text else SYNTHETIC_COUNT
-    table = write_synthetic(folder / f"synthetic-{count}-seed{seed}", count, seed, progress=progress)
+    table = write_synthetic(folder / f"{kind}-{count}-seed{seed}", count, seed, progress=progress, task=task)
     dataset = read_table(table, spec)
     # A small set may lack the worst grades; the scale is the same all the same.
-    return replace(dataset, classes=tuple(str(grade) for grade in range(len(GRADE_SHARES))), ordinal=True)
+    return replace(dataset, classes=tuple(str(grade) for grade in range(len(TASKS[task].shares))), ordinal=True)
 
 
 def _twin_notes(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:

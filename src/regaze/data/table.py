@@ -1,8 +1,9 @@
 """Photographs listed in a CSV table, with their labels, patients, parts and lesion masks.
 
 Columns (in any order, upper or lower case): `image` and `label`; if wanted `patient`, `split` (train,
-training, val, validation or test) and masks: a column named like one of `records.LESION_TYPES`, `mask`, or
-`LESION_mask` (`anything_mask` counts as type `lesion`). Paths are relative to the table or absolute.
+training, val, validation or test) and masks: a column named like a lesion (`regaze.lesion_names`: `haemorrhages`,
+`HE`), `mask`, or `LESION_mask` (`anything_mask` counts as type `lesion`, `optic_disc_mask` is no lesion).
+Columns of plain numbers hold no masks. Paths are relative to the table or absolute.
 
 A mask cell lists files separated by `;`. `none` means: looked for and absent. An empty cell means absent too,
 where the row's other mask cells say anything; a row whose mask cells are all empty is not annotated. An empty
@@ -20,7 +21,8 @@ from pathlib import Path
 
 from regaze.data.folder import PARTS, ordered_classes, with_patients
 from regaze.errors import DataError
-from regaze.records import LESION_TYPES, Dataset, Origin, Part, Sample
+from regaze.lesion_names import lesion_type, named_lesion
+from regaze.records import Dataset, Origin, Part, Sample
 
 _MOST_GRADES = 20  # a table with the "grade" 57 holds something else than grades
 
@@ -61,7 +63,7 @@ def read_table(file: Path, spec: str, patient: str | None = None) -> Dataset:
             exist or is listed twice. The message names file and line.
     """
     columns, rows = _read_rows(file)
-    masks = _mask_columns(columns)
+    masks = _mask_columns(columns, rows)
     images = [_existing(file, row, "image", row.cells["image"]) for row in rows]
     _refuse_twice(rows, images)
     labels = [_plain_number(row.cells["label"]) for row in rows]
@@ -126,17 +128,17 @@ def _read_rows(file: Path) -> tuple[list[str], list[_Row]]:
     return [column for column in columns if column], rows
 
 
-def _mask_columns(columns: Sequence[str]) -> dict[str, str]:
+def _mask_columns(columns: Sequence[str], rows: Sequence[_Row]) -> dict[str, str]:
     """Return column -> lesion type for the columns that hold masks."""
-    found = {}
+    kinds = {}
     for column in columns:
-        plain = re.sub(r"[^a-z]+", "_", column).strip("_")
-        kind = plain.removesuffix("_mask") if plain != "mask" else "lesion"
-        if kind in LESION_TYPES:
-            found[column] = kind
-        elif plain.endswith("_mask"):
-            found[column] = "lesion"
-    return found
+        name = re.fullmatch(r"(?:(.+?)[\s_-]+)?masks?", column)
+        kind = named_lesion(column) if name is None else lesion_type(name[1] or "")
+        texts = {row.cells[column] for row in rows} - {""}
+        # A column `he` of 0 and 1 says that there are some, not where.
+        if kind is not None and not (texts and all(re.fullmatch(r"[\d.]+", text) for text in texts)):
+            kinds[column] = kind
+    return kinds
 
 
 def _existing(file: Path, row: _Row, column: str, text: str) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from regaze.drawing.overlay import RAMP, overlay
+from regaze.drawing.overlay import OUTLINE, RAMP, outlined, overlay
 
 WIDTH = 1200  # pixels: a page of a paper or an issue shows it without shrinking
 _MARGIN, _GAP = 28, 14
@@ -27,7 +27,6 @@ _HEAD, _FOOT = 74, 46
 _SMALL = 15  # pixels: a web page shows the sheet at three quarters of its width
 _BETWEEN = 22  # above and below the line between two photographs
 _PAPER, _INK, _FAINT, _LINE = (255, 255, 255), (24, 28, 34), (104, 112, 122), (222, 226, 231)
-_OUTLINE = ((1.8, (40, 40, 40)), (0.8, (255, 255, 255)))  # pixels and colour: white in a dark halo, as in the report
 
 
 @dataclass(frozen=True)
@@ -126,22 +125,8 @@ def _picture(row: Row, tile: Tile, side: int) -> Image.Image:
         painted = np.asarray(cv2.resize(tile.strength, size, interpolation=cv2.INTER_LINEAR), np.float32)
         pixels = overlay(pixels, painted, side)
     if row.lesions is not None:
-        pixels = _outlined(pixels, row.lesions)
+        pixels = outlined(pixels, row.lesions)
     return Image.fromarray(pixels)
-
-
-def _outlined(pixels: NDArray[np.uint8], lesions: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Draw a line around the lesions, not over them; a lesion of one pixel gets a ring too."""
-    side, fine = pixels.shape[0], 4  # drawn four times larger, then shrunk: a smooth thin line
-    mask = cv2.resize(lesions.astype(np.uint8), (side * fine,) * 2, interpolation=cv2.INTER_NEAREST)
-    wide = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * fine + 1,) * 2))
-    contours, _ = cv2.findContours(wide, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    drawn = pixels.astype(np.float32)
-    for thickness, colour in _OUTLINE:
-        line = cv2.drawContours(np.zeros_like(mask), contours, -1, 255, thickness=round(thickness * fine))
-        share = cv2.resize(line, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
-        drawn += (np.array(colour, np.float32) - drawn) * share
-    return np.asarray(np.rint(drawn), np.uint8)
 
 
 def _foot(sheet: Image.Image, pen: ImageDraw.ImageDraw, outlined: bool) -> None:
@@ -155,8 +140,8 @@ def _foot(sheet: Image.Image, pen: ImageDraw.ImageDraw, outlined: bool) -> None:
     x += 160
     x += _write(pen, (x, y), text, _SMALL, _FAINT) + 30
     if outlined:
-        pen.ellipse((x, y + 2, x + 14, y + 16), fill=_OUTLINE[0][1])
-        pen.ellipse((x + 3, y + 5, x + 11, y + 13), outline=_OUTLINE[1][1], width=1)
+        pen.ellipse((x, y + 2, x + 14, y + 16), fill=OUTLINE[0][1])
+        pen.ellipse((x + 3, y + 5, x + 11, y + 13), outline=OUTLINE[1][1], width=1)
         _write(pen, (x + 22, y), "lesions", _SMALL, _FAINT)
 
 

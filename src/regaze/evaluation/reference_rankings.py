@@ -1,4 +1,4 @@
-"""Orders of the pixels that know nothing of the model: what a map has to beat before it says anything.
+"""Orders of the pixels that do not use the model: what a map has to beat before it says anything.
 
 Deletion and Insertion see a map's order only, and on images unlike any photograph. Some orders do well for
 reasons that have nothing to do with the model: the middle of a photograph holds more than its rim, and smooth
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from regaze.errors import OptionError
 
 Maps = NDArray[np.float32]
-Control = Callable[[int, int, int, NDArray[np.bool_] | None], Maps]
+Ranking = Callable[[int, int, int, NDArray[np.bool_] | None], Maps]
 
 
 def random_order(n: int, side: int, seed: int) -> Maps:
@@ -126,12 +126,12 @@ def _signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 def _lesions(n: int, side: int, masks: NDArray[np.bool_] | None) -> Maps:
     if masks is None or masks.shape != (n, side, side):
         given = "none" if masks is None else f"shape {masks.shape}"
-        raise ValueError(f"the control 'lesions' needs masks of shape {(n, side, side)}, given {given}")
+        raise ValueError(f"the ranking 'lesions' needs masks of shape {(n, side, side)}, given {given}")
     return mask_order(masks)
 
 
-#: Name -> control of (number of images, side, seed, masks or None); `lesions` alone needs the masks.
-CONTROLS: Mapping[str, Control] = {
+#: Name -> ranking of (number of images, side, seed, masks or None); `lesions` alone needs the masks.
+RANKINGS: Mapping[str, Ranking] = {
     "random": lambda n, side, seed, _: random_order(n, side, seed),
     "centre": lambda n, side, _seed, _: centre_prior(n, side),
     "blurred-random": lambda n, side, seed, _: blurred_random(n, side, seed),

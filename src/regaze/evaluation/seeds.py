@@ -33,22 +33,22 @@ _ANYTHING = (-math.inf, math.inf)
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure over seeds.
+    """A figure with its interval, over seeds or of one model.
 
     Attributes:
         value: Mean of the seeds' figures, or None.
         low, high: 95 % interval, or None where undefined (fewer than two patients).
-        per_seed: Each seed's own figure.
+        per_seed: Each seed's own figure; this and what follows is left out where a figure is only drawn.
         n: Photographs that count, over all seeds (one that several seeds judge counts several times).
         patients: Patients that these are of.
     """
 
     value: float | None
-    low: float | None
-    high: float | None
-    per_seed: tuple[float | None, ...]
-    n: int
-    patients: int
+    low: float | None = None
+    high: float | None = None
+    per_seed: tuple[float | None, ...] = ()
+    n: int = 0
+    patients: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ latter shares does not come from the corrections.
 from __future__ import annotations
 
 from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
-from regaze.drawing.figures import Bar, interval_chart
+from regaze.drawing.charts import Bar, interval_chart
 from regaze.evaluation.seeds import (
     accuracy_values,
     kappa_difference,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.drawing.canvas import SOFT, Canvas
-from regaze.drawing.overlay import overlay
+from regaze.drawing.overlay import outlined, overlay
 from regaze.evaluation.seeds import Estimate, mean_difference, mean_over_seeds
 from regaze.experiments.claims import Claim
 from regaze.experiments.options import ReproduceOptions
@@ -88,22 +88,12 @@ def _picture(bench: Bench, before: Want, after: Want, scales: list[str]) -> Canv
     for line, sample in enumerate(ids):
         y = _TOP + line * (pitch + 14)
         side = images.shape[1]
-        canvas.image((_LEFT, y), _SIDE, _outlined(images[line], masks[line]))
+        canvas.image((_LEFT, y), _SIDE, outlined(_sized(images[line]), masks[line]))
         for place, item in enumerate(maps, start=1):
             large = enlarge(item[line : line + 1].astype(np.float32), side)[0]
             canvas.image((_LEFT + place * pitch, y), _SIDE, _sized(overlay(images[line], large, side)))
         canvas.text((_LEFT, y + _SIDE + 13), sample, SOFT, 11)
     return canvas
-
-
-def _outlined(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The photograph with a line around each lesion."""
-    large = _sized(photo).copy()
-    grown = cv2.resize(mask.astype(np.uint8), large.shape[:2], interpolation=cv2.INTER_NEAREST)
-    grown = cv2.dilate(grown, np.ones((5, 5), np.uint8))
-    contours, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(large, contours, -1, (214, 255, 246), 1)
-    return large
 
 
 def _sized(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ point of a curve has had the same number of steps. Order by map error needs ever
 from __future__ import annotations
 
 from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
-from regaze.drawing.figures import Curve, curve_chart
+from regaze.drawing.charts import Curve, curve_chart
 from regaze.evaluation.seeds import (
     Estimate,
     Grade,
@@ -89,7 +89,9 @@ def make(bench: Bench) -> Outcome:
 
 def _curves(found: dict[Point, Estimate], shares: tuple[float, ...]) -> list[Curve]:
     return [
-        Curve(f"by {order}" if order != "random" else "random order", points, colour, order == "random")
+        Curve(
+            f"by {order}" if order != "random" else "random order", points, colour, (4, 3) if order == "random" else ()
+        )
         for order, colour in ORDERS.items()
         for points in ([(share, found[order, share]) for share in shares],)
     ]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from regaze.errors import DataError
 from regaze.evaluation.agreement import lesion_enrichment, squared_error
 from regaze.evaluation.faithfulness import Procedure, compare_orders
-from regaze.evaluation.reference_rankings import CONTROLS
+from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.explanation.explainers import explain
 from regaze.files import replacing
 from regaze.models.folder import load_model
@@ -156,9 +156,9 @@ def _rows(
             ranked["grad-cam"] = evidence[chosen]  # before its last ReLU, which would tie cells with counter-evidence
             heat = np.maximum(evidence, 0)
             own["grad-cam"] = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
-        # The other controls stand beside the proposed network alone; a random order says what each network gives away.
-        for name in CONTROLS if len(own) > 1 else ("random",):
-            order = CONTROLS[name](len(scene.samples), scene.masks.shape[1], seed, scene.masks)
+        # The other rankings stand beside the proposed network alone; a random order says what each network gives away.
+        for name in RANKINGS if len(own) > 1 else ("random",):
+            order = RANKINGS[name](len(scene.samples), scene.masks.shape[1], seed, scene.masks)
             ranked[name] = order[chosen]
             if name != "lesions":  # the mask is what maps are held to: its own agreement would say nothing
                 own[name] = _stretched(order)

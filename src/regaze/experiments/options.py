@@ -17,43 +17,42 @@ EXPERIMENTS: tuple[Experiment, ...] = ("fig5", "fig6", "table2", "table3", "fig7
 
 @dataclass(frozen=True)
 class ReproduceOptions:
-    """What is trained, how often and how long; defaults are those of the single commands."""
+    """Data, backbones, seeds and length of training; defaults are those of the single commands."""
 
     data: str
     """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N] (painted once, the same for every seed)."""
     boxes: Path | None = None
-    """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
+    """Folder with a clinician's boxes in YOLO format; masks win where a photograph has both."""
     patient: str | None = None
     """Column (csv) or regular expression on the file name (folder) that names the patient."""
     crop: bool = True
-    """Crop to the round field of view; off for photographs that have none."""
+    """Crop to the round field of view; off for photographs without one."""
     backbones: str = "alexnet,resnet18,resnet34"
-    """Backbones of tables 2 and 3, joined by commas; the figures use resnet18 where it is among them, else the first
-    one."""
+    """Backbones of tables 2 and 3, joined by commas; the figures use resnet18 if listed, else the first."""
     weights: str = "none"
-    """Where backbones start, e.g. resnet18=FILE,alexnet=hub; those that are not named start from scratch."""
+    """Initial weights per backbone, e.g. resnet18=FILE,alexnet=hub; random for all others."""
     seeds: int = 3
-    """How often all is repeated, each time with another split, other weights and another order."""
+    """Number of repetitions, 1 to 100, each with its own split, initial weights and order."""
     size: int = StudyOptions.size
-    """Side of the square that the network sees, in pixels."""
+    """Side of the network's square input in pixels, 32 to 4096."""
     folds: int = StudyOptions.folds
-    """1: one validation part of 20 % per seed. K: cross-validation, K models per method and seed."""
+    """1: one validation part of 20 % per seed. 2 to 20: cross-validation, K models per method and seed."""
     epochs: int = TrainingOptions.epochs
-    """Passes over the training part in phase 1."""
+    """Passes over the training part in phase 1, 1 or more."""
     finetune_epochs: int = FinetuneOptions.epochs
-    """Passes over the training part in fine-tuning."""
+    """Passes over the training part in fine-tuning, 1 or more."""
     batch: int = TrainingOptions.batch
-    """Images per step."""
+    """Photographs per step, 2 or more."""
     map_weight: float = FinetuneOptions.map_weight
-    """λ of the map loss."""
+    """Weight λ of the map loss, above 0."""
     shares: str = "0.1,0.3,0.5,0.7"
-    """Figure 7's shares of corrected photographs between none and all, joined by commas."""
+    """Shares of corrected photographs in figure 7, 0 to 1, joined by commas; 0 and 1 are always added."""
     faithfulness: int = 24
-    """Photographs per seed for deletion and insertion."""
+    """Photographs per seed for deletion and insertion, 1 or more."""
     steps: int = 28
-    """Steps of deletion and insertion."""
+    """Steps of deletion and insertion, 1 or more."""
     resamples: int = 2000
-    """Bootstrap resamples of each interval."""
+    """Bootstrap resamples of each interval, 1 or more."""
 
     def backbone_names(self) -> tuple[str, ...]:
         """The backbones, each once.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from regaze.drawing.figures import Bar, interval_chart
+from regaze.drawing.charts import Bar, interval_chart
 from regaze.evaluation.seeds import Estimate, Value, mean_difference, mean_over_seeds
 from regaze.experiments import grid9
 from regaze.experiments.claims import Claim
@@ -76,7 +76,7 @@ def make(bench: Bench) -> Outcome:
             f"Up to {bench.options.faithfulness} photographs with known lesions per seed, without grade 0 (n: over all "
             f"seeds), {bench.options.steps} steps, the model's own class; the paper does not say which photographs it "
             "used. less random's: minus that of a random order on the same network, paired.",
-            "The controls are orders on the proposed network: random, from the centre outwards, blurred noise, and the "
+            "Reference rankings on the proposed network: random, from the centre outwards, blurred noise, and the "
             "lesion mask itself. Grad-CAM of a plain network is exact (its class activation map).",
         ],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from regaze.drawing.canvas import CONTROL
-from regaze.drawing.figures import Bar, interval_chart
+from regaze.drawing.charts import Bar, interval_chart
 from regaze.evaluation.seeds import Estimate, Value, mean_difference, mean_over_seeds
 from regaze.experiments import grid9
 from regaze.experiments.claims import Claim
@@ -55,7 +55,7 @@ def make(bench: Bench) -> Outcome:
             rows.append((found.backbone, name, shown(error, 4), "-", "-", str(error.n)))
             figures[f"{found.backbone}, {name}"] = {"squared error": error}
             errors.append(Bar(name, error, CONTROL))
-            gains.append(Bar(name, Estimate(None, None, None, (), 0, 0)))
+            gains.append(Bar(name, Estimate(None)))
         claims += _claims(bench, found)
     panels = [("squared error (lower is better)", errors), ("enrichment (1 is chance)", gains)]
     return Outcome(

@@ -12,16 +12,16 @@ Decoding = Literal["median", "expected", "argmax"]
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What the network looks like and where its weights start."""
+    """Architecture and initial weights."""
 
     network: NetworkKind = "multi-scale"
-    """plain: backbone and classifier. single-scale: ABN on the deepest block. multi-scale: ABN on every block."""
+    """plain: backbone and classifier. single-scale: ABN on the deepest block. multi-scale: ABN on --scales blocks."""
     backbone: str = "resnet18"
     """alexnet, resnet18, resnet34, resnet50 (torchvision), or the name of any timm model that gives feature maps."""
     weights: str = "none"
-    """none: start from scratch. hub or hub:TAG: pretrained weights from the model hub. Else a .safetensors file."""
+    """none: random. hub or hub:TAG: pretrained weights, downloaded from the model hub. Else a .safetensors file."""
     scales: int = 3
-    """Number of blocks of a multi-scale network, 1 to 4, counted from the deepest of the extractor's blocks."""
+    """Number of attention branches of a multi-scale network, 1 to 4, from the extractor's deepest block upwards."""
     perception: Literal["block", "light", "full"] = "block"
     """Depth of a perception branch: block: the next stage's first block. light: that stage. full: all that follow."""
     fusion: Literal["concat", "mean"] = "concat"
@@ -32,13 +32,13 @@ class NetworkOptions:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """Where and how the arithmetic is done."""
+    """Device, precision, workers, feature cache."""
 
     precision: Precision = "auto"
-    """auto: bf16 where the processor computes it natively, else fp32. bf16 or fp32: as it says."""
+    """bf16, fp32, or auto: bf16 where the processor computes it natively, else fp32."""
     device: str = "auto"
-    """auto, cpu, cuda, mps, or cuda:0 and the like."""
+    """auto, cpu, mps, cuda, or one of several GPUs: cuda:0, cuda:1 ..."""
     workers: int = 2
     """Processes or threads that decode photographs."""
     cache: str = "4GB"
-    """Most that the frozen extractor's features may take on the disk, least recently used out first; 0: none kept."""
+    """Disk budget of the feature cache (LRU), e.g. 500MB; 0 disables it."""

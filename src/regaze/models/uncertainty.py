@@ -1,4 +1,4 @@
-"""What a network's own behaviour says about its attention maps: signs of doubt that need no label.
+"""What a network's own behaviour says about its attention maps: uncertainty scores that need no label.
 
 Invariants: the network is left exactly as it was (modes, `requires_grad`, `.grad`, no hooks), also after an exception;
 one photograph's numbers do not depend on which others share its batch.
@@ -6,7 +6,7 @@ one photograph's numbers do not depend on which others share its batch.
 Cost per photograph of `map_signals`: five forward passes (the photograph, two flips, two shifts) and one backward pass
 through the deepest scale's branches. `cell_features` costs one pass through the extractor.
 
-How maps are compared: see `doubt`.
+How maps are compared: see `disagreement`.
 
 Shapes: N photographs, B batch, S side of the cropped square, C channels, (h, w) map cells.
 """
@@ -34,12 +34,12 @@ _SHIFT = 0.04
 
 @dataclass(frozen=True)
 class Signals:
-    """Signs of doubt about the maps of N photographs; higher = more doubtful, NaN = could not be computed.
+    """Uncertainty scores of the maps of N photographs; higher = more uncertain, NaN = could not be computed.
 
     Attributes:
         branches: (N,) float32 in 0..1: disagreement among the grades of the perception branches; with one scale: among
-            those of the attention branch, the perception branch and the network (see `doubt.disagreement`).
-        scales: (N,) float32 in 0..2: mean over all pairs of scales of `doubt.shape_gap` between their maps, on the
+            those of the attention branch, the perception branch and the network (see `disagreement`).
+        scales: (N,) float32 in 0..2: mean over all pairs of scales of `shape_gap` between their maps, on the
             finest scale's grid. NaN for a network with one scale.
         cam: (N,) float32 in 0..2: `shape_gap` between the fused map and Grad-CAM of the likeliest class (the arg-max,
             not the decoded grade), on the deepest block's grid, because Grad-CAM can show no more than that.
@@ -58,7 +58,7 @@ class Signals:
 def map_signals(
     predictor: Predictor, images_NSSC: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
 ) -> Signals:
-    """Signs of doubt about the maps of photographs.
+    """Uncertainty scores of the maps of photographs.
 
     Args:
         predictor: Gives network, device, precision, and photographs per batch.
@@ -140,9 +140,7 @@ def movement(own_Bhw: Tensor, moved_Bhw: Tensor) -> Tensor:
 
 def _with_attention(predictor: Predictor) -> AttentionNetwork:
     if not isinstance(predictor.network, AttentionNetwork):
-        raise ModelError(
-            "A plain network has no attention maps to doubt or to correct: use a single-scale or multi-scale model."
-        )
+        raise ModelError("A plain network has no attention maps to correct: use a single-scale or multi-scale model.")
     return predictor.network
 
 

@@ -7,46 +7,38 @@ from typing import Any
 
 import numpy as np
 
-from regaze.data.pixels import Pixels
 from regaze.errors import StudyError
-from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
-from regaze.models.predictor import Predictions
-from regaze.records import Sample
 from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.page import SMALL
-from regaze.report.small import reduced
 from regaze.study.assessment.curves import model_curves, order_curves
-from regaze.study.assessment.ensemble import Panel
-from regaze.study.assessment.judge import judge_model, part_of
-from regaze.study.assessment.summary import compare, control_of, evaluate, is_control
+from regaze.study.assessment.judge import judged_maps
+from regaze.study.assessment.kept_maps import Maps
+from regaze.study.assessment.summary import Assessment, control_of, is_control
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, known_lesions
-from regaze.study.options import EvaluateOptions
 
 PER_GRADE = 3
 
 Row = dict[str, Any]
 
 
-def assemble(study: Study, options: EvaluateOptions, machine: MachineOptions, commands: list[str]) -> ReportContent:
-    """Judge the study's models and gather what the report shows.
+def assemble(study: Study, assessment: Assessment, machine: MachineOptions, commands: list[str]) -> ReportContent:
+    """Gather what the report shows.
 
     Args:
         study: The study.
-        options: As for `evaluate`.
-        machine: Device and precision.
+        assessment: Of all its models, on its own photographs.
+        machine: As it was judged with.
         commands: Command lines that reproduce the report.
 
     Raises:
         StudyError: The study has no fine-tuned model to compare.
     """
-    names = study.models()
-    before, after = _pair(study, names)
-    control = control_of(study, names, before)
-    results = evaluate(study, options, machine)
+    before, after = compared_models(study)
+    control = control_of(study, study.models(), before)
     names_by_role = {"before": before, **({"control": control} if control is not None else {}), "after": after}
-    rows = {name: judge_model(study, name, options, machine) for name in names_by_role.values()}
+    rows = {name: assessment.records[name] for name in names_by_role.values()}
     worse_graded, better_graded = _grade_changes(rows[before], rows[after])
     worse_maps, better_maps = _map_changes(rows[before], rows[after])
     further = _further_off(rows[before], rows[after]) if study.dataset.ordinal else []
@@ -57,11 +49,11 @@ def assemble(study: Study, options: EvaluateOptions, machine: MachineOptions, co
     return ReportContent(
         title=f"Does {after} look in the right place?",
         classes=study.classes,
-        results=results,
+        results=assessment.figures,
         before=before,
         after=after,
         control=control,
-        paired=_paired(study, rows, before, after, control, options),
+        paired=_paired(assessment.figures["paired"], before, after, control),
         cases=[cases[place] for place in gallery],
         worse_graded=[cases[place] for place in worse_graded],
         worse_maps=[cases[place] for place in worse_maps],
@@ -79,8 +71,13 @@ def assemble(study: Study, options: EvaluateOptions, machine: MachineOptions, co
     )
 
 
-def _pair(study: Study, names: Sequence[str]) -> tuple[str, str]:
-    """The latest fine-tuned model of the most scales, and the model it descends from."""
+def compared_models(study: Study) -> tuple[str, str]:
+    """The model before and the model after: the latest fine-tuned one of the most scales, and what it descends from.
+
+    Raises:
+        StudyError: No model is fine-tuned, or what it descends from is gone.
+    """
+    names = study.models()
     tuned = [name for name in names if study.lineage(name) and not is_control(study, name)]
     if not tuned:
         raise StudyError(
@@ -88,22 +85,14 @@ def _pair(study: Study, names: Sequence[str]) -> tuple[str, str]:
         )
     multi = [name for name in tuned if study.card_values(name)["network"]["network"] == "multi-scale"]
     after = (multi or tuned)[-1]
-    return str(study.lineage(after)[-1]["name"]), after
+    before = str(study.lineage(after)[-1]["name"])
+    study.require_model(before)
+    return before, after
 
 
-def _paired(
-    study: Study,
-    rows: dict[str, list[Row]],
-    before: str,
-    after: str,
-    control: str | None,
-    options: EvaluateOptions,
-) -> dict[str, Any]:
-    paired = compare(study, rows[before], rows[after], options)
-    if control is not None:
-        against = compare(study, rows[control], rows[after], options)
-        paired |= {f"{key}_against_control": value for key, value in against.items()}
-    return paired
+def _paired(pairs: dict[str, dict[str, Any]], before: str, after: str, control: str | None) -> dict[str, Any]:
+    against = {} if control is None else pairs[f"{after} against {control}"]
+    return pairs[f"{after} against {before}"] | {f"{key}_against_control": pair for key, pair in against.items()}
 
 
 def _grade_changes(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[int], list[int]]:
@@ -170,54 +159,34 @@ def _cases(
     full: set[int],
     machine: MachineOptions,
 ) -> dict[int, Case]:
-    """Photographs with both models' maps, small but for those in `full`; none is shown to a model that saw it."""
+    """Photographs with both models' maps as they were judged, small but for those in `full`."""
+    if not places:
+        return {}
     by_id = {sample.id: sample for sample in study.dataset.samples}
+    samples = [by_id[rows[after][place]["sample"]] for place in places]
+    pixels = study.pixels(samples, int(study.card_values(after)["size"]), machine.workers)
+    masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
+    wanted = {sample.id for sample in samples}
+    maps = {name: judged_maps(study, name, wanted, machine) for name in (before, after)}
     cases: dict[int, Case] = {}
-    test = part_of(study) == "test"
-    for fold in study.folds:
-        mine = [
-            place for place in places if (test and fold == 0) or study.split.get(rows[before][place]["sample"]) == fold
-        ]
-        if not mine:
-            continue
-        samples = [by_id[rows[before][place]["sample"]] for place in mine]
-        folds = study.folds if test else [fold]
-        seen = {name: _show(study, name, folds, samples, machine) for name in (before, after)}
-        pixels = seen[before][1]
-        masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
-        for index, (place, sample) in enumerate(zip(mine, samples, strict=True)):
-            case = Case(
-                sample=sample.id,
-                label=sample.label,
-                photo=pixels.images[index],
-                lesions=masks[index] if known[index] else None,
-                origin=sample.origin,
-                before=_view(seen[before][0], index, pixels.images.shape[1], rows[before][place]),
-                after=_view(seen[after][0], index, pixels.images.shape[1], rows[after][place]),
-            )
-            cases[place] = case if place in full else reduced(case, SMALL)
+    for place, sample, photo, lesions, sure in zip(places, samples, pixels.images, masks, known, strict=True):
+        views = (_view(rows[name][place], maps[name][sample.id], len(photo)) for name in (before, after))
+        case = Case(sample.id, sample.label, photo, lesions if sure else None, sample.origin, *views)
+        cases[place] = case if place in full else case.reduced(SMALL)
     return cases
 
 
-def _show(
-    study: Study, name: str, folds: Sequence[int], samples: list[Sample], machine: MachineOptions
-) -> tuple[Predictions, Pixels]:
-    loaded = [load_model(study.model_folder(name, fold), machine) for fold in folds]
-    pixels = study.pixels(samples, loaded[0][1].size, machine.workers)
-    return Panel(tuple(predictor for predictor, _ in loaded)).predict(pixels.images), pixels
-
-
-def _view(predictions: Predictions, index: int, side: int, row: Row) -> View:
-    record = row["maps"]["fused"]
+def _view(row: Row, maps: Maps, side: int) -> View:
+    fused = row["maps"]["fused"]
     return View(
-        grade=int(predictions.grades[index]),
-        confidence=float(predictions.probabilities[index, predictions.grades[index]]),
-        probabilities=[float(value) for value in predictions.probabilities[index]],
-        fused=enlarge(predictions.fused[index : index + 1], side)[0],
-        scales=[maps[index] for maps in predictions.maps],
-        enrichment=record["lesion_enrichment"],
-        relevance_rank=record["relevance_rank"],
-        squared_error=record["squared_error"],
+        grade=row["grade"],
+        confidence=row["probabilities"][row["grade"]],
+        probabilities=row["probabilities"],
+        fused=enlarge(maps["fused"][None], side)[0],
+        scales=[maps[name] for name in sorted(maps) if name != "fused"],
+        enrichment=fused["lesion_enrichment"],
+        relevance_rank=fused["relevance_rank"],
+        squared_error=fused["squared_error"],
     )
 
 

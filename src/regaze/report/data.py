@@ -6,9 +6,10 @@ reader could take from it with pencil and paper. Whatever could not be measured 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,6 +83,23 @@ class Case:
             if layer is not None and layer.shape != (side, side):
                 raise ValueError(f"{name} of {self.sample} is {layer.shape}, expected the photo's {(side, side)}")
 
+    def reduced(self, side: int) -> Case:
+        """The case at most `side` pixels large, without the maps of the single scales.
+
+        Returns:
+            The case itself where it is small enough; else one of (side, side), in which a pixel is a lesion where any
+            of the pixels that it stands for is one.
+        """
+        if self.photo.shape[0] <= side:
+            return self
+        lesions = None if self.lesions is None else _shrunk(self.lesions.astype(np.float32), side) > 0
+        before, after = (replace(v, fused=_shrunk(v.fused, side), scales=[]) for v in (self.before, self.after))
+        return replace(self, photo=_shrunk(self.photo, side), lesions=lesions, before=before, after=after)
+
+
+def _shrunk(pixels: NDArray[Any], side: int) -> NDArray[Any]:
+    return np.asarray(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA))
+
 
 @dataclass(frozen=True, eq=False)
 class ReportContent:
@@ -116,7 +134,7 @@ class ReportContent:
             nested.
         commands: Command lines that reproduce the page.
         curves: Mean curves of deletion and insertion: `models` (by `before`, `control`, `after`) and `orders` (of the
-            model after: `fused` and the controls), each as `assessment.curves` gives it; None: not measured.
+            model after: `fused` and the reference rankings), each as `assessment.curves` gives it; None: not measured.
     """
 
     title: str
@@ -136,4 +154,4 @@ class ReportContent:
     provenance: dict[str, Any]
     commands: list[str] = field(default_factory=list)
     further_off: list[Case] = field(default_factory=list)
-    curves: dict[str, Any] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=lambda: {"models": None, "orders": None})

@@ -5,15 +5,16 @@ Invariant: beside every mean stand its interval and the number of photographs; w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
-from regaze.drawing import evidence_charts as charts
-from regaze.evaluation.verdicts import DASH, compare, figure, number
+from regaze.drawing.canvas import GOOD, Canvas
+from regaze.drawing.charts import Axis, Bar, Curve, curve_chart, interval_chart, swatch
+from regaze.evaluation.seeds import Estimate
+from regaze.evaluation.verdicts import DASH, compare, figure
 from regaze.report.data import ReportContent
-from regaze.report.tables import SCALES, figures_of, percent, roles
+from regaze.report.tables import COLOURS, SCALES, figures_of, percent, roles
 
 PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (lowest grade)"}
 MEASURES = {"deletion": "Deletion", "insertion": "Insertion"}
@@ -34,12 +35,25 @@ TYPES = {
 }
 CHANGES = {"flip": "Mirrored photograph", "shift": "Slightly shifted", "noise": "Slight noise"}
 
+# How a curve is drawn: colour, dashes, width. The map's own is the strongest, the last drawn, and so on top.
+_STYLES: dict[str, tuple[str, tuple[float, ...], float]] = {
+    "random": ("#5c6672", (2, 3), 1.4),
+    "centre": ("#9a5b13", (7, 3), 1.4),
+    "blurred-random": ("#7a4f9c", (5, 2, 1, 2), 1.4),
+    "lesions": (GOOD, (), 1.4),
+    "control": (COLOURS["control"], (), 2.4),
+    "before": (COLOURS["before"], (), 2.4),
+    "after": (COLOURS["after"], (), 2.4),
+    "fused": (COLOURS["after"], (), 2.4),
+}
+_NOT_MEASURED = (DASH, "")
 
-def span(bounds: Any, digits: int = 2, share: bool = False, sign: bool = False) -> str:
+
+def span(bounds: Sequence[float | None] | None, digits: int = 2, share: bool = False, sign: bool = False) -> str:
     """Write an interval; empty where there is none."""
-    if not bounds or any(number(end) is None for end in bounds):
+    if bounds is None or None in bounds:
         return ""
-    low, high = ((100 * end if share else end) for end in bounds)
+    low, high = (100 * end if share else end for end in bounds if end is not None)
     return f"{figure(low, digits, sign)} to {figure(high, digits, sign)}"
 
 
@@ -47,102 +61,108 @@ def faithfulness(content: ReportContent) -> dict[str, Any]:
     """Return what erasing and showing did: charts of the curves, and tables of areas and differences.
 
     Returns:
-        `curves` and `order_curves`: (number of photographs, [(words, chart)], [(class, words)] for the key) or None;
-        `areas` and `orders`: rows of the tables, empty where nothing was measured.
+        `curves` and `order_curves`: (number of photographs, [(words, chart)], [(swatch, words)]) or None; `areas` and
+        `orders`: rows of the tables, empty where nothing was measured.
     """
-    models = {role: (words, figures_of(content, name)) for role, words, name in roles(content)}
-    order = [role for role in ("before", "control", "after") if role in models]
     return {
-        "curves": _curves(content.curves.get("models"), {role: models[role][0] for role in order}),
-        "order_curves": _curves(content.curves.get("orders"), ORDERS),
+        "curves": _curves(content.curves["models"], {role: words for role, words, _ in roles(content)}),
+        "order_curves": _curves(content.curves["orders"], ORDERS),
         "areas": [row for part in PARTS for row in _areas(content, part)],
-        "orders": _orders(content),
+        "orders": [row for part in PARTS for row in _orders(content, part)],
     }
 
 
 def _curves(
-    found: Mapping[str, Any] | None, words: Mapping[str, str]
-) -> tuple[int, list[tuple[str, Markup]], list[tuple[str, str]]] | None:
-    if not found:
+    means: Mapping[str, Any] | None, words: Mapping[str, str]
+) -> tuple[int, list[tuple[str, Canvas]], list[tuple[Canvas, str]]] | None:
+    if means is None:
         return None
-    names = [name for name in words if name in found["lines"]]
-    # The map's own curve is drawn last and lies on top.
-    drawn = sorted(names, key=lambda name: (name in ("after", "fused"), name == "before"))
-    pictures = []
+    lines, shares = means["lines"], means["shares"]
+    charts = []
     for measure, title in MEASURES.items():
-        lines = [(words[name], f"line-{name}", found["lines"][name][measure]) for name in drawn]
+        curves = [
+            Curve(words[name], [(x, Estimate(y)) for x, y in zip(shares, lines[name][measure], strict=True)], *style)
+            for name, style in _STYLES.items()
+            if name in lines
+        ]
+        spoken = "; ".join(f"{curve.name} {_spoken(curve)}" for curve in curves)
+        known = [y for line in lines.values() for y in line[measure] if y is not None]
+        axis = Axis(0.0, max(0.2, math.ceil(5 * max(known) - 1e-9) / 5), percent=True)
         across = "pixels erased" if measure == "deletion" else "pixels shown"
-        pictures.append((title, charts.curve_chart(lines, found["shares"], title, across)))
-    return int(found["n"]), pictures, [(f"line-{name}", words[name]) for name in names]
+        charts.append((title, curve_chart([("", curves)], f"{title}: {spoken}", "", across, axis)))
+    return means["n"], charts, _key({name: words[name] for name in words if name in lines})
+
+
+def _key(words: Mapping[str, str]) -> list[tuple[Canvas, str]]:
+    return [(swatch(Curve("", [], *_STYLES[name])), text) for name, text in words.items()]
+
+
+def _spoken(curve: Curve) -> str:
+    """Say a curve at its beginning, near a quarter, and at its end."""
+    shares = [share for share, _ in curve.points]
+    quarter = min(range(len(shares)), key=lambda index: abs(shares[index] - 0.25))
+    told = [curve.points[index] for index in sorted({0, quarter, len(shares) - 1})]
+    return ", ".join(f"{figure(estimate.value)} at {share:.0%}" for share, estimate in told)
 
 
 def _areas(content: ReportContent, part: str) -> list[dict[str, Any]]:
     """Return one row for each measure: every model's mean area, and the paired differences."""
-    shown = [((figures_of(content, name).get("faithfulness") or {}).get(part) or {}) for *_, name in roles(content)]
-    if not any(shown):
+    measured = [figures_of(content, name)["faithfulness"] for *_, name in roles(content)]
+    entries = [None if found is None or found[part] is None else found[part]["fused"] for found in measured]
+    if not any(entries):
         return []
+    endings = ["", "_against_control"] if content.control is not None else [""]
     rows = []
     for measure, words in MEASURES.items():
-        entries = [(one.get("fused") or {}) for one in shown]
-        cells = [
-            (figure((entry.get(measure) or {}).get("mean"), 3), span((entry.get(measure) or {}).get("interval")))
-            for entry in entries
+        pairs = [
+            content.paired[f"{measure}{ending}"]
+            if part == "all"
+            else (content.paired[f"{part}{ending}"] or {})[measure]
+            for ending in endings
         ]
-        n = max((int(entry.get("n_used") or 0) for entry in entries), default=0)
-        pairs = [_pair(content, part, measure, ending) for ending in _endings(content)]
         rows.append(
             {
                 "part": PARTS[part],
                 "first": measure == "deletion",
                 "words": f"{words} {'↓' if measure == 'deletion' else '↑'}",
-                "n": n,
-                "cells": cells,
-                "pairs": pairs,
+                "n": max(entry["n_used"] for entry in entries if entry is not None),
+                "cells": [_NOT_MEASURED if entry is None else _mean(entry[measure], 3) for entry in entries],
+                "pairs": [_difference(pair) for pair in pairs],
             }
         )
     return rows
 
 
-def _endings(content: ReportContent) -> list[str]:
-    return ["", "_against_control"] if content.control is not None else [""]
+def _mean(entry: Mapping[str, Any], digits: int = 2) -> tuple[str, str]:
+    return figure(entry["mean"], digits), span(entry["interval"])
 
 
-def _pair(content: ReportContent, part: str, measure: str, ending: str) -> tuple[str, str]:
-    pairs = content.paired if part == "all" else content.paired.get(f"{part}{ending}") or {}
-    return difference(pairs.get(f"{measure}{ending}" if part == "all" else measure))
-
-
-def difference(pair: Mapping[str, Any] | None, digits: int = 3) -> tuple[str, str]:
-    """Return a paired difference and its interval, as text."""
+def _difference(pair: Mapping[str, Any] | None) -> tuple[str, str]:
     comparison = compare(pair)
-    return figure(comparison.difference, digits, sign=True), span((comparison.low, comparison.high), digits, sign=True)
+    return figure(comparison.difference, 3, sign=True), span((comparison.low, comparison.high), 3, sign=True)
 
 
-def _orders(content: ReportContent) -> list[dict[str, Any]]:
+def _orders(content: ReportContent, part: str) -> list[dict[str, Any]]:
     """Return one row for each order of the new model: its areas, and the map less the order, paired."""
-    measured = figures_of(content, content.after).get("faithfulness") or {}
+    measured = figures_of(content, content.after)["faithfulness"]
+    orders = (measured[part] if measured is not None else None) or {}
+    if len(orders) < 2:
+        return []
     rows = []
-    for part, words in PARTS.items():
-        orders = measured.get(part) or {}
-        if len(orders) < 2:
-            continue
-        for name in [name for name in ORDERS if name in orders]:
-            entry = orders[name]
-            rows.append(
-                {
-                    "part": words,
-                    "first": name == "fused",
-                    "span": sum(known in orders for known in ORDERS),
-                    "words": ORDERS[name],
-                    "n": entry.get("n_used"),
-                    "cells": [
-                        (figure((entry.get(m) or {}).get("mean"), 3), span((entry.get(m) or {}).get("interval")))
-                        for m in MEASURES
-                    ],
-                    "pairs": [difference((entry.get("against") or {}).get(measure)) for measure in MEASURES],
-                    "n_pairs": ((entry.get("against") or {}).get("deletion") or {}).get("n_used"),
-                }
-            )
+    for name in [name for name in ORDERS if name in orders]:
+        entry = orders[name]
+        against = entry["against"] if name != "fused" else dict.fromkeys(MEASURES)
+        rows.append(
+            {
+                "part": PARTS[part],
+                "first": name == "fused",
+                "span": len(orders),
+                "words": ORDERS[name],
+                "n": entry["n_used"],
+                "cells": [_mean(entry[measure], 3) for measure in MEASURES],
+                "pairs": [_difference(against[measure]) for measure in MEASURES],
+            }
+        )
     return rows
 
 
@@ -152,131 +172,128 @@ def lesions_lit(content: ReportContent) -> dict[str, Any]:
     Outlined lesions where there are any, else boxes: a box may hold many lesions or none, so the two are not pooled.
 
     Returns:
-        `origin` (`masks`, `boxes` or None), `charts` ((words, chart) for each map), `rows`, `sizes`, `chance`,
-        `budget`, `n`.
+        `origin` (`masks`, `boxes` or None), `charts` ((words, chart) for each map), `key` ((swatch, words) for each
+        model), `rows`, `sizes`, `per` (maps), `chance`, `budget`, `n`, `n_lesions`.
     """
-    models = [(role, figures_of(content, name).get("lesion_recall") or {}) for role, _, name in roles(content)]
-    last = models[-1][1]
-    origin = next((one for one in ("masks", "boxes") if _count(last.get(one))), None)
+    recalls = [(role, words, figures_of(content, name)["lesion_recall"]) for role, words, name in roles(content)]
+    last = recalls[-1][2]
+    origin = next((origin for origin in ("masks", "boxes") if last[origin]["all"]["n_lesions"]), None)
     if origin is None:
         return {"origin": None}
-    known = [(role, recall.get(origin) or {}) for role, recall in models]
-    groups = {**{kind: TYPES.get(kind, kind) for kind in last[origin]["types"]}, "all": "All lesions"}
-    # One type alone is all lesions.
-    groups = {"all": TYPES.get(next(iter(groups)), "All lesions")} if len(groups) == 2 else groups
-    scales = [scale for scale in last[origin]["all"]["recall"] if any(_shares(one, "all", scale) for _, one in known)]
-    reach = charts.reach_of([_shares(one, kind, scale) for _, one in known for kind in groups for scale in scales])
-    chance = number(last.get("chance"))
-    drawn = []
-    for scale in scales:
-        rows = [(_counted(last[origin], kind, words), _spots(known, kind, scale)) for kind, words in groups.items()]
-        title = SCALES.get(scale, scale)
-        drawn.append((title, charts.recall_chart(rows, chance, reach, f"Share of lesions lit, {title}")))
+    # Group of lesions -> its name, and each model's entry of it; one type alone is all lesions.
+    types = {kind: TYPES.get(kind, kind) for kind in last[origin]["types"]}
+    groups = {
+        kind: (words, [found[origin]["types"].get(kind) for *_, found in recalls]) for kind, words in types.items()
+    }
+    if len(groups) == 1:
+        groups = {}
+    whole = next(iter(types.values())) if len(types) == 1 else "All lesions"
+    groups["all"] = (whole, [found[origin]["all"] for *_, found in recalls])
+    sizes = {
+        size: (size, [found[origin]["sizes"].get(size) for *_, found in recalls]) for size in last[origin]["sizes"]
+    }
+    scales = list(last[origin]["all"]["recall"])
+    rolled = [(role, words) for role, words, _ in recalls]
+    axis = Axis(
+        0.0, _reach(groups, scales), percent=True, rule=last["chance"], rule_name=f"chance {100 * last['chance']:.0f} %"
+    )
     return {
         "origin": origin,
-        "charts": drawn,
-        "rows": [_lit_row(content, known, kind, words, scale) for kind, words in groups.items() for scale in scales],
-        "sizes": [
-            _lit_row(content, known, size, size, scale, "sizes") for size in last[origin]["sizes"] for scale in scales
+        "charts": [(SCALES.get(scale, scale), _lit_chart(groups, scale, rolled, axis)) for scale in scales],
+        "key": _key(dict(rolled)),
+        "rows": [
+            _lit_row(group, scale, (content.paired["lesion_recall"] or {}).get(scale, {}).get(kind))
+            for kind, group in groups.items()
+            for scale in scales
         ],
+        "sizes": [_lit_row(group, scale, None) for group in sizes.values() for scale in scales],
         "per": len(scales),
-        "chance": chance,
-        "budget": number(last.get("budget")),
+        "chance": last["chance"],
+        "budget": last["budget"],
         "n": last[origin]["all"]["n_used"],
         "n_lesions": last[origin]["all"]["n_lesions"],
     }
 
 
-def _count(origin: Mapping[str, Any] | None) -> int:
-    return int(((origin or {}).get("all") or {}).get("n_lesions") or 0)
+_Group = tuple[str, list[Any]]  # words, and each model's entry of `summarise_recall` or None
 
 
-def _entry(one: Mapping[str, Any], key: str, group: str = "types") -> Mapping[str, Any]:
-    found: Mapping[str, Any] = (one.get("all") if key == "all" else (one.get(group) or {}).get(key)) or {}
-    return found
+def _lit(entry: Mapping[str, Any] | None, scale: str) -> Estimate:
+    """The share lit; nothing known where a model has no such lesions or no such map."""
+    found = entry["recall"].get(scale) if entry is not None else None
+    return Estimate(None) if found is None else Estimate(found["share"], *found["interval"])
 
 
-def _shares(one: Mapping[str, Any], key: str, scale: str, group: str = "types") -> Mapping[str, Any]:
-    found: Mapping[str, Any] = (_entry(one, key, group).get("recall") or {}).get(scale) or {}
-    return found
+def _reach(groups: Mapping[str, _Group], scales: Sequence[str]) -> float:
+    """The end of a scale that holds all shares and intervals: the next tenth, at most 1; one for all charts."""
+    shares = [_lit(entry, scale) for _, entries in groups.values() for entry in entries for scale in scales]
+    largest = max([0.1, *(end for share in shares for end in (share.value, share.high) if end is not None)])
+    return min(1.0, math.ceil(10 * largest - 1e-9) / 10)
 
 
-def _counted(one: Mapping[str, Any], kind: str, words: str) -> str:
-    entry = _entry(one, kind)
-    return f"{words} ({entry['n_lesions']} in {entry['n_used']} photographs)"
+def _lit_chart(groups: Mapping[str, _Group], scale: str, models: Sequence[tuple[str, str]], axis: Axis) -> Canvas:
+    bars, spoken = [], []
+    for words, entries in groups.values():
+        name = f"{words} ({entries[-1]['n_lesions']} in {entries[-1]['n_used']} photographs)"
+        shares = [_lit(entry, scale) for entry in entries]
+        bars += [
+            Bar(name if index == 0 else "", share, COLOURS[role])
+            for index, (share, (role, _)) in enumerate(zip(shares, models, strict=True))
+        ]
+        told = (f"{role} {figure(share.value)}" for share, (role, _) in zip(shares, models, strict=True))
+        spoken.append(f"{name} {', '.join(told)}")
+    return interval_chart(
+        [("", bars)], f"Share of lesions lit, {SCALES.get(scale, scale)}: {'; '.join(spoken)}", axis=axis
+    )
 
 
-def _spots(known: Sequence[tuple[str, Mapping[str, Any]]], kind: str, scale: str) -> list[charts.Spot]:
-    spots = []
-    for role, one in known:
-        found = _shares(one, kind, scale)
-        low, high = found.get("interval") or (None, None)
-        spots.append((role, number(found.get("share")), number(low), number(high)))
-    return spots
-
-
-def _lit_row(
-    content: ReportContent,
-    known: Sequence[tuple[str, Mapping[str, Any]]],
-    key: str,
-    words: str,
-    scale: str,
-    group: str = "types",
-) -> dict[str, Any]:
-    entry = _entry(known[-1][1], key, group)
-    cells = []
-    for _, one in known:
-        found = _shares(one, key, scale, group)
-        cells.append((percent(found.get("share")), span(found.get("interval"), 0, share=True)))
-    pair = ((content.paired.get("lesion_recall") or {}).get(scale) or {}).get(key) if group == "types" else None
-    comparison = compare(pair)
+def _lit_row(group: _Group, scale: str, pair: Mapping[str, Any] | None) -> dict[str, Any]:
+    words, entries = group
+    last = entries[-1]
+    change = _NOT_MEASURED
     # Paired differences are of outlined lesions; where the counts differ, these are others.
-    same = (pair or {}).get("n_lesions") == entry.get("n_lesions")
-    change = (DASH, "")
-    if same and comparison.difference is not None:
-        ends = (comparison.low, comparison.high)
-        change = (figure(100 * comparison.difference, 0, sign=True), span(ends, 0, share=True, sign=True))
+    if pair is not None and pair["difference"] is not None and pair["n_lesions"] == last["n_lesions"]:
+        change = (figure(100 * pair["difference"], 0, sign=True), span(pair["interval"], 0, share=True, sign=True))
+    shares = [_lit(entry, scale) for entry in entries]
     return {
         "words": words[:1].upper() + words[1:],
-        "n_lesions": entry.get("n_lesions"),
-        "n": entry.get("n_used"),
+        "n_lesions": last["n_lesions"],
+        "n": last["n_used"],
         "scale": SCALES.get(scale, scale),
-        "cells": cells,
+        "cells": [(percent(share.value), span((share.low, share.high), 0, share=True)) for share in shares],
         "change": change,
     }
 
 
+_SANITY = {
+    "stability": "The photograph is changed a little: likeness of the maps should stay near 1",
+    "randomisation": "Learned weights are replaced by random ones, from the output down: likeness should fall "
+    "towards 0",
+}
+
+
 def sanity(content: ReportContent) -> list[dict[str, Any]]:
     """Return the rows of the sanity checks; empty where none was made."""
-    models = [figures_of(content, name).get("sanity") or {} for *_, name in roles(content)]
-    first = next((one for one in models if one), None)
+    models = [figures_of(content, name)["sanity"] for *_, name in roles(content)]
+    first = next((checks for checks in models if checks is not None), None)
     if first is None:
         return []
-
-    def row(words: str, found: Sequence[Mapping[str, Any]], part: str, begins: int) -> dict[str, Any]:
-        cells = [(figure(one.get("mean")), span(one.get("interval"))) for one in found]
-        n = max((int(one.get("n_used") or 0) for one in found), default=0)
-        return {"words": words, "cells": cells, "n": n, "part": part, "begins": begins}
-
-    changes, stages = list(first["stability"]), list(first["randomisation"])
-    rows = [
-        row(
-            CHANGES.get(change, change),
-            [(one.get("stability") or {}).get(change) or {} for one in models],
-            "The photograph is changed a little: likeness of the maps should stay near 1",
-            len(changes) if place == 0 else 0,
-        )
-        for place, change in enumerate(changes)
-    ]
-    return rows + [
-        row(
-            _stage(stage),
-            [((one.get("randomisation") or {}).get(stage) or {}).get("spearman") or {} for one in models],
-            "Learned weights are replaced by random ones, from the output down: likeness should fall towards 0",
-            len(stages) if place == 0 else 0,
-        )
-        for place, stage in enumerate(stages)
-    ]
+    rows = []
+    for part, words in _SANITY.items():
+        for index, step in enumerate(first[part]):
+            entries = [None if checks is None else checks[part][step] for checks in models]
+            if part == "randomisation":
+                entries = [entry and entry["spearman"] for entry in entries]
+            rows.append(
+                {
+                    "words": CHANGES[step] if part == "stability" else _stage(step),
+                    "cells": [_NOT_MEASURED if entry is None else _mean(entry) for entry in entries],
+                    "n": max(entry["n_used"] for entry in entries if entry is not None),
+                    "part": words,
+                    "begins": len(first[part]) if index == 0 else 0,
+                }
+            )
+    return rows
 
 
 def _stage(name: str) -> str:
@@ -288,17 +305,11 @@ def _stage(name: str) -> str:
 
 def bins(content: ReportContent) -> list[tuple[str, list[tuple[str, str, int]]]]:
     """Return the table beneath the reliability diagrams: (model, [(confidence, right, photographs)])."""
+    models = [(words, figures_of(content, name)["reliability"]) for _, words, name in roles(content)]
     return [
-        (
-            words,
-            [
-                (percent(one.get("confidence")), percent(one.get("accuracy")), int(one["n"]))
-                for one in figures_of(content, name).get("reliability") or []
-                if one.get("n")
-            ],
-        )
-        for _, words, name in roles(content)
-        if figures_of(content, name).get("reliability")
+        (words, [(percent(one["confidence"]), percent(one["accuracy"]), one["n"]) for one in found])
+        for words, found in models
+        if found
     ]
 
 

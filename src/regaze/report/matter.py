@@ -1,9 +1,9 @@
-"""Does the place matter to the grade? The third answer of the page.
+"""Does the grade depend on the attended region? The third answer of the page.
 
-Invariant: a map is compared with orders that know nothing of the photograph. "Yes" needs the better of every one of
-them, on deletion and on insertion, each by a whole paired interval that reaches beyond the margin; because all must
-hold, no allowance for several looks is needed. "No" needs one such order that so beats the map on both; there are
-three, so it comes a little too easily.
+Invariant: a map is compared with reference rankings that do not use the photograph. "Yes" needs the better of every
+one of them, on deletion and on insertion, each by a whole paired interval that reaches beyond the margin; because all
+must hold, no allowance for several looks is needed. "No" needs one such ranking that so beats the map on both; there
+are three, so it comes a little too easily.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from regaze.evaluation.verdicts import FAITHFULNESS_MARGIN, Comparison, State, c
 from regaze.report.data import ReportContent
 from regaze.report.verdict import Claim
 
-QUESTION = "Does the place matter to its grade?"
+QUESTION = "Does the grade depend on the attended region?"
 
-#: Orders that know nothing of the photograph, and how to name them.
+#: Reference rankings that do not use the photograph, and how to name them.
 BLIND = {"random": "a random order", "centre": "the centre first", "blurred-random": "smooth noise"}
 MEASURES = ("deletion", "insertion")
 
@@ -27,7 +27,7 @@ Duel = tuple[str, str, Comparison]  # measure, control, comparison turned so tha
 
 
 def matter_claim(content: ReportContent) -> Claim:
-    """Judge the new model's fused map against orders that know nothing of the photograph.
+    """Judge the new model's fused map against reference rankings that do not use the photograph.
 
     Without grade 0 where the classes are grades: on a healthy eye there is nothing whose loss could take the grade
     away.
@@ -37,7 +37,7 @@ def matter_claim(content: ReportContent) -> Claim:
         return Claim(QUESTION, "unknown", "Not measured", (_why_not(content), *_change(content)))
     least = min(comparison.n_used or 0 for *_, comparison in found)
     if least < FEWEST:
-        few = f"Too few photographs were measured with orders to compare with: {least}, and {FEWEST} are the fewest."
+        few = f"Too few photographs were measured with reference rankings: {least}, and {FEWEST} are the fewest."
         return Claim(QUESTION, "unknown", "Cannot be told", (few, *_detail(found), *_change(content)))
     state, first = _decide(found)
     answers: dict[State, str] = {"better": "Yes", "worse": "No", "unknown": "Cannot be told"}
@@ -115,17 +115,17 @@ def _decide(found: list[Duel]) -> tuple[State, str]:
     ]
     if lost:
         return "worse", (
-            f"An order that knows nothing of the photograph ({' or '.join(lost)}) finds the pixels that decide its "
+            f"A reference ranking ({' or '.join(lost)}) finds the pixels that decide its "
             "grade better than its attention does."
         )
     if len(states) == len(BLIND) * len(MEASURES) and set(states.values()) == {"better"}:
         return "better", (
             "Erasing the places it looks at first takes its certainty away sooner, and showing them first gives it "
-            "back sooner, than any order that knows nothing of the photograph."
+            "back sooner, than any reference ranking."
         )
     unbeaten = [control for control in BLIND if any(states.get((measure, control)) != "better" for measure in MEASURES)]
     return "unknown", (
-        "It is not shown: an order that knows nothing of the photograph may find the pixels that decide its grade as "
+        "It is not shown: a reference ranking may find the pixels that decide its grade as "
         f"well as its attention does ({_listed([BLIND[control] for control in unbeaten])})."
     )
 
@@ -167,8 +167,5 @@ def _change(content: ReportContent) -> list[str]:
 
 def _why_not(content: ReportContent) -> str:
     if _faithfulness(content):
-        return (
-            "Nothing was measured to compare with: without orders that know nothing of the photograph a curve says "
-            "little."
-        )
+        return "Nothing was measured to compare with: without reference rankings a curve says little."
     return "What happens when the places it looks at are erased or shown first was not measured."

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from regaze.drawing import charts, overlay
+from regaze.drawing import canvas, overlay
+from regaze.drawing.canvas import Canvas
+from regaze.drawing.charts import Axis, Bar, interval_chart, probability_chart
 from regaze.errors import StudyError
 from regaze.evaluation import verdicts
 from regaze.evaluation.intervals import FEWEST
-from regaze.evaluation.verdicts import DASH, figure, number
+from regaze.evaluation.seeds import Estimate
+from regaze.evaluation.verdicts import DASH, Comparison, figure
 from regaze.files import write_text
 from regaze.report import matter, verdict
 from regaze.report.data import IN_FULL, Case, ReportContent, View
@@ -35,6 +39,17 @@ from regaze.report.tables import (
     roles,
 )
 
+# The style sheet's names of the colours that charts use too.
+COLOURS = {
+    "ink": canvas.INK,
+    "soft": canvas.SOFT,
+    "line": canvas.LINE,
+    "paper": canvas.PAPER,
+    "accent": canvas.AFTER,
+    "before": canvas.BEFORE,
+    "control": canvas.CONTROL,
+    "good": canvas.GOOD,
+}
 SMALL = 128  # pixels; side of a picture in a list of many
 
 # A blink comparison: the eye sees a change in place that it misses side by side. Without scripts the buttons
@@ -93,9 +108,11 @@ def render(content: ReportContent) -> str:
     environment.filters["figure"] = figure
     environment.filters["percent"] = percent
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
-    return environment.get_template("template.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         content=content,
         script=SCRIPT,
+        style=(files("regaze.report") / "page.css").read_text(encoding="utf-8"),
+        colours=COLOURS,
         script_hash=digest,
         dash=DASH,
         **_answer(content),
@@ -107,7 +124,7 @@ def render(content: ReportContent) -> str:
 
 
 def _check(content: ReportContent) -> None:
-    models = content.results.get("models") or {}
+    models = content.results["models"]
     for role in ("before", "after", "control"):
         name = getattr(content, role)
         if name is not None and name not in models:
@@ -123,10 +140,10 @@ def _answer(content: ReportContent) -> dict[str, Any]:
     paired = {key: verdicts.compare(entry) for key, entry in content.paired.items()}
     none = verdicts.compare(None)
 
-    def chart(key: str, margin: float, words: str) -> Any:
-        rows = [("After against before", paired.get(key, none))]
-        rows.append(("After against the control", paired.get(f"{key}_against_control", none)))
-        return charts.difference_chart(rows, margin, words)
+    def chart(key: str, margin: float, words: str) -> Canvas | None:
+        rows = [("After against before", paired.get(key, none), canvas.AFTER)]
+        rows.append(("After against the control", paired.get(f"{key}_against_control", none), canvas.CONTROL))
+        return _difference_chart(rows, margin, words)
 
     places = matter.matter_claim(content)
     return {
@@ -152,30 +169,43 @@ def _answer(content: ReportContent) -> dict[str, Any]:
         ],
         "margins": (verdicts.KAPPA_MARGIN, verdicts.ENRICHMENT_MARGIN),
         "right": {role: right_of(figures_of(content, name)) for role, _, name in roles(content)},
-        "part": content.results.get("part"),
-        "n": content.results.get("n"),
+        "part": content.results["part"],
+        "n": content.results["n"],
         "caveats": caveats(content),
-        "notes": [str(note) for note in content.results.get("notes") or ()],
+        "notes": content.results["notes"],
         "n_intervals": count_intervals(content.paired) + count_intervals(_against(content)),
     }
 
 
-def _duel_chart(content: ReportContent) -> Any:
+def _duel_chart(content: ReportContent) -> Canvas | None:
     """Draw where the map stands against the blind order that is hardest to beat, on deletion and insertion."""
     rows = [
-        (f"{MEASURES[measure]}: the map against {matter.BLIND[control]}", comparison)
+        (f"{MEASURES[measure]}: the map against {matter.BLIND[control]}", comparison, canvas.AFTER)
         for measure, control, comparison in matter.hardest(matter.duels(content))
     ]
     margin = verdicts.FAITHFULNESS_MARGIN
-    return charts.difference_chart(
-        rows, margin, "Difference from orders without knowledge, with its interval", ("after",)
-    )
+    return _difference_chart(rows, margin, "Difference from orders without knowledge, with its interval")
+
+
+def _difference_chart(rows: Sequence[tuple[str, Comparison, str]], margin: float, label: str) -> Canvas | None:
+    """Draw paired differences (name, difference, colour) that have an interval; None where none has."""
+    bars = [Bar(name, Estimate(c.difference, c.low, c.high), colour) for name, c, colour in rows if c.low is not None]
+    if not bars:
+        return None
+    ends = [abs(end) for _, c, _ in rows for end in (c.low, c.high) if end is not None]
+    reach = 1.12 * max(2 * margin, *ends)
+    axis = Axis(-reach, reach, sign=True, band=margin, rule=0.0, ends=("← worse", "better →"))
+    return interval_chart([("", bars)], label, axis=axis)
 
 
 def _against(content: ReportContent) -> dict[str, Any]:
     """Return the paired differences of the new model's map from other orders, as the tables show them."""
-    parts = figures_of(content, content.after).get("faithfulness") or {}
-    return {part: {name: entry.get("against") for name, entry in (parts[part] or {}).items()} for part in parts}
+    parts = figures_of(content, content.after)["faithfulness"] or {}
+    return {
+        part: {name: entry["against"] for name, entry in orders.items() if name != "fused"}
+        for part, orders in parts.items()
+        if orders is not None
+    }
 
 
 def count_intervals(paired: Mapping[str, Any]) -> int:
@@ -187,50 +217,50 @@ def count_intervals(paired: Mapping[str, Any]) -> int:
 
 def caveats(content: ReportContent) -> list[str]:
     """Return what a reader must know before believing the figures, the most limiting first."""
-    found = []
-    if content.results.get("part") != "test":
-        found.append(
+    limits = []
+    if content.results["part"] != "test":
+        limits.append(
             "Measured on the validation part, not on the test part: choices made while building the model "
             "may have looked at these photographs, which flatters all figures."
         )
-    fused = (figures_of(content, content.after).get("maps") or {}).get("fused") or {}
-    error, zero = number(fused.get("squared_error")), number(fused.get("zero_map_squared_error"))
+    figures = figures_of(content, content.after)
+    error, zero = (figures["maps"]["fused"][key] for key in ("squared_error", "zero_map_squared_error"))
     if error is not None and zero is not None and error >= zero:
-        found.append(
+        limits.append(
             f"By squared error the maps ({figure(error, 4)}) are no better than an empty map "
             f"({figure(zero, 4)}): judge them by the attention on lesions."
         )
     for _, words, name in roles(content):
-        for scale, entry in (figures_of(content, name).get("maps") or {}).items():
-            dead = dead_maps(entry or {})
+        for scale, entry in figures_of(content, name)["maps"].items():
+            dead = dead_maps(entry)
             if dead:
-                found.append(f"{words}: dead maps (the same everywhere) at {SCALES.get(scale, scale)}: {dead}.")
-    measured = figures_of(content, content.after).get("n_faithfulness") or 0
+                limits.append(f"{words}: dead maps (the same everywhere) at {SCALES.get(scale, scale)}: {dead}.")
+    measured = figures["n_faithfulness"]
     if 0 < measured < FEWEST:
-        found.append(
+        limits.append(
             f"Deletion and insertion rest on {measured} photographs; intervals over fewer than {FEWEST} come "
             "out too narrow."
         )
     missing = not_measured(content)
     if missing:
-        found.append(f"Not measured: {'; '.join(missing)}.")
-    return found
+        limits.append(f"Not measured: {'; '.join(missing)}.")
+    return limits
 
 
 def not_measured(content: ReportContent) -> list[str]:
     """Return what the page would show and nobody asked for, with the option that asks for it."""
     figures = figures_of(content, content.after)
-    faithfulness = figures.get("faithfulness")
-    found = []
-    if not faithfulness:
-        found.append("what happens when the places it looks at are erased or shown (--faithfulness 24)")
-    elif len(faithfulness.get("all") or {}) < 2:
-        found.append("the same for orders that know nothing of the photograph (--controls 24)")
-    if not figures.get("sanity"):
-        found.append("whether the maps depend on what was learned, and stay when nothing changes (--sanity 8)")
+    faithfulness = figures["faithfulness"]
+    missing = []
+    if faithfulness is None:
+        missing.append("what happens when the places it looks at are erased or shown (--faithfulness 24)")
+    elif len(faithfulness["all"]) < 2:
+        missing.append("the same for reference rankings (--reference-rankings 24)")
+    if figures["sanity"] is None:
+        missing.append("whether the maps depend on what was learned, and stay when nothing changes (--sanity 8)")
     if content.control is None:
-        found.append("a model trained equally long without the corrected maps")
-    return found
+        missing.append("a model trained equally long without the corrected maps")
+    return missing
 
 
 def _galleries(content: ReportContent) -> dict[str, Any]:
@@ -274,7 +304,7 @@ def _case(content: ReportContent, case: Case, key: str) -> dict[str, Any]:
         "boxes": case.origin == "boxes",
         "lesions": lesions,
         "views": [_view(content, case, role, view) for role, view in (("before", case.before), ("after", case.after))],
-        "probabilities": charts.probability_chart(
+        "probabilities": probability_chart(
             content.classes, case.before.probabilities, case.after.probabilities, case.label
         ),
         "measures": [

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from regaze.drawing import charts
+from regaze.drawing.canvas import AFTER, BEFORE, CONTROL, Canvas
+from regaze.drawing.charts import Axis, Bar, interval_chart, reliability_chart
+from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, MINUS, compare, figure, judge, number
 from regaze.report.data import ReportContent
 
@@ -101,6 +103,9 @@ SCALES = {
 }
 
 
+COLOURS = {"before": BEFORE, "control": CONTROL, "after": AFTER}
+
+
 def roles(content: ReportContent) -> list[tuple[str, str, str]]:
     """Return (role, words, model name) of the models on the page, in the order of the columns."""
     found = [("before", "Before", content.before)]
@@ -162,19 +167,38 @@ def evidence(content: ReportContent) -> dict[str, Any]:
         "models": models,
         "rows": rows,
         "rows_have_dash": any(cell == DASH for row in rows for cell in row["cells"]),
-        "kappas": charts.kappa_chart([(words, role, figures) for role, words, _, figures in models]),
+        "kappas": _kappas([(words, COLOURS[role], figures) for role, words, _, figures in models]),
         "confusions": [
             (words, confusion_cells(figures["confusion"]))
             for _, words, _, figures in models
             if figures.get("confusion")
         ],
         "reliabilities": [
-            (words, charts.reliability_chart(figures["reliability"], words.lower(), role), figures)
+            (words, _reliability(figures["reliability"], words.lower(), COLOURS[role]), figures)
             for role, words, _, figures in models
             if figures.get("reliability")
         ],
         "scales": scales,
     }
+
+
+def _kappas(models: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Canvas:
+    """Draw each model's kappa (words, colour, figures) with its own interval, from chance (0) to perfect (1)."""
+    bars = []
+    for words, colour, figures in models:
+        value = number(figures["quadratic_weighted_kappa"])
+        low, high = map(number, figures["interval"] or (None, None))
+        bars.append(Bar(f"{words}: {figure(value)}", Estimate(value, low, high), colour))
+    known = [end for bar in bars if bar.estimate is not None for end in (bar.estimate.value, bar.estimate.low)]
+    axis = Axis(min([0.0, *(end for end in known if end is not None)]), 1.0)
+    spoken = "; ".join(bar.name.replace(":", "") for bar in bars)
+    return interval_chart([("", bars)], f"Kappa of each model with its interval: {spoken}", axis=axis)
+
+
+def _reliability(bins: Sequence[Mapping[str, Any]], name: str, colour: str) -> Canvas:
+    known = [(one["confidence"], one["accuracy"], one["n"]) for one in bins if one["n"]]
+    spoken = "; ".join(f"confidence {c:.0%}, right {a:.0%}, {n} photographs" for c, a, n in known)
+    return reliability_chart(known, f"Reliability of {name}: {spoken}", colour)
 
 
 def _row(content: ReportContent, row: _Row, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def check_diversity(weight: float) -> None:
     """
     if not 0 <= weight <= 1:
         raise OptionError(
-            f"diversity is {weight}, expected a number between 0 (by the rule's score alone) and 1 (variety alone)"
+            f"diversity is {weight}, expected a number between 0 (by the rule's score alone) and 1 (diversity alone)"
         )
 
 

@@ -93,7 +93,7 @@ _RECOLLECT = "collect the maps again with `regaze collect`: an older version did
 _SIGNALS = "collect the maps again with `regaze collect --signals`"
 
 RULES: dict[str, Rule] = {
-    "confidence": Rule(scores.confidence, "doubt"),
+    "confidence": Rule(scores.confidence, "uncertainty"),
     "entropy": Rule(
         scores.entropy,
         "entropy",
@@ -225,7 +225,7 @@ def select(
         corrected: (M, F) float, the same of photographs that were corrected before; diversity stays away from them.
         groups: N patients in the order of `collected`, None as a patient: unknown. No patient comes twice before all
             have come once. None: patients do not matter.
-        diversity: 0: by score alone. 1: variety alone. Between: both.
+        diversity: 0: by score alone. 1: diversity alone. Between: both.
         quota: `equal`: grades take turns. `proportional`: each grade gets its share of the candidates. None: grades
             do not matter. A photograph's grade is its label, or where it has none, what the model says.
 
@@ -305,7 +305,7 @@ def _grade(one: Collected) -> int:
 def _extras(diversity: float, by_patient: bool, quota: str | None) -> str:
     """What changed the order of the scores, in words; empty where nothing did."""
     parts = (
-        (diversity > 0, f"with variety {diversity:g} of 1"),
+        (diversity > 0, f"with diversity {diversity:g} of 1"),
         (by_patient, "patients in turn"),
         (quota == "equal", "grades in equal turns"),
         (quota == "proportional", "grades by their number"),
@@ -370,5 +370,5 @@ def _verdict(one: Collected) -> str:
     if one.diagnosis == "elsewhere":
         measures = (("relevance rank", one.relevance_rank), ("enrichment", one.enrichment))
         text = ", ".join(f"{name} {value:.2f}" for name, value in measures if value is not None)
-        return f"looks elsewhere ({text})" if text else "looks elsewhere"
+        return f"off-target ({text})" if text else "off-target"
     return "lesions unknown" if one.diagnosis == "unknown" else one.diagnosis

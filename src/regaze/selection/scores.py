@@ -202,7 +202,7 @@ def explain_combined(collected: Sequence[Collected], scores: NDArray[np.float64]
         own = [(float(rank), index) for index, rank in enumerate(ranks[:, place]) if not math.isnan(rank)]
         loudest = sorted(own, key=lambda pair: (-pair[0], pair[1]))[:_NAMED]
         text = " and ".join(f"{names[index]} ({rank:.2f})" for rank, index in loudest)
-        lines.append(f"{score:.3f} of 1 over {len(own)} sign{'s' * (len(own) > 1)} of a doubtful map, most by {text}")
+        lines.append(f"{score:.3f} of 1 over {len(own)} uncertainty score{'s' * (len(own) > 1)}, most by {text}")
     return lines
 
 

@@ -35,7 +35,7 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "faithfulness": (0, True, math.inf),
     "steps": (1, True, math.inf),
     "patch": (1, True, math.inf),
-    "controls": (0, True, math.inf),
+    "reference_rankings": (0, True, math.inf),
     "sanity": (0, True, math.inf),
     "resamples": (1, True, math.inf),
     "size": (32, True, 4096),

@@ -22,100 +22,98 @@ Rule = Literal[
     "random",
 ]
 Substrate = Literal["grey", "black", "mean", "blur"]
-# What `collect` measures only with --signals; the others need one forward pass, which it makes anyway.
+# Uncertainty scores that `collect` computes only with --signals; the others need one forward pass, made anyway.
 RULES_BY_SIGNALS: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What a study is about; fixed when it is made."""
+    """Data, split and input size of a study; fixed when it is made."""
 
     data: str
-    """Photographs: idrid:DIR, folder:DIR, csv:FILE, or synthetic[:N]."""
+    """Photographs: idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]."""
     boxes: Path | None = None
-    """Folder with a clinician's boxes in YOLO format; where a photograph has masks too, the masks win."""
+    """Folder with a clinician's boxes in YOLO format; masks win where a photograph has both."""
     size: int = 224
-    """Side of the square that the network sees, in pixels (the paper's lesions want 512; 224 is for quick runs)."""
+    """Side of the network's square input in pixels, 32 to 4096 (small lesions need 512; 224 is for quick runs)."""
     folds: int = 1
-    """1: one fixed validation part of 20 %. K: cross-validation, K models per method, validation pooled."""
+    """1: one fixed validation part of 20 %. K: cross-validation, K models per method, pooled validation."""
     seed: int = 0
-    """Seed of the split, the weights, the order and the augmentation."""
+    """Seed of the split, the initial weights, the order of the photographs and the augmentation."""
     patient: str | None = None
     """Column (csv) or regular expression on the file name (folder) that names the patient."""
     crop: bool = True
-    """Crop to the round field of view; off for photographs that have none."""
+    """Crop to the round field of view; off for photographs without one."""
 
 
 @dataclass(frozen=True)
 class CollectOptions:
-    """When a map that belongs to a right grade is said to miss the lesions."""
+    """Thresholds below which the map of a correctly graded photograph counts as off-target, and what is measured."""
 
     min_rank: float = 0.3
-    """Relevance rank below which a map misses the lesions, 0 to 1."""
+    """Relevance rank accuracy below which a map is off-target, 0 to 1."""
     min_enrichment: float = 2.0
-    """Energy in lesions over their area below which a map misses them; 1 is chance."""
+    """Enrichment (share of the map's energy in lesions over their share of the area) below which a map is off-target,
+    0 or more; 1 is chance."""
     signals: bool = False
-    """Also measure the signs of doubt that need more than one forward pass (cam, instability, prior; about five times
-    as long), by which `select` can rank, and the features for its --diversity."""
+    """Also compute the uncertainty scores that need extra forward passes (cam, instability, prior; about five times as
+    long), and the features for `select --diversity`."""
 
 
 @dataclass(frozen=True)
 class SelectOptions:
     """Which photographs an expert should see."""
 
-    by: Annotated[Rule, tyro.conf.arg(aliases=("--rule",))] = "branches"
-    """Which come first. Without any label: branches (they disagree on the grade; did best in docs/results.md),
-    scales (their maps differ), cam (map and Grad-CAM differ), instability (under flips and shifts),
-    prior (distance to what earlier corrections make one expect), combined (mean rank of these). Of the grade:
-    confidence, entropy, margin. map-error: the paper's, the largest error against the lesions (needs them known).
-    random."""
+    by: Rule = "branches"
+    """Acquisition rule: which come first. Disagreement of the branches' grades (branches), of the maps of the scales
+    (scales), of map and Grad-CAM (cam), of maps under flips and shifts (instability), with earlier corrections (prior),
+    mean rank of these (combined); confidence, entropy or margin of the grade; error against known lesions (map-error,
+    the paper's); random."""
     share: float = 1.0
-    """Share of the candidates, above 0 to 1. The paper's gain comes at 0.3; a mask file costs no expert's time."""
+    """Share of the candidates, above 0 to 1; the paper's gain comes at 0.3."""
     count: int | None = None
-    """Number of photographs instead of a share."""
+    """Number of photographs instead of a share, 1 or more."""
     diversity: float = 0.0
-    """0: by the rule alone. Up to 1: variety too, so that ten photographs are not ten times the same eye; patients
-    then take turns."""
+    """Weight of diversity against uncertainty, 0 to 1; above 0, one photograph per patient in turn."""
     quota: Literal["none", "equal", "proportional"] = "none"
-    """Grades take turns (equal), or get their share (proportional)."""
+    """equal: grades take turns. proportional: each grade gets its share of the candidates. none: no quota."""
     everything: bool = False
-    """Rank all photographs, also those that need no expert."""
+    """Rank all training photographs, also those that need no expert."""
     more: bool = False
-    """Leave out what has been corrected already: the next batch."""
+    """Leave out photographs that have been corrected already."""
 
 
 @dataclass(frozen=True)
 class CorrectOptions:
     """Where the expert's corrections come from."""
 
-    source: Annotated[Literal["masks", "boxes", "all"], tyro.conf.arg(name="from", aliases=("--source",))] = "all"
+    source: Annotated[Literal["masks", "boxes", "all"], tyro.conf.arg(name="from")] = "all"
     """masks: lesion masks. boxes: a clinician's boxes. all: masks, and boxes where a photograph has no masks."""
     healthy: bool = False
-    """Also say "nothing here deserves attention" of photographs of the lowest grade that have no lesion."""
+    """Also write an empty correction (look nowhere) for photographs of the lowest grade without lesions."""
     author: str | None = None
-    """Who corrects; default: the user's login name."""
+    """Author of the corrections; default: the user's login name."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """How the study's models are judged."""
+    """What is measured beside the grades, and how."""
 
     faithfulness: int = 24
-    """Photographs for deletion and insertion (they cost two forward passes per step each); 0: leave them out."""
+    """Photographs for deletion and insertion (two forward passes per step each); 0: none."""
     steps: int = 28
-    """Steps of deletion and insertion; RISE's own step of one image row is --steps equal to the side."""
+    """Steps of deletion and insertion, 1 or more; RISE's step of one image row is --steps equal to --size."""
     patch: int = 1
-    """Side in pixels of the squares that deletion and insertion change as one; 1: single pixels. A small lesion whose
-    pixels vanish one by one leaves hardly a trace."""
+    """Side in pixels of the squares that deletion and insertion change as one; 1: single pixels."""
     deletion_substrate: Substrate = "grey"
     """What deleted pixels become: grey (0 in normalised space), black, the photograph's mean colour, or its blur."""
     insertion_substrate: Substrate = "blur"
     """What insertion starts from."""
-    controls: int = 24
-    """Photographs, of those with deletion and insertion, whose controls are measured too: a random order, the centre
-    first, smooth noise, and the lesions (four more curves of each kind); 0: leave them out."""
+    reference_rankings: int = 24
+    """Photographs, of those with deletion and insertion, on which reference rankings are measured too (random, centre
+    first, smooth noise, lesions first: four more curves of each kind); 0: none."""
     sanity: int = 0
-    """Photographs on which it is checked that maps change when the weights are destroyed layer by layer, and hardly
-    move under small shifts, flips and noise; 0: leave it out."""
+    """Photographs for the sanity checks: maps must change with randomised weights, and hardly under small shifts, flips
+    and noise; 0: none."""
     resamples: int = 2000
-    """Bootstrap resamples of each interval."""
+    """Bootstrap resamples of each interval, 1 or more."""

@@ -1,7 +1,7 @@
 """A set of synthetic photographs on disk: JPEG photographs, 1-bit PNG masks and a CSV that names them.
 
 Invariant: the folder's final name never holds a half-written set. Everything is written into a sibling folder
-with a temporary name, which is renamed when it is complete; a set is a function of (count, seed, size,
+with a temporary name, which is renamed when it is complete; a set is a function of (count, seed, size, task,
 `GENERATOR`) alone, however many processes paint it.
 """
 
@@ -29,7 +29,7 @@ from PIL import Image
 
 from regaze.errors import DataError, OptionError
 from regaze.synthetic.eye import draw_camera
-from regaze.synthetic.photograph import GRADE_SHARES, LARGEST, SMALLEST, paint
+from regaze.synthetic.photograph import LARGEST, SMALLEST, TASKS, paint
 
 GENERATOR = 1  # raise it whenever the same seed would paint another picture or write another file
 CSV_NAME, SHEET_NAME = "synthetic.csv", "synthetic.json"
@@ -58,22 +58,22 @@ class _Patient:
         return np.random.default_rng(np.random.SeedSequence((1, self.seed, self.number)))
 
 
-def _grades(chance: np.random.Generator) -> tuple[int, int]:
-    """Grades of two eyes: correlated, each with the shares `GRADE_SHARES` (a Gaussian copula)."""
+def _grades(chance: np.random.Generator, task: str = "clinical") -> tuple[int, int]:
+    """Grades of two eyes: correlated, each with the shares of the task (a Gaussian copula)."""
     first, other = chance.standard_normal(2)
     latent = (first, _KINSHIP * first + math.sqrt(1 - _KINSHIP**2) * other)
-    edges = np.cumsum(GRADE_SHARES)[:-1]
+    edges = np.cumsum(TASKS[task].shares)[:-1]
     ranks = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in latent]
     return int(np.searchsorted(edges, ranks[0])), int(np.searchsorted(edges, ranks[1]))
 
 
-def _write_one(index: int, *, folder: Path, seed: int, size: int) -> dict[str, str]:
+def _write_one(index: int, *, folder: Path, seed: int, size: int, task: str) -> dict[str, str]:
     """Paint photograph `index`, write it and its masks; the row of the CSV, without the split."""
     patient = _Patient(seed, index // 2)
     chance = patient.chance()
     camera = draw_camera(chance)
     left = index % 2 == 1
-    painted = paint((0, seed, index), size, _grades(chance)[index % 2], camera=camera, left=left)
+    painted = paint((0, seed, index), size, _grades(chance, task)[index % 2], camera=camera, left=left, task=task)
     stem = f"{patient.name}_{'left' if left else 'right'}"
     row = {"image": f"photographs/{stem}.jpg", "label": str(painted.grade), "patient": patient.name}
     Image.fromarray(painted.photo).save(folder / row["image"], quality=_QUALITY)
@@ -91,9 +91,11 @@ def _prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _rows(folder: Path, count: int, seed: int, size: int, workers: int) -> Generator[dict[str, str], None, None]:
+def _rows(
+    folder: Path, count: int, seed: int, size: int, workers: int, task: str
+) -> Generator[dict[str, str], None, None]:
     """Write all photographs, in order; leaves no process behind when it is closed or interrupted."""
-    write = partial(_write_one, folder=folder, seed=seed, size=size)
+    write = partial(_write_one, folder=folder, seed=seed, size=size, task=task)
     if workers == 1 or count < _POOL_PAYS:
         yield from map(write, range(count))
         return
@@ -119,7 +121,7 @@ def _check(count: int, seed: int, size: int, workers: int) -> None:
         raise OptionError(f"size {size} of the synthetic set: expected {SMALLEST} to {LARGEST} pixels.")
 
 
-def _already(folder: Path, sheet: dict[str, int]) -> bool:
+def _already(folder: Path, sheet: dict[str, int | str]) -> bool:
     """Whether the folder holds this very set; DataError if it holds anything else."""
     if not folder.exists():
         return False
@@ -175,6 +177,7 @@ def write_synthetic(
     size: int = 512,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
+    task: str = "clinical",
 ) -> Path:
     """Write a set of synthetic photographs, or find it written.
 
@@ -189,6 +192,7 @@ def write_synthetic(
         size: Side of the photographs in pixels, 64..4000.
         workers: Processes that paint; 1 paints in this one. The files do not depend on it.
         progress: Called after every photograph with (photographs done, count).
+        task: What the grades mean, a key of `photograph.TASKS`.
 
     Returns:
         The CSV file: columns `COLUMNS`, paths relative to its folder, `none` where a lesion type is absent.
@@ -198,7 +202,9 @@ def write_synthetic(
         DataError: If the folder holds anything else than this very set, or a painting process died.
     """
     _check(count, seed, size, workers)
-    sheet = {"generator": GENERATOR, "count": count, "seed": seed, "size": size}
+    sheet: dict[str, int | str] = {"generator": GENERATOR, "count": count, "seed": seed, "size": size}
+    if task != "clinical":  # whose sheet is as it always was
+        sheet["task"] = task
     folder = Path(folder)
     if _already(folder, sheet):
         return folder / CSV_NAME
@@ -215,7 +221,7 @@ def write_synthetic(
             (scratch / name).mkdir()
         rows: list[dict[str, str]] = []
         # Closed before the scratch folder goes: workers must not write into it while it is removed.
-        with closing(_rows(scratch, count, seed, size, workers)) as written:
+        with closing(_rows(scratch, count, seed, size, workers, task)) as written:
             for row in written:
                 rows.append(row)
                 if progress is not None:

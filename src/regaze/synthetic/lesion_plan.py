@@ -126,6 +126,29 @@ class _Plan:
         for index in range(count):
             self.haemorrhage(index % 4 if everywhere and index < 16 else None)
 
+    def blots(self, count: int) -> None:
+        """Dark round haemorrhages as large as the disc's half: no eye has them, every network sees them."""
+        for _ in range(count):
+            radius = float(self.rng.uniform(0.03, 0.05))
+            point = self.anywhere(radius * 1.3)
+            if point is not None:
+                shape = _blob(self.rng, point, radius, 0.16)
+                strength = float(self.rng.uniform(0.7, 1.0))
+                self.lesions.append(Lesion("haemorrhages", (shape,), point[None], strength, soft=0.001))
+                self.take(point, radius * 1.3)
+
+    def patches(self, count: int) -> None:
+        """Pale soft exudates as large as the blots."""
+        for _ in range(count):
+            radius = float(self.rng.uniform(0.03, 0.05))
+            point = self.anywhere(radius * 1.7)
+            if point is not None:
+                heading = float(self.rng.uniform(0, np.pi))
+                shape = _ellipse(point, radius, radius * self.rng.uniform(0.6, 0.9), heading)
+                strength = float(self.rng.uniform(0.6, 0.95))
+                self.lesions.append(Lesion("soft_exudates", (shape,), point[None], strength, soft=0.2 * radius))
+                self.take(point, radius * 1.7)
+
     def exudates(self, clusters: int, large: bool) -> None:
         """Hard exudates near the macula: clusters and circinate rings of yellow specks."""
         rng = self.rng
@@ -313,3 +336,23 @@ def plan_lesions(eye: Eye, grade: int, rng: np.random.Generator) -> tuple[Lesion
         count_signs(lesions),
     )
     return lesions
+
+
+def plan_simple(eye: Eye, grade: int, rng: np.random.Generator) -> tuple[Lesion, ...]:
+    """Choose few, large lesions: a task that a network learns from scratch on some 200 photographs of 128 pixels.
+
+    Args:
+        eye: The healthy eye; the first lesion of a sort always finds room in it.
+        grade: 0: none. 1: one to three blots. 2: one to three blots, and one to three pale patches.
+        rng: Source of chance.
+
+    Returns:
+        The lesions, in the order in which they are painted.
+    """
+    plan = _Plan(eye, rng)
+    if grade > 0:
+        plan.blots(int(rng.integers(1, 4)))
+    if grade > 1:
+        plan.patches(int(rng.integers(1, 4)))
+    assert len({lesion.sign for lesion in plan.lesions}) == grade
+    return tuple(plan.lesions)

@@ -11,6 +11,7 @@ These pictures are imitations for trying the program out and for tests. They say
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -19,15 +20,32 @@ from numpy.typing import NDArray
 
 from regaze.errors import OptionError
 from regaze.synthetic.eye import Camera, Eye, Floats, Seed, draw_camera, paint_eye, rgb, stain, streams
-from regaze.synthetic.lesion_plan import plan_lesions
-from regaze.synthetic.lesions import MASK_OF, count_signs, paint_lesions
+from regaze.synthetic.lesion_plan import plan_lesions, plan_simple
+from regaze.synthetic.lesions import MASK_OF, Lesion, count_signs, paint_lesions
 
-__all__ = ["GRADE_SHARES", "Camera", "Eye", "Painted", "develop", "draw_camera", "paint", "paint_eye"]
+__all__ = ["TASKS", "Camera", "Eye", "Painted", "develop", "draw_camera", "paint", "paint_eye"]
 
 SMALLEST, LARGEST = 64, 4000
 
-# IDRiD's 413 training photographs are 134, 20, 136, 74 and 49 of grades 0..4; grade 1 is made commoner.
-GRADE_SHARES = (0.30, 0.11, 0.31, 0.17, 0.11)
+
+@dataclass(frozen=True)
+class Task:
+    """What the grades of a synthetic set mean.
+
+    Attributes:
+        shares: Share of the photographs per grade, from 0; they sum to 1.
+        plan: (eye, grade, source of chance) -> lesions of that grade.
+    """
+
+    shares: tuple[float, ...]
+    plan: Callable[[Eye, int, np.random.Generator], tuple[Lesion, ...]]
+
+
+TASKS = {
+    # IDRiD's 413 training photographs are 134, 20, 136, 74 and 49 of grades 0..4; grade 1 is made commoner.
+    "clinical": Task((0.30, 0.11, 0.31, 0.17, 0.11), plan_lesions),
+    "simple": Task((0.4, 0.3, 0.3), plan_simple),
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +56,7 @@ class Painted:
         photo: (S, S, 3) uint8 RGB; black outside the field of view.
         masks: Lesion type of `records.LESION_TYPES` -> (S, S) bool; types that do not occur are absent.
             Preretinal haemorrhages are in `haemorrhages`; beaded stretches of veins are in `lesion`.
-        grade: 0..4 by the international clinical scale, see `lesions.grade_of`.
+        grade: Of the clinical task 0..4 by the international scale, see `lesions.grade_of`; of the simple one 0..2.
         counts: Lesions per type, keys as `masks`; a speck of hard exudate counts as one.
         preretinal: How many of the haemorrhages lie before the retina.
         left: A left eye.
@@ -115,16 +133,23 @@ def _through_jpeg(photo: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 
 def paint(
-    seed: Seed, size: int, grade: int | None = None, *, camera: Camera | None = None, left: bool | None = None
+    seed: Seed,
+    size: int,
+    grade: int | None = None,
+    *,
+    camera: Camera | None = None,
+    left: bool | None = None,
+    task: str = "clinical",
 ) -> Painted:
     """Paint one photograph.
 
     Args:
         seed: One non-negative number or several, e.g. (seed of the set, index).
         size: Side of the square photograph in pixels, 64..4000.
-        grade: 0..4; None: drawn from the seed with `GRADE_SHARES`.
+        grade: 0 to the task's highest; None: drawn from the seed with the task's shares.
         camera: The camera; None: one drawn from the seed.
         left: Which eye; None: drawn from the seed.
+        task: A key of `TASKS`.
 
     Returns:
         The photograph and the truth about it.
@@ -134,13 +159,14 @@ def paint(
     """
     if not SMALLEST <= size <= LARGEST:
         raise OptionError(f"size {size} of a synthetic photograph: expected {SMALLEST} to {LARGEST} pixels.")
-    if grade is not None and grade not in range(len(GRADE_SHARES)):
-        raise OptionError(f"grade {grade} of a synthetic photograph: expected 0 to {len(GRADE_SHARES) - 1}.")
+    shares = TASKS[task].shares
+    if grade is not None and grade not in range(len(shares)):
+        raise OptionError(f"grade {grade} of a synthetic photograph: expected 0 to {len(shares) - 1}.")
     chance = streams(seed)
-    drawn = int(chance["lesions"].choice(len(GRADE_SHARES), p=GRADE_SHARES))
+    drawn = int(chance["lesions"].choice(len(shares), p=shares))
     grade = drawn if grade is None else grade
     eye = paint_eye(seed, size, camera=camera, left=left)
-    lesions = plan_lesions(eye, grade, chance["lesions"])
+    lesions = TASKS[task].plan(eye, grade, chance["lesions"])
     canvas, masks = paint_lesions(eye, lesions)
     signs = count_signs(lesions)
     counts: dict[str, int] = {}

@@ -17,32 +17,31 @@ MapLoss = Literal["norm", "mse", "l1", "bce", "dice", "energy", "outside"]
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Phase 1: learn grades from images alone."""
+    """Phase 1: learn grades from photographs alone."""
 
     epochs: int = 10
-    """Passes over the training part."""
+    """Passes over the training part, 1 or more."""
     batch: int = 16
-    """Images per step."""
+    """Photographs per step, 2 or more."""
     loss: Literal["cross-entropy", "ordinal"] = "cross-entropy"
-    """cross-entropy: the paper's. ordinal: soft labels that spread over neighbouring grades (classes without an order
-    always take cross-entropy)."""
+    """cross-entropy: the paper's. ordinal: soft labels that spread over neighbouring grades (ordered classes only)."""
     smoothing: float = 0.1
-    """Share of the label spread over all classes, 0 to 1 (label smoothing)."""
+    """Label smoothing: share of the label spread over all classes, 0 to 1."""
     decoding: Literal["median", "expected", "argmax"] = "median"
-    """From probabilities to a grade: median, the rounded expected value, or the most probable class (classes without an
-    order always take argmax)."""
+    """From probabilities to a grade: median, rounded expected value (ordered classes only), or most probable class
+    (argmax)."""
     sampling: Literal["square-root", "balanced", "natural"] = "square-root"
-    """How often a class is drawn: by the square root of its share, equally, or as it comes."""
+    """How often a class is drawn: by the square root of its share, equally, or by its share."""
     lr_extractor: float = 3e-4
     """Peak learning rate of the feature extractor."""
     lr_branches: float = 1e-3
     """Peak learning rate of the branches' stages."""
     lr_heads: float = 1e-3
-    """Peak learning rate of the layers that start from nothing."""
+    """Peak learning rate of the randomly initialised layers."""
     weight_decay: float = 1e-2
     """AdamW's weight decay."""
     averaging: float = 0.97
-    """Decay per step of the weights' moving average that becomes the model; 0: off."""
+    """Decay per step of the moving average of the weights that becomes the model, 0 to 0.9999; 0: off."""
     augment: bool = True
     """Flips, rotation, scale and mild colour changes."""
 
@@ -52,32 +51,32 @@ class FinetuneOptions:
     """Fine-tuning on corrections: the paper's equations 1 and 2."""
 
     epochs: int = 8
-    """Passes over the training part."""
+    """Passes over the training part, 1 or more."""
     batch: int = 16
-    """Images per step."""
+    """Photographs per step, 2 or more."""
     map_weight: float = 5.0
-    """λ of the map loss; λ_l = λ / sqrt(H_l·W_l) per block. 0: fine-tune equally long without it (the control)."""
+    """Weight λ of the map loss, 0 or more; λ / sqrt(H·W) for a map of H·W cells. 0: the control, without the loss."""
     map_loss: MapLoss = "norm"
     """norm: the paper's. mse, l1, bce, dice: other distances. energy: share of the map outside the lesions. outside:
-    only suppress what lies outside."""
+    only what lies outside."""
     lr_branches: float = 6e-4
     """Peak learning rate of the branches and heads."""
     lr_maps: float = 5e-3
-    """Peak learning rate of the convolution that makes the map."""
+    """Peak learning rate of the convolution that outputs the map."""
     weight_decay: float = 1e-2
     """AdamW's weight decay."""
     averaging: float = 0.97
-    """Decay per step of the weights' moving average that becomes the model; 0: off."""
+    """Decay per step of the moving average of the weights that becomes the model, 0 to 0.9999; 0: off."""
     tolerance: float = 0.0
-    """How far a drawn edge may be off, in pixels of the network's square; within it nothing is claimed."""
+    """Uncertainty of a drawn edge in pixels of the network's input, 0 or more; cells within it carry no loss."""
     match_sizes: bool = False
-    """Small lesions teach the fine map, large ones the coarse map; off: every map shows every lesion."""
+    """Small lesions supervise the fine map, large ones the coarse map; off: all lesions supervise every map."""
     experts: Experts = "latest"
-    """Several experts on one photograph: latest takes the last word, whoever had it; majority and staple (Warfield
-    2004) take the latest of each expert together."""
+    """Several experts on one photograph. latest: the last correction. majority, staple (Warfield 2004): consensus of
+    each expert's last."""
     authors: tuple[str, ...] = ()
-    """Weights of authors' corrections as NAME=WEIGHT; 1 where nothing is said."""
+    """Weights of authors' corrections as NAME=WEIGHT; 1 for all others."""
     replay: float = 0.5
-    """Share of the photographs without a correction that each epoch draws, above 0 to 1."""
+    """Share of the uncorrected photographs drawn in each epoch, above 0 to 1."""
     augment: Literal["turns", "free", "none"] = "turns"
-    """turns: flips and quarter turns, whose features are cached. free: as in phase 1, computed each time. none."""
+    """turns: flips and quarter turns, with cached features. free: as in phase 1, computed each time. none: none."""

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from regaze.corrections.formats.drawn import Album, Photograph, Place
+from regaze.corrections.formats.photographs import Album, Photograph
+from regaze.corrections.formats.source import Source
 from regaze.errors import CorrectionError
 
-ALBUM = Album(
-    [
-        Photograph("training/eye_1", ("a. Training Set/eye_1.jpg",), 4, 3),
-        Photograph("test/eye_1", ("b. Testing Set/eye_1.jpg",), 4, 3),
-        Photograph("eye.2", ("eye.2.tif",), 4, 3),
-        Photograph("caf\u00e9", (), 4, 3),
-    ]
-)
-HERE = Place(Path("in.xml"), 12)
+PHOTOGRAPHS = [
+    Photograph("training/eye_1", ("a. Training Set/eye_1.jpg",), 4, 3),
+    Photograph("test/eye_1", ("b. Testing Set/eye_1.jpg",), 4, 3),
+    Photograph("eye.2", ("eye.2.tif",), 4, 3),
+    Photograph("caf\u00e9", (), 4, 3),
+]
+ALBUM = Album(PHOTOGRAPHS)
+HERE = Source(Path("in.xml"), 12)
 
 
 @pytest.mark.parametrize(
@@ -53,18 +53,18 @@ def test_an_unknown_name_is_refused(name):
 
 def test_the_name_given_to_other_tools_leads_back():
     """The file's name where it is one photograph's alone, the id otherwise."""
-    for photograph in ALBUM:
+    for photograph in PHOTOGRAPHS:
         assert ALBUM.find(ALBUM.name(photograph), HERE) == photograph
-    twins = Album([Photograph("a", ("eye.jpg",), 1, 1), Photograph("b", ("eye.jpg",), 1, 1)])
-    assert [twins.name(photograph) for photograph in twins] == ["a", "b"]
+    twins = [Photograph("a", ("eye.jpg",), 1, 1), Photograph("b", ("eye.jpg",), 1, 1)]
+    assert [Album(twins).name(photograph) for photograph in twins] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     ("photographs", "message"),
     [
         ([Photograph("a", (), 1, 1), Photograph("a", (), 1, 1)], "two photographs have the id 'a'"),
-        ([Photograph("a", (), 0, 5)], "0 x 5 pixels, expected 1 to 80000000"),
-        ([Photograph("a", (), 10_000, 8_001)], "10000 x 8001 pixels"),
+        ([Photograph("a", (), 0, 5)], "0 x 5 pixels, expected 1 to 150000000"),
+        ([Photograph("a", (), 10_000, 15_001)], "10000 x 15001 pixels"),
     ],
 )
 def test_impossible_photographs_are_refused(photographs, message):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regaze.corrections.formats.drawn import Album, Drawn, Photograph
+from regaze.corrections.formats.drawn import Drawn
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS
 from regaze.errors import CorrectionError
 
@@ -23,43 +24,12 @@ def replaced(text, old, new):
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "message"),
-    [
-        ("0 .5 .5 .5 .5\n0 .5 .5 .5", 2, "'0 .5 .5 .5', expected class, centre x, centre y, width, height"),
-        ("0 .5 .5 .5 .5 .9", 1, "expected class, centre x"),
-        ("look .5 .5 .5 .5", 1, "expected class"),
-        ("-1 .5 .5 .5 .5", 1, "expected class"),
-        ("\n\n7 .5 .5 .5 .5", 3, r"class 7, expected one of \[0, 1\]"),
-        ("0 .5 .5 .5 nan", 1, "a share is 'nan', expected a finite number"),
-        ("0 .5 .5 .5 1e999", 1, "a share is '1e999'"),
-        ("0 2 2 3 1", 1, "the box 2 2 3 1, expected shares of width and height, 0..1, not pixels"),
-        ("0 .5 .5 1.03 1", 1, "expected shares"),
-        ("0 .5 .5 0 1", 1, "a box 0 wide and 3 high"),
-        ("0 -.005 .5 .01 1", 1, "a box 0 wide"),
-        ("0 .5 .5 .5 .5\n\x00", 2, "expected class"),
-        ("0 .5 .5 .5 .5\n0\u2028.5 .5 .5 .5 5", 2, "expected class"),
-    ],
-)
-def test_mistakes_in_yolo_are_refused_with_their_line(tmp_path, text, line, message):
-    """The line of the text."""
-    (tmp_path / "classes.txt").write_text("look\navoid\n")
-    (tmp_path / "eye.txt").write_text("0 .5 .5 .5 .5\n")
-    assert len(FORMATS["yolo"].read(tmp_path, ALBUM)) == 1
-    path = tmp_path / "eye.txt"
-    path.write_text(text)
-    with pytest.raises(CorrectionError) as error:
-        FORMATS["yolo"].read(tmp_path, ALBUM)
-    assert str(error.value).startswith(f"{path}, line {line}: ")
-    assert re.search(message, str(error.value)), error.value
-
-
-@pytest.mark.parametrize(
     ("files", "message"),
     [
         ({}, "no text, expected a .txt for each photograph"),
         ({"eye.txt": ""}, "no classes.txt, expected the names of the classes"),
-        ({"eye.txt": "", "classes.txt": "\n"}, "classes.txt, line 1: no names"),
-        ({"eye.txt": "", "data.yaml": "nc: 3\n"}, "data.yaml, line 1: no names"),
+        ({"eye.txt": "", "classes.txt": "\n"}, "classes.txt, line 1: no name"),
+        ({"eye.txt": "", "data.yaml": "nc: 3\n"}, "data.yaml, line 1: no list of names"),
         ({"ear.txt": "", "classes.txt": "look"}, "ear.txt: the image 'ear.txt', expected one of the 2 photographs"),
         ({"eye.txt": "", "a/eye.txt": "", "classes.txt": "look"}, "a second text of eye"),
         ({"eye.txt": "", "reviewed.list": "eye\near\n", "classes.txt": "a"}, "reviewed.list, line 2: the image 'ear'"),
@@ -131,34 +101,34 @@ SIDECAR = """{
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "message"),
+    ("old", "new", "at", "message"),
     [
-        ('"regaze corrections"', '"other"', 1, "another kind of file"),
-        ('"version": 1', '"version": 2', 1, "another kind of file"),
-        ('"sample": "eye"', '"sample": "ear"', 4, "the image 'ear'"),
-        ('"width": 5', '"width": 6', 4, "width 6"),
-        ('"mode": "edit", ', "", 4, "no 'mode'"),
-        ('"edit"', '"none"', 4, "mode 'none'"),
-        ("eye.png", "../eye.png", 4, "no picture ../eye.png"),
-        ("eye.png", "/etc/passwd", 4, "no picture /etc/passwd"),
-        ('"sample": "eye", "file": "eye.png", ', '"sample": "eye", ', 4, "no 'file'"),
+        ('"regaze corrections"', '"other"', "", "another kind of file"),
+        ('"version": 1', '"version": 2', "", "another kind of file"),
+        ('"sample": "eye"', '"sample": "ear"', ", $.corrections[0]", "the image 'ear'"),
+        ('"width": 5', '"width": 6', ", $.corrections[0]", "width 6"),
+        ('"mode": "edit", ', "", ", $.corrections[0]", "no `mode`"),
+        ('"edit"', '"none"', ", $.corrections[0]", "mode 'none'"),
+        ("eye.png", "../eye.png", ", $.corrections[0]", "no picture ../eye.png"),
+        ("eye.png", "/etc/passwd", ", $.corrections[0]", "no picture /etc/passwd"),
+        ('"sample": "eye", "file": "eye.png", ', '"sample": "eye", ', ", $.corrections[0]", "no `file`"),
         (
             '  {"sample"',
-            '{"sample": "eye", "file": "eye.png", "width": 5, "height": 3},\n  {"sample"',
-            5,
+            '{"sample": "eye", "file": "eye.png", "mode": "edit", "width": 5, "height": 3},\n  {"sample"',
+            ", $.corrections[1]",
             "eye.png' aga",
         ),
-        ("]\n}", "]", 5, "the file ends"),
+        ("]\n}", "]", ", line 5, column 3", "the file ends"),
     ],
 )
-def test_mistakes_in_the_notes_beside_pictures_are_refused_with_their_line(tmp_path, old, new, line, message):
+def test_mistakes_in_the_notes_beside_pictures_are_refused_with_their_path(tmp_path, old, new, at, message):
     """The pictures are those in the folder; a path in the notes is compared and never opened."""
     (tmp_path / "eye.png").write_bytes(GOOD)
     path = tmp_path / "corrections.json"
     path.write_text(SIDECAR)
     assert FORMATS["png"].read(tmp_path, ALBUM) == [Drawn("eye", (), mode="edit")]
     path.write_text(replaced(SIDECAR, old, new))
-    with pytest.raises(CorrectionError, match=re.escape(f"{path}, line {line}: ")) as error:
+    with pytest.raises(CorrectionError, match=re.escape(f"{path}{at}: ")) as error:
         FORMATS["png"].read(tmp_path, ALBUM)
     assert re.search(message, str(error.value)), error.value
 

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regaze.corrections.formats import source
-from regaze.corrections.formats.drawn import Album, Drawn, Photograph
+from regaze.corrections.formats.drawn import Drawn
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS
 from regaze.corrections.shapes import mask_to_runs
 from regaze.errors import CorrectionError
@@ -17,12 +18,12 @@ from regaze.records import Shape
 ALBUM = Album([Photograph("eye", ("eye.jpg",), 5, 3), Photograph("fundus", (), 4, 4)])
 
 
-def refused(name, path, line, message):
-    """Read, and check that the one line of the error names file, line and what is wrong."""
+def refused(name, path, at, message):
+    """Read, and check that the one line of the error names file, line or path, and what is wrong."""
     with pytest.raises(CorrectionError) as error:
         FORMATS[name].read(path, ALBUM)
     text = str(error.value)
-    where = f"{path}, line {line}: " if line else str(path)
+    where = f"{path}, {at if isinstance(at, str) else f'line {at}'}: " if at else str(path)
     assert text.startswith(where), text
     assert re.search(message, text), text
     assert "expected" in text and "\n" not in text and len(text) < 400 + len(str(path))
@@ -57,75 +58,104 @@ COCO = """{
 }
 """
 
+DRAWN = "$.annotations"
 COCO_MISTAKES = [
     (None, "", 0, "0 bytes"),
-    (None, "{", 1, "the file ends"),
-    (None, "[1]", 1, "no object, expected an object with images"),
-    (None, '{"categories": [], "images": 3}', 1, "'images' is 3, expected a list of objects"),
-    (None, '{"categories": [],\n "images": [7]}', 1, "7 in 'images', expected an object"),
-    (None, "{}", 1, "no 'categories', expected a list of objects"),
+    (None, "{", "line 1, column 2", "the file ends"),
+    (None, "[1]", "$", r"\[1\], expected `object`"),
+    (None, '{"categories": [], "images": 3}', "$.images", "3, expected `array`"),
+    (None, '{"categories": [],\n "images": [7]}', "$.images[0]", "7, expected `object`"),
+    (None, "{}", "$", "no `images`, expected one"),
     (None, "PK\x03\x04", 0, "a zip archive, expected the file in it: unpack it"),
-    (None, "\n" + "[" * 100_000, 2, "more than 32 lists and objects in each other"),
-    (None, "[1" + ",[1" * 100_000, 1, "lists too deep"),
-    (None, '{"a":\n{"b": [NaN]}}', 2, "NaN"),
-    (None, '{"a":\n' + "9" * 5000 + "}", 2, "a finite number"),
-    (COCO[-20:], "", 19, "expected JSON"),
-    ('"id": 2, "file_name"', '"id": 1, "file_name"', 4, "the image id 1 again"),
-    ('"file_name": "fundus"', '"file_name": "eye"', 4, "eye again, expected each photograph once"),
-    ('"fundus"', '"other.jpg"', 4, "the image 'other.jpg', expected one of the 2 photographs such as eye"),
-    ('"width": 5', '"width": 6', 3, "width 6 and height 3, expected 5 and 3, the size of eye"),
-    ('"width": 5, ', "", 3, "width None"),
-    ('"width": 5', '"width": 5.0', 3, "width 5.0"),
-    ('"file_name": "eye.jpg"', '"file_name": null', 3, "'file_name' is None, expected a text"),
-    ('"reviewed": true', '"reviewed": true, "mode": "merge"', 4, "mode 'merge', expected replace or edit"),
-    ('"reviewed": true', '"reviewed": true, "time": "noon"', 4, "time 'noon', expected a time such as"),
-    ('"reviewed": true', '"reviewed": true, "author": 7', 4, "'author' is 7"),
-    ('"name": "look"', '"title": "look"', 7, "no 'name', expected a text"),
-    ('"id": 3', '"id": 1', 17, "the annotation id 1 again"),
-    ('"id": 3, "image_id": 1', '"id": 3, "image_id": 9', 17, "image_id 9"),
-    ('"id": 3, "image_id": 1', '"id": 3, "image_id": true', 17, "image_id' is True"),
-    ('"category_id": 1, "bbox"', '"category_id": 5, "bbox"', 10, "category_id 5, expected the id of one of the cat"),
-    ('"category_id": 1, "bbox"', '"category_id": 1, "id": 1, "bbox"', 10, "the key 'id' twice"),
-    ("[1, 1, 2, 1.5]", "[1, 1, 2]", 10, r"'bbox' is \[1, 1, 2\], expected 4 numbers"),
-    ("[1, 1, 2, 1.5]", "[1, 1, 0, 1.5]", 10, "a box 0 wide and 1.5 high"),
-    ("[1, 1, 2, 1.5]", "[1, 1, 4.6, 1.5]", 10, r"the point \(5.6, 2.5\), expected inside the photograph"),
-    ("[1, 1, 2, 1.5]", "[-0.6, 1, 2, 1.5]", 10, r"the point \(-0.6, 1\)"),
-    ("[1, 1, 2, 1.5]", "[1, 1, 1e999, 1.5]", 10, "inf in 'bbox', expected finite"),
-    ("[1, 1, 2, 1.5]", f"[1, 1, {10**400}, 1.5]", 10, "in 'bbox', expected finite"),
-    ("[1, 1, 2, 1.5]", '[1, 1, "2", 1.5]', 10, "'2' in 'bbox'"),
-    ("[1, 1, 2, 1.5]", "[1, 1, 2, 1.5", 10, "expected"),
-    ('"counts": "4120O10O00"', '"counts": "4120O10O0"', 11, "an RLE with runs of 14 pixels in all, not 3 x 5 = 15"),
-    ('"counts": "4120O10O00"', '"counts": "4120O10O0~"', 11, "the character '~' at position 9"),
-    ('"counts": "4120O10O00"', '"counts": "4120O10O0\u20ac"', 11, "an RLE with"),
-    ('"counts": "4120O10O00"', '"counts": "4120O10O0P"', 11, "ends within a run"),
-    ('"counts": "4120O10O00"', '"counts": "ooooooooooooooooooo0"', 11, "a run of 20 characters"),
-    ('"counts": "4120O10O00"', '"counts": "4O?"', 11, "a run of -1 pixels"),
-    ('"counts": "4120O10O00"', '"counts": ""', 11, "runs of 0 pixels"),
-    ('"counts": "4120O10O00"', '"counts": null', 11, "RLE counts None, expected a text or a list"),
-    ('"size": [3, 5], "counts": "', '"size": [5, 3], "counts": "', 11, r"size \[5, 3\], expected \[3, 5\], height"),
-    ("[7, 8]", "[7, 9]", 19, "runs of 16 pixels"),
-    ("[7, 8]", "[7, -1, 9]", 19, "a run of -1 pixels"),
-    ("[7, 8]", "[7, 8.0]", 19, "a text or a list of whole numbers"),
-    ("[7, 8]", "[7, 99999999999999999999]", 19, "a text or a list of whole numbers"),
-    ("[[0, 0, 5, 0, 5, 3]]", "[[0, 0, 5, 0, 5]]", 17, "a polygon of 5 numbers"),
-    ("[[0, 0, 5, 0, 5, 3]]", "[[0, 0, 5, 0]]", 17, "a polygon of 4 numbers, expected x and y of three points"),
-    ("[[0, 0, 5, 0, 5, 3]]", "[[0, 0, 5, 0, 5, 3.6]]", 17, r"the point \(5, 3.6\), expected inside the photograph"),
-    ("[[0, 0, 5, 0, 5, 3]]", "[0, 0, 5, 0, 5, 3]", 17, "'segmentation' is .* expected a list of polygons, or an RLE"),
-    ("[[0, 0, 5, 0, 5, 3]]", '"abc"', 17, "'segmentation' is 'abc'"),
-    ('{\n   "id": 2,', "{\n   id: 2,", 12, "a key in quotes"),
-    ('"id": 2, "image_id"', '"id": 2 "image_id"', 12, "expected ','"),
-    ("]\n}\n", "]\n}\n}", 22, "expected the end of the file"),
+    (None, "\n" + "[" * 100_000, 0, "lists and objects too deep"),
+    (None, "[1" + ",[1" * 100_000, 0, "lists and objects too deep"),
+    (None, '{"images": ' + "[" * 700 + "]" * 700 + "}", "$.images[0]", "expected `object`"),
+    (
+        None,
+        '{"categories": [], "images": [{"id": ' + "[" * 700 + "]" * 700 + "}]}",
+        "$.images[0].id",
+        r"\[\[\[.*expected",
+    ),
+    (None, '{"a":\n{"b": [NaN]}}', 0, "the number NaN, expected finite"),
+    (None, '{"a":\n{"b": -Infinity}}', 0, "the number -Infinity, expected finite"),
+    (None, '{"a":\n' + "9" * 5000 + "}", 0, "expected finite numbers"),
+    (COCO[-20:], "", "line 19, column 79", "expected JSON"),
+    ('"id": 2, "file_name"', '"id": 1, "file_name"', "$.images[1]", "the id 1 again"),
+    ('"file_name": "fundus"', '"file_name": "eye"', "$.images[1]", "eye again, expected each photograph once"),
+    ('"fundus"', '"other.jpg"', "$.images[1]", "the image 'other.jpg', expected one of the 2 photographs such as eye"),
+    ('"width": 5', '"width": 6', "$.images[0]", "width 6 and height 3, expected 5 and 3, the size of eye"),
+    ('"width": 5, ', "", "$.images[0]", "no `width`"),
+    ('"width": 5', '"width": 5.0', "$.images[0].width", "5.0, expected `int`"),
+    ('"file_name": "eye.jpg"', '"file_name": null', "$.images[0].file_name", "None, expected `str`"),
+    ('"reviewed": true', '"reviewed": true, "mode": "merge"', "$.images[1]", "mode 'merge', expected replace or edit"),
+    ('"reviewed": true', '"reviewed": true, "time": "noon"', "$.images[1]", "time 'noon', expected a time such as"),
+    ('"reviewed": true', '"reviewed": true, "author": 7', "$.images[1].author", "7, expected `str"),
+    ('"name": "look"', '"title": "look"', "$.categories[0]", "no `name`"),
+    ('"id": 3', '"id": 1', f"{DRAWN}[2]", "the id 1 again"),
+    ('"id": 3, "image_id": 1', '"id": 3, "image_id": 9', f"{DRAWN}[2]", "image_id 9"),
+    ('"id": 3, "image_id": 1', '"id": 3, "image_id": true', f"{DRAWN}[2].image_id", "True, expected `int"),
+    (
+        '"category_id": 1, "bbox"',
+        '"category_id": 5, "bbox"',
+        f"{DRAWN}[0]",
+        "category_id 5, expected",
+    ),
+    ('"category_id": 1, "bbox"', '"category_id": 1, "id": 1, "bbox"', 0, "the key 'id' twice"),
+    ("[1, 1, 2, 1.5]", "[1, 1, 2]", f"{DRAWN}[0]", r"the bbox \[1.0, 1.0, 2.0\], expected 4 numbers"),
+    ("[1, 1, 2, 1.5]", "[1, 1, 0, 1.5]", f"{DRAWN}[0]", "a box 0 wide and 1.5 high"),
+    ("[1, 1, 2, 1.5]", "[1, 1, 4.6, 1.5]", f"{DRAWN}[0]", r"the point \(5.6, 2.5\), expected inside the photo"),
+    ("[1, 1, 2, 1.5]", "[-0.6, 1, 2, 1.5]", f"{DRAWN}[0]", r"the point \(-0.6, 1\)"),
+    ("[1, 1, 2, 1.5]", "[1, 1, 1e999, 1.5]", f"{DRAWN}[0].bbox[2]", "inf, expected"),
+    ("[1, 1, 2, 1.5]", f"[1, 1, {10**400}, 1.5]", f"{DRAWN}[0].bbox[2]", "expected a finite number"),
+    ("[1, 1, 2, 1.5]", '[1, 1, "2", 1.5]', f"{DRAWN}[0].bbox[2]", "'2', expected `float`"),
+    ("[1, 1, 2, 1.5]", "[1, 1, 2, 1.5", "line 10, column 67", "expected"),
+    ('"counts": "4120O10O00"', '"counts": "4120O10O0"', f"{DRAWN}[1]", "runs of 14 pixels in all, not 3 x 5"),
+    (
+        '"counts": "4120O10O00"',
+        '"counts": "4120O10O0~"',
+        f"{DRAWN}[1]",
+        "the character '~' at position 9",
+    ),
+    ('"counts": "4120O10O00"', '"counts": "4120O10O0\u20ac"', f"{DRAWN}[1]", "an RLE with"),
+    ('"counts": "4120O10O00"', '"counts": "4120O10O0P"', f"{DRAWN}[1]", "ends within a run"),
+    ('"counts": "4120O10O00"', '"counts": "ooooooooooooooooooo0"', f"{DRAWN}[1]", "a run of 20 characters"),
+    ('"counts": "4120O10O00"', '"counts": "4O?"', f"{DRAWN}[1]", "a run of -1 pixels"),
+    ('"counts": "4120O10O00"', '"counts": ""', f"{DRAWN}[1]", "runs of 0 pixels"),
+    (
+        '"counts": "4120O10O00"',
+        '"counts": null',
+        f"{DRAWN}[1].segmentation.counts",
+        "None, expected",
+    ),
+    (
+        '"size": [3, 5], "counts": "',
+        '"size": [5, 3], "counts": "',
+        f"{DRAWN}[1]",
+        r"\[5, 3\], expected \[3, 5\]",
+    ),
+    ("[7, 8]", "[7, 9]", f"{DRAWN}[3]", "runs of 16 pixels"),
+    ("[7, 8]", "[7, -1, 9]", f"{DRAWN}[3].segmentation.counts[1]", "-1, expected `int` >= 0"),
+    ("[7, 8]", "[7, 8.0]", f"{DRAWN}[3].segmentation.counts[1]", "8.0, expected `int`"),
+    ("[7, 8]", "[7, 99999999999999999999]", f"{DRAWN}[3].segmentation.counts[1]", "expected `int` <= 150000000"),
+    ("[[0, 0, 5, 0, 5, 3]]", "[[0, 0, 5, 0, 5]]", f"{DRAWN}[2]", "a polygon of 5 numbers"),
+    ("[[0, 0, 5, 0, 5, 3]]", "[[0, 0, 5, 0]]", f"{DRAWN}[2]", "a polygon of 4 numbers, expected x and y of three"),
+    ("[[0, 0, 5, 0, 5, 3]]", "[[0, 0, 5, 0, 5, 3.6]]", f"{DRAWN}[2]", r"the point \(5, 3.6\), expected inside"),
+    ("[[0, 0, 5, 0, 5, 3]]", "[0, 0, 5, 0, 5, 3]", f"{DRAWN}[2].segmentation[0]", "0, expected `array`"),
+    ("[[0, 0, 5, 0, 5, 3]]", '"abc"', f"{DRAWN}[2].segmentation", "'abc', expected `object . array . null`"),
+    ('{\n   "id": 2,', "{\n   id: 2,", "line 12, column 4", "in double quotes.*expected JSON"),
+    ('"id": 2, "image_id"', '"id": 2 "image_id"', "line 12, column 12", "expected JSON"),
+    ("]\n}\n", "]\n}\n}", "line 22, column 1", "Extra data.*expected JSON"),
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "line", "message"), COCO_MISTAKES)
-def test_mistakes_in_coco_are_refused_with_their_line(tmp_path, old, new, line, message):
-    """The line of the object that is wrong, or where the JSON breaks."""
+@pytest.mark.parametrize(("old", "new", "at", "message"), COCO_MISTAKES)
+def test_mistakes_in_coco_are_refused_with_their_path(tmp_path, old, new, at, message):
+    """The path of the value that is wrong, or where the JSON breaks."""
     path = tmp_path / "instances.json"
     path.write_text(COCO)
     assert len(FORMATS["coco"].read(path, ALBUM)) == 2
     path.write_text(new if old is None else replaced(COCO, old, new))
-    refused("coco", path, line, message)
+    refused("coco", path, at, message)
 
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
@@ -225,57 +255,83 @@ LABEL_STUDIO = """[
 """
 BRUSH = "[0, 0, 0, 60, 57, 27, 253, 176, 9, 255, 227, 0, 183, 255, 132, 192, 35, 255, 0]"
 
+RESULTS = "$[0].annotations[0].result"
 LABEL_STUDIO_MISTAKES = [
-    (None, "{}", 1, "the file is {}, expected a list of objects"),
-    (None, '[{"image": "eye.jpg"}]', 1, "no 'data', expected an object"),
-    (None, '[\n{"data": {}}]', 2, "the image ''"),
-    ('"id": 2', '"id": 1', 17, "the task id 1 again"),
-    ('"fundus"', '"ear"', 17, "the image 'ear'"),
-    ('"annotations": []', '"annotations": [1]', 17, "1 in 'annotations', expected an object|'annotations' is"),
-    ('"annotations": []', '"annotations": [{"id": 1, "result": []}]', 17, "the annotation id 1 again"),
-    ('"annotations": []', '"annotations": [{"id": 9}]', 17, "no 'result'"),
-    ('"completed_by": 4', '"completed_by": [4]', 4, "'completed_by' is"),
-    ("2024-05-31T12:00:00.5Z", "31 May", 4, "time '31 May'"),
-    ('"edit"', '"both"', 4, "mode 'both'"),
-    ('["edit"]', "[7]", 14, r"'choices' is \[7\], expected a list of texts"),
-    ('"type": "brushlabels"', '"type": "ellipselabels"', 6, "a result of type 'ellipselabels', expected brush"),
-    ('"type": "brushlabels", ', "", 6, "no 'type'"),
-    ('"original_height": 3, "image', '"original_height": 5, "image', 6, "width 5 and height 5, expected 5 and 3"),
-    ('"image_rotation": 0', '"image_rotation": 90', 6, "a picture turned by 90 degrees"),
-    ('"brushlabels": ["look"]', '"brushlabels": []', 7, r"the labels \[\], expected a list with a label"),
-    ('"brushlabels": ["look"]', '"brushlabels": ["EX", "avoid"]', 7, "look here or not here, not both"),
-    ('"format": "rle"', '"format": "png"', 7, "a brush of format 'png'"),
-    (BRUSH, "{}", 7, "with a list 'rle'"),
-    (BRUSH, "[]", 7, "a brush RLE with 0 bytes that hold 0 words of 1 bits, not 4 x 3 x 5 of 8"),
-    (BRUSH, BRUSH.replace("60", "64"), 7, "hold 64 words of 8 bits, not 4 x 3 x 5"),
-    (BRUSH, BRUSH.replace("0, 0, 0, 60", "255, 255, 255, 255"), 7, "hold 4294967295 words"),
-    (BRUSH, BRUSH.replace(" 57,", " 121,"), 7, "words of 16 bits"),
-    (BRUSH, BRUSH.replace(", 132, 192, 35, 255, 0]", "]"), 7, "bytes that end after 36 of 60 words"),
-    (BRUSH, BRUSH[:20] + ", 254, 63, 0]", 7, "64 words, not the 60 that the head promises"),
-    (BRUSH, BRUSH.replace("255, 0]", "256, 0]"), 7, "something else than numbers of 0 to 255"),
-    (BRUSH, BRUSH.replace("255, 0]", "-1, 0]"), 7, "something else than numbers of 0 to 255"),
-    (BRUSH, BRUSH.replace("255, 0]", "2.5, 0]"), 7, "something else than numbers of 0 to 255"),
-    ('"width": 40', '"width": 0', 11, "a box 0 wide"),
-    ('"width": 40', '"width": 111', 11, r"the point \(5.55, 1.2\), expected inside the photograph"),
-    ('"width": 40', '"width": "40"', 11, "'40' in 'width'"),
-    ('"width": 40, ', "", 11, "None in 'width'"),
-    ('"width": 40', '"width": 40, "rotation": 1e999', 11, "inf in 'rotation'"),
-    ('"width": 40', '"width": 40, "rotation": 180', 11, r"the point \(-2,"),
-    ("[100, 0], ", "", 13, "the points .* expected a list of three"),
-    ("[100, 0]", "[100]", 13, r"a point is \[100\], expected 2 numbers"),
-    ("[100, 0]", "[111, 0]", 13, r"the point \(5.55, 0\)"),
+    (None, "{}", "$", "{}, expected `array`"),
+    (None, '[{"image": "eye.jpg"}]', "$[0]", "no `data`"),
+    (None, '[\n{"data": {}}]', "$[0].data", "the image ''"),
+    ('"id": 2', '"id": 1', "$[1]", "the task id 1 again"),
+    ('"fundus"', '"ear"', "$[1].data", "the image 'ear'"),
+    ('"annotations": []', '"annotations": [1]', "$[1].annotations[0]", "1, expected `object`"),
+    (
+        '"annotations": []',
+        '"annotations": [{"id": 1, "result": []}]',
+        "$[1].annotations[0]",
+        "annotation id 1 again",
+    ),
+    ('"annotations": []', '"annotations": [{"id": 9}]', "$[1].annotations[0].result", "None, expected `array`"),
+    ('"completed_by": 4', '"completed_by": [4]', "$[0].annotations[0].completed_by", r"\[4\], expected"),
+    ("2024-05-31T12:00:00.5Z", "31 May", "$[0].annotations[0]", "time '31 May'"),
+    ('"edit"', '"both"', "$[0].annotations[0]", "mode 'both'"),
+    ('["edit"]', "[7]", f"{RESULTS}[3].value.choices[0]", "7, expected `str`"),
+    (
+        '"type": "brushlabels"',
+        '"type": "ellipselabels"',
+        f"{RESULTS}[0]",
+        "type 'ellipselabels', expected brush",
+    ),
+    ('"type": "brushlabels", ', "", f"{RESULTS}[0]", "no `type`"),
+    (
+        '"original_height": 3, "image',
+        '"original_height": 5, "image',
+        f"{RESULTS}[0]",
+        "height 5, expected 5",
+    ),
+    ('"image_rotation": 0', '"image_rotation": 90', f"{RESULTS}[0]", "a picture turned by 90.0 degrees"),
+    (
+        '"brushlabels": ["look"]',
+        '"brushlabels": []',
+        f"{RESULTS}[0].value.brushlabels",
+        r"\[\], expected `array`",
+    ),
+    ('"brushlabels": ["look"]', '"brushlabels": ["EX", "avoid"]', f"{RESULTS}[0]", "look here or not here, not both"),
+    ('"format": "rle"', '"format": "png"', f"{RESULTS}[0].value", "a brush of format 'png'"),
+    (BRUSH, "{}", f"{RESULTS}[0].value.rle", "{}, expected `array`"),
+    (BRUSH, "[]", f"{RESULTS}[0].value", "a brush RLE with 0 bytes that hold 0 words of 1 bits, not 4 x 3 x 5 of 8"),
+    (BRUSH, BRUSH.replace("60", "64"), f"{RESULTS}[0].value", "hold 64 words of 8 bits, not 4 x 3 x 5"),
+    (BRUSH, BRUSH.replace("0, 0, 0, 60", "255, 255, 255, 255"), f"{RESULTS}[0].value", "hold 4294967295 words"),
+    (BRUSH, BRUSH.replace(" 57,", " 121,"), f"{RESULTS}[0].value", "words of 16 bits"),
+    (
+        BRUSH,
+        BRUSH.replace(", 132, 192, 35, 255, 0]", "]"),
+        f"{RESULTS}[0].value",
+        "end after 36 of 60 words",
+    ),
+    (BRUSH, BRUSH[:20] + ", 254, 63, 0]", f"{RESULTS}[0].value", "64 words, not the 60 that the head promises"),
+    (BRUSH, BRUSH.replace("255, 0]", "256, 0]"), f"{RESULTS}[0].value.rle[17]", "256, expected `int` <= 255"),
+    (BRUSH, BRUSH.replace("255, 0]", "-1, 0]"), f"{RESULTS}[0].value.rle[17]", "-1, expected `int` >= 0"),
+    (BRUSH, BRUSH.replace("255, 0]", "2.5, 0]"), f"{RESULTS}[0].value.rle[17]", "2.5, expected `int`"),
+    ('"width": 40', '"width": 0', f"{RESULTS}[1].value", "a box 0 wide"),
+    ('"width": 40', '"width": 111', f"{RESULTS}[1].value", r"the point \(5.55, 1.2\), expected inside the photograph"),
+    ('"width": 40', '"width": "40"', f"{RESULTS}[1].value.width", "'40', expected `float`"),
+    ('"width": 40, ', "", f"{RESULTS}[1].value", "no `width`"),
+    ('"width": 40', '"width": 40, "rotation": 1e999', f"{RESULTS}[1].value.rotation", "inf, expected"),
+    ('"width": 40', '"width": 40, "rotation": 180', f"{RESULTS}[1].value", r"the point \(-2,"),
+    ("[100, 0], ", "", f"{RESULTS}[2].value.points", "expected `array` of length >= 3"),
+    ("[100, 0]", "[100]", f"{RESULTS}[2].value.points[1]", r"\[100\], expected `array` of length 2"),
+    ("[100, 0]", "[111, 0]", f"{RESULTS}[2].value", r"the point \(5.55, 0\)"),
 ]
 
 
-@pytest.mark.parametrize(("old", "new", "line", "message"), LABEL_STUDIO_MISTAKES)
-def test_mistakes_in_label_studio_are_refused_with_their_line(tmp_path, old, new, line, message):
-    """The line of the task, annotation, result or value that is wrong."""
+@pytest.mark.parametrize(("old", "new", "at", "message"), LABEL_STUDIO_MISTAKES)
+def test_mistakes_in_label_studio_are_refused_with_their_path(tmp_path, old, new, at, message):
+    """The path of the task, annotation, result or value that is wrong."""
     path = tmp_path / "export.json"
     path.write_text(LABEL_STUDIO)
     (drawn,) = FORMATS["label-studio"].read(path, ALBUM)
     assert [shape.kind for shape in drawn.shapes] == ["mask", "box", "polygon"]
     path.write_text(new if old is None else replaced(LABEL_STUDIO, old, new))
-    refused("label-studio", path, line, message)
+    refused("label-studio", path, at, message)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -283,7 +339,7 @@ def test_what_is_not_there_is_refused(tmp_path, name):
     """A missing path, and a file for a folder or a folder for a file."""
     refused(name, tmp_path / "nowhere", 0, "no folder|no file")
     wrong = tmp_path / "wrong"
-    if FORMATS[name].is_folder:
+    if name in ("png", "yolo"):
         wrong.write_text("x")
     else:
         wrong.mkdir()

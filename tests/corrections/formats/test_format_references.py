@@ -8,6 +8,7 @@ Where they come from: `pycocotools` 2.0.11 (`mask.encode`), `label-studio-sdk` 2
 import json
 
 import numpy as np
+import pycocotools.mask
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,8 +19,9 @@ from regaze.corrections.formats.brush_rle import decode_brush, encode_brush
 from regaze.corrections.formats.coco import read_coco
 from regaze.corrections.formats.coco_rle import decode_counts, encode_counts
 from regaze.corrections.formats.cvat import read_cvat
-from regaze.corrections.formats.drawn import Album, Drawn, Photograph, meaning
+from regaze.corrections.formats.drawn import Drawn, meaning
 from regaze.corrections.formats.label_studio import read_label_studio
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.png import read_png
 from regaze.corrections.formats.runs import crop_of_runs, runs_of_crop, tidy_runs, transpose_runs
 from regaze.corrections.formats.yolo import read_yolo
@@ -110,13 +112,16 @@ def test_brush_strokes_of_label_studios_page_are_read(runs, height, width, rle):
     assert decode_brush(rle, height, width) == runs
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools sets the shape of an array
 @_PATIENT
 @given(_MASKS)
 def test_run_lengths_of_every_mask_come_back(mask):
-    """Through each of the codecs, and transposed as NumPy does it."""
+    """Through each of the codecs, and transposed as NumPy does it; pycocotools unpacks the same from COCO's text."""
     height, width = mask.shape
     runs = mask_to_runs(mask)
-    assert decode_counts(encode_counts(runs, height, width), height, width) == runs
+    counts = encode_counts(runs, height, width)
+    assert decode_counts(counts, height, width) == runs
+    np.testing.assert_array_equal(pycocotools.mask.decode({"size": [height, width], "counts": counts}), mask)
     assert decode_brush(encode_brush(runs), height, width) == runs
     assert transpose_runs(runs, height, width) == mask_to_runs(mask.T)
     assert decode_counts(list(mask_to_runs(mask.T)), height, width) == runs

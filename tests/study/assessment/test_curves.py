@@ -1,10 +1,7 @@
 """Mean curves from records: over the same photographs, whatever else was measured."""
 
-import numpy as np
 import pytest
 
-from regaze.report.data import Case, View
-from regaze.report.small import reduced
 from regaze.study.assessment.curves import model_curves, order_curves
 
 
@@ -39,23 +36,7 @@ def test_orders_rest_on_the_same_photographs():
 
 
 def test_nothing_measured_gives_nothing():
-    """No records, no measured photograph, no control, and records without curves give None."""
+    """No records, no measured photograph and no control give None."""
     assert model_curves({}) is None
     assert model_curves({"before": [row()], "after": [row(fused=1)]}) is None
-    assert model_curves({"before": [{"faithfulness": {"maps": {}}}]}) is None
     assert order_curves([row(fused=0.5), row()]) is None
-
-
-def test_a_small_case_loses_no_lesion():
-    """One lesion pixel in 512 is still marked at 128; a case that is small already stays as it is."""
-    mask = np.zeros((512, 512), bool)
-    mask[300, 77] = True
-    seen = View(0, 0.5, [0.5, 0.5], np.full((512, 512), 0.25, np.float32), [np.ones((8, 8), np.float32)])
-    one = Case("a", 0, np.full((512, 512, 3), 90, np.uint8), mask, "masks", seen, seen)
-    small = reduced(one, 128)
-    assert small.photo.shape == (128, 128, 3)
-    assert small.lesions.sum() == 1
-    assert small.lesions[75, 19]
-    np.testing.assert_allclose(small.after.fused, 0.25)
-    assert (small.after.scales, small.after.grade) == ([], 0)
-    assert reduced(small, 128) is small

@@ -1,4 +1,4 @@
-"""What is measured on each photograph beyond its grade: lesions lit, overlap, controls, sanity."""
+"""What is measured on each photograph beyond its grade: lesions lit, overlap, reference rankings, sanity."""
 
 import json
 import re
@@ -140,10 +140,10 @@ def test_folds_choose_for_each_other():
     assert not any("overlap" in one for fold in folds for one in fold)
 
 
-def test_controls_and_sanity(study_copy, evaluate):
-    """On as many photographs as asked for: the four controls, paired with the map, and both sanity checks."""
+def test_reference_rankings_and_sanity(study_copy, evaluate):
+    """On as many photographs as asked for: the four reference rankings, paired with the map, and both sanity checks."""
     before = (study_copy / "models" / "multi-scale" / "fold0" / "model.safetensors").read_bytes()
-    outcome = evaluate(study_copy, "--faithfulness", "6", "--controls", "6", "--sanity", "2", "--json")
+    outcome = evaluate(study_copy, "--faithfulness", "6", "--reference-rankings", "6", "--sanity", "2", "--json")
     assert outcome.code == 0, outcome.err
     result = outcome.json
     for name, figures in result["models"].items():
@@ -168,14 +168,14 @@ def test_controls_and_sanity(study_copy, evaluate):
             assert stages["heads"]["ssim"]["mean"] == pytest.approx(1), "no head lies below an attention map"
             assert stages["block1"]["ssim"]["mean"] < 0.999
         assert stages["block1"]["spearman"]["n_used"] + stages["block1"]["spearman"]["n_skipped"] == 6
-    assert "Controls of deletion and insertion over 6 of these photographs." in result["notes"]
+    assert "Reference rankings of deletion and insertion over 6 of these photographs." in result["notes"]
     assert any(note.startswith("Sanity checks of the fused map over 2 photographs") for note in result["notes"])
     assert (study_copy / "models" / "multi-scale" / "fold0" / "model.safetensors").read_bytes() == before
 
 
-def test_the_same_controls_for_every_model(study_copy, evaluate, monkeypatch):
+def test_the_same_rankings_for_every_model(study_copy, evaluate, monkeypatch):
     """Orders drawn by lot are the same for each model, another for each photograph, and the same when asked again."""
-    from regaze.evaluation.reference_rankings import CONTROLS
+    from regaze.evaluation.reference_rankings import RANKINGS
     from regaze.study.assessment import measure
 
     drawn = []
@@ -188,9 +188,9 @@ def test_the_same_controls_for_every_model(study_copy, evaluate, monkeypatch):
 
         return order
 
-    random = {name: recorded(make) if name == "random" else make for name, make in CONTROLS.items()}
-    monkeypatch.setattr(measure, "CONTROLS", random)
-    models = len(evaluate(study_copy, "--controls", "2", "--json").json["models"])
+    random = {name: recorded(make) if name == "random" else make for name, make in RANKINGS.items()}
+    monkeypatch.setattr(measure, "RANKINGS", random)
+    models = len(evaluate(study_copy, "--reference-rankings", "2", "--json").json["models"])
     assert models > 1
     assert len(drawn) == 2 * models
     assert drawn == drawn[:2] * models
@@ -198,7 +198,7 @@ def test_the_same_controls_for_every_model(study_copy, evaluate, monkeypatch):
     file = study_copy / "evaluation" / "test" / "multi-scale.json"
     first = json.loads(file.read_text())["photographs"]
     file.unlink()
-    evaluate(study_copy, "--controls", "2", "--json")
+    evaluate(study_copy, "--reference-rankings", "2", "--json")
     again = json.loads(file.read_text())["photographs"]
     assert [row["faithfulness"] for row in again] == [row["faithfulness"] for row in first]
     assert sum(row["faithfulness"] is not None for row in first) == 2
@@ -318,12 +318,12 @@ def test_the_table_shows_recall(study_copy, evaluate):
     assert max(map(len, out.splitlines())) <= 120
 
 
-def test_the_table_shows_controls(study_copy, evaluate):
-    """Beside deletion and insertion stand the orders that know nothing, paired; few photographs decide nothing."""
+def test_the_table_shows_reference_rankings(study_copy, evaluate):
+    """Beside deletion and insertion stand the reference rankings, paired; few photographs decide nothing."""
     out = evaluate(study_copy).out
     result = json.loads((study_copy / "evaluation" / "test.json").read_text())
-    assert "the map less an order that does not know the model, without grade 0" in out
-    lines = out.split("the map less an order")[1].splitlines()
+    assert "attention map minus reference ranking (paired), without grade 0" in out
+    lines = out.split("attention map minus reference ranking")[1].splitlines()
     for name, figures in result["models"].items():
         place = next(at for at, line in enumerate(lines) if re.match(rf"│{re.escape(name)} +│del", line))
         for line, measure in zip(lines[place : place + 2], ("deletion", "insertion"), strict=True):

@@ -148,7 +148,7 @@ def test_verify_finds_nothing_in_an_untouched_study(finished, regaze, files_of):
     assert {key: value[0] for key, value in files_of(finished).items() if ".sqlite" not in key} == {
         key: value[0] for key, value in before.items() if ".sqlite" not in key
     }
-    assert "all is as it was written" in regaze("verify", finished).out
+    assert "no problems found" in regaze("verify", finished).out
 
 
 @pytest.mark.parametrize("what", ["weights", "corrections", "row", "card"])
@@ -181,7 +181,7 @@ def test_verify_names_what_was_altered(study_copy, regaze, what):
     outcome = regaze("verify", study_copy)
     assert outcome.code == 1
     assert wanted in outcome.out
-    assert "things are wrong" in outcome.out
+    assert "problems found" in outcome.out
 
 
 def test_the_only_model_is_the_default(study_copy, open_quietly):

@@ -53,8 +53,8 @@ def test_every_rule_ranks_and_explains(signalled, regaze, rule):
     assert all(f"by {rule}" in line and "\n" not in line for line in first["reasons"])
 
 
-def test_variety_and_quotas_from_the_command_line(signalled, regaze, open_quietly):
-    """With variety no patient comes twice while others wait; equal quotas let grades take turns."""
+def test_diversity_and_quotas_from_the_command_line(signalled, regaze, open_quietly):
+    """With diversity no patient comes twice while others wait; equal quotas let grades take turns."""
     study = open_quietly(signalled)
     patients = {sample.id: sample.patient for sample in study.dataset.samples}
     labels = {sample.id: sample.label for sample in study.dataset.samples}

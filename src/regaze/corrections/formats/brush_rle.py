@@ -55,7 +55,7 @@ def decode_brush(rle: Sequence[int], height: int, width: int) -> tuple[int, ...]
     """Read a brush stroke.
 
     Args:
-        rle: `value.rle`.
+        rle: `value.rle`, numbers of 0 to 255.
         height: Rows of the photograph.
         width: Columns.
 
@@ -65,10 +65,7 @@ def decode_brush(rle: Sequence[int], height: int, width: int) -> tuple[int, ...]
     Raises:
         ValueError: It is damaged or of another size; the message says how.
     """
-    try:
-        data = bytes(rle)
-    except (TypeError, ValueError):
-        raise ValueError("something else than numbers of 0 to 255") from None
+    data = bytes(rle)
     head = int.from_bytes(data[:7].ljust(7, b"\0"), "big") >> 3
     total, word_bits = head >> 21, ((head >> 16) & 31) + 1
     if len(data) < 7 or word_bits != 8 or total != 4 * height * width:

@@ -15,35 +15,73 @@ deserves attention" only where it says `reviewed`: true.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from msgspec import Meta, Struct
 
 from regaze.corrections.formats.coco_rle import decode_counts, encode_counts
 from regaze.corrections.formats.drawn import (
     LABELS,
-    Album,
     Drawn,
-    Photograph,
     check_box,
     check_free,
     check_points,
     check_size,
     mask_shapes,
     meaning,
-    read_mode,
-    read_time,
+    noted,
     sheets,
     simple_shapes,
 )
-from regaze.corrections.formats.json_lines import Element, finite, read_lines, write_lines
+from regaze.corrections.formats.json_paths import Finite, Key, read_json, write_lines
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs
-from regaze.corrections.formats.source import Place, shown
-from regaze.corrections.masks import MAX_PIXELS
+from regaze.corrections.formats.source import Source, shown
 from regaze.files import write_text
-from regaze.records import Correction, Shape
+from regaze.records import MAX_PIXELS, Correction, Shape
 
 _CATEGORIES = {1: True, 2: False}
+
+
+class _Image(Struct):
+    id: Key
+    file_name: str
+    width: int
+    height: int
+    reviewed: bool | None = None
+    mode: str | None = None
+    author: str | None = None
+    time: str | None = None
+    remark: str | None = None
+
+
+class _Category(Struct):
+    id: Key
+    name: str
+
+
+class _Rle(Struct):
+    size: tuple[int, int]
+    counts: str | list[Annotated[int, Meta(ge=0, le=MAX_PIXELS)]]
+
+
+class _Annotation(Struct):
+    id: Key
+    image_id: Key
+    category_id: Key
+    segmentation: _Rle | list[list[Finite]] | None = None
+    bbox: list[Finite] | None = None
+
+
+class _Document(Struct):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[_Annotation] | None = None
+
+
+_Item = TypeVar("_Item", _Image, _Category, _Annotation)
 
 
 def read_coco(path: Path, album: Album) -> list[Drawn]:
@@ -57,31 +95,41 @@ def read_coco(path: Path, album: Album) -> list[Drawn]:
         What was drawn, in the order of `images`; see the module for images without annotations.
 
     Raises:
-        CorrectionError: Something in the file is wrong; names its line.
+        CorrectionError: Something in the file is wrong; names its path.
     """
-    root = read_lines(path)
-    if not isinstance(root, Element):
-        raise Place(path, 1).refuse("no object", "an object with images, categories and annotations")
-    looks = {
-        key: meaning(element.text("name")) for key, element in _by_id(root.elements("categories"), "category").items()
-    }
-    images = _images(root, album)
-    shapes: dict[int | str, list[Shape]] = {key: [] for key in images}
-    for annotation in _by_id(root.elements("annotations", absent=True), "annotation").values():
-        image = annotation.key("image_id")
-        if image not in images:
-            raise annotation.place.refuse(f"image_id {shown(image)}", "the id of one of the images")
-        category = annotation.key("category_id")
-        if category not in looks:
-            raise annotation.place.refuse(f"category_id {shown(category)}", "the id of one of the categories")
-        look = looks[category]
-        drawn = _shapes(annotation, bool(look), images[image][0])
+    document: _Document = read_json(path, _Document)
+    looks = {category.id: meaning(category.name) for _, category in _by_id(path, "categories", document.categories)}
+    images: dict[Key, tuple[_Image, Photograph, Source]] = {}
+    samples = set()
+    for source, image in _by_id(path, "images", document.images):
+        photograph = album.find(image.file_name, source)
+        if photograph.sample in samples:
+            raise source.refuse(f"{photograph.sample} again", "each photograph once")
+        samples.add(photograph.sample)
+        check_size(image.width, image.height, photograph, source)
+        images[image.id] = image, photograph, source
+    shapes: dict[Key, list[Shape]] = {key: [] for key in images}
+    for source, annotation in _by_id(path, "annotations", document.annotations or []):
+        if annotation.image_id not in images:
+            raise source.refuse(f"image_id {shown(annotation.image_id)}", "the id of one of the images")
+        if annotation.category_id not in looks:
+            raise source.refuse(f"category_id {shown(annotation.category_id)}", "the id of one of the categories")
+        look = looks[annotation.category_id]
+        drawn = _shapes(annotation, bool(look), images[annotation.image_id][1], source)
         if look is not None:
-            shapes[image] += drawn
+            shapes[annotation.image_id] += drawn
     return [
-        _drawn(element, photograph, shapes[key])
-        for key, (photograph, element) in images.items()
-        if shapes[key] or element.get("reviewed") is True
+        noted(
+            photograph.sample,
+            shapes[key],
+            source,
+            mode=image.mode,
+            time=image.time,
+            author=image.author,
+            remark=image.remark,
+        )
+        for key, (image, photograph, source) in images.items()
+        if shapes[key] or image.reviewed
     ]
 
 
@@ -149,75 +197,48 @@ def _area(points: tuple[tuple[float, float], ...]) -> float:
     return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(points, following, strict=True))) / 2
 
 
-def _by_id(elements: list[Element], what: str) -> dict[int | str, Element]:
-    found: dict[int | str, Element] = {}
-    for element in elements:
-        key = element.key("id")
-        if key in found:
-            raise element.place.refuse(f"the {what} id {shown(key)} again", "each id once")
-        found[key] = element
-    return found
-
-
-def _images(root: Element, album: Album) -> dict[int | str, tuple[Photograph, Element]]:
-    images: dict[int | str, tuple[Photograph, Element]] = {}
+def _by_id(path: Path, key: str, items: list[_Item]) -> Iterator[tuple[Source, _Item]]:
+    """Each item and where it stands; an id that came before is refused."""
     seen = set()
-    for key, element in _by_id(root.elements("images"), "image").items():
-        photograph = album.find(element.text("file_name"), element.place)
-        if photograph.sample in seen:
-            raise element.place.refuse(f"{photograph.sample} again", "each photograph once")
-        seen.add(photograph.sample)
-        check_size(element.get("width"), element.get("height"), photograph, element.place)
-        images[key] = photograph, element
-    return images
+    for index, item in enumerate(items):
+        source = Source(path, f"$.{key}[{index}]")
+        if item.id in seen:
+            raise source.refuse(f"the id {shown(item.id)} again", "each id once")
+        seen.add(item.id)
+        yield source, item
 
 
-def _drawn(image: Element, photograph: Photograph, shapes: list[Shape]) -> Drawn:
-    return Drawn(
-        photograph.sample,
-        tuple(shapes),
-        author=image.text("author", ""),
-        remark=image.text("remark", ""),
-        mode=read_mode(image.text("mode", ""), image.place),
-        time=read_time(image.text("time", ""), image.place),
-    )
-
-
-def _shapes(annotation: Element, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
-    segmentation = annotation.get("segmentation")
-    if isinstance(segmentation, Element):
-        return _mask(segmentation, look, photograph, annotation.place)
+def _shapes(annotation: _Annotation, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+    segmentation = annotation.segmentation
+    if isinstance(segmentation, _Rle):
+        return _mask(segmentation, look, photograph, source)
     if segmentation:
-        return _polygons(annotation, look, photograph)
-    return (Shape("box", look, _box(annotation, photograph)),)
+        return _polygons(segmentation, look, photograph, source)
+    if annotation.bbox is None or len(annotation.bbox) != 4:
+        raise source.refuse(f"no segmentation and the bbox {shown(annotation.bbox)}", "4 numbers")
+    x, y, width, height = annotation.bbox
+    check_box(x, y, x + width, y + height, photograph, source)
+    return (Shape("box", look, ((x, y), (x + width, y + height))),)
 
 
-def _mask(rle: Element, look: bool, photograph: Photograph, place: Place) -> tuple[Shape, ...]:
+def _mask(rle: _Rle, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     height, width = photograph.height, photograph.width
-    if rle.get("size") != [height, width]:
-        raise place.refuse(f"an RLE of size {shown(rle.get('size'))}", f"[{height}, {width}], height first")
-    counts = rle.get("counts")
-    is_list = isinstance(counts, list) and all(type(count) is int and abs(count) <= MAX_PIXELS for count in counts)
-    if counts is None or not (isinstance(counts, str) or is_list):
-        raise place.refuse(f"RLE counts {shown(counts)}", "a text or a list of whole numbers")
+    if rle.size != (height, width):
+        raise source.refuse(f"an RLE of size {shown(list(rle.size))}", f"[{height}, {width}], height first")
     try:
-        runs = decode_counts(counts, height, width)
+        runs = decode_counts(rle.counts, height, width)
     except ValueError as error:
-        raise place.refuse(f"an RLE with {error}", "run lengths that fill the photograph") from error
-    return mask_shapes(runs, look, place)
+        raise source.refuse(f"an RLE with {error}", "run lengths that fill the photograph") from error
+    return mask_shapes(runs, look, source)
 
 
-def _polygons(annotation: Element, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
-    parts, place = annotation["segmentation"], annotation.place
-    if not isinstance(parts, list) or not all(isinstance(part, list) for part in parts):
-        raise place.refuse(f"'segmentation' is {shown(parts)}", "a list of polygons, or an RLE")
+def _polygons(parts: list[list[float]], look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     shapes = []
-    for part in parts:
-        values = finite(part, "a polygon", place)
+    for values in parts:
         if len(values) < 6 or len(values) % 2:
-            raise place.refuse(f"a polygon of {len(values)} numbers", "x and y of three points or more")
+            raise source.refuse(f"a polygon of {len(values)} numbers", "x and y of three points or more")
         points = tuple(zip(values[::2], values[1::2], strict=True))
-        check_points(points, photograph, place)
+        check_points(points, photograph, source)
         shapes.append(Shape("polygon", look, points))
     if len(shapes) == 1 and len(shapes[0].points) == 4:
         corners = shapes[0].points
@@ -225,9 +246,3 @@ def _polygons(annotation: Element, look: bool, photograph: Photograph) -> tuple[
         if corners == ((x0, y0), (x1, y0), (x1, y1), (x0, y1)):
             return (Shape("box", look, (corners[0], corners[2])),)
     return tuple(shapes)
-
-
-def _box(annotation: Element, photograph: Photograph) -> tuple[tuple[float, float], tuple[float, float]]:
-    x, y, width, height = annotation.numbers("bbox", 4)
-    check_box(x, y, x + width, y + height, photograph, annotation.place)
-    return (x, y), (x + width, y + height)

@@ -1,8 +1,7 @@
-"""COCO's run lengths: column by column, as a list of numbers or packed into a text.
+"""COCO's run lengths: column by column, as a list of numbers or packed into a text (`rleToString` of the COCO API).
 
-The text is that of the COCO API (https://github.com/cocodataset/cocoapi, `common/maskApi.c`, `rleToString`): from the
-fourth run on, the difference to the run two before; five bits a character, least first; the sixth bit says that more
-follow, the highest of the last five is the sign; 48 is added to each to make it a letter.
+pycocotools packs. It would unpack a damaged text too, but reads past its end, and takes runs that do not fill the
+photograph for a mask: so a text is unpacked here, where each of its mistakes is told apart.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.corrections.formats.runs import tidy_runs, transpose_runs
-from regaze.corrections.masks import MAX_PIXELS
+from regaze.records import MAX_PIXELS
 
-# Five bits each: enough for the difference of two runs of MAX_PIXELS (28 bits with its sign).
+# Five bits each: enough for the difference of two runs of MAX_PIXELS (29 bits with its sign).
 _MAX_LETTERS = 6
 
 
 def encode_counts(runs: tuple[int, ...], height: int, width: int) -> str:
-    """Pack a mask as the COCO API does, byte for byte.
+    """Pack a mask.
 
     Args:
         runs: Row by row (`Shape.runs`).
@@ -30,20 +29,11 @@ def encode_counts(runs: tuple[int, ...], height: int, width: int) -> str:
     Returns:
         `counts` of a compressed RLE.
     """
-    values = np.asarray(transpose_runs(runs, height, width), dtype=np.int64)
-    values[3:] -= values[1:-2].copy()
-    letters = np.zeros((len(values), _MAX_LETTERS), dtype=np.uint8)
-    used = np.zeros(letters.shape, dtype=np.bool_)
-    open_ = np.ones(len(values), dtype=np.bool_)
-    for position in range(_MAX_LETTERS):
-        low = values & 31
-        values = values >> 5
-        more = np.where(low & 16, values != -1, values != 0)
-        letters[:, position] = (low | (more << 5)) + 48
-        used[:, position] = open_
-        open_ = open_ & more
-    assert not open_.any()
-    return letters[used].tobytes().decode("ascii")
+    from pycocotools.mask import frPyObjects  # here: only an export needs it
+
+    counts = list(transpose_runs(runs, height, width))
+    packed: bytes = frPyObjects({"size": [height, width], "counts": counts}, height, width)["counts"]
+    return packed.decode("ascii")
 
 
 def decode_counts(counts: str | Sequence[int], height: int, width: int) -> tuple[int, ...]:
@@ -70,22 +60,24 @@ def decode_counts(counts: str | Sequence[int], height: int, width: int) -> tuple
 
 
 def _unpack(text: str) -> NDArray[np.int64]:
-    """The run lengths in a text, negative ones included."""
+    """The run lengths in a text, negative ones included.
+
+    Five bits a letter, least first, above 48; the sixth bit says that more follow; the highest bit of the last five
+    is the sign. From the fourth run on it is the difference to the run two before.
+    """
     letters = np.frombuffer(text.encode("latin-1", "replace"), dtype=np.uint8).astype(np.int64) - 48
-    if len(letters) == 0:
-        return np.zeros(0, dtype=np.int64)
     wrong = np.flatnonzero((letters < 0) | (letters > 63))
     if len(wrong):
         raise ValueError(f"the character {text[wrong[0]]!r} at position {wrong[0]}, not one of '0' to 'o'")
     last = np.flatnonzero(letters < 32)
-    if len(last) == 0 or last[-1] != len(letters) - 1:
+    if len(letters) and (len(last) == 0 or last[-1] != len(letters) - 1):
         raise ValueError("a text that ends within a run")
-    first = np.r_[0, last[:-1] + 1]
-    sizes = last - first + 1
-    if int(sizes.max()) > _MAX_LETTERS:
+    sizes = np.diff(last, prepend=-1)
+    if int(sizes.max(initial=0)) > _MAX_LETTERS:
         raise ValueError(f"a run of {int(sizes.max())} characters, which is longer than {MAX_PIXELS} pixels")
-    place = np.arange(len(letters)) - np.repeat(first, sizes)
-    values = np.add.reduceat((letters & 31) << (5 * place), first)
+    first = last - sizes + 1
+    position = np.arange(len(letters)) - np.repeat(first, sizes)
+    values = np.add.reduceat((letters & 31) << (5 * position), first) if len(first) else first
     values -= np.where(letters[last] & 16, np.int64(1) << (5 * sizes), 0)
     # Runs 1, 3, 5 ... add up, and so do 2, 4, 6 ...; run 0 stands alone.
     values[1::2] = np.cumsum(values[1::2])

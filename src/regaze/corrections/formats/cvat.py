@@ -25,22 +25,20 @@ import numpy as np
 
 from regaze.corrections.formats.drawn import (
     LABELS,
-    Album,
     Drawn,
-    Photograph,
     check_box,
     check_free,
     check_points,
     check_size,
     mask_shapes,
     meaning,
-    read_mode,
-    read_time,
+    noted,
     sheets,
     simple_shapes,
 )
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs, runs_of_crop
-from regaze.corrections.formats.source import Place, shown
+from regaze.corrections.formats.source import Source, shown
 from regaze.corrections.formats.xml_lines import Node, attribute_of, number, read_xml, text_of
 from regaze.corrections.shapes import mask_to_runs
 from regaze.files import write_text
@@ -67,13 +65,13 @@ def read_cvat(path: Path, album: Album) -> list[Drawn]:
     _check_root(root)
     result, samples, ids = [], set[str](), set[int]()
     for image in root.named("image"):
-        photograph = album.find(image.attribute("name"), image.place)
+        photograph = album.find(image.attribute("name"), image.source)
         key = image.whole("id")
         if photograph.sample in samples or key in ids:
-            raise image.place.refuse(f"{photograph.sample} or the id {key} again", "each image and id once")
+            raise image.source.refuse(f"{photograph.sample} or the id {key} again", "each image and id once")
         samples.add(photograph.sample)
         ids.add(key)
-        check_size(image.whole("width"), image.whole("height"), photograph, image.place)
+        check_size(image.whole("width"), image.whole("height"), photograph, image.source)
         shapes = _shapes(image, photograph)
         reviewed = [tag for tag in image.named("tag") if tag.attribute("label") == _REVIEWED]
         if shapes or reviewed:
@@ -137,27 +135,22 @@ def _geometry(shape: Shape, photograph: Photograph) -> dict[str, object]:
 
 def _check_root(root: Node) -> None:
     if root.tag != "annotations":
-        raise root.place.refuse(f"<{root.tag}>", "<annotations> of CVAT for images 1.1")
+        raise root.source.refuse(f"<{root.tag}>", "<annotations> of CVAT for images 1.1")
     for version in root.named("version"):
         if version.text.strip() != "1.1":
-            raise version.place.refuse(f"version {shown(version.text.strip())}", "1.1")
+            raise version.source.refuse(f"version {shown(version.text.strip())}", "1.1")
     for track in root.named("track"):
-        raise track.place.refuse("a <track>", "an export as CVAT for images, not for video")
+        raise track.source.refuse("a <track>", "an export as CVAT for images, not for video")
     if not root.named("image"):
-        raise root.place.refuse("no <image>", "one for each photograph")
+        raise root.source.refuse("no <image>", "one for each photograph")
 
 
 def _drawn(photograph: Photograph, shapes: tuple[Shape, ...], node: Node) -> Drawn:
     """What was drawn, with what the tag `reviewed` says (none: an image has no such attributes)."""
     notes = {child.attribute("name"): child.text for child in node.named("attribute")}
-    return Drawn(
-        photograph.sample,
-        shapes,
-        author=notes.get("author", ""),
-        remark=notes.get("remark", ""),
-        mode=read_mode(notes.get("mode", "").strip(), node.place),
-        time=read_time(notes.get("time", "").strip(), node.place),
-    )
+    mode, time = notes.get("mode", "").strip(), notes.get("time", "").strip()
+    author, remark = notes.get("author"), notes.get("remark")
+    return noted(photograph.sample, shapes, node.source, mode=mode, time=time, author=author, remark=remark)
 
 
 def _shapes(image: Node, photograph: Photograph) -> tuple[Shape, ...]:
@@ -166,7 +159,7 @@ def _shapes(image: Node, photograph: Photograph) -> tuple[Shape, ...]:
         if node.tag == "tag":
             continue
         if node.tag not in _READERS:
-            raise node.place.refuse(f"a <{node.tag}>", f"one of {', '.join(_READERS)}")
+            raise node.source.refuse(f"a <{node.tag}>", f"one of {', '.join(_READERS)}")
         look = meaning(node.attribute("label"))
         shapes = _READERS[node.tag](node, bool(look), photograph)
         if look is not None:
@@ -178,7 +171,7 @@ def _shapes(image: Node, photograph: Photograph) -> tuple[Shape, ...]:
 def _z_order(node: Node) -> int:
     text = node.attributes.get("z_order", "0")
     if not re.fullmatch(r"-?[0-9]{1,9}", text):
-        raise node.place.refuse(f"z_order={shown(text)}", "a whole number")
+        raise node.source.refuse(f"z_order={shown(text)}", "a whole number")
     return int(text)
 
 
@@ -186,7 +179,7 @@ def _box(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
     x0, y0, x1, y1 = (node.number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
     angle = node.number("rotation") if "rotation" in node.attributes else 0.0
     if angle % 360 == 0:
-        check_box(x0, y0, x1, y1, photograph, node.place)
+        check_box(x0, y0, x1, y1, photograph, node.source)
         return (Shape("box", look, ((x0, y0), (x1, y1))),)
     # Around the middle, clockwise.
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -194,42 +187,42 @@ def _box(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
     corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
     turned = [((cx - x) * cosine - (cy - y) * sine, (cx - x) * sine + (cy - y) * cosine) for cx, cy in corners]
     points = tuple((x + dx, y + dy) for dx, dy in turned)
-    check_points(points, photograph, node.place)
+    check_points(points, photograph, node.source)
     return (Shape("polygon", look, points),)
 
 
 def _polygon(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
-    points = tuple(_points(node.attribute("points"), node.place))
+    points = tuple(_points(node.attribute("points"), node.source))
     if len(points) < 3:
-        raise node.place.refuse(f"a polygon of {len(points)} points", "three or more")
-    check_points(points, photograph, node.place)
+        raise node.source.refuse(f"a polygon of {len(points)} points", "three or more")
+    check_points(points, photograph, node.source)
     return (Shape("polygon", look, points),)
 
 
-def _points(text: str, place: Place) -> Iterator[tuple[float, float]]:
+def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
     for pair in text.split(";"):
         x, comma, y = pair.partition(",")
         if not comma:
-            raise place.refuse(f"the point {shown(pair)}", "x,y")
-        yield number(x, "x", place), number(y, "y", place)
+            raise source.refuse(f"the point {shown(pair)}", "x,y")
+        yield number(x, "x", source), number(y, "y", source)
 
 
 def _mask(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
     left, top, width, height = (node.whole(name) for name in ("left", "top", "width", "height"))
     if left + width > photograph.width or top + height > photograph.height:
-        raise node.place.refuse(
+        raise node.source.refuse(
             f"a mask up to column {left + width} and row {top + height}",
             f"at most {photograph.width} and {photograph.height}, the photograph's size",
         )
     text = node.attribute("rle")
     if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
-        raise node.place.refuse(f"rle={shown(text)}", "whole numbers with commas between them")
+        raise node.source.refuse(f"rle={shown(text)}", "whole numbers with commas between them")
     runs = np.array(text.split(","), dtype=np.int64)
     if int(runs.sum()) != width * height:
         found = f"an rle of {int(runs.sum())} pixels"
-        raise node.place.refuse(found, f"{width} x {height} = {width * height}, those of its rectangle")
+        raise node.source.refuse(found, f"{width} x {height} = {width * height}, those of its rectangle")
     crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    return mask_shapes(runs_of_crop(crop, top, left, photograph.height, photograph.width), look, node.place)
+    return mask_shapes(runs_of_crop(crop, top, left, photograph.height, photograph.width), look, node.source)
 
 
 _READERS = {"box": _box, "polygon": _polygon, "mask": _mask}

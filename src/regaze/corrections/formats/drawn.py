@@ -4,8 +4,8 @@ Invariant: a name in a foreign file is compared with the names of photographs an
 all that a file holds or raises; a writer leaves a whole file or folder, or none.
 
 Two labels are written, `look` and `avoid`. Read are `avoid`, `not here` and `not_here` (in any case) as "not here";
-every other label, a lesion's name for example, as "look here"; landmarks that are no lesion (optic disc, fovea,
-macula) say neither and are left out, as in the boxes of `data.boxes`.
+every other label, a lesion's name for example, as "look here"; names that are no lesion's (`regaze.lesion_names`: optic
+disc, fovea, background) say neither and are left out, as in the boxes of `data.boxes`.
 
 What a foreign file says of a photograph is taken to be the whole map (`replace`) unless the file says `edit`. A
 photograph with nothing drawn on it is *not corrected*, unless the file says that somebody reviewed it.
@@ -26,13 +26,12 @@ from pathlib import Path
 from typing import Literal
 
 from regaze.corrections.formats.photographs import Album, Photograph
-from regaze.corrections.formats.source import Place, shown
+from regaze.corrections.formats.source import Source, shown
 from regaze.corrections.shape_checks import MAX_POINTS
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.errors import CorrectionError
+from regaze.lesion_names import lesion_type
 from regaze.records import Correction, Shape
-
-__all__ = ["LABELS", "Album", "Drawn", "Photograph", "Place", "meaning", "shown"]
 
 Mode = Literal["replace", "edit"]
 
@@ -46,7 +45,6 @@ TOLERANCE = 0.5
 _THIN = 1e-3
 
 _AVOID = frozenset({"avoid", "not_here"})
-_LANDMARK = re.compile(r"(^|_)dis[ck](_|$)|optic|fovea|^macula$")
 
 
 @dataclass(frozen=True)
@@ -137,13 +135,13 @@ def simple_shapes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
     return simple
 
 
-def mask_shapes(runs: tuple[int, ...], look: bool, place: Place) -> tuple[Shape, ...]:
+def mask_shapes(runs: tuple[int, ...], look: bool, source: Source) -> tuple[Shape, ...]:
     """Make a shape of a mask that was read.
 
     Args:
         runs: Row by row.
         look: "look here" or "not here".
-        place: Where it was read.
+        source: Where it was read.
 
     Returns:
         One shape; none for a mask without pixels, which says nothing.
@@ -152,7 +150,7 @@ def mask_shapes(runs: tuple[int, ...], look: bool, place: Place) -> tuple[Shape,
         CorrectionError: It has more runs than a shape may have.
     """
     if len(runs) > MAX_POINTS:
-        raise place.refuse(f"a mask of {len(runs)} runs", f"at most {MAX_POINTS}, which no drawing reaches")
+        raise source.refuse(f"a mask of {len(runs)} runs", f"at most {MAX_POINTS}, which no drawing reaches")
     return (Shape("mask", look, runs=runs),) if len(runs) > 1 else ()
 
 
@@ -165,19 +163,18 @@ def meaning(label: str) -> bool | None:
     Returns:
         False for "not here"; None for a landmark that says neither; True, "look here", for any other.
     """
-    plain = re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
-    if plain in _AVOID:
+    if re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") in _AVOID:
         return False
-    return None if _LANDMARK.search(plain) else True
+    return None if lesion_type(label) is None else True
 
 
-def check_points(points: Iterable[tuple[float, float]], photograph: Photograph, place: Place) -> None:
+def check_points(points: Iterable[tuple[float, float]], photograph: Photograph, source: Source) -> None:
     """Refuse coordinates that are no numbers or lie outside the photograph.
 
     Args:
         points: (x, y) in original pixels.
         photograph: Whose edges count.
-        place: Where they were read.
+        source: Where they were read.
 
     Raises:
         CorrectionError: One is not finite or more than `TOLERANCE` outside.
@@ -186,66 +183,71 @@ def check_points(points: Iterable[tuple[float, float]], photograph: Photograph, 
     for x, y in points:
         inside = -TOLERANCE <= x <= width + TOLERANCE and -TOLERANCE <= y <= height + TOLERANCE
         if not (math.isfinite(x) and math.isfinite(y) and inside):
-            raise place.refuse(f"the point ({x:g}, {y:g})", f"inside the photograph, 0..{width} and 0..{height}")
+            raise source.refuse(f"the point ({x:g}, {y:g})", f"inside the photograph, 0..{width} and 0..{height}")
 
 
-def check_box(x0: float, y0: float, x1: float, y1: float, photograph: Photograph, place: Place) -> None:
+def check_box(x0: float, y0: float, x1: float, y1: float, photograph: Photograph, source: Source) -> None:
     """Refuse a box without an inside, or outside the photograph; x0, y0, x1, y1 in original pixels.
 
     Raises:
         CorrectionError: It is.
     """
-    check_points(((x0, y0), (x1, y1)), photograph, place)
+    check_points(((x0, y0), (x1, y1)), photograph, source)
     if x0 >= x1 or y0 >= y1:
-        raise place.refuse(f"a box {x1 - x0:g} wide and {y1 - y0:g} high", "both above 0")
+        raise source.refuse(f"a box {x1 - x0:g} wide and {y1 - y0:g} high", "both above 0")
 
 
-def check_size(width: object, height: object, photograph: Photograph, place: Place) -> None:
+def check_size(width: int | None, height: int | None, photograph: Photograph, source: Source) -> None:
     """Refuse an image size that is not the photograph's.
 
     Raises:
         CorrectionError: It is another one, or no size.
     """
-    if type(width) is not int or type(height) is not int or (width, height) != (photograph.width, photograph.height):
-        raise place.refuse(
-            f"width {shown(width)} and height {shown(height)}",
+    if (width, height) != (photograph.width, photograph.height):
+        raise source.refuse(
+            f"width {width} and height {height}",
             f"{photograph.width} and {photograph.height}, the size of {photograph.sample}",
         )
 
 
-def read_mode(value: str, place: Place) -> Mode:
-    """Read a mode; an empty text is `replace`.
+def noted(
+    sample: str,
+    shapes: Iterable[Shape],
+    source: Source,
+    *,
+    mode: str | None,
+    time: str | None,
+    author: str | None = None,
+    remark: str | None = None,
+) -> Drawn:
+    """What was drawn, with what a file says of it; whatever it does not say is None or empty.
+
+    Args:
+        sample: `Photograph.sample`.
+        shapes: In order.
+        source: Where it was read.
+        mode: `replace`, the default, or `edit`.
+        time: ISO 8601; one without a zone is UTC.
+        author: Who drew it.
+        remark: Free text.
 
     Returns:
-        `replace` or `edit`.
+        It.
 
     Raises:
-        CorrectionError: It is another word.
+        CorrectionError: The mode is another word, or the time is none.
     """
-    if value == "edit":
-        return "edit"
-    if value not in ("", "replace"):
-        raise place.refuse(f"mode {shown(value)}", "replace or edit")
-    return "replace"
-
-
-def read_time(value: str, place: Place) -> str:
-    """Read a time of ISO 8601; one without a zone is UTC.
-
-    Returns:
-        UTC, ISO 8601, seconds, ends with `Z`; empty for an empty text.
-
-    Raises:
-        CorrectionError: It is no time.
-    """
-    if not value:
-        return ""
-    try:
-        time = datetime.fromisoformat(value)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise place.refuse(f"time {shown(value)}", "a time such as 2024-05-31T12:00:00Z") from None
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if mode not in (None, "", "replace", "edit"):
+        raise source.refuse(f"mode {shown(mode)}", "replace or edit")
+    if time:
+        try:
+            moment = datetime.fromisoformat(time)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise source.refuse(f"time {shown(time)}", "a time such as 2024-05-31T12:00:00Z") from None
+        time = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    drawn_mode: Mode = "edit" if mode == "edit" else "replace"
+    return Drawn(sample, tuple(shapes), author or "", remark or "", drawn_mode, time or "")
 
 
 def check_free(path: Path, *, or_empty_folder: bool = False) -> None:

@@ -24,18 +24,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from msgspec import Meta, Struct
 
 from regaze.corrections.formats.brush_rle import decode_brush, encode_brush
 from regaze.corrections.formats.drawn import (
     LABELS,
-    Album,
     Drawn,
-    Photograph,
     as_drawn,
     check_box,
     check_free,
@@ -43,12 +43,12 @@ from regaze.corrections.formats.drawn import (
     check_size,
     mask_shapes,
     meaning,
-    read_mode,
-    read_time,
+    noted,
     simple_shapes,
 )
-from regaze.corrections.formats.json_lines import Element, elements, finite, read_lines, write_lines
-from regaze.corrections.formats.source import Place, shown
+from regaze.corrections.formats.json_paths import Finite, Key, converted, read_json, write_lines
+from regaze.corrections.formats.photographs import Album, Photograph
+from regaze.corrections.formats.source import Source, shown
 from regaze.files import write_text
 from regaze.records import Correction, Shape
 
@@ -68,6 +68,56 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 _DIGITS = 6
 
 
+class _User(Struct):
+    id: Key | None = None
+    email: str | None = None
+
+
+class _Annotation(Struct):
+    id: Key | None = None
+    was_cancelled: bool | None = None
+    completed_by: _User | int | str | None = None
+    created_at: str | None = None
+    result: Any = None  # read where it was not cancelled
+
+
+class _Task(Struct):
+    data: dict[str, Any]
+    id: Key | None = None
+    file_upload: str | None = None
+    annotations: list[_Annotation] | None = None
+
+
+class _Result(Struct):
+    type: str
+    id: Any = None
+    from_name: Any = None
+    original_width: int | None = None
+    original_height: int | None = None
+    image_rotation: Finite | None = None
+    value: Any = None  # of another kind for each type
+
+
+class _Brush(Struct):
+    format: str
+    rle: list[Annotated[int, Meta(ge=0, le=255)]]
+
+
+class _Polygon(Struct):
+    points: Annotated[list[tuple[Finite, Finite]], Meta(min_length=3)]
+
+
+class _Rectangle(Struct):
+    x: Finite
+    y: Finite
+    width: Finite
+    height: Finite
+    rotation: Finite = 0.0
+
+
+_Labels = Annotated[list[str], Meta(min_length=1)]
+
+
 def read_label_studio(path: Path, album: Album) -> list[Drawn]:
     """Read Label Studio's JSON.
 
@@ -80,17 +130,19 @@ def read_label_studio(path: Path, album: Album) -> list[Drawn]:
         annotated it. See the module for annotations without drawn results.
 
     Raises:
-        CorrectionError: Something in the file is wrong; names its line.
+        CorrectionError: Something in the file is wrong; names its path.
     """
-    result = []
-    tasks, annotations = set[int | str](), set[int | str]()
-    for task in elements(read_lines(path), "the file", Place(path, 1)):
-        _check_new(task, tasks, "task")
-        photograph = _photograph(task, album)
-        for annotation in task.elements("annotations", absent=True):
-            _check_new(annotation, annotations, "annotation")
-            if annotation.get("was_cancelled") is not True:
-                result += _annotation(annotation, photograph)
+    tasks: list[_Task] = read_json(path, list[_Task])
+    result, seen = [], set[tuple[str, Key]]()
+    for index, task in enumerate(tasks):
+        source = Source(path, f"$[{index}]")
+        _check_new("task", task.id, seen, source)
+        photograph = _photograph(task, album, source)
+        for number, annotation in enumerate(task.annotations or []):
+            inner = source.inner(f".annotations[{number}]")
+            _check_new("annotation", annotation.id, seen, inner)
+            if not annotation.was_cancelled:
+                result += _annotation(annotation, photograph, inner)
     return result
 
 
@@ -116,13 +168,12 @@ def write_label_studio(items: Iterable[Drawn | Correction], album: Album, path: 
     write_text(path, write_lines(list(tasks.values())))
 
 
-def _check_new(element: Element, seen: set[int | str], what: str) -> None:
+def _check_new(what: str, key: Key | None, seen: set[tuple[str, Key]], source: Source) -> None:
     """Refuse an id that came before; one need not be there."""
-    if "id" in element:
-        key = element.key("id")
-        if key in seen:
-            raise element.place.refuse(f"the {what} id {shown(key)} again", "each id once")
-        seen.add(key)
+    if key is not None:
+        if (what, key) in seen:
+            raise source.refuse(f"the {what} id {shown(key)} again", "each id once")
+        seen.add((what, key))
 
 
 def _written(drawn: Drawn, photograph: Photograph, key: int) -> dict[str, Any]:
@@ -160,15 +211,14 @@ def _result(shape: Shape, photograph: Photograph) -> dict[str, Any]:
     return {"type": "rectanglelabels", "from_name": "box", "value": value | {"rectanglelabels": labels}}
 
 
-def _photograph(task: Element, album: Album) -> Photograph:
-    data = task.element("data")
-    texts = [data.get("image"), *data.values(), task.get("file_upload")]
+def _photograph(task: _Task, album: Album, source: Source) -> Photograph:
+    texts = [task.data.get("image"), *task.data.values(), task.file_upload]
     names = [name for text in texts if isinstance(text, str) for name in _names(text)]
     for name in names:
-        found = album.match(name, data.place)
+        found = album.match(name, source.inner(".data"))
         if found is not None:
             return found
-    return album.find(names[0] if names else "", data.place)
+    return album.find(names[0] if names else "", source.inner(".data"))
 
 
 def _names(text: str) -> list[str]:
@@ -188,130 +238,113 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _annotation(annotation: Element, photograph: Photograph) -> list[Drawn]:
-    results = annotation.elements("result")
+def _annotation(annotation: _Annotation, photograph: Photograph, source: Source) -> list[Drawn]:
+    results: list[_Result] = converted(annotation.result, list[_Result], source.inner(".result"))
+    located = [(source.inner(f".result[{index}]"), result) for index, result in enumerate(results)]
     shapes: list[Shape] = []
-    for _, group in groupby(results, key=_region):
+    # Results of one region follow each other and share its id.
+    for _, group in groupby(located, key=lambda item: item[1].id if isinstance(item[1].id, str) else str(item[0])):
         shapes += _region_shapes(list(group), photograph)
-    mode = _said(results, "choices", "mode", "choices")
+    mode = _said(located, "choices", "mode", "choices")
     if not shapes and not mode:
         return []
-    return [
-        Drawn(
-            photograph.sample,
-            tuple(shapes),
-            author=_author(annotation),
-            remark=_said(results, "textarea", "remark", "text"),
-            mode=read_mode(mode, annotation.place),
-            time=read_time(annotation.text("created_at", ""), annotation.place),
-        )
-    ]
+    author, remark = _author(annotation.completed_by), _said(located, "textarea", "remark", "text")
+    time = annotation.created_at
+    return [noted(photograph.sample, shapes, source, mode=mode, time=time, author=author, remark=remark)]
 
 
-def _region(result: Element) -> object:
-    """Results of one region follow each other and share its id."""
-    return result.get("id") if isinstance(result.get("id"), str) else id(result)
-
-
-def _region_shapes(results: list[Element], photograph: Photograph) -> tuple[Shape, ...]:
+def _region_shapes(located: list[tuple[Source, _Result]], photograph: Photograph) -> tuple[Shape, ...]:
     shapes: tuple[Shape, ...] = ()
-    is_labelled = any(result.get("type") == "labels" for result in results)
-    for result in results:
-        kind = result.text("type")
-        if kind in _UNDRAWN or (is_labelled and kind != "labels"):
+    is_labelled = any(result.type == "labels" for _, result in located)
+    for source, result in located:
+        if result.type in _UNDRAWN or (is_labelled and result.type != "labels"):
             continue
-        if kind not in _DRAWN:
-            raise result.place.refuse(f"a result of type {shown(kind)}", "brush, polygon or rectangle labels")
-        shapes += _shapes(result, _DRAWN[kind], photograph)
+        if result.type not in _DRAWN:
+            raise source.refuse(f"a result of type {shown(result.type)}", "brush, polygon or rectangle labels")
+        shapes += _shapes(result, photograph, source)
     return shapes
 
 
-def _shapes(result: Element, kind: str, photograph: Photograph) -> tuple[Shape, ...]:
-    place, value = result.place, result.element("value")
-    check_size(result.get("original_width"), result.get("original_height"), photograph, place)
-    if result.get("image_rotation", 0) != 0:
-        raise place.refuse(f"a picture turned by {shown(result['image_rotation'])} degrees", "the picture as it is")
-    look = _look(result, value)
-    kind = kind or ("brush" if "rle" in value else "polygon" if "points" in value else "rectangle")
-    draw = {"brush": _brush, "polygon": _polygon, "rectangle": _rectangle}[kind]
-    shapes = draw(value, bool(look), photograph)
+def _shapes(result: _Result, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+    check_size(result.original_width, result.original_height, photograph, source)
+    if result.image_rotation:
+        raise source.refuse(f"a picture turned by {shown(result.image_rotation)} degrees", "the picture as it is")
+    inside = source.inner(".value")
+    value: dict[str, Any] = converted(result.value, dict[str, Any], inside)
+    kind = _DRAWN[result.type] or ("brush" if "rle" in value else "polygon" if "points" in value else "rectangle")
+    look = _look(converted(value.get(result.type), _Labels, inside.inner(f".{result.type}")), source)
+    struct, draw = _READERS[kind]
+    shapes = draw(converted(value, struct, inside), bool(look), photograph, inside)
     return shapes if look is not None else ()
 
 
-def _look(result: Element, value: Element) -> bool | None:
-    labels = value.get(result["type"])
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
-        raise value.place.refuse(f"the labels {shown(labels)}", "a list with a label")
+def _look(labels: list[str], source: Source) -> bool | None:
     looks = {meaning(label) for label in labels} - {None}
     if len(looks) > 1:
-        raise value.place.refuse(f"the labels {shown(labels)}", "look here or not here, not both")
+        raise source.refuse(f"the labels {shown(labels)}", "look here or not here, not both")
     return looks.pop() if looks else None
 
 
-def _brush(value: Element, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
-    rle = value.get("rle")
-    if value.get("format") != "rle" or not isinstance(rle, list):
-        raise value.place.refuse(f"a brush of format {shown(value.get('format'))}", "format 'rle' with a list 'rle'")
+def _brush(value: _Brush, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+    if value.format != "rle":
+        raise source.refuse(f"a brush of format {shown(value.format)}", "format 'rle'")
     try:
-        runs = decode_brush(rle, photograph.height, photograph.width)
+        runs = decode_brush(value.rle, photograph.height, photograph.width)
     except ValueError as error:
-        raise value.place.refuse(f"a brush RLE with {error}", "an RGBA picture of the photograph's size") from error
-    return mask_shapes(runs, look, value.place)
+        raise source.refuse(f"a brush RLE with {error}", "an RGBA picture of the photograph's size") from error
+    return mask_shapes(runs, look, source)
 
 
-def _polygon(value: Element, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
-    pairs = value.get("points")
-    if not isinstance(pairs, list) or len(pairs) < 3:
-        raise value.place.refuse(f"the points {shown(pairs)}", "a list of three or more")
-    return _corners([finite(pair, "a point", value.place, 2) for pair in pairs], look, photograph, value.place)
+def _polygon(value: _Polygon, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+    return _corners(value.points, look, photograph, source)
 
 
-def _rectangle(value: Element, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
-    x, y, width, height = (value.number(key) for key in ("x", "y", "width", "height"))
-    angle = value.number("rotation") if "rotation" in value else 0.0
-    if angle % 360:
+def _rectangle(value: _Rectangle, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+    x, y, width, height = value.x, value.y, value.width, value.height
+    if value.rotation % 360:
         # Around the top left corner, clockwise, in pixels: percent are not square.
         wide, high = width * photograph.width, height * photograph.height
-        cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        cosine, sine = math.cos(math.radians(value.rotation)), math.sin(math.radians(value.rotation))
         sides = ((0.0, 0.0), (wide, 0.0), (wide, high), (0.0, high))
         offsets = [(a * cosine - b * sine, a * sine + b * cosine) for a, b in sides]
-        pairs = [[x + dx / photograph.width, y + dy / photograph.height] for dx, dy in offsets]
-        return _corners(pairs, look, photograph, value.place)
+        pairs = [(x + dx / photograph.width, y + dy / photograph.height) for dx, dy in offsets]
+        return _corners(pairs, look, photograph, source)
     (x0, y0), (x1, y1) = (_pixels(pair, photograph) for pair in ((x, y), (x + width, y + height)))
-    check_box(x0, y0, x1, y1, photograph, value.place)
+    check_box(x0, y0, x1, y1, photograph, source)
     return (Shape("box", look, ((x0, y0), (x1, y1))),)
 
 
-def _corners(pairs: list[list[float]], look: bool, photograph: Photograph, place: Place) -> tuple[Shape, ...]:
+def _corners(pairs: list[tuple[float, float]], look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     points = tuple(_pixels(pair, photograph) for pair in pairs)
-    check_points(points, photograph, place)
+    check_points(points, photograph, source)
     return (Shape("polygon", look, points),)
 
 
-def _pixels(pair: Iterable[float], photograph: Photograph) -> tuple[float, float]:
+def _pixels(pair: tuple[float, float], photograph: Photograph) -> tuple[float, float]:
     # Rounded so that a border in the middle of a pixel comes back there.
     x, y = pair
     return round(x * photograph.width / 100, _DIGITS), round(y * photograph.height / 100, _DIGITS)
 
 
-def _said(results: list[Element], kind: str, name: str, key: str) -> str:
+def _said(located: list[tuple[Source, _Result]], kind: str, name: str, key: str) -> str:
     """What a control of the whole picture says; empty where it is not there. Several texts: a line each."""
-    for result in results:
-        if result.get("type") == kind and result.get("from_name") == name:
-            said = result.element("value").get(key)
-            said = [said] if isinstance(said, str) else said
-            if not isinstance(said, list) or not all(isinstance(text, str) for text in said):
-                raise result.place.refuse(f"{key!r} is {shown(said)}", "a list of texts")
-            return "\n".join(said)
+    for source, result in located:
+        if result.type == kind and result.from_name == name:
+            value: dict[str, Any] = converted(result.value, dict[str, Any], source.inner(".value"))
+            said: str | list[str] = converted(value.get(key), str | list[str], source.inner(f".value.{key}"))
+            return said if isinstance(said, str) else "\n".join(said)
     return ""
 
 
-def _author(annotation: Element) -> str:
+def _author(completed_by: _User | Key | None) -> str:
     """Who annotated: the e-mail address, or the number that Label Studio gave them."""
-    author = annotation.get("completed_by")
-    if isinstance(author, Element):
-        email = author.text("email", "")
-        return email or (f"user {author.key('id')}" if "id" in author else "")
-    if author is None or isinstance(author, str):
-        return author or ""
-    return f"user {annotation.key('completed_by')}"
+    if isinstance(completed_by, _User):
+        return completed_by.email or ("" if completed_by.id is None else f"user {completed_by.id}")
+    return f"user {completed_by}" if isinstance(completed_by, int) else completed_by or ""
+
+
+_READERS: dict[str, tuple[type[Struct], Callable[[Any, bool, Photograph, Source], tuple[Shape, ...]]]] = {
+    "brush": (_Brush, _brush),
+    "polygon": (_Polygon, _polygon),
+    "rectangle": (_Rectangle, _rectangle),
+}

@@ -6,12 +6,12 @@ Invariant: names are compared as texts; nothing in here touches the disk.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from regaze.corrections.formats.source import Place, shown
-from regaze.corrections.masks import MAX_PIXELS
+from regaze.corrections.formats.source import Source, shown
 from regaze.errors import CorrectionError
+from regaze.records import MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,6 @@ class Album:
     def __len__(self) -> int:
         return len(self._photographs)
 
-    def __iter__(self) -> Iterator[Photograph]:
-        return iter(self._photographs.values())
-
     def photograph(self, sample: str) -> Photograph:
         """The photograph of a sample.
 
@@ -90,12 +87,12 @@ class Album:
                 return name
         return photograph.sample
 
-    def match(self, name: str, place: Place) -> Photograph | None:
+    def match(self, name: str, source: Source) -> Photograph | None:
         """Find the photograph that a foreign file names.
 
         Args:
             name: Id, path, base name or stem.
-            place: Where it was read.
+            source: Where it was read.
 
         Returns:
             The photograph, or None where no name fits.
@@ -105,12 +102,12 @@ class Album:
         """
         fitting = sorted(self._fitting(name))
         if len(fitting) > 1:
-            raise place.refuse(
+            raise source.refuse(
                 f"the image {shown(name)} fits {' and '.join(fitting[:2])}", "a name that fits one photograph"
             )
         return self._photographs[fitting[0]] if fitting else None
 
-    def find(self, name: str, place: Place) -> Photograph:
+    def find(self, name: str, source: Source) -> Photograph:
         """Find the photograph that a foreign file names, or refuse; see `match`.
 
         Returns:
@@ -119,10 +116,10 @@ class Album:
         Raises:
             CorrectionError: None or several fit.
         """
-        found = self.match(name, place)
+        found = self.match(name, source)
         if found is None:
             example = f" such as {next(iter(self._photographs))}" if self._photographs else ""
-            raise place.refuse(f"the image {shown(name)}", f"one of the {len(self)} photographs{example}")
+            raise source.refuse(f"the image {shown(name)}", f"one of the {len(self)} photographs{example}")
         return found
 
     def _add(self, photograph: Photograph) -> None:

@@ -5,8 +5,8 @@ Written are `<sample id>.png` in the photograph's size (255 "look here", 128 "no
 Lost: how it was drawn (strokes, polygons and boxes become pixels).
 
 A folder from elsewhere needs no `corrections.json`. Its PNGs are grey with the values above, or have one bit, or 0 and
-1; 1 means "look here". Without an entry a picture that is all 0 means *not corrected*: tools write one for every
-photograph. With an entry it means what the entry says.
+1; 1 means "look here". Those in a folder named like a landmark (`OD/eye.png`) are left out. Without an entry a picture
+that is all 0 means *not corrected*: tools write one for every photograph. With an entry it means what the entry says.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from regaze.corrections.formats.drawn import (
-    Album,
     Drawn,
-    Photograph,
     check_size,
     mask_shapes,
     member,
     new_folder,
-    read_mode,
-    read_time,
+    noted,
     sheets,
 )
-from regaze.corrections.formats.json_lines import Element, read_lines, write_lines
-from regaze.corrections.formats.source import Place, read_bytes, shown
+from regaze.corrections.formats.json_paths import read_json, write_lines
+from regaze.corrections.formats.photographs import Album, Photograph
+from regaze.corrections.formats.source import Source, read_bytes, shown
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.files import replacing, write_text
+from regaze.lesion_names import lesion_type
 from regaze.records import Correction, Shape
 
 SIDECAR = "corrections.json"
@@ -43,6 +45,23 @@ LOOK, AVOID = 255, 128
 
 _FORMAT, _VERSION = "regaze corrections", 1
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+class _Entry(Struct, kw_only=True):
+    sample: str
+    file: str
+    mode: str
+    author: str | None = None
+    time: str | None = None
+    remark: str | None = None
+    width: int
+    height: int
+
+
+class _Sidecar(Struct):
+    format: str
+    version: int
+    corrections: list[_Entry]
 
 
 def read_png(path: Path, album: Album) -> list[Drawn]:
@@ -65,17 +84,21 @@ def read_png(path: Path, album: Album) -> list[Drawn]:
     if entries is not None and set(entries) != set(files):
         odd = sorted(set(entries) ^ set(files))[0]
         found = f"no picture {odd}" if odd in entries else f"no entry for the picture {odd}"
-        raise Place(sidecar, entries[odd][1].place.line if odd in entries else 0).refuse(found, "one entry for each")
+        raise (entries[odd][2] if odd in entries else Source(sidecar)).refuse(found, "one entry for each")
     result, owners = [], dict[str, str]()
     for name, file in files.items():
-        place = Place(file)
-        photograph = entries[name][0] if entries is not None else album.find(name, place)
+        source = Source(file)
+        photograph = entries[name][1] if entries is not None else album.find(name, source)
+        if entries is None and _is_landmark(name, photograph):
+            continue
         if photograph.sample in owners:
-            raise place.refuse(f"a second picture of {photograph.sample} beside {owners[photograph.sample]}", "one")
+            raise source.refuse(f"a second picture of {photograph.sample} beside {owners[photograph.sample]}", "one")
         owners[photograph.sample] = name
-        shapes = _shapes(_decode(read_bytes(file), photograph, place), place)
+        shapes = _shapes(_decode(read_bytes(file), photograph, source), source)
         if entries is not None:
-            result.append(_noted(entries[name][1], photograph, shapes))
+            entry, _, source = entries[name]
+            notes = {"mode": entry.mode, "time": entry.time, "author": entry.author, "remark": entry.remark}
+            result.append(noted(photograph.sample, shapes, source, **notes))
         elif shapes:
             result.append(Drawn(photograph.sample, shapes))
     return result
@@ -100,27 +123,24 @@ def write_png(items: Iterable[Drawn | Correction], album: Album, path: Path) -> 
             values = np.where(look, LOOK, np.where(avoid, AVOID, 0)).astype(np.uint8)
             with replacing(file) as temporary:
                 Image.fromarray(values).save(temporary, format="PNG")
-            entries.append(_entry(drawn, photograph, file.relative_to(folder).as_posix()))
+            entry = _Entry(
+                sample=drawn.sample,
+                file=file.relative_to(folder).as_posix(),
+                mode=drawn.mode,
+                author=drawn.author,
+                time=drawn.time,
+                remark=drawn.remark,
+                width=photograph.width,
+                height=photograph.height,
+            )
+            entries.append(asdict(entry))
         write_text(folder / SIDECAR, write_lines({"format": _FORMAT, "version": _VERSION, "corrections": entries}))
-
-
-def _entry(drawn: Drawn, photograph: Photograph, name: str) -> dict[str, object]:
-    return {
-        "sample": drawn.sample,
-        "file": name,
-        "mode": drawn.mode,
-        "author": drawn.author,
-        "time": drawn.time,
-        "remark": drawn.remark,
-        "width": photograph.width,
-        "height": photograph.height,
-    }
 
 
 def _pictures(path: Path) -> dict[str, Path]:
     """The PNGs below a folder by their relative names, sorted."""
     if not path.is_dir():
-        raise Place(path).refuse("no folder", "a folder of PNG masks")
+        raise Source(path).refuse("no folder", "a folder of PNG masks")
     files = {
         file.relative_to(path).as_posix(): file
         for file in sorted(path.rglob("*"))
@@ -128,59 +148,54 @@ def _pictures(path: Path) -> dict[str, Path]:
     }
     for file in files.values():
         if file.is_symlink():
-            raise Place(file).refuse("a link", "the picture itself")
+            raise Source(file).refuse("a link", "the picture itself")
     if not files and not (path / SIDECAR).is_file():
-        raise Place(path).refuse("no PNG", "one for each photograph")
+        raise Source(path).refuse("no PNG", "one for each photograph")
     return files
 
 
-def _entries(sidecar: Path, album: Album) -> dict[str, tuple[Photograph, Element]]:
+def _is_landmark(name: str, photograph: Photograph) -> bool:
+    """Whether a picture lies in a folder of what is no lesion, which is not merely the photograph's own folder."""
+    own = photograph.sample.split("/")
+    return any(lesion_type(part) is None for part in name.split("/")[:-1] if part not in own)
+
+
+def _entries(sidecar: Path, album: Album) -> dict[str, tuple[_Entry, Photograph, Source]]:
     """What `corrections.json` says, by the name of the picture."""
-    root = read_lines(sidecar)
-    if not isinstance(root, Element) or root.get("format") != _FORMAT or root.get("version") != _VERSION:
-        raise Place(sidecar, 1).refuse("another kind of file", f"format {_FORMAT!r} and version {_VERSION}")
-    entries: dict[str, tuple[Photograph, Element]] = {}
-    for element in root.elements("corrections"):
-        photograph = album.find(element.text("sample"), element.place)
-        check_size(element.get("width"), element.get("height"), photograph, element.place)
-        name = element.text("file")
-        if name in entries:
-            raise element.place.refuse(f"the picture {shown(name)} again", "each once")
-        entries[name] = photograph, element
+    notes: _Sidecar = read_json(sidecar, _Sidecar)
+    if notes.format != _FORMAT or notes.version != _VERSION:
+        raise Source(sidecar).refuse("another kind of file", f"format {_FORMAT!r} and version {_VERSION}")
+    entries: dict[str, tuple[_Entry, Photograph, Source]] = {}
+    for index, entry in enumerate(notes.corrections):
+        source = Source(sidecar, f"$.corrections[{index}]")
+        photograph = album.find(entry.sample, source)
+        check_size(entry.width, entry.height, photograph, source)
+        if entry.file in entries:
+            raise source.refuse(f"the picture {shown(entry.file)} again", "each once")
+        entries[entry.file] = entry, photograph, source
     return entries
 
 
-def _noted(element: Element, photograph: Photograph, shapes: tuple[Shape, ...]) -> Drawn:
-    return Drawn(
-        photograph.sample,
-        shapes,
-        author=element.text("author", ""),
-        remark=element.text("remark", ""),
-        mode=read_mode(element.text("mode"), element.place),
-        time=read_time(element.text("time", ""), element.place),
-    )
-
-
-def _decode(data: bytes, photograph: Photograph, place: Place) -> NDArray[np.uint8]:
+def _decode(data: bytes, photograph: Photograph, source: Source) -> NDArray[np.uint8]:
     """The values of a picture, (H, W); its size is compared before a pixel is decoded."""
     if len(data) < 24 or not data.startswith(_SIGNATURE):
-        raise place.refuse("no PNG", "a PNG")
+        raise source.refuse("no PNG", "a PNG")
     width, height = struct.unpack(">II", data[16:24])
-    check_size(width, height, photograph, place)
+    check_size(width, height, photograph, source)
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        with PngImageFile(io.BytesIO(data)) as image:  # Image.open would warn above 89 Mpx
             if image.mode not in ("1", "L"):
-                raise place.refuse(f"a picture of mode {image.mode}", "grey with 8 bits or 1 bit")
+                raise source.refuse(f"a picture of mode {image.mode}", "grey with 8 bits or 1 bit")
             return np.array(image, dtype=np.uint8)  # 0 and 1 where the picture has one bit
     except (OSError, ValueError, SyntaxError, OverflowError) as error:
-        raise place.refuse(f"a damaged PNG ({error})", "a whole one") from error
+        raise source.refuse(f"a damaged PNG ({error})", "a whole one") from error
 
 
-def _shapes(values: NDArray[np.uint8], place: Place) -> tuple[Shape, ...]:
+def _shapes(values: NDArray[np.uint8], source: Source) -> tuple[Shape, ...]:
     present = np.bincount(values.reshape(-1), minlength=256)
     present[[0, 1, AVOID, LOOK]] = 0
     if present.any():
         wrong = int(np.flatnonzero(present)[0])
-        raise place.refuse(f"the value {wrong}", f"0, {LOOK} (or 1) for look here, {AVOID} for not here")
-    look = mask_shapes(mask_to_runs((values == LOOK) | (values == 1)), True, place)
-    return look + mask_shapes(mask_to_runs(values == AVOID), False, place)
+        raise source.refuse(f"the value {wrong}", f"0, {LOOK} (or 1) for look here, {AVOID} for not here")
+    look = mask_shapes(mask_to_runs((values == LOOK) | (values == 1)), True, source)
+    return look + mask_shapes(mask_to_runs(values == AVOID), False, source)

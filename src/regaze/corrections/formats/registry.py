@@ -8,8 +8,9 @@ from pathlib import Path
 
 from regaze.corrections.formats.coco import read_coco, write_coco
 from regaze.corrections.formats.cvat import read_cvat, write_cvat
-from regaze.corrections.formats.drawn import Album, Drawn
+from regaze.corrections.formats.drawn import Drawn
 from regaze.corrections.formats.label_studio import read_label_studio, write_label_studio
+from regaze.corrections.formats.photographs import Album
 from regaze.corrections.formats.png import read_png, write_png
 from regaze.corrections.formats.yolo import read_yolo, write_yolo
 from regaze.records import Correction
@@ -22,24 +23,22 @@ class Format:
     Attributes:
         read: (path, album) -> all that was drawn; raises CorrectionError and takes nothing where something is wrong.
         write: (items, album, path); a whole file or folder, or none.
-        is_folder: The path names a folder, not a file.
         several: Holds more than one correction of a photograph.
         loses: What is not there any more after writing and reading.
     """
 
     read: Callable[[Path, Album], list[Drawn]]
     write: Callable[[Iterable[Drawn | Correction], Album, Path], None]
-    is_folder: bool
     several: bool
     loses: str
 
 
 FORMATS: dict[str, Format] = {
-    "png": Format(read_png, write_png, True, False, "strokes, polygons and boxes become masks"),
-    "coco": Format(read_coco, write_coco, False, False, "strokes become masks"),
+    "png": Format(read_png, write_png, False, "strokes, polygons and boxes become masks"),
+    "coco": Format(read_coco, write_coco, False, "strokes become masks"),
     "yolo": Format(
-        read_yolo, write_yolo, True, False, "author, remark, time and mode; what is no box becomes its bounding boxes"
+        read_yolo, write_yolo, False, "author, remark, time and mode; what is no box becomes its bounding boxes"
     ),
-    "label-studio": Format(read_label_studio, write_label_studio, False, True, "strokes become masks"),
-    "cvat": Format(read_cvat, write_cvat, False, False, "strokes become masks; control characters in texts"),
+    "label-studio": Format(read_label_studio, write_label_studio, True, "strokes become masks"),
+    "cvat": Format(read_cvat, write_cvat, False, "strokes become masks; control characters in texts"),
 }

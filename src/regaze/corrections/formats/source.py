@@ -1,7 +1,8 @@
-"""Where in a foreign file something was read, so that a mistake is refused with its line."""
+"""Where in a foreign file something was read, so that a mistake is refused with its line or path."""
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,21 +11,31 @@ from regaze.errors import CorrectionError
 MAX_BYTES = 512 * 2**20
 """The largest file that is read: the brush strokes of a few thousand photographs in Label Studio's JSON."""
 
+# Does not spell out millions of numbers, nor follow lists that lie too deep in each other.
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 60
+
 
 @dataclass(frozen=True)
-class Place:
-    """A line of a file.
+class Source:
+    """A spot in a file.
 
     Attributes:
         file: The file that the user named, or one in the folder they named.
-        line: From 1; 0 where the file has no lines.
+        at: A line from 1, or the path of a value in JSON (`$.images[0]`); 0: the file as a whole.
     """
 
     file: Path
-    line: int = 0
+    at: int | str = 0
 
     def __str__(self) -> str:
-        return f"{self.file}, line {self.line}" if self.line else str(self.file)
+        if not self.at:
+            return str(self.file)
+        return f"{self.file}, {self.at if isinstance(self.at, str) else f'line {self.at}'}"
+
+    def inner(self, step: str) -> Source:
+        """The spot of a value within a JSON value; `step` is `.key` or `[0]`, or several of them."""
+        return Source(self.file, f"{self.at}{step}")
 
     def refuse(self, found: str, expected: str) -> CorrectionError:
         """The error to raise for a mistake here.
@@ -40,12 +51,8 @@ class Place:
 
 
 def shown(value: object) -> str:
-    """A value as it fits into one line of a message.
-
-    Returns:
-        Its repr, cut at 60 characters.
-    """
-    text = repr(value)
+    """A value as it fits into one line of a message: its repr, cut at 60 characters."""
+    text = _REPR.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -62,18 +69,18 @@ def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
     Raises:
         CorrectionError: It cannot be read, is empty, too large, or a zip archive.
     """
-    place = Place(path)
+    source = Source(path)
     try:
         if not path.is_file():
-            raise place.refuse("no file", "a file there")
+            raise source.refuse("no file", "a file there")
         size = path.stat().st_size
         if size > MAX_BYTES or not (size or may_be_empty):
-            raise place.refuse(f"{size} bytes", f"1 to {MAX_BYTES}")
+            raise source.refuse(f"{size} bytes", f"1 to {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
         raise CorrectionError(f"{path} cannot be read ({error}): check its permissions") from error
     if data.startswith(b"PK\x03\x04"):
-        raise place.refuse("a zip archive", "the file in it: unpack it")
+        raise source.refuse("a zip archive", "the file in it: unpack it")
     return data
 
 
@@ -111,4 +118,4 @@ def decode_text(data: bytes, path: Path) -> str:
     except UnicodeDecodeError as error:
         # A byte order mark is not counted in `start`, but holds no line end either.
         line = data.count(b"\n", 0, error.start) + 1
-        raise Place(path, line).refuse(f"the byte 0x{error.object[error.start]:02x}", "text in UTF-8") from error
+        raise Source(path, line).refuse(f"the byte 0x{error.object[error.start]:02x}", "text in UTF-8") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from regaze.corrections.formats.source import Place, decode_text, read_bytes, shown
+from regaze.corrections.formats.source import Source, decode_text, read_bytes, shown
 
 MAX_DEPTH = 32
 """Elements within each other; CVAT needs 6."""
@@ -26,7 +26,7 @@ class Node:
     """An element, where it begins, and what is in it."""
 
     tag: str
-    place: Place
+    source: Source
     attributes: dict[str, str]
     text: str = ""
     children: list[Node] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Node:
             CorrectionError: It is missing.
         """
         if name not in self.attributes:
-            raise self.place.refuse(f"<{self.tag}> without {name!r}", "that attribute")
+            raise self.source.refuse(f"<{self.tag}> without {name!r}", "that attribute")
         return self.attributes[name]
 
     def whole(self, name: str) -> int:
@@ -49,7 +49,7 @@ class Node:
         """
         text = self.attribute(name)
         if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
-            raise self.place.refuse(f"{name}={shown(text)}", "a whole number")
+            raise self.source.refuse(f"{name}={shown(text)}", "a whole number")
         return int(text)
 
     def number(self, name: str) -> float:
@@ -58,20 +58,20 @@ class Node:
         Raises:
             CorrectionError: It is missing or something else.
         """
-        return number(self.attribute(name), name, self.place)
+        return number(self.attribute(name), name, self.source)
 
     def named(self, tag: str) -> list[Node]:
         """The children with that tag."""
         return [child for child in self.children if child.tag == tag]
 
 
-def number(text: str, what: str, place: Place) -> float:
+def number(text: str, what: str, source: Source) -> float:
     """Read a finite number.
 
     Args:
         text: Decimal, with or without exponent.
         what: Names it in the message.
-        place: Where it was read.
+        source: Where it was read.
 
     Returns:
         The number.
@@ -84,7 +84,7 @@ def number(text: str, what: str, place: Place) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or "_" in text:
-        raise place.refuse(f"{what} is {shown(text)}", "a finite number")
+        raise source.refuse(f"{what} is {shown(text)}", "a finite number")
     return value
 
 
@@ -108,7 +108,7 @@ def read_xml(path: Path) -> Node:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         found = f"no XML ({expat.errors.messages[error.code]})"
-        raise Place(path, error.lineno).refuse(found, "a well-formed document") from error
+        raise Source(path, error.lineno).refuse(found, "a well-formed document") from error
     return builder.top.children[0]
 
 
@@ -136,7 +136,7 @@ class _Builder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.top = Node("", Place(path), {})
+        self.top = Node("", Source(path), {})
         self._open = [self.top]
         self.parser = expat.ParserCreate("utf-8")
         self.parser.buffer_text = True
@@ -145,8 +145,8 @@ class _Builder:
         self.parser.CharacterDataHandler = self._characters
         self.parser.StartDoctypeDeclHandler = self._doctype
 
-    def _here(self) -> Place:
-        return Place(self._path, self.parser.CurrentLineNumber)
+    def _here(self) -> Source:
+        return Source(self._path, self.parser.CurrentLineNumber)
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self._open) > MAX_DEPTH:

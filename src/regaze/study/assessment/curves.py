@@ -34,7 +34,7 @@ def model_curves(rows: Mapping[str, Sequence[Row]]) -> dict[str, Any] | None:
 
 
 def order_curves(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Average the curves of one model's fused map and of its controls.
+    """Average the curves of one model's fused map and of its reference rankings.
 
     Args:
         rows: Records of `judge_model`.
@@ -51,8 +51,7 @@ def order_curves(rows: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _curves_of(row: Row) -> Curves:
-    found: Curves = (row.get("faithfulness") or {}).get("curves") or {}
-    return found
+    return row["faithfulness"]["curves"] if row["faithfulness"] is not None else {}
 
 
 def _means(curves: Mapping[str, Sequence[Mapping[str, Sequence[float | None]]]]) -> dict[str, Any] | None:
@@ -61,7 +60,7 @@ def _means(curves: Mapping[str, Sequence[Mapping[str, Sequence[float | None]]]])
         return None
     return {
         "n": len(first),
-        "shares": [float(share) for share in first[0]["shares"] if share is not None],
+        "shares": first[0]["shares"],
         "lines": {
             name: {
                 measure: np.array([one[measure] for one in some], dtype=np.float64).mean(axis=0).tolist()

@@ -6,7 +6,7 @@ only when the model, the data or the options change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions, Predictor
 from regaze.records import Dataset, Sample
 from regaze.study.assessment.ensemble import Panel
+from regaze.study.assessment.kept_maps import Maps, keep_maps, read_maps
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
 from regaze.study.features import feature_cache
@@ -72,7 +73,7 @@ def judge_model(
     Args:
         study: The study.
         name: A complete model.
-        options: How many photographs get deletion and insertion, controls and sanity checks, and in how many steps.
+        options: How many photographs get deletion and insertion, reference rankings, sanity checks; number of steps.
         machine: Device and precision.
         part: `test` or `validation`; default: `part_of`.
         other: Judge on this data instead.
@@ -90,12 +91,39 @@ def judge_model(
         key = _key(study, sitting, options, machine)
         found = _stored(sitting.file, key)
         if found is None:
-            found = _sit(study, sitting, options, machine)
+            panel, pixels, predictions = _predict(study, sitting, machine)
+            if other is None and not folder:
+                keep_maps(sitting.file.with_suffix(".safetensors"), _maps_key(sitting, machine), predictions)
+            found = _sit(study, sitting, panel, pixels, predictions, options)
             write_json(sitting.file, {"key": key, "model": name, "photographs": found})
         rows.append(found)
     judged = [sample for sitting in sittings for sample in sitting.samples]
     add_iou(study, name, machine, judged, rows, crossed=len(sittings) > 1)
     return [row for some in rows for row in some]
+
+
+def judged_maps(study: Study, name: str, wanted: Collection[str], machine: MachineOptions) -> dict[str, Maps]:
+    """The maps of photographs that `judge_model` judged: as it kept them, else (an earlier version) predicted.
+
+    Args:
+        study: The study.
+        name: A model that was judged on the study's own test or validation part.
+        wanted: Ids of photographs of that part.
+        machine: As given to `judge_model`.
+    """
+    maps: dict[str, Maps] = {}
+    for sitting in _sittings(study, name, part_of(study), None, ""):
+        places = [place for place, sample in enumerate(sitting.samples) if sample.id in wanted]
+        if not places:
+            continue
+        file, key = sitting.file.with_suffix(".safetensors"), _maps_key(sitting, machine)
+        kept = read_maps(file, key, places)
+        if kept is None:
+            keep_maps(file, key, _predict(study, sitting, machine)[2])
+            kept = read_maps(file, key, places)
+        assert kept is not None
+        maps |= {sitting.samples[place].id: some for place, some in zip(places, kept, strict=True)}
+    return maps
 
 
 def _stored(file: Path, key: str) -> list[dict[str, Any]] | None:
@@ -162,17 +190,30 @@ def _sitting(
 def _key(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> str:
     contents = [[sample.id, sample.content, sample.label, sample.origin] for sample in sitting.samples]
     cards = [card.key for card in sitting.cards]
-    counts = [options.faithfulness, options.steps, options.controls, options.sanity, options.patch]
+    counts = [options.faithfulness, options.steps, options.reference_rankings, options.sanity, options.patch]
     how = [counts, options.deletion_substrate, options.insertion_substrate, machine.precision]
     return digest([_FORMAT, cards, contents, study.dataset.fingerprint, how])
 
 
-def _sit(study: Study, sitting: Sitting, options: EvaluateOptions, machine: MachineOptions) -> list[dict[str, Any]]:
+def _maps_key(sitting: Sitting, machine: MachineOptions) -> str:
+    pictures = [[sample.id, sample.content] for sample in sitting.samples]
+    return digest([[card.key for card in sitting.cards], pictures, machine.precision])
+
+
+def _predict(study: Study, sitting: Sitting, machine: MachineOptions) -> tuple[Panel, Pixels, Predictions]:
     panel = Panel(tuple(load_model(folder, machine)[0] for folder in sitting.folders))
-    side = sitting.cards[0].size
-    samples = list(sitting.samples)
-    pixels = study.pixels(samples, side, machine.workers)
-    predictions = panel.predict(pixels.images, feature_cache(study, machine))
+    pixels = study.pixels(sitting.samples, sitting.cards[0].size, machine.workers)
+    return panel, pixels, panel.predict(pixels.images, feature_cache(study, machine))
+
+
+def _sit(
+    study: Study,
+    sitting: Sitting,
+    panel: Panel,
+    pixels: Pixels,
+    predictions: Predictions,
+    options: EvaluateOptions,
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
         {
             "sample": sample.id,
@@ -181,7 +222,7 @@ def _sit(study: Study, sitting: Sitting, options: EvaluateOptions, machine: Mach
             "probabilities": [float(value) for value in predictions.probabilities[place]],
             "grade": int(predictions.grades[place]),
         }
-        for place, sample in enumerate(samples)
+        for place, sample in enumerate(sitting.samples)
     ]
     _measure(study, sitting, panel, pixels, predictions, rows, options)
     return rows
@@ -209,9 +250,9 @@ def _measure(
         return wanted if len(sitting.folders) > 1 else -(-wanted // len(study.folds))
 
     with study.voice.progress(f"deletion and insertion of {sitting.name}") as feed:
-        wanted, controls = share(options.faithfulness), share(options.controls)
+        wanted, rankings = share(options.faithfulness), share(options.reference_rankings)
         procedure = procedure_of(options, panel.members[0])
-        measure_faithfulness(rows, panel, pixels, known, predictions.probabilities, procedure, wanted, controls, feed)
+        measure_faithfulness(rows, panel, pixels, known, predictions.probabilities, procedure, wanted, rankings, feed)
     measure_sanity(rows, panel.members[0], pixels.images, share(options.sanity), study.options.seed)
 
 

@@ -148,12 +148,12 @@ def _is_of(row: Row, origin: str) -> bool:
 
 
 def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures | None:
-    """Deletion and insertion with and without grade 0, and the controls.
+    """Deletion and insertion with and without grade 0, and the reference rankings.
 
     Returns:
         None where nothing was measured. Else `all` and `without_grade_0` (None where the classes are no grades), each
-        with the fused map and the measured controls -> `deletion`, `insertion` (`mean`, `interval`), `n_used`,
-        `n_skipped` (of the photographs measured at all); a control has `against` too: the fused map less the control on
+        with the fused map and the measured rankings -> `deletion`, `insertion` (`mean`, `interval`), `n_used`,
+        `n_skipped` (of the photographs measured at all); a ranking has `against` too: the fused map less the ranking on
         the photographs that have both, `deletion` and `insertion` as `paired_mean_difference` gives them.
     """
     measured = [row for row in rows if row["faithfulness"] is not None]
@@ -163,10 +163,10 @@ def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures
     labels = [row["label"] for row in measured] if ordinal else None
     patients = [row["patient"] for row in measured]
     found: Figures = {"without_grade_0": None, **summarise_faithfulness(records, labels, patients, resamples)}
-    for control in [name for name in found["all"] if name != FUSED]:
-        against = faithfulness_difference((records, control), (records, FUSED), labels, patients, resamples)
+    for ranking in [name for name in found["all"] if name != FUSED]:
+        against = faithfulness_difference((records, ranking), (records, FUSED), labels, patients, resamples)
         for part, pair in against.items():
-            found[part][control]["against"] = pair
+            found[part][ranking]["against"] = pair
     return {part: found[part] for part in ("all", "without_grade_0")}
 
 
@@ -195,12 +195,12 @@ def _sanity(rows: Sequence[Row], patients: Sequence[str | None], resamples: int)
 
 
 def _dig(record: Mapping[str, Any] | None, path: Iterable[str]) -> Any:
-    found: Any = record
+    value: Any = record
     for key in path:
-        if found is None:
+        if value is None:
             return None
-        found = found.get(key)
-    return found
+        value = value[key]
+    return value
 
 
 def _mean(values: Sequence[Any], patients: Sequence[str | None], resamples: int) -> Figures:

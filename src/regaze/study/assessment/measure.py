@@ -1,6 +1,6 @@
 """What is measured on each photograph beyond its grade: agreement of the maps with lesions, and whether they matter.
 
-Invariant: every model of a study gets the same photographs, the same random controls and the same noise, so that what
+Invariant: every model of a study gets the same photographs, the same random rankings and the same noise, so that what
 is measured may be paired. Records are plain dicts that JSON can hold; what was not measured is None.
 """
 
@@ -19,7 +19,7 @@ from regaze.evaluation.comparison import faithfulness_records, mean_curves
 from regaze.evaluation.faithfulness import Procedure, compare_orders
 from regaze.evaluation.lesion_coverage import Lesions, chance, count, find_lesions, lesion_light
 from regaze.evaluation.overlap import iou_curve
-from regaze.evaluation.reference_rankings import CONTROLS
+from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.evaluation.sanity import parameter_randomisation, stability
 from regaze.models.build import Network
 from regaze.models.network import AttentionNetwork
@@ -118,40 +118,40 @@ def measure_faithfulness(
     probabilities_NK: NDArray[np.float32],
     procedure: Procedure,
     wanted: int,
-    controls: int,
+    rankings: int,
     feed: Feed,
 ) -> None:
-    """Deletion and insertion of the fused map, and of the controls, on an evenly spread share of the photographs.
+    """Deletion and insertion of the fused map, and of the reference rankings, on evenly spread photographs.
 
     Args:
         rows: N records; those measured get `deletion` and `insertion` of the fused map, and `faithfulness`: `followed`
-            (class), `maps` (`fused` and the controls -> `deletion`, `insertion`) and `curves` (the same names ->
+            (class), `maps` (`fused` and the rankings -> `deletion`, `insertion`) and `curves` (the same names ->
             `shares`, `deletion`, `insertion`, each steps + 1 numbers). All others get None.
         panel: The model.
         pixels: The N photographs.
-        known_N: Where lesions are known; elsewhere there is no control `lesions`.
+        known_N: Where lesions are known; elsewhere there is no ranking `lesions`.
         probabilities_NK: What the model says of them; the likeliest class is followed.
         procedure: Steps, patches and substrates.
         wanted: Photographs to measure.
-        controls: Photographs among these whose controls are measured too.
+        rankings: Photographs among these on which the reference rankings are measured too.
         feed: Called with (photographs done, all of them).
     """
     for row in rows:
         row["deletion"] = row["insertion"] = row["faithfulness"] = None
     chosen = spread(len(rows), wanted)
-    with_controls = {chosen[place] for place in spread(len(chosen), controls)}
+    with_rankings = {chosen[place] for place in spread(len(chosen), rankings)}
     side = pixels.images.shape[1]
     masks = pixels.union
     for done, place in enumerate(chosen, start=1):
         here = slice(place, place + 1)
         followed = probabilities_NK[here].argmax(axis=1).astype(np.int64)
         maps = {FUSED: panel.order(pixels.images[here], followed)}
-        if place in with_controls:
+        if place in with_rankings:
             has = bool(known_N[place] and masks[place].any())
             # The place is the seed: another order for each photograph, the same for each model.
             maps |= {
                 name: np.array(make(1, side, place, masks[here]))
-                for name, make in CONTROLS.items()
+                for name, make in RANKINGS.items()
                 if name != "lesions" or has
             }
         image = panel.members[0].normalise(pixels.images[here])
@@ -176,7 +176,7 @@ def _rounded(curves: dict[str, dict[str, list[float | None]]]) -> dict[str, dict
 def measure_sanity(
     rows: Sequence[Row], member: Predictor, images_NSSC: NDArray[np.uint8], wanted: int, seed: int
 ) -> None:
-    """Sanity checks of a model's fused map on an evenly spread share of the photographs.
+    """Sanity checks of a model's fused map on evenly spread photographs.
 
     Args:
         rows: N records; those measured get `sanity`: `stability` (`flip`, `shift`, `noise` -> rank correlation) and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,27 @@ Row = dict[str, Any]
 REFERABLE_FROM = 2
 
 
+@dataclass(frozen=True)
+class Assessment:
+    """What judging a study's models gave.
+
+    Attributes:
+        figures: `part`, `n`, `models`, `paired` and `notes` (see docs/cli.md for the shape). Figures that cannot be
+            computed are None; notes say why.
+        records: Model -> one record per photograph, see `judge_model`.
+    """
+
+    figures: dict[str, Any]
+    records: dict[str, list[Row]]
+
+
 def evaluate(
     study: Study,
     options: EvaluateOptions,
     machine: MachineOptions,
     other: Dataset | None = None,
     names: Sequence[str] | None = None,
-) -> dict[str, Any]:
+) -> Assessment:
     """Judge all models of a study.
 
     Args:
@@ -40,10 +55,6 @@ def evaluate(
         machine: Device and precision.
         other: Judge on this data instead of the study's own test or validation part.
         names: Models to judge; default: all that are complete.
-
-    Returns:
-        `part`, `n`, `models`, `paired` and `notes` (see docs/cli.md for the shape). Figures that cannot be computed
-        are None; notes say why.
 
     Raises:
         StudyError: The study has no model.
@@ -73,7 +84,7 @@ def evaluate(
                 result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
     if other is None:
         write_json(study.path / "evaluation" / f"{part}.json", result)
-    return result
+    return Assessment(result, rows)
 
 
 def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
@@ -220,7 +231,8 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
     notes = [f"Deletion and insertion over {measured} photographs in {options.steps} steps, fused map."]
     if any(len(row["faithfulness"]["maps"]) > 1 for row in rows if row["faithfulness"] is not None):
         notes.append(
-            "Deletion and insertion of two models also differ by how sure they are: look at each less its controls."
+            "Deletion and insertion of two models also differ by how sure they are: compare each with its reference "
+            "rankings."
         )
     if options.patch > 1:
         notes.append(f"Deletion and insertion change squares of {options.patch} pixels as one.")
@@ -231,7 +243,7 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
 
 
 def _evidence_notes(rows: Sequence[Row]) -> list[str]:
-    """On what lesion recall, controls and sanity checks rest; nothing about what was not asked for."""
+    """On what lesion recall, reference rankings and sanity checks rest; nothing about what was not asked for."""
     notes = []
     outlined = sum(bool(row["lesions"]) and row["lesions"]["origin"] == "masks" for row in rows)
     if outlined:
@@ -239,9 +251,9 @@ def _evidence_notes(rows: Sequence[Row]) -> list[str]:
             f"Lesions lit: the share of each lesion's pixels among the brightest {BUDGET:.0%} of the map's, over "
             f"{outlined} photographs with masks; chance is {BUDGET:g}."
         )
-    controls = sum(row["faithfulness"] is not None and len(row["faithfulness"]["maps"]) > 1 for row in rows)
-    if controls:
-        notes.append(f"Controls of deletion and insertion over {controls} of these photographs.")
+    rankings = sum(row["faithfulness"] is not None and len(row["faithfulness"]["maps"]) > 1 for row in rows)
+    if rankings:
+        notes.append(f"Reference rankings of deletion and insertion over {rankings} of these photographs.")
     checked = sum(row["sanity"] is not None for row in rows)
     if checked:
         notes.append(f"Sanity checks of the fused map over {checked} photographs; of several folds' models the first.")

@@ -176,7 +176,7 @@ def read_features(study: Study, name: str, fold: int) -> NDArray[np.float32]:
     except (OSError, SafetensorError) as error:
         raise StudyError(f"{file} cannot be read ({error}): run `regaze collect {study.path}` again.") from error
     raise StudyError(
-        f"Variety needs features of the photographs: run `regaze collect {study.path} --model {name} --signals` first."
+        f"--diversity needs features of photographs: run `regaze collect {study.path} --model {name} --signals` first."
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from regaze.corrections.formats.drawn import Album, Drawn, Photograph
+from regaze.corrections.formats.drawn import Drawn
+from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS, Format
 from regaze.corrections.shapes import rasterise
 from regaze.corrections.store import default_author
@@ -90,7 +91,7 @@ def import_corrections(
     Raises:
         StudyError: The model is missing.
         OptionError: The format is unknown.
-        CorrectionError: The file cannot be read or something in it is wrong; the message names the line.
+        CorrectionError: The file cannot be read or something in it is wrong; the message names the line or path.
     """
     chosen = format_named(format_name)
     study.require_model(model)

@@ -1,4 +1,4 @@
-"""Signs of doubt about the collected maps, and how far they lie from what earlier corrections make one expect."""
+"""Uncertainty scores of the collected maps, and how far they lie from what earlier corrections make one expect."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def doubts(
         pixels: The same in cropped pixels.
         predictions: What the model says of them.
     """
-    with study.voice.progress(f"doubts about the maps of {card.name}") as feed:
+    with study.voice.progress(f"uncertainty of the maps of {card.name}") as feed:
         found = map_signals(predictor, pixels.images, feed)
     columns = {
         "branches": found.branches,
@@ -73,7 +73,7 @@ def doubts(
 
 
 def cheap_signals(predictions: Predictions, place: int) -> dict[str, float | None]:
-    """The signs of doubt of one photograph that its prediction shows; none for a plain network."""
+    """The uncertainty scores of one photograph that its prediction shows; none for a plain network."""
     columns = {"branches": predictions.branches, "scales": predictions.scales}
     return {name: _plain(column[place]) for name, column in columns.items() if column is not None}
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from regaze.drawing.canvas import SCALE, Canvas
-from regaze.drawing.figures import Bar, Curve, curve_chart, interval_chart, ticks
+from regaze.drawing.charts import NARROW, Axis, Bar, Curve, curve_chart, interval_chart, swatch, ticks
 from regaze.errors import OptionError
 from regaze.evaluation.seeds import Estimate
 from regaze.experiments.measure import effective_area, on_grid
@@ -25,7 +25,7 @@ def test_both_files_hold_the_same_drawing(tmp_path):
     canvas = Canvas(60, 40, 'a <label> & "more"')
     canvas.box((10, 10), 20, 20, "#0a5c8a")
     canvas.text((2, 8), "<b> & c", size=6)
-    canvas.line([(0, 35), (60, 35)], "#8a6a1c", 2, dashed=True)
+    canvas.line([(0, 35), (60, 35)], "#8a6a1c", 2, dash=(4, 3))
     canvas.image((40, 10), 10, np.full((2, 2, 3), (255, 0, 0), dtype=np.uint8))
     vector, raster = canvas.write(tmp_path / "drawing")
     root = ElementTree.fromstring(vector.read_text(encoding="utf-8"))  # noqa: S314 - our own file
@@ -37,6 +37,40 @@ def test_both_files_hold_the_same_drawing(tmp_path):
         assert picture.getpixel((45 * SCALE, 15 * SCALE)) == (255, 0, 0)
         dashes = {picture.getpixel((x, 35 * SCALE)) for x in range(60 * SCALE)}
         assert {(0x8A, 0x6A, 0x1C), (255, 255, 255)} <= dashes
+
+
+def test_signs_that_the_font_lacks_are_no_boxes():
+    """A true minus and a no-break space are drawn in the picture as what they stand for."""
+    written = []
+    for words in ("\N{MINUS SIGN}1\N{NO-BREAK SPACE}%", "-1 %"):
+        canvas = Canvas(40, 20, "label")
+        canvas.text((5, 15), words)
+        written.append(canvas.png().tobytes())
+    assert written[0] == written[1]
+
+
+def test_a_drawing_inside_a_page():
+    """A chart has words for who does not see it, escaped, and scales with its place; an ornament is passed over."""
+    canvas = Canvas(60, 40, '<b> & "c"')
+    page = canvas.__html__()
+    assert page.startswith(
+        '<svg class="chart" role="img" aria-label="&lt;b&gt; &amp; &quot;c&quot;" viewBox="0 0 60 40">'
+    )
+    assert swatch(Curve("", [], "#000000")).__html__().startswith('<svg aria-hidden="true" viewBox')
+
+
+def test_narrow_charts_have_names_above_and_their_own_scale():
+    """The page's charts are one width; a row without a name is another figure of the row above."""
+    bars = [Bar("both", Estimate(0.1, 0.0, 0.2), "#111111"), Bar("", Estimate(-0.1), "#222222"), Bar("next", None)]
+    axis = Axis(-0.2, 0.2, sign=True, band=0.05, rule=0.0, ends=("worse", "better"))
+    root = ElementTree.fromstring(interval_chart([("", bars)], "label", axis=axis).svg())  # noqa: S314 - our own text
+    assert root.get("width") == str(NARROW)
+    first, second = root.findall(f"{SVG}circle")
+    assert float(first.get("cx")) + float(second.get("cx")) == pytest.approx(NARROW), "the scale is symmetric"
+    above = next(text for text in root.iter(f"{SVG}text") if text.text == "both")
+    assert float(above.get("y")) < float(first.get("cy")) < float(second.get("cy"))
+    words = [text.text for text in root.iter(f"{SVG}text")]
+    assert {"\N{MINUS SIGN}0.2", "0", "+0.2", "worse", "better"} <= set(words)
 
 
 def test_missing_figures_leave_gaps():

@@ -1,0 +1,182 @@
+"""Boxes in YOLO format: a folder with one text per photograph, and what its class numbers mean.
+
+A line is `class centre-x centre-y width height`, the last four as shares of the photograph's width and height. The
+class names stand in `classes.txt` or `obj.names` (one per line, class 0 first) or as `names` in `data.yaml`.
+
+Invariant: every mistake is one DataError that names the file and the line; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+import yaml
+
+from regaze.errors import DataError
+
+_MAX_BYTES = 16 * 2**20
+_ROUNDING = 0.01
+"""How far an edge may lie outside 0..1 and is clipped: exporters round (IDRiD's reach -.0028); more is a mistake."""
+
+# No photograph: lists of names, what people put beside them, and, at the top, the pictures of each part.
+_OTHER_TEXTS = frozenset({"classes", "readme", "license", "licence"})
+_PART_LISTS = frozenset({"train", "valid", "val", "test"})
+
+
+class ClassBox(NamedTuple):
+    """A line of a text.
+
+    Attributes:
+        line: From 1.
+        number: The class.
+        x0, y0, x1, y1: Edges as shares of the photograph's width and height, 0..1, x0 < x1, y0 < y1.
+    """
+
+    line: int
+    number: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+def is_box_file(path: PurePath) -> bool:
+    """Whether a text belongs to a photograph; `path` is relative to the folder of boxes."""
+    stem = path.stem.lower()
+    return path.suffix == ".txt" and stem not in _OTHER_TEXTS and (len(path.parts) > 1 or stem not in _PART_LISTS)
+
+
+def box_files(folder: Path) -> list[Path]:
+    """The texts below a folder that belong to photographs, sorted."""
+    return [file for file in sorted(folder.rglob("*.txt")) if is_box_file(file.relative_to(folder))]
+
+
+def read_names(folder: Path) -> dict[int, str] | None:
+    """Read what the class numbers of a folder mean.
+
+    Args:
+        folder: Where `classes.txt`, `obj.names`, `data.yaml` or `data.yml` may lie; the first one there counts.
+
+    Returns:
+        Class number -> name, or None where the folder does not say.
+
+    Raises:
+        DataError: The file is there but cannot be read or holds no names.
+    """
+    readers = {"classes.txt": _listed, "obj.names": _listed, "data.yaml": _in_yaml, "data.yml": _in_yaml}
+    for name, read in readers.items():
+        file = folder / name
+        if file.is_file():
+            return read(file)
+    return None
+
+
+def read_boxes(file: Path, classes: Collection[int]) -> list[ClassBox]:
+    """Read the boxes of one photograph.
+
+    Args:
+        file: One box per line; empty lines do no harm.
+        classes: The class numbers that have a name.
+
+    Returns:
+        The boxes in the file's order.
+
+    Raises:
+        DataError: A line is malformed, its class is unknown, or its box lies outside the photograph.
+    """
+    boxes = []
+    for line, text in enumerate(_text(file).split("\n"), start=1):
+        words = text.split()
+        if words:
+            number, edges = _box(words, file, line)
+            if number not in classes:
+                raise _mistake(file, line, f"class {number}", f"one of {sorted(classes)}, those with a name")
+            boxes.append(ClassBox(line, number, *edges))
+    return boxes
+
+
+def _box(words: list[str], file: Path, line: int) -> tuple[int, tuple[float, float, float, float]]:
+    """Class and edges (x0, y0, x1, y1), 0..1, of one line."""
+    shown = " ".join(words)[:80]
+    try:
+        if not re.fullmatch(r"[0-9]{1,9}", words[0]) or any("_" in word for word in words):  # float takes 1_0
+            raise ValueError
+        x, y, width, height = (float(word) for word in words[1:])
+    except ValueError:
+        expected = "class, centre x, centre y, width, height"
+        raise _mistake(file, line, f"{shown!r}", expected) from None
+    edges = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    if not all(-_ROUNDING <= edge <= 1 + _ROUNDING for edge in edges):  # NaN is not within either
+        raise _mistake(file, line, f"the box {shown}", "shares of width and height, 0..1, not pixels")
+    x0, y0, x1, y1 = (min(1.0, max(0.0, edge)) for edge in edges)
+    if x0 >= x1 or y0 >= y1:
+        found = f"a box {x1 - x0:g} wide and {y1 - y0:g} high within the photograph"
+        raise _mistake(file, line, found, "both above 0")
+    return int(words[0]), (x0, y0, x1, y1)
+
+
+def _listed(file: Path) -> dict[int, str]:
+    """One name per line."""
+    names = [line.strip() for line in _text(file).rstrip().split("\n")]
+    if "" in names:  # some tools count an empty line, some do not
+        raise _mistake(file, names.index("") + 1, "no name", "one per line, class 0 first, without empty lines")
+    return dict(enumerate(names))
+
+
+def _in_yaml(file: Path) -> dict[int, str]:
+    """`names` as a list, or as a mapping from numbers.
+
+    The document's nodes are read, not the values they stand for: these know their line, `no` stays a name, and
+    aliases that multiply are never unfolded.
+    """
+    text = _text(file)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise _mistake(file, mark.line + 1 if mark else 1, f"no YAML ({error.problem})", "a YAML file") from error
+    except (yaml.reader.ReaderError, RecursionError) as error:
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+        raise _mistake(file, line, f"no YAML ({getattr(error, 'reason', 'too deep')})", "a YAML file") from error
+    entries = root.value if isinstance(root, yaml.MappingNode) else []
+    node = next((value for key, value in entries if key.value == "names"), None)
+    expected = "`names:` with a list of names, class 0 first, or with numbers and names"
+    if isinstance(node, yaml.SequenceNode):
+        pairs = [(str(number), value) for number, value in enumerate(node.value)]
+    elif isinstance(node, yaml.MappingNode):
+        pairs = [(key.value, value) for key, value in node.value]
+    else:
+        raise _mistake(file, node.start_mark.line + 1 if node else 1, "no list of names", expected)
+    names: dict[int, str] = {}
+    for number, value in pairs:
+        line = value.start_mark.line + 1
+        if not isinstance(number, str) or not re.fullmatch(r"[0-9]{1,9}", number) or int(number) in names:
+            raise _mistake(file, line, f"the class {str(number)[:40]!r}", "a number, each once")
+        if not isinstance(value, yaml.ScalarNode) or not value.value.strip():
+            raise _mistake(file, line, f"no name for class {number}", "a text")
+        names[int(number)] = value.value.strip()
+    if not names:
+        raise _mistake(file, node.start_mark.line + 1, "no names", expected)
+    return names
+
+
+def _text(file: Path) -> str:
+    try:
+        size = file.stat().st_size
+        if size > _MAX_BYTES:
+            raise DataError(
+                f"{file} has {size} bytes, expected at most {_MAX_BYTES}: this is no text of boxes or names"
+            )
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise _mistake(file, line, f"the byte 0x{error.object[error.start]:02x}", "text in UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error}): check its permissions") from error
+
+
+def _mistake(file: Path, line: int, found: str, expected: str) -> DataError:
+    return DataError(f"{file}, line {line}: {found}, expected {expected}: correct it and try again")
