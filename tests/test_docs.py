@@ -59,9 +59,9 @@ def test_the_picture_is_small_and_attributed():
     assert re.search(r"Porwal et al\. 2018.*CC BY 4\.0", readme, re.S)
 
 
-def test_the_code_in_the_readme_runs(study_copy):
+def test_the_code_in_the_guide_runs(study_copy):
     """`From Python` works as it stands beside a finished study."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", "".join(page.read_text(encoding="utf-8") for page in PAGES), re.S)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=study_copy.parent, capture_output=True, text=True, check=True
     )
