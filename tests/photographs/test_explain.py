@@ -24,11 +24,11 @@ CLASSES = ("R0", "R1", "R2")
 SIDE = 64
 
 
-def make_model(folder, kind):
+def make_model(folder, kind, name="tiny", seed=0, crop=True):
     """A model folder with a tiny network from scratch."""
     options = NetworkOptions(network=kind, backbone="test_resnet")
-    built = build_network(options, len(CLASSES), SIDE)
-    card = ModelCard("tiny", options, CLASSES, True, "argmax", SIDE, True, built.mean, built.std, {})
+    built = build_network(options, len(CLASSES), SIDE, seed)
+    card = ModelCard(name, options, CLASSES, True, "argmax", SIDE, crop, built.mean, built.std, {})
     save_model(folder, built.network, card)
     return folder
 
@@ -103,6 +103,29 @@ def test_explainers_class_and_several_photographs(call, photo, tmp_path):
         assert panel.height < height
 
 
+def test_models_stand_side_by_side(call, photo, models, tmp_path, capsys):
+    """`--beside`: the first model's picture where it always stands, the next one's right of it, the same as alone."""
+    other = make_model(tmp_path / "other", "multi-scale", name="other", seed=1)
+    both, code = call(by="attention", beside=(other,), to=tmp_path / "both.png")
+    assert code == 0
+    (beside,) = both["beside"]
+    assert (both["model"], beside["model"]) == (str(models["multi-scale"]), str(other))
+    assert beside["explainers"] == ["attention"]
+    printed = capsys.readouterr().out
+    alone, _ = call(model=other, by="scale1,attention", to=tmp_path / "alone.png")  # three pictures, too
+    assert alone["beside"] == []
+    assert beside["photographs"] == alone["photographs"]
+    assert sum(str(photo) in line for line in printed.splitlines()) == 2
+    pixels = {}
+    for name in ("both.png", "alone.png"):
+        with Image.open(tmp_path / name) as panel:
+            pixels[name] = np.array(panel)
+    first, second, third = (np.s_[102:474, 28 + place * 386 : 400 + place * 386] for place in range(3))
+    assert (pixels["both.png"][first] == pixels["alone.png"][first]).all()  # the bare photograph
+    assert (pixels["both.png"][third] == pixels["alone.png"][third]).all()
+    assert (pixels["both.png"][second] != pixels["both.png"][third]).any()
+
+
 def test_masks_are_outlined(call, tmp_path):
     """A lesion in either mask gets a white line, in the frame of the photograph."""
     for name, place in (("a.png", (95, 50)), ("b.png", (60, 70))):
@@ -143,6 +166,7 @@ def mistakes(photo, models, tmp_path):
     """Options, the error, and what its message must say."""
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
+    whole = make_model(tmp_path / "whole", "multi-scale", crop=False)
     wide = tmp_path / "wide.png"
     Image.fromarray(np.zeros((10, 90), np.uint8)).save(wide)
     return [
@@ -161,6 +185,8 @@ def mistakes(photo, models, tmp_path):
         ({"images": (photo, photo), "mask": (wide,)}, OptionError, "one photograph, not with 2"),
         ({"mask": (wide,)}, DataError, "90 x 10 pixels.*160 x 120"),
         ({"mask": (tmp_path / "none.png",)}, DataError, "none.png: check the path"),
+        ({"beside": (models["plain"],), "by": "attention"}, ModelError, "attention does not fit a plain network"),
+        ({"beside": (whole,)}, OptionError, "--beside: .*some crop .* and others do not"),
         ({"batch": 0}, OptionError, "--batch 0: expected 1 or more"),
     ]
 

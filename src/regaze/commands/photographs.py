@@ -41,7 +41,7 @@ class Predict(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class Explain(Command):
-    """Writes one panel: each photograph, and beside it one heat map per explainer, all on one colour scale."""
+    """Writes one panel: each photograph, and beside it one heat map per explainer and model, on one colour scale."""
 
     model: Annotated[Path, tyro.conf.Positional]
     """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: its active model."""
@@ -55,6 +55,8 @@ class Explain(Command):
     """File of the panel, .png, .webp or .jpg; an existing file is replaced."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """Name of the class to explain; default: the most probable of each photograph."""
+    beside: tuple[Path, ...] = ()
+    """Other models, whose heat maps stand beside the first one's, e.g. before and after fine-tuning."""
     mask: tuple[Path, ...] = ()
     """Lesion masks, drawn as outlines; with one photograph only."""
     batch: int = 16
@@ -66,9 +68,10 @@ class Explain(Command):
         from regaze.photographs.explain import explain_files
         from regaze.study.active_model import model_folder
 
-        voice, model = self.voice(), model_folder(self.model)
+        voice = self.voice()
+        models = [model_folder(path) for path in (self.model, *self.beside)]
         found = explain_files(
-            model,
+            models,
             self.images,
             self.by,
             self.to,
@@ -78,9 +81,10 @@ class Explain(Command):
             self.batch,
             voice,
         )
-        voice.say(f"model: {model}")
-        for item in found["photographs"]:
-            told = f", explained: {item['explained']}" if item["explained"] is not None else ""
-            self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f}){told}")
+        for answer in (found, *found["beside"]):
+            voice.say(f"model: {answer['model']}")
+            for item in answer["photographs"]:
+                explained = f", explained: {item['explained']}" if item["explained"] is not None else ""
+                self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f}){explained}")
         self.say(f"{', '.join(found['explainers'])}: {found['panel']}")
         return found, 0

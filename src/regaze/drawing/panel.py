@@ -22,8 +22,9 @@ WIDTH = 1200  # pixels: a page of a paper or an issue shows it without shrinking
 _MARGIN, _GAP = 28, 14
 _MOST_IN_LINE = 4  # more would be smaller than the lesions in them
 _LARGEST_TILE = 374
-_CAPTION = 46  # below a tile: two lines
+_CAPTION = 52  # below a tile: two lines
 _HEAD, _FOOT = 74, 46
+_SMALL = 15  # pixels: a web page shows the sheet at three quarters of its width
 _BETWEEN = 22  # above and below the line between two photographs
 _PAPER, _INK, _FAINT, _LINE = (255, 255, 255), (24, 28, 34), (104, 112, 122), (222, 226, 231)
 
@@ -108,8 +109,8 @@ def draw_panel(rows: Sequence[Row]) -> Image.Image:
             x = _MARGIN + place % columns * (side + _GAP)
             y = top + _HEAD + place // columns * (side + _CAPTION + _GAP)
             sheet.paste(_picture(row, tile, side), (x, y))
-            _write(pen, (x, y + side + 6), tile.title, 17, _INK, side)
-            _write(pen, (x, y + side + 27), tile.text, 13, _FAINT, side)
+            _write(pen, (x, y + side + 6), tile.title, 19, _INK, side)
+            _write(pen, (x, y + side + 30), tile.text, _SMALL, _FAINT, side)
     _foot(sheet, pen, any(row.lesions is not None for row in rows))
     return sheet
 
@@ -133,15 +134,15 @@ def _foot(sheet: Image.Image, pen: ImageDraw.ImageDraw, outlined: bool) -> None:
     y = sheet.height - _FOOT + 4
     pen.line((_MARGIN, y - 12, WIDTH - _MARGIN, y - 12), fill=_LINE)
     ramp = np.broadcast_to(RAMP[np.linspace(0, 255, 150).astype(int)][None], (12, 150, 3))
-    x = _MARGIN + _write(pen, (_MARGIN, y), "less important", 13, _FAINT) + 10
-    sheet.paste(Image.fromarray(np.ascontiguousarray(ramp)), (x, y + 3))
+    x = _MARGIN + _write(pen, (_MARGIN, y), "less important", _SMALL, _FAINT) + 10
+    sheet.paste(Image.fromarray(np.ascontiguousarray(ramp)), (x, y + 4))
     text = "more important; each picture by its own ranking: compare places, not strengths"
     x += 160
-    x += _write(pen, (x, y), text, 13, _FAINT) + 30
+    x += _write(pen, (x, y), text, _SMALL, _FAINT) + 30
     if outlined:
         pen.ellipse((x, y + 2, x + 14, y + 16), fill=OUTLINE[0][1])
         pen.ellipse((x + 3, y + 5, x + 11, y + 13), outline=OUTLINE[1][1], width=1)
-        _write(pen, (x + 22, y), "lesions", 13, _FAINT)
+        _write(pen, (x + 22, y), "lesions", _SMALL, _FAINT)
 
 
 def _write(

@@ -1,8 +1,9 @@
-"""Explain photographs that belong to no study: a panel with one picture per explainer."""
+"""Explain photographs that belong to no study: a panel with one picture per explainer and model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from regaze.files import replacing
 from regaze.models.card import ModelCard
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
-from regaze.models.predictor import Predictions, Predictor
+from regaze.models.predictor import Predictor
 from regaze.photographs.predict import describe
 from regaze.records import Sample
 
@@ -26,8 +27,34 @@ _PHOTO_SIDE = 748  # pixels: twice the largest tile, so that lesions stay sharp
 _FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
+@dataclass(frozen=True)
+class _Explained:
+    """What one model says of the photographs.
+
+    Attributes:
+        model: Its folder.
+        card: Its card.
+        photographs: For each photograph, what `describe` gives and `explained`: a class, None where maps have none.
+        maps: Explainer -> (N, S, S) float32 in cropped pixels.
+    """
+
+    model: Path
+    card: ModelCard
+    photographs: list[dict[str, Any]]
+    maps: dict[str, NDArray[np.float32]]
+
+    def result(self) -> dict[str, Any]:
+        """The part of the command's result that is this model's."""
+        return {
+            "model": str(self.model),
+            "key": self.card.key,
+            "explainers": list(self.maps),
+            "photographs": self.photographs,
+        }
+
+
 def explain_files(
-    model: Path,
+    models: Sequence[Path],
     images: Sequence[Path],
     by: str | None,
     to: Path,
@@ -40,9 +67,9 @@ def explain_files(
     """Explain photographs and write one panel.
 
     Args:
-        model: A model folder.
+        models: Model folders, at least one; their pictures stand side by side, in this order.
         images: Photographs.
-        by: Names of explainers, separated by commas; None: every quick one that the network takes.
+        by: Names of explainers, separated by commas; None: every quick one that each network takes.
         to: The panel's file.
         class_name: The class to explain; None: the likeliest of each photograph.
         masks: Masks of the lesions of the one photograph, in original pixels.
@@ -51,42 +78,75 @@ def explain_files(
         voice: Shows the progress.
 
     Returns:
-        What was explained, of which class, and what the model says of each photograph.
+        What the first model was asked and what it says of each photograph; the same of the others under `beside`.
 
     Raises:
-        ModelError: `model` is no model folder, or an explainer does not fit the network.
+        ModelError: A folder is no model folder, or an explainer does not fit a network.
         DataError: A photograph or mask cannot be read.
         OptionError: An unknown explainer or class, or options that do not go together.
     """
     _check(images, to, masks, batch)
+    samples = [Sample(str(path), path, None, masks=_masks(masks), origin="masks") for path in images]
+    explained = [_explain_with(model, samples, by, class_name, machine, batch, voice) for model in models]
+    size, crop = max(item.card.size for item in explained), explained[0].card.crop
+    if any(item.card.crop != crop for item in explained):
+        raise OptionError("--beside: of these models some crop photographs to the field of view and others do not.")
+    large = load_pixels(samples, max(_PHOTO_SIDE, size), None, machine.workers, crop=crop)
+    rows = []
+    for index, path in enumerate(images):
+        tiles = [Tile("Photograph", "cropped as the model sees it"), *_tiles(explained, index)]
+        lesions = large.union[index] if masks else None
+        rows.append(Row(*_words(path, explained, index), large.images[index], tuple(tiles), lesions))
+    with replacing(to) as temporary:
+        draw_panel(rows).save(temporary, format=_FORMATS[to.suffix.lower()])
+    first, *others = (item.result() for item in explained)
+    return first | {"beside": others, "panel": str(to)}
+
+
+def _explain_with(
+    model: Path,
+    samples: Sequence[Sample],
+    by: str | None,
+    class_name: str | None,
+    machine: MachineOptions,
+    batch: int,
+    voice: Voice,
+) -> _Explained:
+    """Grade and explain the photographs with one model; arguments as in `explain_files`."""
     predictor, card = load_model(model, machine, batch)
     names = _names(by, predictor)
     wanted = _class_index(class_name, card)
-    samples = [Sample(str(path), path, None, masks=_masks(masks), origin="masks") for path in images]
     pixels = load_pixels(samples, card.size, None, machine.workers, crop=card.crop)
     predictions = predictor.predict(pixels.images)
     likeliest = predictions.probabilities.argmax(axis=1)
-    classes = likeliest if wanted is None else np.full(len(images), wanted, np.int64)
+    classes = likeliest if wanted is None else np.full(len(samples), wanted, np.int64)
     maps: dict[str, NDArray[np.float32]] = {}
     for name in names:
         with voice.progress(EXPLAINERS[name].title) as feed:
             maps[name] = explain(predictor, pixels.images, name, classes, progress=feed)
     # Attention maps belong to no class: where there is nothing else, none was explained.
-    told = any(EXPLAINERS[name].of_class for name in names)
-    of_class = [int(item) if told else None for item in classes]
-    large = load_pixels(samples, max(_PHOTO_SIDE, card.size), None, machine.workers, crop=card.crop)
-    rows = []
-    for index, path in enumerate(images):
-        tiles = [Tile("Photograph", "cropped as the model sees it")]
-        tiles += [Tile(EXPLAINERS[name].title, EXPLAINERS[name].text, strength(maps[name][index])) for name in names]
-        lesions = large.union[index] if masks else None
-        rows.append(
-            Row(*_words(path, card, predictions, index, of_class[index]), large.images[index], tuple(tiles), lesions)
-        )
-    with replacing(to) as temporary:
-        draw_panel(rows).save(temporary, format=_FORMATS[to.suffix.lower()])
-    found = [_describe(path, card, predictions, index, of_class[index]) for index, path in enumerate(images)]
-    return {"model": str(model), "key": card.key, "explainers": names, "photographs": found, "panel": str(to)}
+    has_class = any(EXPLAINERS[name].of_class for name in names)
+    photographs = [
+        describe(sample.image, card, predictions, index)
+        | {"explained": card.classes[classes[index]] if has_class else None}
+        for index, sample in enumerate(samples)
+    ]
+    return _Explained(model, card, photographs, maps)
+
+
+def _tiles(explained: Sequence[_Explained], index: int) -> list[Tile]:
+    """The maps of one photograph; below each its explainer, and where there are several models, whose it is."""
+    tiles = []
+    names = [item.card.name for item in explained]
+    for item in explained:
+        name = item.card.name if names.count(item.card.name) == 1 else str(item.model)
+        for by, maps in item.maps.items():
+            explainer = EXPLAINERS[by]
+            words = (explainer.title, explainer.text)
+            if len(explained) > 1:
+                words = (name, f"{explainer.title}: {explainer.text}")
+            tiles.append(Tile(*words, strength(maps[index])))
+    return tiles
 
 
 def _check(images: Sequence[Path], to: Path, masks: Sequence[Path], batch: int) -> None:
@@ -132,21 +192,13 @@ def _masks(paths: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
     return {"lesion": tuple(paths)} if paths else {}
 
 
-def _words(path: Path, card: ModelCard, predictions: Predictions, index: int, explained: int | None) -> tuple[str, str]:
-    """Title and text of a photograph."""
-    grade = int(predictions.grades[index])
-    probabilities = predictions.probabilities[index]
-    all_of_them = "    ".join(f"{name}: {value:.2f}" for name, value in zip(card.classes, probabilities, strict=True))
-    title = f"{path.name}: graded {card.classes[grade]}"
-    words = f"Probabilities   {all_of_them}"
-    return (
-        title,
-        words if explained is None else f"Explained: {card.classes[explained]}.    Probabilities   {all_of_them}",
-    )
-
-
-def _describe(
-    path: Path, card: ModelCard, predictions: Predictions, index: int, explained: int | None
-) -> dict[str, Any]:
-    said = describe(path, card, predictions, index)
-    return said | {"explained": None if explained is None else card.classes[explained]}
+def _words(path: Path, explained: Sequence[_Explained], index: int) -> tuple[str, str]:
+    """Title and text of a photograph: one model's grade and probabilities, or the grades of several."""
+    if len(explained) > 1:
+        grades = [(item.card.name, item.photographs[index]) for item in explained]
+        text = "    ".join(f"{name}: {said['class']} ({said['confidence']:.2f})" for name, said in grades)
+        return path.name, f"Graded   {text}"
+    said = explained[0].photographs[index]
+    probabilities = "    ".join(f"{name}: {value:.2f}" for name, value in said["probabilities"].items())
+    of_class = "" if said["explained"] is None else f"Explained: {said['explained']}.    "
+    return f"{path.name}: graded {said['class']}", f"{of_class}Probabilities   {probabilities}"
