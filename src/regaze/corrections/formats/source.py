@@ -37,17 +37,14 @@ class Source:
         """The spot of a value within a JSON value; `step` is `.key` or `[0]`, or several of them."""
         return Source(self.file, f"{self.at}{step}")
 
-    def refuse(self, found: str, expected: str) -> CorrectionError:
-        """The error to raise for a mistake here.
+    def refuse(self, wrong: str, expected: str) -> CorrectionError:
+        """The error to raise for a mistake here; its message is one line.
 
         Args:
-            found: What stands there.
+            wrong: What stands here.
             expected: What should.
-
-        Returns:
-            The error; its message is one line.
         """
-        return CorrectionError(f"{self}: {found}, expected {expected}: correct it and import again, nothing was taken")
+        return CorrectionError(f"{self}: {wrong}, expected {expected}: correct it and import again, nothing was taken")
 
 
 def shown(value: object) -> str:
@@ -60,11 +57,8 @@ def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
     """Read a file of a size that fits into memory.
 
     Args:
-        path: What the user named.
+        path: The file.
         may_be_empty: Accept a file of no bytes.
-
-    Returns:
-        Its bytes.
 
     Raises:
         CorrectionError: It cannot be read, is empty, too large, or a zip archive.
@@ -85,18 +79,7 @@ def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
 
 
 def read_text(path: Path, *, may_be_empty: bool = False) -> str:
-    """Read a text in UTF-8, with or without a byte order mark.
-
-    Args:
-        path: What the user named.
-        may_be_empty: Accept a file of no bytes.
-
-    Returns:
-        The text.
-
-    Raises:
-        CorrectionError: It cannot be read (see `read_bytes`), or is not UTF-8.
-    """
+    """Read a text in UTF-8; arguments and errors as `read_bytes` and `decode_text`."""
     return decode_text(read_bytes(path, may_be_empty=may_be_empty), path)
 
 
@@ -104,11 +87,8 @@ def decode_text(data: bytes, path: Path) -> str:
     """Decode UTF-8, with or without a byte order mark.
 
     Args:
-        data: What was read.
-        path: Named in the message.
-
-    Returns:
-        The text.
+        data: The file's bytes.
+        path: Named in the error.
 
     Raises:
         CorrectionError: It is not UTF-8; names the line of the first wrong byte.
