@@ -25,16 +25,16 @@ from regaze.corrections.formats.coco_rle import decode_counts, encode_counts
 from regaze.corrections.formats.drawn import (
     LABELS,
     Drawn,
-    check_box,
-    check_free,
-    check_points,
+    Notes,
+    box_shape,
     check_size,
     mask_shapes,
     meaning,
-    noted,
+    polygon_shape,
     sheets,
     simple_shapes,
 )
+from regaze.corrections.formats.folders import check_free
 from regaze.corrections.formats.json_paths import Finite, Key, read_json, write_lines
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs
@@ -45,16 +45,12 @@ from regaze.records import MAX_PIXELS, Correction, Shape
 _CATEGORIES = {1: True, 2: False}
 
 
-class _Image(Struct):
+class _Image(Notes, kw_only=True):
     id: Key
     file_name: str
     width: int
     height: int
     reviewed: bool | None = None
-    mode: str | None = None
-    author: str | None = None
-    time: str | None = None
-    remark: str | None = None
 
 
 class _Category(Struct):
@@ -115,19 +111,11 @@ def read_coco(path: Path, album: Album) -> list[Drawn]:
         if annotation.category_id not in looks:
             raise source.refuse(f"category_id {shown(annotation.category_id)}", "the id of one of the categories")
         look = looks[annotation.category_id]
-        drawn = _shapes(annotation, bool(look), images[annotation.image_id][1], source)
+        read = _shapes(annotation, bool(look), images[annotation.image_id][1], source)
         if look is not None:
-            shapes[annotation.image_id] += drawn
+            shapes[annotation.image_id] += read
     return [
-        noted(
-            photograph.sample,
-            shapes[key],
-            source,
-            mode=image.mode,
-            time=image.time,
-            author=image.author,
-            remark=image.remark,
-        )
+        image.drawn(photograph.sample, shapes[key], source)
         for key, (image, photograph, source) in images.items()
         if shapes[key] or image.reviewed
     ]
@@ -148,7 +136,9 @@ def write_coco(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for photograph, drawn in sheets(items, album):
-        images.append(_image(len(images) + 1, photograph, drawn, album))
+        image = {"id": len(images) + 1, "file_name": album.name(photograph)}
+        size = {"width": photograph.width, "height": photograph.height}
+        images.append(image | size | {"reviewed": True} | drawn.notes)
         for shape in simple_shapes(drawn, photograph):
             annotation = {"id": len(annotations) + 1, "image_id": len(images)}
             annotations.append(annotation | _annotation(shape, photograph))
@@ -158,27 +148,12 @@ def write_coco(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
     write_text(path, write_lines(document))
 
 
-def _image(key: int, photograph: Photograph, drawn: Drawn, album: Album) -> dict[str, Any]:
-    return {
-        "id": key,
-        "file_name": album.name(photograph),
-        "width": photograph.width,
-        "height": photograph.height,
-        "reviewed": True,
-        "mode": drawn.mode,
-        "author": drawn.author,
-        "time": drawn.time,
-        "remark": drawn.remark,
-    }
-
-
 def _annotation(shape: Shape, photograph: Photograph) -> dict[str, Any]:
     category = next(key for key, look in _CATEGORIES.items() if look == shape.look)
     if shape.kind == "mask":
         height, width = photograph.height, photograph.width
         crop, top, left = crop_of_runs(shape.runs, width)
-        counts = encode_counts(shape.runs, height, width)
-        segmentation: Any = {"size": [height, width], "counts": counts}
+        segmentation: Any = {"size": [height, width], "counts": encode_counts(shape.runs, height, width)}
         box: list[float] = [left, top, crop.shape[1], crop.shape[0]]
         area = float(crop.sum())
     else:
@@ -217,8 +192,7 @@ def _shapes(annotation: _Annotation, look: bool, photograph: Photograph, source:
     if annotation.bbox is None or len(annotation.bbox) != 4:
         raise source.refuse(f"no segmentation and the bbox {shown(annotation.bbox)}", "4 numbers")
     x, y, width, height = annotation.bbox
-    check_box(x, y, x + width, y + height, photograph, source)
-    return (Shape("box", look, ((x, y), (x + width, y + height))),)
+    return box_shape((x, y, x + width, y + height), look, photograph, source)
 
 
 def _mask(rle: _Rle, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
@@ -233,13 +207,11 @@ def _mask(rle: _Rle, look: bool, photograph: Photograph, source: Source) -> tupl
 
 
 def _polygons(parts: list[list[float]], look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    shapes = []
+    shapes: list[Shape] = []
     for values in parts:
         if len(values) < 6 or len(values) % 2:
             raise source.refuse(f"a polygon of {len(values)} numbers", "x and y of three points or more")
-        points = tuple(zip(values[::2], values[1::2], strict=True))
-        check_points(points, photograph, source)
-        shapes.append(Shape("polygon", look, points))
+        shapes += polygon_shape(zip(values[::2], values[1::2], strict=True), look, photograph, source)
     if len(shapes) == 1 and len(shapes[0].points) == 4:
         corners = shapes[0].points
         (x0, y0), (x1, y1) = corners[0], corners[2]
