@@ -31,7 +31,7 @@ class ClassBox(NamedTuple):
 
     Attributes:
         line: From 1.
-        number: The class.
+        number: The class's.
         x0, y0, x1, y1: Edges as shares of the photograph's width and height, 0..1, x0 < x1, y0 < y1.
     """
 
@@ -55,13 +55,9 @@ def box_files(folder: Path) -> list[Path]:
 
 
 def read_names(folder: Path) -> dict[int, str] | None:
-    """Read what the class numbers of a folder mean.
+    """The name of each class number; None where the folder does not say.
 
-    Args:
-        folder: Where `classes.txt`, `obj.names`, `data.yaml` or `data.yml` may lie; the first one there counts.
-
-    Returns:
-        Class number -> name, or None where the folder does not say.
+    The first of `classes.txt`, `obj.names`, `data.yaml` and `data.yml` counts.
 
     Raises:
         DataError: The file is there but cannot be read or holds no names.
@@ -75,14 +71,11 @@ def read_names(folder: Path) -> dict[int, str] | None:
 
 
 def read_boxes(file: Path, classes: Collection[int]) -> list[ClassBox]:
-    """Read the boxes of one photograph.
+    """Read the boxes of a photograph, in the file's order.
 
     Args:
-        file: One box per line; empty lines do no harm.
+        file: A box per line; empty lines do no harm.
         classes: The class numbers that have a name.
-
-    Returns:
-        The boxes in the file's order.
 
     Raises:
         DataError: A line is malformed, its class is unknown, or its box lies outside the photograph.
@@ -106,15 +99,14 @@ def _box(words: list[str], file: Path, line: int) -> tuple[int, tuple[float, flo
             raise ValueError
         x, y, width, height = (float(word) for word in words[1:])
     except ValueError:
-        expected = "class, centre x, centre y, width, height"
-        raise _mistake(file, line, f"{shown!r}", expected) from None
+        raise _mistake(file, line, f"{shown!r}", "class, centre x, centre y, width, height") from None
     edges = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     if not all(-_ROUNDING <= edge <= 1 + _ROUNDING for edge in edges):  # NaN is not within either
         raise _mistake(file, line, f"the box {shown}", "shares of width and height, 0..1, not pixels")
     x0, y0, x1, y1 = (min(1.0, max(0.0, edge)) for edge in edges)
     if x0 >= x1 or y0 >= y1:
-        found = f"a box {x1 - x0:g} wide and {y1 - y0:g} high within the photograph"
-        raise _mistake(file, line, found, "both above 0")
+        size = f"a box {x1 - x0:g} wide and {y1 - y0:g} high within the photograph"
+        raise _mistake(file, line, size, "both above 0")
     return int(words[0]), (x0, y0, x1, y1)
 
 
@@ -167,9 +159,7 @@ def _text(file: Path) -> str:
     try:
         size = file.stat().st_size
         if size > _MAX_BYTES:
-            raise DataError(
-                f"{file} has {size} bytes, expected at most {_MAX_BYTES}: this is no text of boxes or names"
-            )
+            raise DataError(f"{file} has {size} bytes, expected at most {_MAX_BYTES}: no text of boxes or names")
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -178,5 +168,5 @@ def _text(file: Path) -> str:
         raise DataError(f"{file} cannot be read ({error}): check its permissions") from error
 
 
-def _mistake(file: Path, line: int, found: str, expected: str) -> DataError:
-    return DataError(f"{file}, line {line}: {found}, expected {expected}: correct it and try again")
+def _mistake(file: Path, line: int, wrong: str, expected: str) -> DataError:
+    return DataError(f"{file}, line {line}: {wrong}, expected {expected}: correct it and try again")
