@@ -28,7 +28,7 @@ from regaze.corrections.formats.drawn import (
     Notes,
     box_shape,
     check_size,
-    mask_shapes,
+    mask_shape,
     meaning,
     polygon_shape,
     sheets,
@@ -110,10 +110,8 @@ def read_coco(path: Path, album: Album) -> list[Drawn]:
             raise source.refuse(f"image_id {shown(annotation.image_id)}", "the id of one of the images")
         if annotation.category_id not in looks:
             raise source.refuse(f"category_id {shown(annotation.category_id)}", "the id of one of the categories")
-        look = looks[annotation.category_id]
-        read = _shapes(annotation, bool(look), images[annotation.image_id][1], source)
-        if look is not None:
-            shapes[annotation.image_id] += read
+        photograph = images[annotation.image_id][1]
+        shapes[annotation.image_id] += _shapes(annotation, looks[annotation.category_id], photograph, source)
     return [
         image.drawn(photograph.sample, shapes[key], source)
         for key, (image, photograph, source) in images.items()
@@ -183,7 +181,7 @@ def _by_id(path: Path, key: str, items: list[_Item]) -> Iterator[tuple[Source, _
         yield source, item
 
 
-def _shapes(annotation: _Annotation, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _shapes(annotation: _Annotation, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     segmentation = annotation.segmentation
     if isinstance(segmentation, _Rle):
         return _mask(segmentation, look, photograph, source)
@@ -195,7 +193,7 @@ def _shapes(annotation: _Annotation, look: bool, photograph: Photograph, source:
     return box_shape((x, y, x + width, y + height), look, photograph, source)
 
 
-def _mask(rle: _Rle, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _mask(rle: _Rle, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     height, width = photograph.height, photograph.width
     if rle.size != (height, width):
         raise source.refuse(f"an RLE of size {shown(list(rle.size))}", f"[{height}, {width}], height first")
@@ -203,10 +201,10 @@ def _mask(rle: _Rle, look: bool, photograph: Photograph, source: Source) -> tupl
         runs = decode_counts(rle.counts, height, width)
     except ValueError as error:
         raise source.refuse(f"an RLE with {error}", "run lengths that fill the photograph") from error
-    return mask_shapes(runs, look, source)
+    return mask_shape(runs, look, source)
 
 
-def _polygons(parts: list[list[float]], look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _polygons(parts: list[list[float]], look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     shapes: list[Shape] = []
     for values in parts:
         if len(values) < 6 or len(values) % 2:
@@ -216,5 +214,5 @@ def _polygons(parts: list[list[float]], look: bool, photograph: Photograph, sour
         corners = shapes[0].points
         (x0, y0), (x1, y1) = corners[0], corners[2]
         if corners == ((x0, y0), (x1, y0), (x1, y1), (x0, y1)):
-            return (Shape("box", look, (corners[0], corners[2])),)
+            return (Shape("box", shapes[0].look, (corners[0], corners[2])),)
     return tuple(shapes)

@@ -28,7 +28,7 @@ from regaze.corrections.formats.drawn import (
     Notes,
     box_shape,
     check_size,
-    mask_shapes,
+    mask_shape,
     meaning,
     polygon_shape,
     rotated,
@@ -159,10 +159,8 @@ def _shapes(image: Node, photograph: Photograph) -> tuple[Shape, ...]:
             continue
         if node.tag not in _READERS:
             raise node.source.refuse(f"a <{node.tag}>", f"one of {', '.join(_READERS)}")
-        look = meaning(node.attribute("label"))
-        shapes = _READERS[node.tag](node, bool(look), photograph)
-        if look is not None:
-            layers.append((_z_order(node), shapes))
+        shapes = _READERS[node.tag](node, meaning(node.attribute("label")), photograph)
+        layers.append((_z_order(node), shapes))
     layers.sort(key=lambda layer: layer[0])
     return tuple(shape for _, shapes in layers for shape in shapes)
 
@@ -174,7 +172,7 @@ def _z_order(node: Node) -> int:
     return int(text)
 
 
-def _box(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
+def _box(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
     x0, y0, x1, y1 = (node.number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
     angle = node.number("rotation") if "rotation" in node.attributes else 0.0
     if angle % 360 == 0:
@@ -184,7 +182,7 @@ def _box(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
     return polygon_shape(((x + dx, y + dy) for dx, dy in corners), look, photograph, node.source)
 
 
-def _polygon(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
+def _polygon(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
     points = list(_points(node.attribute("points"), node.source))
     if len(points) < 3:
         raise node.source.refuse(f"a polygon of {len(points)} points", "three or more")
@@ -199,7 +197,7 @@ def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
         yield number(x, "x", source), number(y, "y", source)
 
 
-def _mask(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
+def _mask(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
     left, top, width, height = (node.whole(name) for name in ("left", "top", "width", "height"))
     if left + width > photograph.width or top + height > photograph.height:
         raise node.source.refuse(
@@ -214,7 +212,7 @@ def _mask(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
         expected = f"{width} x {height} = {width * height}, those of its rectangle"
         raise node.source.refuse(f"an rle of {int(runs.sum())} pixels", expected)
     crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    return mask_shapes(runs_of_crop(crop, top, left, photograph.height, photograph.width), look, node.source)
+    return mask_shape(runs_of_crop(crop, top, left, photograph.height, photograph.width), look, node.source)
 
 
 _READERS = {"box": _box, "polygon": _polygon, "mask": _mask}

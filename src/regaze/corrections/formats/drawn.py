@@ -182,13 +182,13 @@ def meaning(label: str) -> bool | None:
 
 
 def box_shape(
-    edges: tuple[float, float, float, float], look: bool, photograph: Photograph, source: Source
-) -> tuple[Shape]:
-    """The shape of a box that was read.
+    edges: tuple[float, float, float, float], look: bool | None, photograph: Photograph, source: Source
+) -> tuple[Shape, ...]:
+    """The shape of a box that was read; none for a landmark's.
 
     Args:
         edges: x0, y0, x1, y1 in original pixels.
-        look: "look here" or "not here".
+        look: The `meaning` of its label.
         photograph: Where it lies.
         source: Where it was read.
 
@@ -200,17 +200,17 @@ def box_shape(
     _check_points(points, photograph, source)
     if x0 >= x1 or y0 >= y1:
         raise source.refuse(f"a box {x1 - x0:g} wide and {y1 - y0:g} high", "both above 0")
-    return (Shape("box", look, points),)
+    return () if look is None else (Shape("box", look, points),)
 
 
 def polygon_shape(
-    points: Iterable[tuple[float, float]], look: bool, photograph: Photograph, source: Source
-) -> tuple[Shape]:
-    """The shape of a polygon that was read.
+    points: Iterable[tuple[float, float]], look: bool | None, photograph: Photograph, source: Source
+) -> tuple[Shape, ...]:
+    """The shape of a polygon that was read; none for a landmark's.
 
     Args:
         points: (x, y) in original pixels, three or more.
-        look: "look here" or "not here".
+        look: The `meaning` of its label.
         photograph: Where it lies.
         source: Where it was read.
 
@@ -219,15 +219,15 @@ def polygon_shape(
     """
     corners = tuple(points)
     _check_points(corners, photograph, source)
-    return (Shape("polygon", look, corners),)
+    return () if look is None else (Shape("polygon", look, corners),)
 
 
-def mask_shapes(runs: tuple[int, ...], look: bool, source: Source) -> tuple[Shape, ...]:
-    """The shape of a mask that was read; none for a mask without pixels, which says nothing.
+def mask_shape(runs: tuple[int, ...], look: bool | None, source: Source) -> tuple[Shape, ...]:
+    """The shape of a mask that was read; none for a landmark's, and for a mask without pixels, which says nothing.
 
     Args:
         runs: Row by row.
-        look: "look here" or "not here".
+        look: The `meaning` of its label.
         source: Where it was read.
 
     Raises:
@@ -235,7 +235,7 @@ def mask_shapes(runs: tuple[int, ...], look: bool, source: Source) -> tuple[Shap
     """
     if len(runs) > MAX_POINTS:
         raise source.refuse(f"a mask of {len(runs)} runs", f"at most {MAX_POINTS}, which no drawing reaches")
-    return (Shape("mask", look, runs=runs),) if len(runs) > 1 else ()
+    return () if look is None or len(runs) < 2 else (Shape("mask", look, runs=runs),)
 
 
 def rotated(offsets: Iterable[tuple[float, float]], degrees: float) -> list[tuple[float, float]]:

@@ -39,7 +39,7 @@ from regaze.corrections.formats.drawn import (
     as_drawn,
     box_shape,
     check_size,
-    mask_shapes,
+    mask_shape,
     meaning,
     polygon_shape,
     rotated,
@@ -271,8 +271,7 @@ def _shapes(result: _Result, photograph: Photograph, source: Source) -> tuple[Sh
     kind = _DRAWN[result.type] or ("brush" if "rle" in value else "polygon" if "points" in value else "rectangle")
     look = _look(converted(value.get(result.type), _Labels, inside.inner(f".{result.type}")), source)
     struct, draw = _READERS[kind]
-    shapes = draw(converted(value, struct, inside), bool(look), photograph, inside)
-    return shapes if look is not None else ()
+    return draw(converted(value, struct, inside), look, photograph, inside)
 
 
 def _look(labels: list[str], source: Source) -> bool | None:
@@ -282,21 +281,21 @@ def _look(labels: list[str], source: Source) -> bool | None:
     return looks.pop() if looks else None
 
 
-def _brush(value: _Brush, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _brush(value: _Brush, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     if value.format != "rle":
         raise source.refuse(f"a brush of format {shown(value.format)}", "format 'rle'")
     try:
         runs = decode_brush(value.rle, photograph.height, photograph.width)
     except ValueError as error:
         raise source.refuse(f"a brush RLE with {error}", "an RGBA picture of the photograph's size") from error
-    return mask_shapes(runs, look, source)
+    return mask_shape(runs, look, source)
 
 
-def _polygon(value: _Polygon, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _polygon(value: _Polygon, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     return polygon_shape((_pixels(point, photograph) for point in value.points), look, photograph, source)
 
 
-def _rectangle(value: _Rectangle, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _rectangle(value: _Rectangle, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     x, y, width, height = value.x, value.y, value.width, value.height
     if value.rotation % 360:
         # Around the top left corner, clockwise, in pixels: percent are not square.
@@ -331,7 +330,7 @@ def _author(completed_by: _User | Key | None) -> str:
     return f"user {completed_by}" if isinstance(completed_by, int) else completed_by or ""
 
 
-_READERS: dict[str, tuple[type[Struct], Callable[[Any, bool, Photograph, Source], tuple[Shape, ...]]]] = {
+_READERS: dict[str, tuple[type[Struct], Callable[[Any, bool | None, Photograph, Source], tuple[Shape, ...]]]] = {
     "brush": (_Brush, _brush),
     "polygon": (_Polygon, _polygon),
     "rectangle": (_Rectangle, _rectangle),

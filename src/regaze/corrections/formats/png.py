@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from regaze.corrections.formats.drawn import Drawn, Notes, check_size, mask_shapes, sheets
+from regaze.corrections.formats.drawn import Drawn, Notes, check_size, mask_shape, sheets
 from regaze.corrections.formats.folders import by_name, member, new_folder
 from regaze.corrections.formats.json_paths import read_json, write_lines
 from regaze.corrections.formats.photographs import Album, Photograph
@@ -167,5 +167,5 @@ def _shapes(values: NDArray[np.uint8], source: Source) -> tuple[Shape, ...]:
     if present.any():
         wrong = int(np.flatnonzero(present)[0])
         raise source.refuse(f"the value {wrong}", f"0, {LOOK} (or 1) for look here, {AVOID} for not here")
-    look = mask_shapes(mask_to_runs((values == LOOK) | (values == 1)), True, source)
-    return look + mask_shapes(mask_to_runs(values == AVOID), False, source)
+    look = mask_shape(mask_to_runs((values == LOOK) | (values == 1)), True, source)
+    return look + mask_shape(mask_to_runs(values == AVOID), False, source)

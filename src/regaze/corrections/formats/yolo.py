@@ -138,10 +138,7 @@ def _boxes(file: Path, looks: dict[int, bool | None], photograph: Photograph) ->
     sides = (photograph.width, photograph.height) * 2
     shapes: list[Shape] = []
     for line, number, *shares in read_boxes(file, looks):
-        look = looks[number]
         # To a millionth of a pixel: a border in the middle of a pixel must come back there.
         x0, y0, x1, y1 = (round(share * side, 6) for share, side in zip(shares, sides, strict=True))
-        box = box_shape((x0, y0, x1, y1), bool(look), photograph, Source(file, line))
-        if look is not None:
-            shapes += box
+        shapes += box_shape((x0, y0, x1, y1), looks[number], photograph, Source(file, line))
     return tuple(shapes)
