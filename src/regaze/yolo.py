@@ -81,7 +81,7 @@ def read_boxes(file: Path, classes: Collection[int]) -> list[ClassBox]:
         DataError: A line is malformed, its class is unknown, or its box lies outside the photograph.
     """
     boxes = []
-    for line, text in enumerate(_text(file).split("\n"), start=1):
+    for line, text in enumerate(read_text(file).split("\n"), start=1):
         words = text.split()
         if words:
             number, edges = _box(words, file, line)
@@ -112,7 +112,7 @@ def _box(words: list[str], file: Path, line: int) -> tuple[int, tuple[float, flo
 
 def _listed(file: Path) -> dict[int, str]:
     """One name per line."""
-    names = [line.strip() for line in _text(file).rstrip().split("\n")]
+    names = [line.strip() for line in read_text(file).rstrip().split("\n")]
     if "" in names:  # some tools count an empty line, some do not
         raise _mistake(file, names.index("") + 1, "no name", "one per line, class 0 first, without empty lines")
     return dict(enumerate(names))
@@ -124,7 +124,7 @@ def _in_yaml(file: Path) -> dict[int, str]:
     The document's nodes are read, not the values they stand for: these know their line, `no` stays a name, and
     aliases that multiply are never unfolded.
     """
-    text = _text(file)
+    text = read_text(file)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -155,7 +155,12 @@ def _in_yaml(file: Path) -> dict[int, str]:
     return names
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """A text in UTF-8, with or without a byte order mark.
+
+    Raises:
+        DataError: It cannot be read, is too large, or is not UTF-8.
+    """
     try:
         size = file.stat().st_size
         if size > _MAX_BYTES:

@@ -252,6 +252,12 @@ def rotated(offsets: Iterable[tuple[float, float]], degrees: float) -> list[tupl
 def check_size(width: int | None, height: int | None, photograph: Photograph, source: Source) -> None:
     """Refuse an image size that is not the photograph's.
 
+    Args:
+        width: As the file says it; None where it does not.
+        height: Likewise.
+        photograph: Whose size counts.
+        source: Where it was read.
+
     Raises:
         CorrectionError: It is another one, or no size.
     """

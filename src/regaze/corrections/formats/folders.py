@@ -38,11 +38,15 @@ def by_name(path: Path, files: Iterable[Path], *, suffix: str, may_be_empty: boo
 def check_free(path: Path, *, or_empty_folder: bool = False) -> None:
     """Refuse to write over what is there.
 
+    Args:
+        path: Where something is to be written.
+        or_empty_folder: Accept an empty folder.
+
     Raises:
-        CorrectionError: There is something, and not just an empty folder where that may be.
+        CorrectionError: There is something else.
     """
-    is_empty = or_empty_folder and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    if (path.exists() or path.is_symlink()) and not is_empty:
+    is_empty = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    if (path.exists() or path.is_symlink()) and not (or_empty_folder and is_empty):
         raise CorrectionError(f"{path} is there already: export under another name, or remove it")
 
 
@@ -67,7 +71,12 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def member(folder: Path, sample: str, suffix: str) -> Path:
-    """The file named like a sample (`Sample.id`) in a folder.
+    """The file named like a sample in a folder.
+
+    Args:
+        folder: The folder.
+        sample: `Sample.id`.
+        suffix: Of the file, with its dot.
 
     Raises:
         CorrectionError: The id is no safe relative path.

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import msgspec
 
-from regaze.corrections.formats.source import Source, read_text, shown
+from regaze.corrections.formats.source import Source, decode_text, read_bytes, shown
 
 Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 """A number that is no infinity, also where it was written as a whole number."""
@@ -33,7 +33,7 @@ def read_json(path: Path, kind: Any) -> Any:
             is of another kind.
     """
     try:
-        value = json.loads(read_text(path), object_pairs_hook=_object, parse_constant=_constant)
+        value = json.loads(decode_text(read_bytes(path), path), object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
         problem = shown(error.doc[error.pos : error.pos + 20]) if error.pos < len(error.doc) else "the file ends"
         source = Source(path, f"line {error.lineno}, column {error.colno}")

@@ -69,24 +69,19 @@ def read_png(path: Path, album: Album) -> list[Drawn]:
     """
     sidecar = path / SIDECAR
     files = by_name(path, _pictures(path), suffix=".png", may_be_empty=sidecar.is_file())
-    entries = _entries(sidecar, album) if sidecar.is_file() else None
-    if entries is not None and set(entries) != set(files):
-        odd = sorted(set(entries) ^ set(files))[0]
-        wrong = f"no picture {odd}" if odd in entries else f"no entry for the picture {odd}"
-        raise (entries[odd][2] if odd in entries else Source(sidecar)).refuse(wrong, "one entry for each")
+    entries = _entries(sidecar, album, set(files)) if sidecar.is_file() else {}
     result, owners = list[Drawn](), dict[str, str]()
     for name, file in files.items():
         source = Source(file)
-        photograph = entries[name][1] if entries is not None else album.find(name, source)
-        if entries is None and _is_landmark(name, photograph):
+        entry, photograph, entry_source = entries.get(name) or (None, album.find(name, source), source)
+        if entry is None and _is_landmark(name, photograph):
             continue
         first = owners.setdefault(photograph.sample, name)
         if first != name:
             raise source.refuse(f"a second picture of {photograph.sample} beside {first}", "one")
         shapes = _shapes(_decode(read_bytes(file), photograph, source), source)
-        if entries is not None:
-            entry, _, source = entries[name]
-            result.append(entry.drawn(photograph.sample, shapes, source))
+        if entry is not None:
+            result.append(entry.drawn(photograph.sample, shapes, entry_source))
         elif shapes:
             result.append(Drawn(photograph.sample, shapes))
     return result
@@ -130,8 +125,8 @@ def _is_landmark(name: str, photograph: Photograph) -> bool:
     return any(lesion_type(part) is None for part in set(name.split("/")[:-1]) - set(photograph.sample.split("/")))
 
 
-def _entries(sidecar: Path, album: Album) -> dict[str, tuple[_Entry, Photograph, Source]]:
-    """What `corrections.json` says, by the name of the picture."""
+def _entries(sidecar: Path, album: Album, pictures: set[str]) -> dict[str, tuple[_Entry, Photograph, Source]]:
+    """What `corrections.json` says, by the name of the picture: one entry for each."""
     document: _Sidecar = read_json(sidecar, _Sidecar)
     if document.format != _FORMAT or document.version != _VERSION:
         raise Source(sidecar).refuse("another kind of file", f"format {_FORMAT!r} and version {_VERSION}")
@@ -143,6 +138,11 @@ def _entries(sidecar: Path, album: Album) -> dict[str, tuple[_Entry, Photograph,
         if entry.file in entries:
             raise source.refuse(f"the picture {shown(entry.file)} again", "each once")
         entries[entry.file] = entry, photograph, source
+    odd = sorted(entries.keys() ^ pictures)
+    if odd and odd[0] in entries:
+        raise entries[odd[0]][2].refuse(f"no picture {odd[0]}", "one for each entry")
+    if odd:
+        raise Source(sidecar).refuse(f"no entry for the picture {odd[0]}", "one entry for each")
     return entries
 
 

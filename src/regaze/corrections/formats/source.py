@@ -53,12 +53,8 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """Read a file of a size that fits into memory.
-
-    Args:
-        path: The file.
-        may_be_empty: Accept a file of no bytes.
 
     Raises:
         CorrectionError: It cannot be read, is empty, too large, or a zip archive.
@@ -68,7 +64,7 @@ def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
         if not path.is_file():
             raise source.refuse("no file", "a file there")
         size = path.stat().st_size
-        if size > MAX_BYTES or not (size or may_be_empty):
+        if not 0 < size <= MAX_BYTES:
             raise source.refuse(f"{size} bytes", f"1 to {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
@@ -76,11 +72,6 @@ def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
     if data.startswith(b"PK\x03\x04"):
         raise source.refuse("a zip archive", "the file in it: unpack it")
     return data
-
-
-def read_text(path: Path, *, may_be_empty: bool = False) -> str:
-    """Read a text in UTF-8; arguments and errors as `read_bytes` and `decode_text`."""
-    return decode_text(read_bytes(path, may_be_empty=may_be_empty), path)
 
 
 def decode_text(data: bytes, path: Path) -> str:

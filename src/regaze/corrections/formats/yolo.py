@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from regaze.corrections.formats.drawn import LABELS, Drawn, box_shape, meaning, sheets, simple_shapes
 from regaze.corrections.formats.folders import by_name, member, new_folder
 from regaze.corrections.formats.photographs import Album, Photograph
-from regaze.corrections.formats.source import Source, read_text
+from regaze.corrections.formats.source import Source
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError, DataError
 from regaze.files import write_text
 from regaze.records import Correction, Shape
-from regaze.yolo import box_files, is_box_file, read_boxes, read_names
+from regaze.yolo import box_files, is_box_file, read_boxes, read_names, read_text
 
 REVIEWED = "reviewed.list"
 
@@ -129,7 +129,7 @@ def _line(shape: Shape, photograph: Photograph) -> str:
 def _reviewed(path: Path, album: Album) -> dict[str, Source]:
     """The samples that `reviewed.list` names, and where."""
     file = path / REVIEWED
-    lines = read_text(file, may_be_empty=True).split("\n") if file.is_file() else []
+    lines = read_text(file).split("\n") if file.is_file() else []
     sources = ((text.strip(), Source(file, line)) for line, text in enumerate(lines, start=1))
     return {album.find(name, source).sample: source for name, source in sources if name}
 
