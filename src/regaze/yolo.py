@@ -82,22 +82,22 @@ def read_boxes(file: Path, classes: Collection[int]) -> list[ClassBox]:
     """
     boxes = []
     for line, text in enumerate(read_text(file).split("\n"), start=1):
-        words = text.split()
-        if words:
-            number, edges = _box(words, file, line)
+        values = text.split()
+        if values:
+            number, edges = _box(values, file, line)
             if number not in classes:
                 raise _mistake(file, line, f"class {number}", f"one of {sorted(classes)}, those with a name")
             boxes.append(ClassBox(line, number, *edges))
     return boxes
 
 
-def _box(words: list[str], file: Path, line: int) -> tuple[int, tuple[float, float, float, float]]:
+def _box(values: list[str], file: Path, line: int) -> tuple[int, tuple[float, float, float, float]]:
     """Class and edges (x0, y0, x1, y1), 0..1, of one line."""
-    shown = " ".join(words)[:80]
+    shown = " ".join(values)[:80]
     try:
-        if not re.fullmatch(r"[0-9]{1,9}", words[0]) or any("_" in word for word in words):  # float takes 1_0
+        if not re.fullmatch(r"[0-9]{1,9}", values[0]) or any("_" in value for value in values):  # float takes 1_0
             raise ValueError
-        x, y, width, height = (float(word) for word in words[1:])
+        x, y, width, height = (float(value) for value in values[1:])
     except ValueError:
         raise _mistake(file, line, f"{shown!r}", "class, centre x, centre y, width, height") from None
     edges = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
@@ -107,7 +107,7 @@ def _box(words: list[str], file: Path, line: int) -> tuple[int, tuple[float, flo
     if x0 >= x1 or y0 >= y1:
         size = f"a box {x1 - x0:g} wide and {y1 - y0:g} high within the photograph"
         raise _mistake(file, line, size, "both above 0")
-    return int(words[0]), (x0, y0, x1, y1)
+    return int(values[0]), (x0, y0, x1, y1)
 
 
 def _listed(file: Path) -> dict[int, str]:

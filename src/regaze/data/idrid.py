@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from regaze.data.folder import pictures
@@ -43,16 +43,13 @@ _TABLES: dict[Part, str] = {
 _NO_PATIENT = ("", "no id")
 
 
-@dataclass
-class _Notes:
+class _Notes(list[str]):
     """Remarks collected while reading, in order."""
-
-    lines: list[str] = field(default_factory=list)
 
     def add(self, count: int, text: str) -> None:
         """Keep a remark that begins with a count, if there is anything to count."""
         if count:
-            self.lines.append(f"{count} {text}")
+            self.append(f"{count} {text}")
 
 
 def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Dataset:
@@ -87,7 +84,7 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Datas
     everything = _shared_patients(everything, same, alike, notes)
     kept = _merged(everything, len(graded), same, notes)
     _note_visits(kept, notes)
-    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes.lines))
+    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes))
 
 
 def read_labels(table: Path) -> dict[str, tuple[int, str]]:
@@ -268,14 +265,14 @@ def _note_twins(samples: Sequence[Sample], notes: _Notes) -> None:
             listed = ", ".join(
                 f"{sample.id} {'ungraded' if sample.label is None else CLASSES[sample.label]}" for sample in twins
             )
-            notes.lines.append(f"One picture, different grades: {listed}.")
+            notes.append(f"One picture, different grades: {listed}.")
 
 
 def _note_visits(samples: Sequence[Sample], notes: _Notes) -> None:
     """Say how many visits there are, and how many test photographs share one with training."""
     visits = {part: Counter(s.patient for s in samples if s.part == part and s.patient) for part in _SETS}
     unknown = sum(sample.patient is None for sample in samples)
-    notes.lines.append(
+    notes.append(
         f"{len(visits['training'])} known visits in training, {len(visits['test'])} in test; the visit of {unknown} "
         "photographs is unknown, each counts as its own."
     )

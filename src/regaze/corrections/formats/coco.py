@@ -96,7 +96,7 @@ def read_coco(path: Path, album: Album) -> list[Drawn]:
     document: _Document = read_json(path, _Document)
     looks = {category.id: meaning(category.name) for _, category in _by_id(path, "categories", document.categories)}
     images: dict[Key, tuple[_Image, Photograph, Source]] = {}
-    samples = set()
+    samples = set[str]()
     for source, image in _by_id(path, "images", document.images):
         photograph = album.find(image.file_name, source)
         if photograph.sample in samples:

@@ -54,16 +54,6 @@ from regaze.records import Correction, Shape
 
 # Results that say something of the whole picture and draw nothing.
 _UNDRAWN = frozenset({"choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "relation"})
-# The type of a result without its label -> what it draws.
-_DRAWN = {
-    "brushlabels": "brush",
-    "polygonlabels": "polygon",
-    "rectanglelabels": "rectangle",
-    "labels": "",
-    "brush": "brush",
-    "polygon": "polygon",
-    "rectangle": "rectangle",
-}
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 _DIGITS = 6
 
@@ -256,7 +246,7 @@ def _region_shapes(located: list[tuple[Source, _Result]], photograph: Photograph
     for source, result in located:
         if result.type in _UNDRAWN or (is_labelled and result.type != "labels"):
             continue
-        if result.type not in _DRAWN:
+        if result.type != "labels" and result.type.removesuffix("labels") not in _READERS:
             raise source.refuse(f"a result of type {shown(result.type)}", "brush, polygon or rectangle labels")
         shapes += _shapes(result, photograph, source)
     return shapes
@@ -268,7 +258,9 @@ def _shapes(result: _Result, photograph: Photograph, source: Source) -> tuple[Sh
         raise source.refuse(f"a picture turned by {shown(result.image_rotation)} degrees", "the picture as it is")
     inside = source.inner(".value")
     value: dict[str, Any] = converted(result.value, dict[str, Any], inside)
-    kind = _DRAWN[result.type] or ("brush" if "rle" in value else "polygon" if "points" in value else "rectangle")
+    # `labels` goes with any of the three.
+    kind = result.type.removesuffix("labels")
+    kind = kind or ("brush" if "rle" in value else "polygon" if "points" in value else "rectangle")
     look = _look(converted(value.get(result.type), _Labels, inside.inner(f".{result.type}")), source)
     struct, draw = _READERS[kind]
     return draw(converted(value, struct, inside), look, photograph, inside)

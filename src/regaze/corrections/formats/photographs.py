@@ -46,9 +46,6 @@ class Album:
         for photograph in photographs:
             self._add(photograph)
 
-    def __len__(self) -> int:
-        return len(self._photographs)
-
     def photograph(self, sample: str) -> Photograph:
         """The photograph of a sample (`Sample.id`).
 
@@ -56,7 +53,9 @@ class Album:
             CorrectionError: There is none.
         """
         if sample not in self._photographs:
-            raise CorrectionError(f"there is no photograph {sample!r} among {len(self)}: pass those of its study")
+            raise CorrectionError(
+                f"there is no photograph {sample!r} among {len(self._photographs)}: pass those of its study"
+            )
         return self._photographs[sample]
 
     def name(self, photograph: Photograph) -> str:
@@ -91,7 +90,7 @@ class Album:
         photograph = self.match(name, source)
         if photograph is None:
             example = f" such as {next(iter(self._photographs))}" if self._photographs else ""
-            raise source.refuse(f"the image {shown(name)}", f"one of the {len(self)} photographs{example}")
+            raise source.refuse(f"the image {shown(name)}", f"one of the {len(self._photographs)} photographs{example}")
         return photograph
 
     def _add(self, photograph: Photograph) -> None:
