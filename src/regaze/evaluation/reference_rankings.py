@@ -95,7 +95,7 @@ def mask_order(masks: NDArray[np.bool_]) -> Maps:
 
     Returns:
         (N, S, S) float32, in pixels: above 0 inside lesions, below 0 outside. Where a mask is empty there is no
-        order: NaN, which `compare_orders` refuses; leave those images out (its `present`).
+        order: NaN, which `compare_orders` refuses; leave those images out.
 
     Raises:
         ValueError: Not three dimensions.
