@@ -319,5 +319,5 @@ def _ratio(
     # Groups without such lesions are left out before the draw, so that no resample is empty.
     _, codes = np.unique(codes, return_inverse=True)
     totals = np.stack([np.bincount(codes, top), np.bincount(codes, bottom)], axis=1).astype(np.float64)
-    drawn = resampled_totals(totals, resamples, seed=0)
+    drawn = resampled_totals(totals, resamples)
     return float(top.sum() / bottom.sum()), percentile_bounds(drawn[:, 0] / drawn[:, 1], len(totals))

@@ -179,7 +179,7 @@ def _estimate(
     known = own[~np.isnan(own)]
     if not known.size or groups == 0:
         return Estimate(None, None, None, per_seed, n, groups)
-    drawn = resampled_totals(totals.reshape(len(totals), -1), resamples, seed=0).reshape(-1, *totals.shape[1:])
+    drawn = resampled_totals(totals.reshape(len(totals), -1), resamples).reshape(-1, *totals.shape[1:])
     figures = statistic(drawn)
     defined = ~np.isnan(figures)
     means = _ratio(np.where(defined, figures, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
