@@ -137,8 +137,7 @@ def kappas(confusions: NDArray[np.float64], ordinal: bool = True) -> NDArray[np.
         ordinal: False: every miss counts alike, as it must where the order of the classes means nothing.
 
     Returns:
-        (...) float64, at most 1; NaN where undefined (nothing counted, or one and the same class on both
-        sides).
+        (...) float64, at most 1; NaN where undefined (nothing counted, or one and the same class on both sides).
     """
     classes = confusions.shape[-1]
     index = np.arange(classes)
@@ -218,8 +217,7 @@ def mean_interval(
         resamples: Number of resamples.
 
     Returns:
-        (mean, low, high); None where undefined: all three without values, the bounds with fewer than two
-        groups.
+        (mean, low, high); None where undefined: all three without values, the bounds with fewer than two groups.
 
     Raises:
         ValueError: Shapes that do not fit each other.
@@ -313,10 +311,9 @@ def paired_mean_difference(
         resamples: Number of resamples.
 
     Returns:
-        `difference`: mean of b - a. `interval`: [low, high], 95 %. `probability_greater`: share of the
-        resamples in which b lies above a, ties half (whether greater is better depends on the number).
-        `mean_a`, `mean_b` over the used pairs. `n_used`, `n_skipped`: pairs; `n_groups`: patients of the used ones.
-        None where undefined.
+        `difference`: mean of b - a. `interval`: [low, high], 95 %. `probability_greater`: share of the resamples in
+        which b lies above a, ties half (whether greater is better depends on the number). `mean_a`, `mean_b` over the
+        used pairs. `n_used`, `n_skipped`: pairs; `n_groups`: patients of the used ones. None where undefined.
 
     Raises:
         ValueError: Shapes that do not fit each other.

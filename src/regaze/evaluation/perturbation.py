@@ -1,9 +1,8 @@
 """Half-changed images, put to a model in full batches.
 
 Invariant: one buffer of one batch is all the memory, however many images, maps and steps there are. Pixels are
-changed in place: from one step to the next only the pixels of that step are written, so a row costs a copy of the
-image and not a comparison per pixel, and the buffer has the layout that convolutions are fastest in
-(channels_last).
+changed in place: from one step to the next only the pixels of that step are written, so a row costs a copy of the image
+and not a comparison per pixel, and the buffer has the layout that convolutions are fastest in (channels_last).
 
 Suffixes: P = pixel in row-major order, C = channel, B = row of a batch, N = image, K = class.
 """

@@ -64,8 +64,7 @@ class Prior:
         cover few; each counts for as many as it stands for, so that the expectation stays one of whole maps.
 
         Args:
-            features: (N, C, h, w) float, features per map cell; may be memory-mapped, is read photograph by
-                photograph.
+            features: (N, C, h, w) float, features per map cell; may be memory-mapped, is read photograph by photograph.
             targets: (N, h, w) float, 0..1, the corrected maps on the same cells; all 0: "nothing here".
             seed: Seed of the cells that are drawn and of the folds.
             groups: N patients, kept on one side of the cross-validation; None as a patient: unknown. None: each
