@@ -190,11 +190,29 @@ def _count(codes: NDArray[np.int64]) -> int:
     return int(codes.max(initial=-1)) + 1
 
 
-def _resampled_means(values: NDArray[np.float64], codes: NDArray[np.int64], resamples: int) -> NDArray[np.float64]:
-    """(R,) means of at least one value over the groups drawn."""
-    totals = np.stack([np.bincount(codes, values), np.bincount(codes).astype(np.float64)], axis=1)
+def resampled_ratios(
+    top: NDArray[np.float64], bottom: NDArray[np.float64], codes: NDArray[np.int64], resamples: int
+) -> NDArray[np.float64]:
+    """Sum over sum of N items in each resample of their groups.
+
+    Args:
+        top: (N,) float64.
+        bottom: (N,) float64, above 0; ones: means of `top`.
+        codes: (N,) int64, every number 0..G-1 used, see `group_codes`.
+        resamples: Number of resamples R.
+
+    Returns:
+        (R,) float64; empty without items.
+    """
+    if not top.size:
+        return np.zeros(0)
+    totals = np.stack([np.bincount(codes, top), np.bincount(codes, bottom)], axis=1).astype(np.float64)
     drawn = resampled_totals(totals, resamples)
     return np.asarray(drawn[:, 0] / drawn[:, 1])
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if values.size else None
 
 
 def _kept_groups(groups: Sequence[str | None] | None, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -226,11 +244,9 @@ def mean_interval(
     numbers = _as_values(values)
     keep = ~np.isnan(numbers)
     codes = _kept_groups(groups, keep)
-    if not keep.any():
-        return None, None, None
-    means = _resampled_means(numbers[keep], codes, resamples)
+    means = resampled_ratios(numbers[keep], np.ones(len(codes)), codes, resamples)
     low, high = percentile_bounds(means, _count(codes))
-    return float(numbers[keep].mean()), low, high
+    return _mean(numbers[keep]), low, high
 
 
 def paired_kappa_difference(
@@ -278,8 +294,6 @@ def paired_kappa_difference(
         "n_used": int(truth.size),
         "n_groups": _count(codes),
     }
-    if not truth.size:
-        return result
     both = np.stack([group_confusions(truth, grades, classes, codes) for grades in (before, after)], axis=1)
     whole = kappas(both.sum(0), ordinal)
     difference = float(whole[1] - whole[0])
@@ -323,26 +337,17 @@ def paired_mean_difference(
     if before.size != after.size:
         raise ValueError(f"{before.size} values_a for {after.size} values_b: pass one of each per image")
     keep = ~(np.isnan(before) | np.isnan(after))
+    before, after = before[keep], after[keep]
     codes = _kept_groups(groups, keep)
-    n_used = int(keep.sum())
-    result: dict[str, float | int | Bounds | None] = {
-        "difference": None,
-        "interval": [None, None],
-        "probability_greater": None,
-        "mean_a": None,
-        "mean_b": None,
-        "n_used": n_used,
-        "n_skipped": int(keep.size - n_used),
-        "n_groups": _count(codes),
-    }
-    if not n_used:
-        return result
-    differences = after[keep] - before[keep]
-    means = _resampled_means(differences, codes, resamples)
-    return result | {
-        "difference": float(differences.mean()),
-        "interval": percentile_bounds(means, _count(codes)),
-        "probability_greater": _share_above_zero(means, _count(codes)),
-        "mean_a": float(before[keep].mean()),
-        "mean_b": float(after[keep].mean()),
+    n_groups = _count(codes)
+    means = resampled_ratios(after - before, np.ones(len(codes)), codes, resamples)
+    return {
+        "difference": _mean(after - before),
+        "interval": percentile_bounds(means, n_groups),
+        "probability_greater": _share_above_zero(means, n_groups),
+        "mean_a": _mean(before),
+        "mean_b": _mean(after),
+        "n_used": before.size,
+        "n_skipped": keep.size - before.size,
+        "n_groups": n_groups,
     }

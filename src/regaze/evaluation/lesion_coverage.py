@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.evaluation.agreement import BoolArray, FloatArray, as_map
-from regaze.evaluation.intervals import Bounds, group_codes, percentile_bounds, resampled_totals
+from regaze.evaluation.intervals import Bounds, group_codes, percentile_bounds, resampled_ratios
 
 #: Share of a map's pixels that count as lit.
 BUDGET = 0.05
@@ -283,9 +283,7 @@ def _ratio(
     used = bottom > 0
     if not used.any():
         return None, [None, None]
-    top, bottom, codes = top[used], bottom[used], codes[used]
     # Groups without such lesions are left out before the draw, so that no resample is empty.
-    _, codes = np.unique(codes, return_inverse=True)
-    totals = np.stack([np.bincount(codes, top), np.bincount(codes, bottom)], axis=1).astype(np.float64)
-    drawn = resampled_totals(totals, resamples)
-    return float(top.sum() / bottom.sum()), percentile_bounds(drawn[:, 0] / drawn[:, 1], len(totals))
+    names, codes = np.unique(codes[used], return_inverse=True)
+    ratios = resampled_ratios(top[used], bottom[used], codes, resamples)
+    return float(top[used].sum() / bottom[used].sum()), percentile_bounds(ratios, len(names))
