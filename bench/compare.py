@@ -48,23 +48,21 @@ def main() -> None:
 
 
 def _kappa(study: Study, first: list[Row], other: list[Row]) -> str:
-    places = [place for place, row in enumerate(first) if row["label"] is not None]
-    labels = [first[place]["label"] for place in places]
-    before, after = ([rows[place]["grade"] for place in places] for rows in (first, other))
+    graded = [pair for pair in zip(first, other, strict=True) if pair[0]["label"] is not None]
+    labels = [row["label"] for row, _ in graded]
+    before, after = ([pair[side]["grade"] for pair in graded] for side in (0, 1))
     classes = len(study.classes)
-    found = paired_kappa_difference(labels, before, after, classes, groups=[first[at]["patient"] for at in places])
+    pair = paired_kappa_difference(labels, before, after, classes, groups=[row["patient"] for row, _ in graded])
     kappas = (quadratic_weighted_kappa(labels, grades, classes) for grades in (before, after))
-    return " | ".join([*(f"{kappa:.3f}" for kappa in kappas), f"{found['difference']:+.3f} {_bounds(found)}"])
+    return " | ".join(
+        [*(f"{kappa:.3f}" for kappa in kappas), f"{pair['difference']:+.3f} {interval(pair['interval'])}"]
+    )
 
 
 def _mean(first: list[Row], other: list[Row], scale: str, measure: str) -> str:
     before, after = ([row["maps"][scale][measure] for row in rows] for rows in (first, other))
-    found = paired_mean_difference(before, after, groups=[row["patient"] for row in first])
-    return f"{found['mean_a']:.4f} | {found['mean_b']:.4f} | {found['difference']:+.4f} {_bounds(found)}"
-
-
-def _bounds(found: dict[str, Any]) -> str:
-    return interval(found["interval"])
+    pair = paired_mean_difference(before, after, groups=[row["patient"] for row in first])
+    return f"{pair['mean_a']:.4f} | {pair['mean_b']:.4f} | {pair['difference']:+.4f} {interval(pair['interval'])}"
 
 
 def _ranks(study: Study, rows: list[Row], scale: str) -> str:

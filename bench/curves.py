@@ -99,7 +99,6 @@ def standings(
     oracle: str = "map-error",
     reference: str = "confidence",
     resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, Standing]:
     """Compare rules by the area under their gain curves.
 
@@ -111,7 +110,6 @@ def standings(
         oracle: The rule that is 1.
         reference: The rule that the lead is measured against.
         resamples: Number of bootstrap resamples.
-        seed: Seed of the draws.
 
     Returns:
         Rule -> its standing, in the order of `gains`.
@@ -130,7 +128,7 @@ def standings(
             f"gains of {len(areas)} rules have {sorted(shapes)} seeds: pass (seeds, budgets), alike for all"
         )
     return {
-        rule: _standing(rule, area, areas[random], areas[oracle], areas[reference], resamples, seed)
+        rule: _standing(rule, area, areas[random], areas[oracle], areas[reference], resamples)
         for rule, area in areas.items()
     }
 
@@ -142,7 +140,6 @@ def _standing(
     oracle: NDArray[np.float64],
     reference: NDArray[np.float64],
     resamples: int,
-    seed: int,
 ) -> Standing:
     together = np.stack([area, random, oracle, reference], axis=1)
     used = together[~np.isnan(together).any(axis=1)]
@@ -150,7 +147,7 @@ def _standing(
     n_skipped = len(together) - n_used
     if not n_used:
         return Standing(rule, None, None, [None, None], None, [None, None], 0, n_skipped)
-    lead = paired_mean_difference(used[:, 3], used[:, 0], resamples=resamples, seed=seed)
+    lead = paired_mean_difference(used[:, 3], used[:, 0], resamples=resamples)
     mean = used.mean(axis=0)
     difference, bounds = lead["difference"], lead["interval"]
     assert isinstance(difference, float) and isinstance(bounds, list)
@@ -158,7 +155,7 @@ def _standing(
         rule=rule,
         area=float(mean[0]),
         relative=relative_score(float(mean[0]), float(mean[1]), float(mean[2])),
-        interval=_relative_bounds(used, resamples, seed),
+        interval=_relative_bounds(used, resamples),
         lead=difference,
         lead_interval=bounds,
         n_used=n_used,
@@ -166,7 +163,7 @@ def _standing(
     )
 
 
-def _relative_bounds(used: NDArray[np.float64], resamples: int, seed: int) -> Bounds:
+def _relative_bounds(used: NDArray[np.float64], resamples: int) -> Bounds:
     """Bootstrap bounds of the relative score.
 
     A ratio whose denominator may be 0 has no bounds (Fieller 1954): where the oracle fails to beat the random order in
@@ -174,7 +171,7 @@ def _relative_bounds(used: NDArray[np.float64], resamples: int, seed: int) -> Bo
     """
     # The gap to random, and the oracle's: differences first, so that seeds that agree give the very same ratio.
     gaps = np.stack([used[:, 0] - used[:, 1], used[:, 2] - used[:, 1]], axis=1)
-    drawn = resampled_totals(gaps, resamples, seed)
+    drawn = resampled_totals(gaps, resamples)
     fine = drawn[:, 1] > 0
     if (~fine).mean() > _TAIL:
         return [None, None]

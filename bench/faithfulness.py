@@ -183,7 +183,7 @@ def speed(network: nn.Module, count: int, n_steps: int, laps: int, best: dict[st
     nchw = copy.deepcopy(network).to(memory_format=torch.contiguous_format).eval()
     lasting = copy.deepcopy(network).to(memory_format=torch.channels_last).eval()
     ours = {precision: predictor(network, precision) for precision in PRECISIONS}
-    found: dict[str, Faithfulness] = {}
+    results: dict[str, Faithfulness] = {}
     rows: list[int] = []
     asked = count * (3 + 2 * (n_steps - 1))
 
@@ -195,7 +195,7 @@ def speed(network: nn.Module, count: int, n_steps: int, laps: int, best: dict[st
         rows.clear()
         result = deletion_insertion(scores, images, maps, n_steps, batch=BATCH, insertion=insertion)
         if insertion == "blur":
-            found[precision] = result
+            results[precision] = result
             assert sum(rows) == asked, "the bound makes as many passes"
 
     runs: dict[str, Callable[[], object]] = {}
@@ -217,7 +217,7 @@ def speed(network: nn.Module, count: int, n_steps: int, laps: int, best: dict[st
             measured[name].append(timed(run))
     seconds = {name: statistics.median(item[0] for item in items) for name, items in measured.items()}
     report(count, n_steps, asked, seconds, {name: items[0][1] for name, items in measured.items()})
-    return found
+    return results
 
 
 def report(count: int, n_steps: int, rows: int, seconds: dict[str, float], memory: dict[str, float | None]) -> None:
@@ -257,12 +257,12 @@ def flat_memory() -> None:
         print(f"| {count} | {n_steps} | {held} |")
 
 
-def differences(name: str, found: dict[str, Faithfulness]) -> None:
+def differences(name: str, results: dict[str, Faithfulness]) -> None:
     """Print what bf16 changes in the areas."""
     print(f"\n| bf16 against fp32, {name} | largest change of an area | mean change |")
     print("|---|---|---|")
     for measure in ("deletion", "insertion"):
-        change = getattr(found["bf16"], measure) - getattr(found["fp32"], measure)
+        change = getattr(results["bf16"], measure) - getattr(results["fp32"], measure)
         print(f"| {measure} | {np.abs(change).max():.5f} | {change.mean():+.5f} |")
 
 
@@ -271,7 +271,7 @@ def on_photographs(path: Path, model: str, count: int) -> None:
     study = open_study(path, Voice(quiet=True))
     samples = study.validation(study.folds[0])
     samples = samples[:: max(1, len(samples) // count)][:count]
-    found: dict[str, Faithfulness] = {}
+    results: dict[str, Faithfulness] = {}
     maps, classes = torch.zeros(0), None
     for precision in reversed(PRECISIONS):
         machine = MachineOptions(precision=precision, device="cpu")
@@ -280,9 +280,9 @@ def on_photographs(path: Path, model: str, count: int) -> None:
         if not len(maps):
             maps = torch.from_numpy(enlarge(judge.predict(pixels.images).fused, card.size))
         images = judge.normalise(pixels.images)
-        found[precision] = deletion_insertion(judge.scores, images, maps, 28, classes=classes)
-        classes = found[precision].classes
-    differences(f"{model}, {len(samples)} real photographs, 28 steps", found)
+        results[precision] = deletion_insertion(judge.scores, images, maps, 28, classes=classes)
+        classes = results[precision].classes
+    differences(f"{model}, {len(samples)} real photographs, 28 steps", results)
     whole = deletion_insertion(judge.scores, images, maps, FINE, classes=classes)
     fewer_steps(np.concatenate([whole.deletion_curves, whole.insertion_curves]))
 
@@ -341,9 +341,9 @@ def main() -> None:
     lasting = copy.deepcopy(network).to(memory_format=torch.channels_last).eval()
     best = {precision: best_batch(lasting, precision == "bf16") for precision in PRECISIONS}
     print(f"\nResNet18, {SIDE} px, median of {laps} laps; peak memory: what the process grew by at its largest")
-    found = speed(network, count, 28, laps, best)
+    results = speed(network, count, 28, laps, best)
     speed(network, max(1, count // 8), 224, laps, best)
-    differences("the untrained network of the tables", found)
+    differences("the untrained network of the tables", results)
     flat_memory()
     if len(sys.argv) > 4:
         on_photographs(Path(sys.argv[3]), sys.argv[4], count)

@@ -64,9 +64,9 @@ class Fold:
         return FeatureCache(self.study.path / "cache" / "selection" / str(self.number), CACHE_BYTES)
 
     def drawable(self) -> list[int]:
-        """Places of the training photographs that have lesions to draw."""
+        """Indices of the training photographs that have lesions to draw."""
         part = self.training
-        return [place for place, mask in enumerate(part.masks) if part.known[place] and mask.any()]
+        return [index for index, mask in enumerate(part.masks) if part.known[index] and mask.any()]
 
 
 def open_fold(study: Study, number: int) -> Fold:
@@ -82,12 +82,12 @@ def part_of(study: Study, samples: list[Sample], size: int) -> Part:
     return Part(samples, pixels, *known_lesions(samples, pixels, study.dataset.ordinal))
 
 
-def run(fold: Fold, places: list[int] | None, options: FinetuneOptions) -> dict[str, Any]:
+def run(fold: Fold, indices: list[int] | None, options: FinetuneOptions) -> dict[str, Any]:
     """Fine-tune on corrections of these photographs (None: phase 1 as it is) and judge the validation part."""
     network = fold.network()
-    if places is not None:
+    if indices is not None:
         corrected = torch.zeros(len(fold.training.samples), dtype=torch.bool)
-        corrected[places] = True
+        corrected[indices] = True
         labels = [-1 if sample.label is None else sample.label for sample in fold.training.samples]
         data = TrainingSet(
             torch.from_numpy(fold.training.pixels.images),
@@ -119,16 +119,16 @@ def measure(fold: Fold, predictor: Predictor) -> dict[str, Any]:
     fused = enlarge(predictions.fused, part.masks.shape[1])
     wanted = targets(part.masks, [(predictions.fused.shape[1], predictions.fused.shape[2])])[0]
     rows = []
-    for place, sample in enumerate(part.samples):
-        has = bool(part.known[place] and part.masks[place].any())
+    for index, sample in enumerate(part.samples):
+        has = bool(part.known[index] and part.masks[index].any())
         rows.append(
             {
                 "sample": sample.id,
                 "patient": sample.patient,
                 "label": sample.label,
-                "grade": int(predictions.grades[place]),
-                "enrichment": lesion_enrichment(fused[place], part.masks[place]) if has else None,
-                "squared_error": squared_error(predictions.fused[place], wanted[place]) if part.known[place] else None,
+                "grade": int(predictions.grades[index]),
+                "enrichment": lesion_enrichment(fused[index], part.masks[index]) if has else None,
+                "squared_error": squared_error(predictions.fused[index], wanted[index]) if part.known[index] else None,
             }
         )
     return {"rows": rows}

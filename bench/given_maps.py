@@ -55,9 +55,9 @@ def judge(study: Study, name: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         for start in range(0, len(samples), predictor.batch):
             part = slice(start, start + predictor.batch)
             probabilities = variants(predictor, pixels.images[part], masks[part], known[part])
-            for variant, found in probabilities.items():
-                grades[variant].append(decode(found, card.decoding))
-    return np.array(labels), {variant: np.concatenate(found) for variant, found in grades.items()}
+            for variant, shares in probabilities.items():
+                grades[variant].append(decode(shares, card.decoding))
+    return np.array(labels), {variant: np.concatenate(parts) for variant, parts in grades.items()}
 
 
 def variants(predictor: Predictor, images: np.ndarray, masks: np.ndarray, known: np.ndarray) -> dict[str, np.ndarray]:
@@ -66,22 +66,22 @@ def variants(predictor: Predictor, images: np.ndarray, masks: np.ndarray, known:
     batch = predictor.normalise(images)
     with evaluating(network), torch.autocast(predictor.device.type, torch.bfloat16, enabled=predictor.bf16):
         features = network.extractor(batch)
-        own = network.branches(features)
-    grids = [(int(item.shape[2]), int(item.shape[3])) for item in own.maps]
+        plain = network.branches(features)
+    grids = [(int(item.shape[2]), int(item.shape[3])) for item in plain.maps]
     wanted = [torch.from_numpy(item).unsqueeze(1).to(predictor.device) for item in targets(masks, grids)]
     sure = torch.from_numpy(known).view(-1, 1, 1, 1).to(predictor.device)
     given: dict[str, list[Tensor] | None] = {
         "its own": None,
-        "the expert's": [torch.where(sure, new, old.float()) for new, old in zip(wanted, own.maps, strict=True)],
-        "empty": [torch.zeros_like(item) for item in own.maps],
-        "full": [torch.ones_like(item) for item in own.maps],
+        "the expert's": [torch.where(sure, new, old.float()) for new, old in zip(wanted, plain.maps, strict=True)],
+        "empty": [torch.zeros_like(item) for item in plain.maps],
+        "full": [torch.ones_like(item) for item in plain.maps],
     }
-    found = {}
+    probabilities = {}
     for variant, maps in given.items():
         with evaluating(network), torch.autocast(predictor.device.type, torch.bfloat16, enabled=predictor.bf16):
             output = network.branches(features, maps)
-        found[variant] = torch.softmax(output.logits.float(), dim=1).cpu().numpy()
-    return found
+        probabilities[variant] = torch.softmax(output.logits.float(), dim=1).cpu().numpy()
+    return probabilities
 
 
 if __name__ == "__main__":

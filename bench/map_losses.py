@@ -55,7 +55,7 @@ def table(out: Path) -> None:
     folds = sorted(path for path in out.iterdir() if path.is_dir())
     rows = {name: [row for fold in folds for row in read_json(fold / f"{name}.json")["rows"]] for name in recipes()}
     first = rows["norm"]
-    points = {name: _point(first, found) for name, found in rows.items()}
+    points = {name: _point(first, records) for name, records in rows.items()}
     print(f"{len(folds)} folds, {sum(row['label'] is not None for row in first)} graded photographs\n")
     print("| map loss | λ | kappa | against the norm | enrichment | against | squared error | front |")
     print("|---|---|---|---|---|---|---|---|")
@@ -79,15 +79,16 @@ def _point(first: list[dict[str, Any]], rows: list[dict[str, Any]]) -> tuple[flo
 _MAPS = ("enrichment", "squared_error")
 
 
-def _beats(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+def _beats(point: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
     """At least as good in all three, better in one; of the squared error less is better."""
-    pairs = list(zip((one[0], one[1], -one[2]), (other[0], other[1], -other[2]), strict=True))
+    pairs = list(zip((point[0], point[1], -point[2]), (other[0], other[1], -other[2]), strict=True))
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
 def _grades(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> tuple[list[int], list[int], list[int]]:
-    places = [place for place, row in enumerate(a) if row["label"] is not None]
-    return [a[at]["label"] for at in places], [a[at]["grade"] for at in places], [b[at]["grade"] for at in places]
+    pairs = [pair for pair in zip(a, b, strict=True) if pair[0]["label"] is not None]
+    labels, grades = [row["label"] for row, _ in pairs], [row["grade"] for row, _ in pairs]
+    return labels, grades, [row["grade"] for _, row in pairs]
 
 
 def _difference(first: list[dict[str, Any]], rows: list[dict[str, Any]], key: str) -> str:
@@ -96,12 +97,12 @@ def _difference(first: list[dict[str, Any]], rows: list[dict[str, Any]], key: st
         return "-"
     if key == "kappa":
         patients = [row["patient"] for row in first if row["label"] is not None]
-        found = paired_kappa_difference(*_grades(first, rows), CLASSES, groups=patients)
+        pair = paired_kappa_difference(*_grades(first, rows), CLASSES, groups=patients)
     else:
         before, after = (np.array([row[key] for row in item], dtype=np.float64) for item in (first, rows))
-        found = paired_mean_difference(before, after, groups=[row["patient"] for row in first])
-    low, high = found["interval"]
-    return f"{found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+        pair = paired_mean_difference(before, after, groups=[row["patient"] for row in first])
+    low, high = pair["interval"]
+    return f"{pair['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def main() -> None:

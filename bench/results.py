@@ -87,12 +87,12 @@ def maps(result: dict[str, Any]) -> None:
     )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, figures in result["models"].items():
-        for scale, found in figures["maps"].items():
+        for scale, entry in figures["maps"].items():
             cells = [
-                number(found[key], 4) for key in ("squared_error", "zero_map_squared_error", "mean_map_squared_error")
+                number(entry[key], 4) for key in ("squared_error", "zero_map_squared_error", "mean_map_squared_error")
             ]
-            cells += [number(found[key], 2) for key in ("lesion_enrichment", "relevance_rank", "pointing_game")]
-            print(f"| {name} | {scale} | " + " | ".join(cells) + f" | {found['n_used']} |")
+            cells += [number(entry[key], 2) for key in ("lesion_enrichment", "relevance_rank", "pointing_game")]
+            print(f"| {name} | {scale} | " + " | ".join(cells) + f" | {entry['n_used']} |")
     print()
 
 
@@ -101,12 +101,12 @@ def recall(result: dict[str, Any]) -> None:
     print("| model | lesions (masks) | n | per map: share lit (chance .05) |")
     print("|---|---|---|---|")
     for name, figures in result["models"].items():
-        for kind, found in (figures["lesion_recall"]["masks"] or {}).get("types", {}).items():
+        for kind, entry in (figures["lesion_recall"]["masks"] or {}).get("types", {}).items():
             lit = [
-                f"{scale} {number(one['share'], 2)} {interval(one['interval'])}"
-                for scale, one in found["recall"].items()
+                f"{scale} {number(part['share'], 2)} {interval(part['interval'])}"
+                for scale, part in entry["recall"].items()
             ]
-            print(f"| {name} | {kind.replace('_', ' ')} | {found['n_lesions']} | {', '.join(lit)} |")
+            print(f"| {name} | {kind.replace('_', ' ')} | {entry['n_lesions']} | {', '.join(lit)} |")
     print()
 
 
@@ -121,11 +121,11 @@ def faithfulness(result: dict[str, Any]) -> None:
     )
     print("|---" * 10 + "|")
     for name, parts in known.items():
-        for order, found in parts["all"].items():
-            against = found.get("against") or {}
-            cells = [name, order, str(found["n_used"])]
+        for order, entry in parts["all"].items():
+            against = entry.get("against") or {}
+            cells = [name, order, str(entry["n_used"])]
             for measure in ("deletion", "insertion"):
-                cells += [number(found[measure]["mean"]), _less(against.get(measure))]
+                cells += [number(entry[measure]["mean"]), _less(against.get(measure))]
             other = (parts["without_grade_0"] or {}).get(order) or {}
             cells.append(str(other.get("n_used", "-")))
             cells += [_less((other.get("against") or {}).get(measure)) for measure in ("deletion", "insertion")]
@@ -148,7 +148,9 @@ def paired(result: dict[str, Any]) -> None:
     print("|---" * (len(keys) + 1) + "|")
     for label, pair in result["paired"].items():
         known = [pair[key] if pair[key] is not None and pair[key]["difference"] is not None else None for key in keys]
-        cells = ["-" if one is None else f"{number(one['difference'])} {interval(one['interval'])}" for one in known]
+        cells = [
+            "-" if part is None else f"{number(part['difference'])} {interval(part['interval'])}" for part in known
+        ]
         print(f"| {label} | " + " | ".join(cells) + " |")
     print()
 

@@ -86,27 +86,27 @@ def prepare(study: Study, number: int) -> Bench:
 
 
 def chosen(bench: Bench, rule: str, budget: float) -> list[int]:
-    """Places of the photographs that a rule corrects within a budget, in the training part."""
+    """Indices of the photographs that a rule corrects within a budget, in the training part."""
     pool = bench.fold.drawable()
     count = max(1, round(budget * len(pool)))
     if rule == "prior" and 2 * FEW <= count < len(pool):
         return by_prior(bench, pool, count)
     ranking = select(
-        [bench.collected[place] for place in pool],
+        [bench.collected[index] for index in pool],
         "random" if rule == "prior" else rule,
         count=count,
         seed=bench.fold.number,
         everything=True,
     )
-    places = {one.sample: place for place, one in enumerate(bench.collected)}
-    return [places[sample] for sample in ranking.samples]
+    indices = {item.sample: index for index, item in enumerate(bench.collected)}
+    return [indices[sample] for sample in ranking.samples]
 
 
 def by_prior(bench: Bench, pool: list[int], count: int) -> list[int]:
     """Half of the budget in random order; the rest where the map is farthest from what those make one expect."""
     first = chosen(bench, "random", count / 2 / len(pool))
     grid = (bench.features.shape[2], bench.features.shape[3])
-    groups = [bench.fold.training.samples[place].patient or str(place) for place in first]
+    groups = [bench.fold.training.samples[index].patient or str(index) for index in first]
     wanted = targets(bench.fold.training.masks[first], [grid])[0]
     prior = Prior.fit(bench.features[first], wanted, bench.fold.number, groups=groups)
     maps = np.mean(
@@ -117,7 +117,7 @@ def by_prior(bench: Bench, pool: list[int], count: int) -> list[int]:
         axis=0,
     )
     distances = prior.distance(bench.features, maps)
-    rest = sorted(set(pool) - set(first), key=lambda place: (-distances[place], place))
+    rest = sorted(set(pool) - set(first), key=lambda index: (-distances[index], index))
     return first + rest[: count - len(first)]
 
 
@@ -132,15 +132,15 @@ def run_folds(study: Study, out: Path, folds: list[int]) -> None:
                 name = "all-1" if budget == 1 else f"{rule}-{budget:g}"
                 wanted.setdefault(name, chosen(bench, rule, budget))
         # Beside what has lesions, what is known to have none.
-        wanted["healthy"] = [place for place, known in enumerate(bench.fold.training.known) if known]
+        wanted["healthy"] = [index for index, known in enumerate(bench.fold.training.known) if known]
         made: dict[frozenset[int] | None, Path] = {}
-        for name, places in wanted.items():
+        for name, indices in wanted.items():
             file = out / f"fold{fold}" / f"{name}.json"
             # Two rules may choose the same photographs: one run serves both.
-            twin = made.setdefault(None if places is None else frozenset(places), file)
+            twin = made.setdefault(None if indices is None else frozenset(indices), file)
             if not file.is_file():
-                values = read_json(twin) if twin != file else run(bench.fold, places, OPTIONS)
-                write_json(file, values | {"n": 0 if places is None else len(places), "fold": fold})
+                values = read_json(twin) if twin != file else run(bench.fold, indices, OPTIONS)
+                write_json(file, values | {"n": 0 if indices is None else len(indices), "fold": fold})
                 print(fold, name, {key: round(value, 3) for key, value in figures(values["rows"]).items()}, flush=True)
 
 
@@ -164,8 +164,7 @@ def table(out: Path) -> None:
         heads = " | ".join(f"{budget:.0%}" for budget in BUDGETS)
         print(f"| rule | {heads} | random 0, oracle 1 | lead over confidence |")
         print("|---" * (len(BUDGETS) + 3) + "|")
-        places = standings((0.0, *BUDGETS), gains)
-        for rule, standing in places.items():
+        for rule, standing in standings((0.0, *BUDGETS), gains).items():
             cells = " | ".join(f"{value:.3f}" for value in gains[rule].mean(axis=0)[1:])
             relative = "-" if standing.relative is None else f"{standing.relative:.2f} {bounds(standing.interval, 2)}"
             lead = "-" if standing.lead is None else f"{standing.lead:+.4f} {bounds(standing.lead_interval, 4)}"

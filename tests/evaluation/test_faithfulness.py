@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter
 from torch.nn.functional import conv2d
 
 from regaze.errors import ModelError, OptionError
+from regaze.evaluation import substrates
 from regaze.evaluation.faithfulness import Procedure, area_under_curve, compare_orders
 from regaze.evaluation.perturbation import pixel_order
 from regaze.evaluation.substrates import blur_size, blurred, gaussian_kernel
@@ -72,37 +73,35 @@ def test_by_hand():
     """A 2 x 2 image, one pixel a step, a classifier that sums: both curves worked out on paper."""
     image = torch.tensor([[0.4, 0.8], [0.0, 1.0]]).expand(1, 3, 2, 2)
     attention_map = torch.tensor([[[2.0, 1.0], [-3.0, 4.0]]])  # order: 1.0, .4, .8, 0
-    found = deletion_insertion(mean_brightness, image, attention_map, step=1, classes=torch.tensor([0]), blur=(1, 1.0))
+    found = deletion_insertion(mean_brightness, image, attention_map, n_steps=4, classes=torch.tensor([0]))
     np.testing.assert_allclose(found.deletion_curves, [[0.55, 0.3, 0.2, 0, 0]], atol=1e-6)
     # (1.05 - .275 - 0) / 4
     np.testing.assert_allclose(found.deletion, [0.19375], atol=1e-6)
-    # A kernel of one pixel does not blur, so nothing changes by inserting.
-    np.testing.assert_allclose(found.insertion_curves, [[0.55] * 5], atol=1e-6)
-    np.testing.assert_allclose(found.insertion, [0.55], atol=1e-6)
-
-
-def test_insertion_by_hand():
-    """Four equal pixels under a 3 x 3 box with zeros around: blurred to 4/9, then raised one by one to 1."""
-    found = deletion_insertion(
-        mean_brightness,
-        torch.ones(1, 3, 2, 2),
-        torch.tensor([[[4.0, 3.0], [2.0, 1.0]]]),
-        step=1,
-        blur=(3, 1000.0),
-        grey=0.5,
+    grey = deletion_insertion(
+        mean_brightness, image, attention_map, n_steps=4, classes=torch.tensor([0]), insertion="grey"
     )
+    np.testing.assert_allclose(grey.insertion_curves, [[0, 0.25, 0.35, 0.55, 0.55]], atol=1e-6)
+    # (1.7 - 0 - .275) / 4
+    np.testing.assert_allclose(grey.insertion, [0.35625], atol=1e-6)
+
+
+def test_insertion_by_hand(monkeypatch):
+    """Four equal pixels under a 3 x 3 box with zeros around: blurred to 4/9, then raised one by one to 1."""
+    monkeypatch.setattr(substrates, "blur_size", lambda _: (3, 1000.0))
+    values = torch.tensor([[[4.0, 3.0], [2.0, 1.0]]])
+    found = deletion_insertion(mean_brightness, torch.ones(1, 3, 2, 2), values, n_steps=4)
     blur = 4 / 9
     expected = [[blur, (3 * blur + 1) / 4, (2 * blur + 2) / 4, (blur + 3) / 4, 1.0]]
     np.testing.assert_allclose(found.insertion_curves, expected, atol=1e-5)
-    np.testing.assert_allclose(found.deletion_curves, [[1, 0.875, 0.75, 0.625, 0.5]], atol=1e-6)
+    np.testing.assert_allclose(found.deletion_curves, [[1, 0.75, 0.5, 0.25, 0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("step", [1, 5, 8, 63, 64, 100])
-def test_equals_a_plain_loop(step):
-    """Curves and areas are those of the definition, also where steps do not divide the image or exceed it."""
+@pytest.mark.parametrize(("n_steps", "step"), [(64, 1), (13, 5), (8, 8), (2, 32), (1, 64), (100, 1)])
+def test_equals_a_plain_loop(n_steps, step):
+    """Curves and areas are those of the definition, also where steps do not divide the image or exceed its pixels."""
     images, maps = inputs()
     scores = tiny_network()
-    found = deletion_insertion(scores, images, maps, step=step, batch=7)
+    found = deletion_insertion(scores, images, maps, n_steps=n_steps, batch=7)
     assert found.deletion_curves.shape == (3, -(-64 // step) + 1)
     for index in range(3):
         deletion, insertion = plain_loop(scores, images[index], maps[index], step, blur_size(8))
@@ -116,7 +115,7 @@ def test_the_default_step_is_one_row():
     """RISE changes 224 pixels a step at 224 px: S steps."""
     images, maps = inputs()
     found = deletion_insertion(tiny_network(), images, maps)
-    assert found.step == 8
+    assert found.shares[1] == 8 / 64
     assert found.deletion_curves.shape == (3, 9)
 
 
@@ -124,7 +123,7 @@ def test_ends_of_the_curves():
     """Deletion runs from the clean image to grey, insertion from the blurred to the clean one."""
     images, maps = inputs()
     scores = tiny_network()
-    found = deletion_insertion(scores, images, maps, step=10)
+    found = deletion_insertion(scores, images, maps, n_steps=7)
     rows, chosen = torch.arange(3), torch.tensor(found.classes)
     clean = scores(images)
     smooth = scores(blurred(images, gaussian_kernel(*blur_size(8))))
@@ -179,8 +178,8 @@ def test_a_constant_map_equals_the_reading_order():
     """An all-equal map is evaluated like any order, and the same on every run."""
     images, _ = inputs()
     reading = -torch.arange(64.0).view(1, 8, 8).expand(3, 8, 8)
-    constant = deletion_insertion(tiny_network(), images, torch.zeros(3, 8, 8), step=3)
-    ordered = deletion_insertion(tiny_network(), images, reading, step=3)
+    constant = deletion_insertion(tiny_network(), images, torch.zeros(3, 8, 8), n_steps=22)
+    ordered = deletion_insertion(tiny_network(), images, reading, n_steps=22)
     np.testing.assert_array_equal(constant.deletion_curves, ordered.deletion_curves)
     np.testing.assert_array_equal(constant.insertion_curves, ordered.insertion_curves)
 
@@ -291,9 +290,7 @@ def test_no_image():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"step": 0}, OptionError, "step is 0"),
         ({"batch": 0}, OptionError, "batch is 0"),
-        ({"blur": (4, 1.0)}, OptionError, "odd"),
         ({"maps": torch.zeros(3, 4, 4)}, ValueError, "bring them to the images' grid"),
         ({"maps": torch.full((3, 8, 8), torch.nan)}, ModelError, "NaN"),
         ({"images": torch.zeros(3, 3, 8, 6)}, ValueError, "square"),

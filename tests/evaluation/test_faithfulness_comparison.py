@@ -10,7 +10,6 @@ import pytest
 from regaze.evaluation.comparison import (
     faithfulness_difference,
     faithfulness_records,
-    mean_curves,
     summarise_faithfulness,
 )
 from regaze.evaluation.faithfulness import Faithfulness
@@ -26,7 +25,6 @@ def result(deletion, insertion):
         deletion_curves=np.repeat(deletion[:, None], 3, axis=1),
         insertion_curves=np.repeat(insertion[:, None], 3, axis=1),
         classes=np.arange(len(deletion)),
-        step=2,
         shares=np.array([0, 0.5, 1]),
     )
 
@@ -34,25 +32,32 @@ def result(deletion, insertion):
 RESULTS = {
     "attention": result([0.1, 0.2, 0.3, 0.6], [0.9, 0.8, 0.7, 0.5]),
     "random": result([0.3, 0.3, 0.5, 0.6], [0.5, 0.5, 0.6, 0.5]),
-    "lesions": result([0.2, np.nan, 0.1, np.nan], [0.6, np.nan, 0.8, np.nan]),
 }
 LABELS = [2, 0, 4, None]
 PATIENTS = ["a", "b", "b", None]
 
 
+def records_with_lesions():
+    """The records of `RESULTS`; the first and third photograph have a ranking by their lesions, the others none."""
+    records = faithfulness_records(RESULTS)
+    records[0]["maps"]["lesions"] = {"deletion": 0.2, "insertion": 0.6}
+    records[2]["maps"]["lesions"] = {"deletion": 0.1, "insertion": 0.8}
+    return records
+
+
 def test_records_are_json():
-    """One record per image, None and not NaN where an image has no such map."""
+    """One record per image, with what is to be drawn."""
     records = faithfulness_records(RESULTS)
     assert json.loads(json.dumps(records, allow_nan=False)) == records
     assert [record["followed"] for record in records] == [0, 1, 2, 3]
-    assert records[1]["maps"]["lesions"] == {"deletion": None, "insertion": None}
+    assert records[1]["curves"]["random"] == {"shares": [0, 0.5, 1], "deletion": [0.3] * 3, "insertion": [0.5] * 3}
     assert records[2]["maps"]["attention"] == {"deletion": 0.3, "insertion": 0.7}
     assert faithfulness_records({}) == []
 
 
 def test_means_by_hand():
     """Means over the images that have the map; with grade 0, and without it and the unknown; all are counted."""
-    found = summarise_faithfulness(faithfulness_records(RESULTS), LABELS, PATIENTS, resamples=50)
+    found = summarise_faithfulness(records_with_lesions(), LABELS, PATIENTS, resamples=50)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     everything, without = found["all"], found["without_grade_0"]
     assert everything["attention"]["deletion"]["mean"] == pytest.approx(0.3)
@@ -77,7 +82,7 @@ def test_intervals_are_by_patient():
 
 def test_differences_are_paired():
     """Difference of two names on the images that have both, as `paired_mean_difference` gives it."""
-    records = faithfulness_records(RESULTS)
+    records = records_with_lesions()
     found = faithfulness_difference((records, "random"), (records, "attention"), LABELS, PATIENTS, resamples=100)
     assert found["all"]["deletion"] == paired_mean_difference([0.3, 0.3, 0.5, 0.6], [0.1, 0.2, 0.3, 0.6], PATIENTS, 100)
     assert found["all"]["deletion"]["difference"] == pytest.approx(-0.125)
@@ -97,14 +102,6 @@ def test_two_models_are_paired_by_place():
     assert found["all"]["deletion"]["difference"] == pytest.approx(-0.1)
     assert found["all"]["deletion"]["interval"] == pytest.approx([-0.1, -0.1])
     assert found["all"]["insertion"]["difference"] == 0
-
-
-def test_mean_curves_leave_out_what_is_not_there():
-    """The curve to draw is the mean over images with the map; without any it is None, never NaN."""
-    found = mean_curves(RESULTS | {"none": result([np.nan], [np.nan])})
-    assert found["lesions"]["deletion"] == pytest.approx([0.15] * 3)
-    assert found["attention"]["shares"] == [0, 0.5, 1]
-    assert found["none"]["insertion"] == [None, None, None]
 
 
 def test_nothing_gives_nothing():

@@ -53,12 +53,14 @@ def plain_patches(scores, image, values, patch, step, start, finish):
     return curve
 
 
-@pytest.mark.parametrize(("patch", "step"), [(2, 1), (2, 3), (3, 2), (4, 4), (5, 1), (8, 1), (20, 1)])
-def test_patches_equal_a_plain_loop(patch, step):
+@pytest.mark.parametrize(
+    ("patch", "n_steps", "step"), [(2, 16, 1), (2, 6, 3), (3, 5, 2), (4, 1, 4), (5, 4, 1), (8, 1, 1), (20, 1, 1)]
+)
+def test_patches_equal_a_plain_loop(patch, n_steps, step):
     """Squares change as one by the mean of their map, also where they do not divide the side."""
     images, maps = inputs()
     scores = tiny_network()
-    found = deletion_insertion(scores, images, maps, patch=patch, step=step)
+    found = deletion_insertion(scores, images, maps, patch=patch, n_steps=n_steps)
     for index, image in enumerate(images):
         smooth = blurred(image[None], gaussian_kernel(*blur_size(8)))[0]
         deletion = plain_patches(scores, image, maps[index], patch, step, image, torch.zeros_like(image))
@@ -83,29 +85,28 @@ def test_patches_that_tie_go_row_by_row():
     assert order[-1] == 24
 
 
-def test_n_steps_is_an_alternative():
-    """A number of steps is the step that makes them; where it does not divide there may be fewer."""
+def test_steps_are_counted():
+    """A number of steps is the share of pixels that makes them; where it does not divide there may be fewer."""
     images, maps = inputs()
-    by_number = deletion_insertion(tiny_network(), images, maps, n_steps=16)
-    by_step = deletion_insertion(tiny_network(), images, maps, step=4)
-    assert by_number.step == 4
-    np.testing.assert_array_equal(by_number.deletion_curves, by_step.deletion_curves)
+    even = deletion_insertion(tiny_network(), images, maps, n_steps=16)
+    assert even.shares.tolist() == [4 * k / 64 for k in range(17)]
     uneven = deletion_insertion(tiny_network(), images, maps, n_steps=24)
-    assert (uneven.step, uneven.deletion_curves.shape[1]) == (3, 23)
+    assert uneven.deletion_curves.shape[1] == 23
     assert uneven.shares.tolist() == [*(3 * k / 64 for k in range(22)), 1.0]
-    assert deletion_insertion(tiny_network(), images, maps, patch=3).step == 3, "a row of patches"
+    assert deletion_insertion(tiny_network(), images, maps, patch=3).shares.tolist() == [0, 1 / 3, 2 / 3, 1], "by row"
 
 
 def test_substrates_by_hand():
-    """Each substrate of a 2 x 2 image: its value, in each channel."""
+    """Each substrate of a 2 x 2 image: its value, in each channel; `blur` is RISE's for the side."""
     image = torch.tensor([[0.0, 1.0], [2.0, 5.0]]).expand(1, 3, 2, 2) * torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
     black = normalised_black((0.5, 0.4, 0.2), (0.25, 0.2, 0.1))
     assert black == (-2.0, -2.0, -2.0)
-    assert substituted(image, "grey", grey=0.25).unique().tolist() == [0.25]
+    assert substituted(image, "grey").unique().tolist() == [0]
     assert substituted(image, "black", black=(-2, -1, 0))[0, :, 1, 0].tolist() == [-2, -1, 0]
     assert substituted(image, "mean")[0, :, 0, 1].tolist() == [2, 4, 6]
     # A 3 x 3 box with zeros around reaches all four pixels from each of them.
-    torch.testing.assert_close(substituted(image, "blur", blur=(3, 1000.0))[0, 0], torch.full((2, 2), 8 / 9))
+    torch.testing.assert_close(blurred(image, gaussian_kernel(3, 1000.0))[0, 0], torch.full((2, 2), 8 / 9))
+    torch.testing.assert_close(substituted(image, "blur"), blurred(image, gaussian_kernel(*blur_size(2))))
 
 
 @pytest.mark.parametrize("deletion", SUBSTRATES)
@@ -115,7 +116,7 @@ def test_curves_run_between_image_and_substrate(deletion, insertion):
     images, maps = inputs()
     scores = tiny_network()
     black = (-2.0, -1.5, -1.0)
-    found = deletion_insertion(scores, images, maps, step=7, deletion=deletion, insertion=insertion, black=black)
+    found = deletion_insertion(scores, images, maps, n_steps=10, deletion=deletion, insertion=insertion, black=black)
     gone, start = (substituted(images, kind, black=black) for kind in (deletion, insertion))
     for index, image in enumerate(images):
         wanted = plain_patches(scores, image, maps[index], 1, 7, image, gone[index])
@@ -147,25 +148,12 @@ def test_several_maps_share_what_they_can():
     assert sum(rows) == 3 * (2 + 2 * 7), "one substrate for both modes is asked once"
 
 
-def test_an_image_without_a_map_is_skipped():
-    """Where a name is not present its map may be anything: NaN comes out, and the model is not asked."""
+def test_a_map_that_is_not_finite_is_named():
+    """One photograph's map of NaN is refused by the name of the maps."""
     images, maps = inputs()
-    partial = maps.clone()
-    partial[1] = torch.nan
-    rows = []
-
-    def counting(batch):
-        rows.append(len(batch))
-        return tiny_network()(batch)
-
-    present = {"partial": [True, False, True]}
-    found = compare_orders(counting, images, {"partial": partial, "whole": maps}, present=present)
-    assert sum(rows) == 3 * 3 + 5 * 2 * 7
-    assert np.isnan(found["partial"].deletion).tolist() == [False, True, False]
-    assert np.isnan(found["partial"].insertion_curves[1]).all()
-    np.testing.assert_allclose(found["partial"].deletion[[0, 2]], found["whole"].deletion[[0, 2]], atol=1e-6)
+    maps[1] = torch.nan
     with pytest.raises(ModelError, match="'partial' holds NaN"):
-        compare_orders(tiny_network(), images, {"partial": partial})
+        compare_orders(tiny_network(), images, {"partial": maps})
 
 
 def test_progress_counts_images():
@@ -218,7 +206,6 @@ def mean_brightness_of_any(images):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"step": 2, "n_steps": 4}, "pass one of them"),
         ({"n_steps": 0}, "n_steps is 0"),
         ({"patch": 0}, "patch is 0"),
         ({"deletion": "white"}, "pass one of grey, black, mean, blur"),
@@ -234,15 +221,6 @@ def test_impossible_procedures_are_refused(change, message):
 
     with pytest.raises(OptionError, match=message):
         deletion_insertion(never, *inputs(), **change)
-
-
-def test_presence_is_checked():
-    """A name without maps and a wrong number of images."""
-    images, maps = inputs()
-    with pytest.raises(ValueError, match="of which there are no maps"):
-        compare_orders(tiny_network(), images, {"map": maps}, present={"mop": [True] * 3})
-    with pytest.raises(ValueError, match="one bool per image"):
-        compare_orders(tiny_network(), images, {"map": maps}, present={"map": [True]})
 
 
 def test_late_nonsense_is_refused():

@@ -108,7 +108,7 @@ def test_equals_torchcam_with_other_baselines(substrate):
     model, (images, maps) = network(), inputs()
     black = (-2.0, -1.5, -1.0)
     found = ours(model, images, maps, n_steps=16, deletion=substrate, insertion=substrate, black=black)
-    deletion, insertion = theirs(model, images, maps, 16, lambda batch: substituted(batch, substrate, black=black))
+    deletion, insertion = theirs(model, images, maps, 16, lambda batch: substituted(batch, substrate, black))
     np.testing.assert_allclose(found.deletion, deletion, atol=1e-4)
     np.testing.assert_allclose(found.insertion, insertion, atol=1e-4)
 

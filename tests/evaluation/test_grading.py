@@ -101,17 +101,15 @@ def test_summary_by_hand():
     assert summary["calibration_error"] == pytest.approx((0.1 + 0.4 + 0.3 + 0.5) / 4)
 
 
-@pytest.mark.parametrize("bins", [10, 15])
-def test_calibration_equals_torchmetrics(bins):
+def test_calibration_equals_torchmetrics():
     """Expected calibration error by our diagram is torchmetrics' (l1 norm, equal-width bins)."""
     shares, grades, labels = predictions()
-    theirs = multiclass_calibration_error(torch.tensor(shares), torch.tensor(labels), CLASSES, n_bins=bins)
-    diagram = reliability(shares, labels, bins)
+    theirs = multiclass_calibration_error(torch.tensor(shares), torch.tensor(labels), CLASSES, n_bins=10)
+    diagram = reliability(shares, labels)
     ours = sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in diagram) / 413
     assert ours == pytest.approx(float(theirs), abs=1e-6)
-    if bins == 10:
-        summary = grading_summary(shares, grades, labels, resamples=10)
-        assert summary["calibration_error"] == pytest.approx(ours)
+    summary = grading_summary(shares, grades, labels, resamples=10)
+    assert summary["calibration_error"] == pytest.approx(ours)
 
 
 def test_reliability_counts_every_image_once():
@@ -157,9 +155,9 @@ def test_groups_widen_the_interval():
 def test_interval_is_the_percentile_of_scikit_learns_kappa():
     """Our vectorised resamples are those of a plain loop over the same draws with scikit-learn's kappa."""
     shares, grades, labels = predictions(40)
-    draws = np.random.default_rng(3).integers(40, size=(150, 40))
+    draws = np.random.default_rng(0).integers(40, size=(150, 40))
     slow = [cohen_kappa_score(labels[draw], grades[draw], labels=range(CLASSES), weights="quadratic") for draw in draws]
-    summary = grading_summary(shares, grades, labels, resamples=150, seed=3)
+    summary = grading_summary(shares, grades, labels, resamples=150)
     assert summary["interval"] == pytest.approx(list(np.percentile(slow, [2.5, 97.5])))
 
 

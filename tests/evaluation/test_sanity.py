@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from regaze.errors import OptionError
+from regaze.evaluation import sanity
 from regaze.evaluation.sanity import (
     parameter_randomisation,
     rank_correlation,
@@ -197,9 +198,10 @@ def photographs(n=2, side=32):
     return np.random.default_rng(0).integers(256, size=(n, side, side, 3)).astype(np.uint8)
 
 
-def test_a_map_that_moves_with_the_photograph_is_stable():
+def test_a_map_that_moves_with_the_photograph_is_stable(monkeypatch):
     """A map of each pixel's own brightness comes back whole from flips and shifts."""
-    found = stability(lambda images: images.mean(axis=3), photographs(), noise=0)
+    monkeypatch.setattr(sanity, "_NOISE", 0)
+    found = stability(lambda images: images.mean(axis=3), photographs())
     assert set(found) == {"flip", "shift", "noise"}
     for values in found.values():
         np.testing.assert_allclose(values, 1)
@@ -214,7 +216,7 @@ def test_a_map_that_stays_put_is_not():
     assert (np.abs(found["shift"]) < 0.2).all()
 
 
-def test_noise_by_hand():
+def test_noise_by_hand(monkeypatch):
     """More noise, less likeness; the noise has the deviation asked for and ends at 0 and 255."""
     seen = []
 
@@ -222,14 +224,18 @@ def test_noise_by_hand():
         seen.append(images)
         return images.mean(axis=3)
 
+    def likeness(deviation):
+        monkeypatch.setattr(sanity, "_NOISE", deviation)
+        return stability(brightness, grey)["noise"]
+
     grey = np.full((1, 32, 32, 3), 128, np.uint8)
     grey[:, ::2] = 150
-    little = stability(brightness, grey, noise=2.0)["noise"]
+    little = likeness(2.0)
     difference = seen[-1].astype(float) - grey
     assert difference.std() == pytest.approx(2, rel=0.1)
-    assert stability(brightness, grey, noise=60.0)["noise"][0] < little[0]
+    assert likeness(60.0)[0] < little[0]
     assert seen[-1].dtype == np.uint8
-    again = stability(brightness, grey, noise=2.0)["noise"]
+    again = likeness(2.0)
     np.testing.assert_array_equal(little, again)
 
 

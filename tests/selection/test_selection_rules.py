@@ -238,7 +238,7 @@ def test_a_new_rule_is_one_function_and_one_entry(monkeypatch):
     def longest_name(collected, seed):
         return np.array([len(one.sample) + seed for one in collected], dtype=np.float64)
 
-    monkeypatch.setitem(RULES, "longest", Rule(longest_name, "letters"))
+    monkeypatch.setitem(RULES, "longest", Rule(longest_name, "letters {score:.3f}"))
     ranking = select([_one("a"), _one("ccc"), _one("bb")], "longest", share=1.0, seed=10)
     assert ranking.samples == ("ccc", "bb", "a")
     assert ranking.reasons[0].startswith("rank 1 of 3 by longest: letters 13.000; ")

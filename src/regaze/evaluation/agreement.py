@@ -1,13 +1,12 @@
 """How far an attention map agrees with the lesions: numbers per image, then their summary.
 
-Invariants: an image without lesions, or about whose lesions nothing is known, is skipped and counted, never a
-hit; ties count in expectation, so a constant map gets what a map drawn by chance would get, not luck; a dead
-map stays in the mean. Records of images are plain dicts that JSON can hold, so that folds can be stored one
-by one and pooled later. Every measure refuses shapes that differ (ValueError) and maps with values that are not finite
-(ModelError).
+Invariants: an image without lesions, or about whose lesions nothing is known, is skipped and counted, never a hit; ties
+count in expectation, so a constant map gets what a map drawn by chance would get, not luck; a dead map stays in the
+mean. Records of images are plain dicts that JSON can hold, so that folds can be stored one by one and pooled later.
+Every measure refuses shapes that differ (ValueError) and maps with values that are not finite (ModelError).
 
-Squared error alone says little: where lesions cover 2 % of a photograph an all-zero map is nearly right. It
-is therefore never given without the errors of the zero map and of the mean map beside it.
+Squared error alone says little: where lesions cover 2 % of a photograph an all-zero map is nearly right. It is
+therefore never given without the errors of the zero map and of the mean map beside it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Record = dict[str, float | int | bool | None]
 #: A map whose largest and smallest value lie closer than this is dead (constant).
 DEAD_BELOW = 1e-3
 
-#: The numbers that exist only where lesions are known and present.
+# The numbers that exist only where lesions are known and present.
 _LESION_NUMBERS = (
     "squared_error",
     "zero_map_squared_error",
@@ -74,8 +73,7 @@ def lesion_enrichment(attention_map: FloatArray, mask: BoolArray) -> float | Non
         None would let the images on which a map died vanish from the mean and so praise it.
 
     Raises:
-        ValueError: Shapes that differ, or negative values (a map before its sigmoid has no energy).
-        ModelError: A map with values that are not finite.
+        ValueError: Negative values too (a map before its sigmoid has no energy).
     """
     values, lesions = as_pair(attention_map, mask)
     if values.min(initial=0.0) < 0:
@@ -91,8 +89,8 @@ def lesion_enrichment(attention_map: FloatArray, mask: BoolArray) -> float | Non
 def relevance_rank(attention_map: FloatArray, mask: BoolArray) -> float | None:
     """Share of the map's k largest pixels that lie in lesions, k = number of lesion pixels.
 
-    Relevance rank accuracy (Arras et al. 2022, arXiv 2003.07258). Deviation: pixels that tie for
-    the last places count in expectation, so a constant map gets the share of the image that lesions cover.
+    Relevance rank accuracy (Arras et al. 2022, arXiv 2003.07258). Deviation: pixels that tie for the last places count
+    in expectation, so a constant map gets the share of the image that lesions cover.
 
     Args:
         attention_map: (S, S) float, any range (only the order counts), cropped pixels.
@@ -117,25 +115,15 @@ POINTING_RULE = "a hit within 15 px at a side of 224, in proportion for others"
 
 
 def pointing_tolerance(side: int) -> float:
-    """Tolerance of the pointing game: 15 pixels at a side of 224, in proportion for others.
-
-    15 pixels are those of Zhang et al. 2016 (arXiv 1608.00507).
-
-    Args:
-        side: Side of the cropped image in pixels.
-
-    Returns:
-        Pixels.
-    """
+    """Tolerance of the pointing game in pixels: 15 (Zhang et al. 2016) at a side of 224, in proportion for others."""
     return 15.0 * side / 224.0
 
 
 def pointing_game(attention_map: FloatArray, mask: BoolArray, tolerance: float) -> float | None:
     """Whether the map's largest pixel lies on a lesion or near one.
 
-    Pointing game (Zhang et al. 2016, arXiv 1608.00507). Deviation: where several pixels tie for
-    the largest, the share of them that would hit; a constant map gets the share of the image that lies near
-    lesions.
+    Pointing game (Zhang et al. 2016, arXiv 1608.00507). Deviation: where several pixels tie for the largest, the share
+    of them that would hit; a constant map gets the share of the image that lies near lesions.
 
     Args:
         attention_map: (S, S) float, any range, cropped pixels.
@@ -186,21 +174,18 @@ def agree(
         upsampled: (S, S) float, 0 or more, the same map brought to the mask's grid.
         target: (h, w) float, 0..1, what the map should be, map cells.
         mask: (S, S) bool lesions, cropped pixels.
-        mean_target: (h, w) float, 0..1, the mean target of the *training* images: what a map that ignores the
-            image would say.
+        mean_target: (h, w) float, 0..1, the mean target of the *training* images: what a map that ignores the image
+            would say.
         known: False where nothing is known about lesions; `target` and `mask` are then ignored.
 
     Returns:
-        A dict that JSON can hold. `known`; `lesion_pixels` (None: unknown); `dead` (largest minus smallest
-        value below `DEAD_BELOW`); then None wherever the image has no known lesions: `squared_error`,
-        `zero_map_squared_error`, `mean_map_squared_error`, `lesion_enrichment`, `relevance_rank`,
-        `pointing_game`, `auroc`; and `healthy_squared_error` (mean of the squared map) only where the image
-        is known to be free of lesions. The order of a dead map's pixels is the rounding of its resampling, so
-        it is taken as constant.
+        A dict that JSON can hold. `known`; `lesion_pixels` (None: unknown); `dead` (largest minus smallest value below
+        `DEAD_BELOW`); then `_LESION_NUMBERS`, None wherever the image has no known lesions; and `healthy_squared_error`
+        (mean of the squared map) only where the image is known to be free of lesions. The order of a dead map's pixels
+        is the rounding of its resampling, so it is taken as constant.
 
     Raises:
-        ValueError: Shapes that do not fit each other, or negative values in `upsampled`.
-        ModelError: A map with values that are not finite.
+        ValueError: Negative values in `upsampled` too.
     """
     values = as_map(attention_map)
     dead = bool(np.ptp(values) < DEAD_BELOW)
@@ -235,56 +220,37 @@ def agree_all(
     mean_target: FloatArray,
     known: Sequence[bool] | BoolArray,
 ) -> list[Record]:
-    """`agree` for N images; see there.
+    """N records of `agree`.
 
     Args:
-        maps: (N, h, w) float, 0..1, map cells.
-        upsampled: N maps (S, S) float, 0 or more, cropped pixels; an array, or an iterable that makes them
-            one by one.
-        targets: (N, h, w) float, 0..1, map cells.
-        masks: N masks (S, S) bool, cropped pixels; likewise.
-        mean_target: (h, w) float, 0..1, mean target of the training images.
-        known: (N,) bool.
-
-    Returns:
-        N records in the same order.
+        maps: (N, h, w), see there.
+        upsampled: N maps (S, S), may be made one by one.
+        targets: (N, h, w).
+        masks: N masks (S, S), likewise.
+        mean_target: (h, w).
+        known: (N,).
 
     Raises:
-        ValueError: Numbers of images or shapes that do not fit each other.
-        ModelError: A map with values that are not finite.
+        ValueError: Numbers of images that differ too.
     """
     rows = zip(maps, upsampled, targets, masks, known, strict=True)
-    return [
-        agree(own, large, target, mask, mean_target=mean_target, known=bool(is_known))
-        for own, large, target, mask, is_known in rows
-    ]
+    return [agree(*row, mean_target=mean_target, known=bool(is_known)) for *row, is_known in rows]
 
 
 def per_image(records: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
-    """The numbers of many records as arrays, for intervals and paired comparisons.
-
-    Args:
-        records: From `agree`, or read back from JSON.
-
-    Returns:
-        Name of the number -> (N,) float64, NaN where an image has none.
-    """
+    """The numbers of N records of `agree`: name -> (N,) float64, NaN where an image has none."""
     rows = list(records)
     return {name: np.array([row[name] for row in rows], dtype=np.float64) for name in _NUMBERS}
 
 
 def summarise_maps(records: Iterable[Mapping[str, Any]]) -> dict[str, float | int | None]:
-    """Means over images; the records of several folds may be pooled before.
-
-    Args:
-        records: From `agree`, or read back from JSON.
+    """Means over the records of images; those of several folds may be pooled before.
 
     Returns:
-        A dict that JSON can hold; a mean over no image is None. Over the `n_used` images with known lesions:
-        `squared_error`, `zero_map_squared_error`, `mean_map_squared_error`, `lesion_enrichment`,
-        `relevance_rank`, `pointing_game`, `auroc` (an image that lesions cover wholly has none). `n_skipped`:
-        all other images. Over the `n_healthy` of them that are known to be free of lesions:
-        `healthy_squared_error`. `dead`: images, of all, whose map is constant.
+        A dict that JSON can hold; a mean over no image is None. `_LESION_NUMBERS` over the `n_used` images with known
+        lesions (one that lesions cover wholly has no `auroc`). `n_skipped`: all other images. Over the `n_healthy` of
+        them that are known to be free of lesions: `healthy_squared_error`. `dead`: images, of all, whose map is
+        constant.
     """
     rows = list(records)
     arrays = per_image(rows)

@@ -1,4 +1,4 @@
-"""Explainers and controls beside each other: means and paired differences of Deletion and Insertion.
+"""Explainers and reference rankings beside each other: means and paired differences of Deletion and Insertion.
 
 Invariant: pure numbers from records that JSON can hold, so that folds can be stored one by one and pooled later. A
 photograph that has no such map (no lesions to begin with) is skipped and counted; in a paired difference so is one
@@ -32,7 +32,7 @@ def faithfulness_records(results: Mapping[str, Faithfulness]) -> list[Record]:
 
     Returns:
         N dicts: `followed`, the class whose probability was followed (int); `maps`: name -> `deletion` and `insertion`
-        (float in 0..1, or None where the image has no such map).
+        (float in 0..1); `curves`: name -> `shares`, `deletion` and `insertion`, lists of n_steps + 1 numbers to draw.
 
     Raises:
         ValueError: Results of different numbers of images.
@@ -41,34 +41,20 @@ def faithfulness_records(results: Mapping[str, Faithfulness]) -> list[Record]:
     if len(set(sizes.values())) > 1:
         raise ValueError(f"results of {sizes} images: pass results of the same images")
     count = max(sizes.values(), default=0)
-    records: list[Record] = [{"followed": None, "maps": {}} for _ in range(count)]
+    records: list[Record] = [{"followed": None, "maps": {}, "curves": {}} for _ in range(count)]
     for name, result in results.items():
         for index, record in enumerate(records):
             record["followed"] = int(result.classes[index])
             record["maps"][name] = {
-                "deletion": _number(result.deletion[index]),
-                "insertion": _number(result.insertion[index]),
+                "deletion": float(result.deletion[index]),
+                "insertion": float(result.insertion[index]),
+            }
+            record["curves"][name] = {
+                "shares": result.shares.tolist(),
+                "deletion": result.deletion_curves[index].tolist(),
+                "insertion": result.insertion_curves[index].tolist(),
             }
     return records
-
-
-def mean_curves(results: Mapping[str, Faithfulness]) -> dict[str, dict[str, list[float | None]]]:
-    """Curves to draw: the mean over the images that have the map.
-
-    Args:
-        results: Name -> result.
-
-    Returns:
-        Name -> `shares`, `deletion`, `insertion`: lists of n_steps + 1 numbers; curves of None without an image.
-    """
-    found: dict[str, dict[str, list[float | None]]] = {}
-    for name, result in results.items():
-        used = ~np.isnan(result.deletion)
-        found[name] = {"shares": [float(value) for value in result.shares]}
-        for measure, curves in (("deletion", result.deletion_curves), ("insertion", result.insertion_curves)):
-            mean = curves[used].mean(axis=0) if used.any() else np.full(curves.shape[1], np.nan)
-            found[name][measure] = [_number(value) for value in mean]
-    return found
 
 
 def summarise_faithfulness(
@@ -93,21 +79,19 @@ def summarise_faithfulness(
         ValueError: Numbers of records, labels and patients that differ.
         OptionError: `resamples` below 1.
     """
-    names = list(dict.fromkeys(name for record in records for name in record["maps"]))
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for part, keep in _parts(len(records), labels).items():
-        groups = _kept(patients, keep)
-        found[part] = {}
-        for name in names:
-            entry: dict[str, Any] = {}
-            for measure in MEASURES:
-                values = _values(records, name, measure)[keep]
-                mean, low, high = mean_interval(values, groups, resamples)
-                n_used = int((~np.isnan(values)).sum())
-                entry[measure] = {"mean": mean, "interval": [low, high]}
-                entry |= {"n_used": n_used, "n_skipped": int(values.size - n_used)}
-            found[part][name] = entry
-    return found
+    names = dict.fromkeys(name for record in records for name in record["maps"])
+
+    def entry(name: str, keep: NDArray[np.bool_]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for measure in MEASURES:
+            values = _values(records, name, measure)[keep]
+            mean, low, high = mean_interval(values, _kept(patients, keep), resamples)
+            n_used = int((~np.isnan(values)).sum())
+            result[measure] = {"mean": mean, "interval": [low, high]}
+            result |= {"n_used": n_used, "n_skipped": int(values.size - n_used)}
+        return result
+
+    return {part: {name: entry(name, keep) for name in names} for part, keep in _parts(len(records), labels).items()}
 
 
 def faithfulness_difference(
@@ -117,7 +101,7 @@ def faithfulness_difference(
     patients: Sequence[str | None] | None = None,
     resamples: int = 2000,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Paired difference of two maps on the same images: two explainers, a map and a control, or two models.
+    """Paired difference of two maps on the same images: two explainers, a map and a ranking, or two models.
 
     Two models each follow the class that they give the untouched image; pass `classes` to `compare_orders` where they
     should follow the same one.
@@ -144,16 +128,15 @@ def faithfulness_difference(
         if records and not any(name in record["maps"] for record in records):
             known = ", ".join(dict.fromkeys(name for record in records for name in record["maps"]))
             raise ValueError(f"no record has a map {name!r} (maps: {known})")
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for part, keep in _parts(len(before[0]), labels).items():
-        groups = _kept(patients, keep)
-        found[part] = {
+    return {
+        part: {
             measure: paired_mean_difference(
-                _values(*before, measure)[keep], _values(*after, measure)[keep], groups, resamples
+                _values(*before, measure)[keep], _values(*after, measure)[keep], _kept(patients, keep), resamples
             )
             for measure in MEASURES
         }
-    return found
+        for part, keep in _parts(len(before[0]), labels).items()
+    }
 
 
 def _parts(count: int, labels: Sequence[int | None] | None) -> dict[str, NDArray[np.bool_]]:
@@ -176,9 +159,4 @@ def _kept(patients: Sequence[str | None] | None, keep: NDArray[np.bool_]) -> lis
 
 def _values(records: Sequence[Record], name: str, measure: str) -> NDArray[np.float64]:
     """(N,) float64, NaN where an image has no such map."""
-    found = [record["maps"].get(name, {}).get(measure) for record in records]
-    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return np.array([record["maps"].get(name, {}).get(measure) for record in records], dtype=np.float64)

@@ -1,19 +1,16 @@
 """Deletion and Insertion: does the grade depend on the pixels that the map points at?
 
-Defined by RISE (Petsiuk et al. 2018, arXiv 1806.07421; github.com/eclique/RISE,
-`evaluation.py`): pixels, all channels at once, are changed by falling value of the map, `step` at a time, and
-the probability of the class that the model gives the untouched image is recorded before the first change and
-after each. Deletion goes from the image to grey (0 in normalised space), Insertion from a blurred image to
-the image. Only the order of the map's values counts.
+Defined by RISE (Petsiuk et al. 2018, arXiv 1806.07421; github.com/eclique/RISE, `evaluation.py`): pixels, all channels
+at once, are changed by falling value of the map, a step at a time, and the probability of the class that the model
+gives the untouched image is recorded before the first change and after each. Deletion goes from the image to grey (0 in
+normalised space), Insertion from a blurred image to the image. Only the order of the map's values counts.
 
-Invariant: this module knows no model, only a callable `images -> probabilities`; it changes neither images
-nor maps.
+Invariant: this module knows no model, only a callable `images -> probabilities`; it changes neither images nor maps.
 
-Deviations from RISE's code: where values tie, the pixel that comes first in row-major order is changed first
-(RISE's `argsort` leaves the order open); kernel and sigma of the blur grow with the side of the image (RISE's
-are for 224 px); what curves have in common is asked once (the untouched image is the first point of Deletion
-and the last of Insertion, of every map). AUCs are given per image (RISE's is that of the mean curve, which is
-their mean).
+Deviations from RISE's code: where values tie, the pixel that comes first in row-major order is changed first (RISE's
+`argsort` leaves the order open); kernel and sigma of the blur grow with the side of the image (RISE's are for 224 px);
+what curves have in common is asked once (the untouched image is the first point of Deletion and the last of Insertion,
+of every map). AUCs are given per image (RISE's is that of the mean curve, which is their mean).
 
 Suffixes: N = image, C = channel, S = side, P = pixel.
 """
@@ -26,7 +23,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regaze.errors import ModelError, OptionError
@@ -44,57 +41,38 @@ class Procedure:
     """How pixels are changed. The defaults are RISE's.
 
     Attributes:
-        step: Positions (pixels, or patches) changed in each step; the last may change fewer. None: one row's worth,
-            S pixels (RISE's 224 at 224 px) or a row of patches.
-        n_steps: Number of steps instead of `step`: each changes positions / n_steps, rounded up, so that there may
-            be fewer where that does not divide.
+        n_steps: Number of steps: each changes positions (pixels, or patches) / n_steps, rounded up, so that there may
+            be fewer where that does not divide. None: one row's worth a step, S pixels (RISE's 224 at 224 px) or a row
+            of patches.
         patch: Side in cropped pixels of the squares that are changed as one; 1: pixels. A lesion of a few pixels
             leaves the model hardly any trace when its pixels vanish one by one among others.
         deletion: What deleted pixels become.
         insertion: What Insertion starts from.
-        grey: The value of the substrate `grey`, in normalised space.
         black: Per channel the value of the substrate `black`, see `substrates.normalised_black`.
-        blur: Side (odd) and sigma of the kernel of the substrate `blur` in pixels; None: `substrates.blur_size(S)`.
     """
 
-    step: int | None = None
     n_steps: int | None = None
     patch: int = 1
     deletion: Substrate = "grey"
     insertion: Substrate = "blur"
-    grey: float = 0.0
     black: Sequence[float] | None = None
-    blur: tuple[int, float] | None = None
 
     def positions(self, side: int) -> int:
         """Pixels or patches in an image of this side."""
         return (-(-side // self.patch)) ** 2
 
     def step_for(self, side: int) -> int:
-        """Positions per step at this side."""
-        if self.n_steps is not None:
-            return -(-self.positions(side) // self.n_steps)
-        return self.step if self.step is not None else -(-side // self.patch)
-
-    def substituted(self, images: Tensor, substrate: Substrate) -> Tensor:
-        """(N, C, S, S) float32: images of the substrate alone."""
-        return substituted(images, substrate, grey=self.grey, black=self.black, blur=self.blur)
+        """Positions per step at this side; the last step may change fewer."""
+        return -(-side // self.patch) if self.n_steps is None else -(-self.positions(side) // self.n_steps)
 
     def check(self, channels: int) -> None:
         """Raise OptionError on what cannot be done, for images of that many channels."""
-        if self.step is not None and self.n_steps is not None:
-            raise OptionError(f"step is {self.step} and n_steps is {self.n_steps}: pass one of them")
-        if self.step is not None and self.step < 1:
-            raise OptionError(f"step is {self.step}: pass at least 1 per step, or nothing for one row's worth")
         if self.n_steps is not None and self.n_steps < 1:
             raise OptionError(f"n_steps is {self.n_steps}: pass at least 1, or nothing for one row's worth per step")
         if self.patch < 1:
             raise OptionError(f"patch is {self.patch}: pass a side of at least 1 pixel")
         for substrate in (self.deletion, self.insertion):
-            check_substrate(substrate, channels, self.black, self.blur)
-
-
-RISE = Procedure()
+            check_substrate(substrate, channels, self.black)
 
 
 @dataclass(frozen=True)
@@ -102,13 +80,11 @@ class Faithfulness:
     """Deletion and Insertion of N images.
 
     Attributes:
-        deletion: (N,) float64, area under each deletion curve, 0..1, lower is better. NaN, like all that follows but
-            `classes`, where an image has no such map (see `compare_orders`).
+        deletion: (N,) float64, area under each deletion curve, 0..1, lower is better.
         insertion: (N,) float64, area under each insertion curve, 0..1, higher is better.
         deletion_curves: (N, n_steps + 1) float64, probability of the class after 0..n_steps steps.
         insertion_curves: (N, n_steps + 1) float64, likewise.
         classes: (N,) int64, the class whose probability was followed.
-        step: Positions (pixels or patches) changed in each step; the last may change fewer.
         shares: (n_steps + 1,) float64, share of the positions that are changed after each step, 0..1. The areas
             count each step alike, as RISE's do, also where the last is shorter.
     """
@@ -118,7 +94,6 @@ class Faithfulness:
     deletion_curves: NDArray[np.float64]
     insertion_curves: NDArray[np.float64]
     classes: NDArray[np.int64]
-    step: int
     shares: NDArray[np.float64]
 
 
@@ -127,14 +102,13 @@ def compare_orders(
     scores: Scores,
     images: Tensor,
     maps: Mapping[str, Tensor | NDArray[np.float32]],
-    procedure: Procedure = RISE,
+    procedure: Procedure = Procedure(),
     *,
-    present: Mapping[str, ArrayLike] | None = None,
     classes: Tensor | NDArray[np.int64] | None = None,
     batch: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Faithfulness]:
-    """Deletion and Insertion of several maps of the same images: explainers, and the controls of `orders`.
+    """Deletion and Insertion of several maps of the same images: explainers, and reference rankings.
 
     Memory beyond the inputs is that of one batch, whatever N and the number of steps; both modes are one pass over the
     images. The untouched images, the substrates and the followed class are shared: M maps take 3 + 2 M (n_steps - 1)
@@ -146,10 +120,7 @@ def compare_orders(
         images: (N, 3, S, S) float32, normalised, cropped pixels.
         maps: Name -> (N, S, S) float, cropped pixels, any range, on any device. Pass a map before its sigmoid:
             saturated values tie.
-        procedure: How pixels are changed.
-        present: Name -> (N,) bool: the images that have a map of this name (a photograph without lesions has no
-            lesions to begin with). The others get NaN and are not put to the model. A name that is missing here is
-            present everywhere.
+        procedure: Steps, patches and substrates.
         classes: (N,) int, the classes to follow; None: the model's arg-max on the untouched images.
         batch: Images per call of `scores`; None: 16 on a processor, else 64.
         progress: Called with (images done, N).
@@ -158,35 +129,47 @@ def compare_orders(
         One result per name, in the order of `maps`.
 
     Raises:
-        ValueError: Shapes that do not fit each other, `present` of an unknown name, or a class that the scores do
-            not have.
+        ValueError: Shapes that do not fit each other, or a class that the scores do not have.
         OptionError: What `Procedure` cannot do, or `batch` below 1.
         ModelError: Maps or scores that are not finite, or scores that are no probabilities.
     """
     tensors = {name: torch.as_tensor(item) for name, item in maps.items()}
-    there = _presence(len(images), tensors, present or {})
-    _check(images, tensors, there, batch)
+    _check(images, tensors, batch)
     procedure.check(images.shape[1])
     side = images.shape[-1]
-    step = procedure.step_for(side)
-    inner = -(-procedure.positions(side) // step) - 1
+    step, positions = procedure.step_for(side), procedure.positions(side)
+    inner = -(-positions // step) - 1
     # Of each image: the untouched one, both substrates, then the inner points of each curve.
     per_image = 3 + 2 * inner * len(tensors)
     rows_at_once = batch or (_BATCH_CPU if images.device.type == "cpu" else _BATCH_OTHER)
     questions = Questions(scores, images, len(images) * per_image, rows_at_once, _given_classes(classes, images))
     for index in range(len(images)):
-        rows = _rows(images[index : index + 1], index, tensors, there, procedure, step)
-        for place, picture_PC in rows:
-            questions.add(picture_PC, index, index * per_image + place, decides=place == 0)
+        own_maps = [maps_NSS[index] for maps_NSS in tensors.values()]
+        for slot, picture_PC in _rows(images[index : index + 1], own_maps, procedure, step):
+            questions.add(picture_PC, index, index * per_image + slot, decides=slot == 0)
         if progress is not None:
             progress(index + 1, len(images))
     questions.close()
     answers = questions.answers.cpu().double().numpy().reshape(len(images), per_image)
+    clean, deleted = answers[:, :1], answers[:, 1:2]
+    start = deleted if procedure.insertion == procedure.deletion else answers[:, 2:3]
     followed = questions.classes.cpu().numpy()
-    return {
-        name: _result(answers, 3 + 2 * inner * number, inner, there[name], followed, procedure, side)
-        for number, name in enumerate(tensors)
-    }
+    shares = np.minimum(np.arange(inner + 2) * step, positions) / positions
+    results = {}
+    for number, name in enumerate(tensors):
+        begin = 3 + 2 * inner * number
+        middle, end = begin + inner, begin + 2 * inner
+        deletion_curves = np.concatenate([clean, answers[:, begin:middle], deleted], axis=1)
+        insertion_curves = np.concatenate([start, answers[:, middle:end], clean], axis=1)
+        results[name] = Faithfulness(
+            deletion=area_under_curve(deletion_curves),
+            insertion=area_under_curve(insertion_curves),
+            deletion_curves=deletion_curves,
+            insertion_curves=insertion_curves,
+            classes=followed.copy(),
+            shares=shares,
+        )
+    return results
 
 
 def area_under_curve(curves: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -202,35 +185,22 @@ def area_under_curve(curves: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(inner / (curves.shape[-1] - 1))
 
 
-def _rows(
-    image_1CSS: Tensor,
-    index: int,
-    maps: Mapping[str, Tensor],
-    there: Mapping[str, NDArray[np.bool_]],
-    procedure: Procedure,
-    step: int,
-) -> Iterator[tuple[int, Tensor]]:
-    """Every row of one image with its place among the image's answers; a picture is changed after it was yielded."""
+def _rows(image_1CSS: Tensor, maps: Sequence[Tensor], procedure: Procedure, step: int) -> Iterator[tuple[int, Tensor]]:
+    """Every row of one image with its slot among the image's answers; a picture is changed after it was yielded."""
     clean_PC = _flat(image_1CSS)
-    deleted_PC = _flat(procedure.substituted(image_1CSS, procedure.deletion))
+    deleted_PC = start_PC = _flat(substituted(image_1CSS, procedure.deletion, procedure.black))
     yield 0, clean_PC
     yield 1, deleted_PC
-    if procedure.insertion == procedure.deletion:
-        start_PC = deleted_PC
-    else:
-        start_PC = _flat(procedure.substituted(image_1CSS, procedure.insertion))
+    if procedure.insertion != procedure.deletion:
+        start_PC = _flat(substituted(image_1CSS, procedure.insertion, procedure.black))
         yield 2, start_PC
-    place = 3
-    for name, maps_NSS in maps.items():
-        inner = -(-procedure.positions(image_1CSS.shape[-1]) // step) - 1
-        if there[name][index]:
-            pixels_P, cuts = pixel_order(maps_NSS[index].to(image_1CSS.device), procedure.patch, step)
-            for before_PC, after_PC in ((clean_PC, deleted_PC), (start_PC, clean_PC)):
-                for picture_PC in _walk(before_PC, after_PC, pixels_P, cuts):
-                    yield place, picture_PC
-                    place += 1
-        else:
-            place += 2 * inner
+    slot = 3
+    for map_SS in maps:
+        pixels_P, cuts = pixel_order(map_SS.to(image_1CSS.device), procedure.patch, step)
+        for before_PC, after_PC in ((clean_PC, deleted_PC), (start_PC, clean_PC)):
+            for picture_PC in _walk(before_PC, after_PC, pixels_P, cuts):
+                yield slot, picture_PC
+                slot += 1
 
 
 def _walk(before_PC: Tensor, after_PC: Tensor, pixels_P: Tensor, cuts: Sequence[int]) -> Iterator[Tensor]:
@@ -247,34 +217,6 @@ def _flat(image_1CSS: Tensor) -> Tensor:
     return image_1CSS[0].permute(1, 2, 0).flatten(0, 1).contiguous()
 
 
-def _result(
-    answers: NDArray[np.float64],
-    begin: int,
-    inner: int,
-    there: NDArray[np.bool_],
-    classes: NDArray[np.int64],
-    procedure: Procedure,
-    side: int,
-) -> Faithfulness:
-    """Cut one map's curves out of all answers (N, answers of an image)."""
-    clean, deleted = answers[:, :1], answers[:, 1:2]
-    start = deleted if procedure.insertion == procedure.deletion else answers[:, 2:3]
-    middle, end = begin + inner, begin + 2 * inner
-    deletion_curves = np.concatenate([clean, answers[:, begin:middle], deleted], axis=1)
-    insertion_curves = np.concatenate([start, answers[:, middle:end], clean], axis=1)
-    deletion_curves[~there] = insertion_curves[~there] = np.nan
-    step, positions = procedure.step_for(side), procedure.positions(side)
-    return Faithfulness(
-        deletion=area_under_curve(deletion_curves),
-        insertion=area_under_curve(insertion_curves),
-        deletion_curves=deletion_curves,
-        insertion_curves=insertion_curves,
-        classes=classes.copy(),
-        step=step,
-        shares=np.minimum(np.arange(inner + 2) * step, positions) / positions,
-    )
-
-
 def _given_classes(classes: Tensor | NDArray[np.int64] | None, images: Tensor) -> Tensor | None:
     """(N,) int64 on the images' device."""
     if classes is None:
@@ -285,21 +227,7 @@ def _given_classes(classes: Tensor | NDArray[np.int64] | None, images: Tensor) -
     return given
 
 
-def _presence(count: int, maps: Mapping[str, Tensor], present: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.bool_]]:
-    """(N,) bool for every name."""
-    unknown = sorted(present.keys() - maps.keys())
-    if unknown:
-        raise ValueError(f"present names {unknown[0]!r}, of which there are no maps (maps: {', '.join(maps)})")
-    there = {name: np.asarray(present.get(name, np.ones(count)), dtype=bool) for name in maps}
-    for name, item in there.items():
-        if item.shape != (count,):
-            raise ValueError(f"present of {name!r} has shape {item.shape} for {count} images: pass one bool per image")
-    return there
-
-
-def _check(
-    images: Tensor, maps: Mapping[str, Tensor], there: Mapping[str, NDArray[np.bool_]], batch: int | None
-) -> None:
+def _check(images: Tensor, maps: Mapping[str, Tensor], batch: int | None) -> None:
     """Raise on inputs that cannot be evaluated."""
     if images.ndim != 4 or images.shape[-1] != images.shape[-2]:
         raise ValueError(f"images have shape {tuple(images.shape)}: pass square ones, (N, 3, S, S)")
@@ -312,8 +240,9 @@ def _check(
                 f"maps of {name!r} have shape {tuple(item.shape)}, expected {expected}: bring them to the images' grid"
             )
         # One at a time: an answer for all of them would be as large as the maps.
-        if not all(bool(torch.isfinite(item[index]).all()) for index in np.flatnonzero(there[name])):
+        if not all(bool(torch.isfinite(map_SS).all()) for map_SS in item):
             raise ModelError(
                 f"A map of {name!r} holds NaN or infinite values, expected finite ones: an attention map diverged in "
-                "training (train again with a smaller learning rate); a control that an image lacks is not `present`."
+                "training (train again with a smaller learning rate), or the lesions of a photograph without any were "
+                "to be ranked (leave it out)."
             )

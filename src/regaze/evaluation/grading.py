@@ -1,7 +1,6 @@
 """How well a model grades: one dict of numbers per set of predictions.
 
-Invariant: what is undefined is None, never NaN, for the dict becomes JSON; and no number goes without its
-`n`.
+Invariant: what is undefined is None, never NaN, for the dict becomes JSON; and no number goes without its `n`.
 """
 
 from __future__ import annotations
@@ -22,6 +21,9 @@ from regaze.evaluation.intervals import (
     percentile_bounds,
     resampled_totals,
 )
+from regaze.files import json_number
+
+_BINS = 10  # of the reliability diagram
 
 
 def quadratic_weighted_kappa(labels: ArrayLike, grades: ArrayLike, classes: int) -> float | None:
@@ -43,8 +45,8 @@ def quadratic_weighted_kappa(labels: ArrayLike, grades: ArrayLike, classes: int)
     truth, decided = as_classes(labels, classes, "labels"), as_classes(grades, classes, "grades")
     if truth.size != decided.size:
         raise ValueError(f"{truth.size} labels for {decided.size} grades: pass one of each per image")
-    one_group = np.zeros(truth.size, dtype=np.int64)
-    return _or_none(kappas(group_confusions(truth, decided, classes, one_group).sum(0)))
+    codes = group_codes(None, truth.size)
+    return json_number(float(kappas(group_confusions(truth, decided, classes, codes).sum(0))))
 
 
 def grading_summary(
@@ -55,7 +57,6 @@ def grading_summary(
     referable_from: int | None = 2,
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
     ordinal: bool = True,
 ) -> dict[str, Any]:
     """All numbers on the grading of N images.
@@ -64,22 +65,19 @@ def grading_summary(
         probabilities: (N, K) float softmax probabilities.
         grades: (N,) int decoded grades, 0..K-1 (not always the arg-max).
         labels: (N,) int truth, 0..K-1.
-        referable_from: From this grade on a patient is referred; None, or a grade that leaves one side
-            without classes (2 with two classes): no such cut, and the numbers of `referable` are None.
+        referable_from: From this grade on a patient is referred; None, or a grade that leaves one side without classes
+            (2 with two classes): no such cut, and the numbers of `referable` are None.
         groups: Resampled together (patients), see `intervals.group_codes`.
         resamples: Number of bootstrap resamples.
-        seed: Seed of the resamples.
         ordinal: False for classes without an order.
 
     Returns:
-        A dict that JSON can hold; None where undefined:
-        `quadratic_weighted_kappa`, for classes without an order the unweighted kappa under the same name;
-        `interval`: its [low, high], 95 % bootstrap percentiles, by group;
-        `accuracy` of the decoded grades; `recall`: K shares, None for a grade that does not occur;
-        `confusion`: K x K counts, rows = truth; `referable`: `auroc` (score = summed probability of the
-        referable grades), `sensitivity` and `specificity` (decision = decoded grade >= `referable_from`);
-        `calibration_error`: sum over 10 bins of share of images x |accuracy - mean confidence|, see
-        `reliability`; `n`: number of images.
+        A dict that JSON can hold; None where undefined: `quadratic_weighted_kappa`, for classes without an order the
+        unweighted kappa under the same name; `interval`: its [low, high], 95 % bootstrap percentiles, by group;
+        `accuracy` of the decoded grades; `recall`: K shares, None for a grade that does not occur; `confusion`: K x K
+        counts, rows = truth; `referable`: `auroc` (score = summed probability of the referable grades), `sensitivity`
+        and `specificity` (decision = decoded grade >= `referable_from`); `calibration_error`: sum over the bins of
+        `reliability` of share of images x |accuracy - mean confidence|; `n`: number of images.
 
     Raises:
         ValueError: Shapes that do not fit each other, or indices out of range.
@@ -95,8 +93,8 @@ def grading_summary(
     confusion = per_group.sum(0)
     rows = confusion.sum(1)
     return {
-        "quadratic_weighted_kappa": _or_none(kappas(confusion, ordinal)),
-        "interval": _kappa_interval(per_group, resamples, seed, ordinal),
+        "quadratic_weighted_kappa": json_number(float(kappas(confusion, ordinal))),
+        "interval": _kappa_interval(per_group, resamples, ordinal),
         "accuracy": _share(np.trace(confusion), n),
         "recall": [_share(confusion[k, k], rows[k]) for k in range(classes)],
         "confusion": confusion.astype(int).tolist(),
@@ -106,19 +104,17 @@ def grading_summary(
     }
 
 
-def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> list[dict[str, float]]:
+def reliability(probabilities: ArrayLike, labels: ArrayLike) -> list[dict[str, float]]:
     """Confidence against accuracy, for a reliability diagram (Guo et al. 2017, arXiv 1706.04599, section 2).
 
     Args:
         probabilities: (N, K) float softmax probabilities.
         labels: (N,) int truth, 0..K-1.
-        bins: Number of equal-width bins of the largest probability: [0, 1/bins), ..., the last with its right
-            edge.
 
     Returns:
-        The bins that hold images, by rising confidence: `confidence` (mean largest probability), `accuracy`
-        (share whose arg-max is the truth) and `n`. The arg-max, not the decoded grade: the confidence is that
-        of the arg-max.
+        The bins that hold images, of ten of equal width, by rising confidence: `confidence` (mean largest probability),
+        `accuracy` (share whose arg-max is the truth) and `n`. The arg-max, not the decoded grade: the confidence is
+        that of the arg-max.
 
     Raises:
         ValueError: Shapes that do not fit each other, or indices out of range.
@@ -131,14 +127,14 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 10) -> 
     if not truth.size:
         return []
     confidence, right = shares.max(1), shares.argmax(1) == truth
-    which = np.digitize(confidence, np.arange(1, bins) / bins)
+    bins = np.digitize(confidence, np.arange(1, _BINS) / _BINS)
     return [
         {
-            "confidence": float(confidence[which == index].mean()),
-            "accuracy": float(right[which == index].mean()),
-            "n": int((which == index).sum()),
+            "confidence": float(confidence[bins == index].mean()),
+            "accuracy": float(right[bins == index].mean()),
+            "n": int((bins == index).sum()),
         }
-        for index in np.unique(which)
+        for index in np.unique(bins)
     ]
 
 
@@ -156,12 +152,12 @@ def _as_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
     return np.minimum(shares, 1.0)
 
 
-def _kappa_interval(per_group: NDArray[np.float64], resamples: int, seed: int, ordinal: bool) -> list[float | None]:
+def _kappa_interval(per_group: NDArray[np.float64], resamples: int, ordinal: bool) -> list[float | None]:
     """95 % bounds of kappa from (G, K, K) confusions."""
     groups, classes, _ = per_group.shape
     if not groups:
         return [None, None]
-    drawn = resampled_totals(per_group.reshape(groups, -1), resamples, seed)
+    drawn = resampled_totals(per_group.reshape(groups, -1), resamples)
     return percentile_bounds(kappas(drawn.reshape(-1, classes, classes), ordinal), groups)
 
 
@@ -185,16 +181,10 @@ def _referable(
 
 def _calibration_error(diagram: list[dict[str, float]]) -> float | None:
     """Expected calibration error of a reliability diagram (Guo et al. 2017, equation 3)."""
-    n = sum(entry["n"] for entry in diagram)
-    gaps = sum(entry["n"] * abs(entry["accuracy"] - entry["confidence"]) for entry in diagram)
-    return _share(gaps, n)
+    gaps = sum(row["n"] * abs(row["accuracy"] - row["confidence"]) for row in diagram)
+    return _share(gaps, sum(row["n"] for row in diagram))
 
 
 def _share(part: float | np.number[Any], whole: float | np.number[Any]) -> float | None:
     """Part over whole; None where the whole is empty."""
     return float(part) / float(whole) if whole else None
-
-
-def _or_none(value: float | NDArray[np.float64]) -> float | None:
-    """None for NaN."""
-    return None if np.isnan(value) else float(value)

@@ -1,13 +1,13 @@
 """How sure a number is: bootstrap intervals that resample whole patients.
 
-Invariant: every statistic here is a function of totals that add up over groups (a confusion matrix, a sum and
-a count). A resample is then a weighted sum of group totals, so 2000 resamples are one matrix product, and two
-models that are compared always see the same resamples.
+Invariant: every statistic here is a function of totals that add up over groups (a confusion matrix, a sum and a count).
+A resample is then a weighted sum of group totals, so 2000 resamples are one matrix product, and two models that are
+compared always see the same resamples.
 
-Groups are patients: both eyes of one visit are alike, and resampling photographs one by one would claim a
-certainty that is not there (cluster bootstrap; Davison and Hinkley, "Bootstrap Methods and their
-Application", 1997, section 3.8). Intervals are 95 % percentile intervals (Efron 1981). Where a number is
-undefined the result holds None, never NaN.
+Groups are patients: both eyes of one visit are alike, and resampling photographs one by one would claim a certainty
+that is not there (cluster bootstrap; Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section
+3.8). Intervals are 95 % percentile intervals (Efron 1981). Where a number is undefined the result holds None, never
+NaN.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from regaze.evaluation.verdicts import is_above_chance
 Bounds = list[float | None]
 
 _LEVEL = 0.95
+_SEED = 0  # of the draws
 # Cells (resamples x groups) drawn at a time: 32 MB of counts, whatever the size of the data set.
 _CELLS_AT_A_TIME = 4_000_000
 
@@ -41,27 +42,25 @@ def as_classes(values: ArrayLike, classes: int, name: str) -> NDArray[np.int64]:
     Raises:
         ValueError: Not one-dimensional, not whole numbers, or out of range.
     """
-    found = np.asarray(values)
-    if found.ndim != 1:
-        raise ValueError(f"{name} has shape {found.shape}: pass one class index per image, shape (N,)")
-    if found.size == 0:
+    indices = np.asarray(values)
+    if indices.ndim != 1:
+        raise ValueError(f"{name} has shape {indices.shape}: pass one class index per image, shape (N,)")
+    if indices.size == 0:
         return np.zeros(0, dtype=np.int64)
-    if not np.issubdtype(found.dtype, np.integer):
-        raise ValueError(f"{name} has dtype {found.dtype}: pass whole class indices 0..{classes - 1}")
-    if found.min() < 0 or found.max() >= classes:
-        raise ValueError(
-            f"{name} spans {found.min()}..{found.max()}, outside 0..{classes - 1}: leave out images without a class"
-        )
-    return found.astype(np.int64)
+    if not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(f"{name} has dtype {indices.dtype}: pass whole class indices 0..{classes - 1}")
+    low, high = indices.min(), indices.max()
+    if low < 0 or high >= classes:
+        raise ValueError(f"{name} spans {low}..{high}, outside 0..{classes - 1}: leave out images without a class")
+    return indices.astype(np.int64)
 
 
 def group_codes(groups: Sequence[str | None] | None, n: int) -> NDArray[np.int64]:
     """Number the groups 0..G-1.
 
     Args:
-        groups: One name per item; items of one name are resampled together. None as a name: unknown, a group
-            of its own (eight unknown patients are not one patient). None altogether: each item is its own
-            group.
+        groups: One name per item; items of one name are resampled together. None as a name: unknown, a group of its
+            own (eight unknown patients are not one patient). None altogether: each item is its own group.
         n: Number of items.
 
     Returns:
@@ -74,23 +73,17 @@ def group_codes(groups: Sequence[str | None] | None, n: int) -> NDArray[np.int64
         return np.arange(n, dtype=np.int64)
     if len(groups) != n:
         raise ValueError(f"{len(groups)} groups for {n} items: pass one group per item, or None")
-    codes = np.empty(n, dtype=np.int64)
-    seen: dict[str, int] = {}
-    following = 0
-    for index, group in enumerate(groups):
-        code = following if group is None else seen.setdefault(group, following)
-        following += code == following
-        codes[index] = code
-    return codes
+    numbers: dict[str | int, int] = {}
+    keys = (index if group is None else group for index, group in enumerate(groups))
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def resampled_totals(totals: NDArray[np.float64], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Draw G of G groups with replacement, many times, and add up the totals of those drawn.
+def resampled_totals(totals: NDArray[np.float64], resamples: int) -> NDArray[np.float64]:
+    """Draw G of G groups with replacement, many times, and sum the totals of those drawn; equal G have equal draws.
 
     Args:
         totals: (G, M) float64, what each group adds to M additive quantities; G >= 1.
         resamples: Number of resamples R, at least 1.
-        seed: Seed of the draws; the same seed and G give the same draws.
 
     Returns:
         (R, M) float64.
@@ -101,7 +94,7 @@ def resampled_totals(totals: NDArray[np.float64], resamples: int, seed: int) -> 
     if resamples < 1:
         raise OptionError(f"resamples is {resamples}: pass at least 1 (2000 is usual)")
     groups = totals.shape[0]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     rows = max(1, _CELLS_AT_A_TIME // groups)
     parts = []
     for begin in range(0, resamples, rows):
@@ -126,7 +119,7 @@ def group_confusions(
     Returns:
         (G, K, K) float64 counts, rows = truth.
     """
-    groups = int(codes.max(initial=-1)) + 1
+    groups = _count(codes)
     cells = (codes * classes + labels) * classes + grades
     counts = np.bincount(cells, minlength=groups * classes**2)
     return counts.reshape(groups, classes, classes).astype(np.float64)
@@ -144,8 +137,7 @@ def kappas(confusions: NDArray[np.float64], ordinal: bool = True) -> NDArray[np.
         ordinal: False: every miss counts alike, as it must where the order of the classes means nothing.
 
     Returns:
-        (...) float64, at most 1; NaN where undefined (nothing counted, or one and the same class on both
-        sides).
+        (...) float64, at most 1; NaN where undefined (nothing counted, or one and the same class on both sides).
     """
     classes = confusions.shape[-1]
     index = np.arange(classes)
@@ -187,18 +179,40 @@ def _share_above_zero(differences: NDArray[np.float64], groups: int) -> float | 
 
 def _as_values(values: ArrayLike) -> NDArray[np.float64]:
     """(N,) float64 with NaN for None."""
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1:
-        raise ValueError(f"values have shape {found.shape}: pass one number per item, shape (N,)")
-    return found
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1:
+        raise ValueError(f"values have shape {numbers.shape}: pass one number per item, shape (N,)")
+    return numbers
 
 
-def _group_sums(values: NDArray[np.float64], codes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(G, 2): the sum of the values and the number of items of each group."""
-    groups = int(codes.max(initial=-1)) + 1
-    return np.stack(
-        [np.bincount(codes, values, groups), np.bincount(codes, minlength=groups).astype(np.float64)], axis=1
-    )
+def _count(codes: NDArray[np.int64]) -> int:
+    """Groups that `group_codes` numbered."""
+    return int(codes.max(initial=-1)) + 1
+
+
+def resampled_ratios(
+    top: NDArray[np.float64], bottom: NDArray[np.float64], codes: NDArray[np.int64], resamples: int
+) -> NDArray[np.float64]:
+    """Sum over sum of N items in each resample of their groups.
+
+    Args:
+        top: (N,) float64.
+        bottom: (N,) float64, above 0; ones: means of `top`.
+        codes: (N,) int64, every number 0..G-1 used, see `group_codes`.
+        resamples: Number of resamples R.
+
+    Returns:
+        (R,) float64; empty without items.
+    """
+    if not top.size:
+        return np.zeros(0)
+    totals = np.stack([np.bincount(codes, top), np.bincount(codes, bottom)], axis=1).astype(np.float64)
+    drawn = resampled_totals(totals, resamples)
+    return np.asarray(drawn[:, 0] / drawn[:, 1])
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if values.size else None
 
 
 def _kept_groups(groups: Sequence[str | None] | None, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -212,7 +226,6 @@ def mean_interval(
     values: ArrayLike,
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
 ) -> tuple[float | None, float | None, float | None]:
     """Mean over items with its 95 % bootstrap interval.
 
@@ -220,25 +233,20 @@ def mean_interval(
         values: (N,) float; None and NaN are left out (whoever skipped them has counted them).
         groups: Resampled together (patients), see `group_codes`.
         resamples: Number of resamples.
-        seed: Seed of the draws.
 
     Returns:
-        (mean, low, high); None where undefined: all three without values, the bounds with fewer than two
-        groups.
+        (mean, low, high); None where undefined: all three without values, the bounds with fewer than two groups.
 
     Raises:
         ValueError: Shapes that do not fit each other.
         OptionError: `resamples` below 1.
     """
-    found = _as_values(values)
-    keep = ~np.isnan(found)
+    numbers = _as_values(values)
+    keep = ~np.isnan(numbers)
     codes = _kept_groups(groups, keep)
-    if not keep.any():
-        return None, None, None
-    totals = _group_sums(found[keep], codes)
-    drawn = resampled_totals(totals, resamples, seed)
-    low, high = percentile_bounds(drawn[:, 0] / drawn[:, 1], len(totals))
-    return float(found[keep].mean()), low, high
+    means = resampled_ratios(numbers[keep], np.ones(len(codes)), codes, resamples)
+    low, high = percentile_bounds(means, _count(codes))
+    return _mean(numbers[keep]), low, high
 
 
 def paired_kappa_difference(
@@ -248,7 +256,6 @@ def paired_kappa_difference(
     classes: int,
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
     *,
     ordinal: bool = True,
 ) -> dict[str, float | int | Bounds | None]:
@@ -261,13 +268,12 @@ def paired_kappa_difference(
         classes: Number of classes K.
         groups: Resampled together (patients), see `group_codes`.
         resamples: Number of resamples; both models see the same ones.
-        seed: Seed of the draws.
         ordinal: See `kappas`.
 
     Returns:
-        `difference`: kappa of b minus kappa of a. `interval`: [low, high], 95 %. `probability_better`: share
-        of the resamples in which b is better, ties half; not a p-value. `above_chance`: whether either kappa's own
-        interval lies above 0. None where undefined. `n_used`: images; `n_groups`: patients.
+        `difference`: kappa of b minus kappa of a. `interval`: [low, high], 95 %. `probability_better`: share of the
+        resamples in which b is better, ties half; not a p-value. `above_chance`: whether either kappa's own interval
+        lies above 0. None where undefined. `n_used`: images; `n_groups`: patients.
 
     Raises:
         ValueError: Shapes that do not fit each other, or indices out of range.
@@ -286,23 +292,21 @@ def paired_kappa_difference(
         "probability_better": None,
         "above_chance": None,
         "n_used": int(truth.size),
-        "n_groups": int(codes.max(initial=-1)) + 1,
+        "n_groups": _count(codes),
     }
-    if not truth.size:
-        return result
     both = np.stack([group_confusions(truth, grades, classes, codes) for grades in (before, after)], axis=1)
     whole = kappas(both.sum(0), ordinal)
-    drawn = resampled_totals(both.reshape(len(both), -1), resamples, seed).reshape(-1, 2, classes, classes)
-    drawn_kappas = kappas(drawn, ordinal)
-    differences = drawn_kappas[:, 1] - drawn_kappas[:, 0]
     difference = float(whole[1] - whole[0])
     if np.isnan(difference):
         return result
+    drawn = resampled_totals(both.reshape(len(both), -1), resamples).reshape(-1, 2, classes, classes)
+    drawn_kappas = kappas(drawn, ordinal)
+    differences = drawn_kappas[:, 1] - drawn_kappas[:, 0]
     return result | {
         "difference": difference,
         "interval": percentile_bounds(differences, len(both)),
         "probability_better": _share_above_zero(differences, len(both)),
-        "above_chance": is_above_chance(percentile_bounds(one, len(both))[0] for one in drawn_kappas.T),
+        "above_chance": is_above_chance(percentile_bounds(draws, len(both))[0] for draws in drawn_kappas.T),
     }
 
 
@@ -311,7 +315,6 @@ def paired_mean_difference(
     values_b: ArrayLike,
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
 ) -> dict[str, float | int | Bounds | None]:
     """Mean difference of one number between two models on the same images.
 
@@ -320,13 +323,11 @@ def paired_mean_difference(
         values_b: (N,) float of the model after, likewise. A pair counts only where both have a value.
         groups: Resampled together (patients), see `group_codes`.
         resamples: Number of resamples.
-        seed: Seed of the draws.
 
     Returns:
-        `difference`: mean of b - a. `interval`: [low, high], 95 %. `probability_greater`: share of the
-        resamples in which b lies above a, ties half (whether greater is better depends on the number).
-        `mean_a`, `mean_b` over the used pairs. `n_used`, `n_skipped`: pairs; `n_groups`: patients of the used ones.
-        None where undefined.
+        `difference`: mean of b - a. `interval`: [low, high], 95 %. `probability_greater`: share of the resamples in
+        which b lies above a, ties half (whether greater is better depends on the number). `mean_a`, `mean_b` over the
+        used pairs. `n_used`, `n_skipped`: pairs; `n_groups`: patients of the used ones. None where undefined.
 
     Raises:
         ValueError: Shapes that do not fit each other.
@@ -336,28 +337,17 @@ def paired_mean_difference(
     if before.size != after.size:
         raise ValueError(f"{before.size} values_a for {after.size} values_b: pass one of each per image")
     keep = ~(np.isnan(before) | np.isnan(after))
+    before, after = before[keep], after[keep]
     codes = _kept_groups(groups, keep)
-    n_used = int(keep.sum())
-    result: dict[str, float | int | Bounds | None] = {
-        "difference": None,
-        "interval": [None, None],
-        "probability_greater": None,
-        "mean_a": None,
-        "mean_b": None,
-        "n_used": n_used,
-        "n_skipped": int(keep.size - n_used),
-        "n_groups": int(codes.max(initial=-1)) + 1,
-    }
-    if not n_used:
-        return result
-    differences = after[keep] - before[keep]
-    totals = _group_sums(differences, codes)
-    drawn = resampled_totals(totals, resamples, seed)
-    means = drawn[:, 0] / drawn[:, 1]
-    return result | {
-        "difference": float(differences.mean()),
-        "interval": percentile_bounds(means, len(totals)),
-        "probability_greater": _share_above_zero(means, len(totals)),
-        "mean_a": float(before[keep].mean()),
-        "mean_b": float(after[keep].mean()),
+    n_groups = _count(codes)
+    means = resampled_ratios(after - before, np.ones(len(codes)), codes, resamples)
+    return {
+        "difference": _mean(after - before),
+        "interval": percentile_bounds(means, n_groups),
+        "probability_greater": _share_above_zero(means, n_groups),
+        "mean_a": _mean(before),
+        "mean_b": _mean(after),
+        "n_used": before.size,
+        "n_skipped": keep.size - before.size,
+        "n_groups": n_groups,
     }

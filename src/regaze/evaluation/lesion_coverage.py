@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.evaluation.agreement import BoolArray, FloatArray, as_map
-from regaze.evaluation.intervals import Bounds, group_codes, percentile_bounds, resampled_totals
+from regaze.evaluation.intervals import Bounds, group_codes, percentile_bounds, resampled_ratios
 
 #: Share of a map's pixels that count as lit.
 BUDGET = 0.05
@@ -52,8 +52,8 @@ class Lesions:
         types: (L,) the type of each lesion.
         sizes: (L,) the name of its class of size, see `SIZES`.
         areas: (L,) int64, its pixels.
-        owner: (P,) int64, for each pixel of a lesion the lesion's place 0..L-1.
-        pixels: (P,) int64, that pixel's place in row-major order. Lesions of two types may share a pixel.
+        owner: (P,) int64, for each pixel of a lesion the lesion's index 0..L-1.
+        pixels: (P,) int64, that pixel's index in row-major order. Lesions of two types may share a pixel.
     """
 
     side: int
@@ -74,24 +74,13 @@ def diameter(area: float) -> float:
     0.47, 1.40, 0.59 and 3.14 % of the side; measured before shrinking, 0.62, 1.42, 0.63 and 3.18 %; the diameter of a
     disc of the area itself would be 1.01, 1.95, 1.13 and 3.70 %.
 
-    Args:
-        area: Number of marked pixels, 1 or more.
-
-    Returns:
-        0 (one pixel) or more.
+    One pixel has the diameter 0.
     """
     return float((np.sqrt(4 + np.pi * (area - 1)) - 2) / (np.pi / 2))
 
 
 def size_class(diameter_share: float) -> str:
-    """Name of the class of size, see `SIZES`.
-
-    Args:
-        diameter_share: Diameter over the side of the square, 0 or more.
-
-    Returns:
-        One of the names in `SIZES`.
-    """
+    """Name in `SIZES` of a diameter in shares of the side."""
     return next(name for name, least in reversed(SIZES) if diameter_share >= least)
 
 
@@ -108,68 +97,54 @@ def find_lesions(masks: Mapping[str, BoolArray]) -> Lesions:
     """
     side = len(next(iter(masks.values())))
     types: list[str] = []
-    owners, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    owners, pixels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for kind, mask in masks.items():
         count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        pixels = np.flatnonzero(mask)
-        owners.append(labels.ravel()[pixels].astype(np.int64) - 1 + len(types))
-        places.append(pixels.astype(np.int64))
+        pixels.append(np.flatnonzero(mask).astype(np.int64))
+        owners.append(labels.ravel()[pixels[-1]].astype(np.int64) - 1 + len(types))
         types += [kind] * (count - 1)
     owner = np.concatenate(owners)
     areas = np.bincount(owner, minlength=len(types)).astype(np.int64)
     sizes = tuple(size_class(diameter(float(area)) / side) for area in areas)
-    return Lesions(side, tuple(types), sizes, areas, owner, np.concatenate(places))
+    return Lesions(side, tuple(types), sizes, areas, owner, np.concatenate(pixels))
 
 
-def lit_pixels(pixels: int, budget: float = BUDGET) -> int:
-    """How many of a map's pixels count as lit: `budget` of them, rounded, at least one.
-
-    Args:
-        pixels: Pixels of the map.
-        budget: Share that is lit, above 0 and below 1.
-    """
-    return max(1, round(budget * pixels))
-
-
-def light(attention_map: FloatArray, budget: float = BUDGET) -> NDArray[np.float64]:
+def light(attention_map: FloatArray, k: int) -> NDArray[np.float64]:
     """Which pixels are lit.
 
     Args:
         attention_map: (S, S) float, any range (only the order counts), cropped pixels.
-        budget: Share of the pixels that are lit, above 0 and below 1.
+        k: Number of pixels that are lit, at least one.
 
     Returns:
-        (S, S) float64: 1 for the k largest pixels, 0 for the others; pixels that tie for the last places get the share
-        of them that finds a place. The sum is k.
+        (S, S) float64: 1 for the k largest pixels, 0 for the others; pixels that tie for the last places share what is
+        left of k. The sum is k.
 
     Raises:
         ValueError: Not one map (h, w).
         ModelError: A map with values that are not finite.
     """
-    found = as_map(attention_map)
-    k = lit_pixels(found.size, budget)
-    last = np.partition(found, found.size - k, axis=None)[found.size - k]
-    above, tied = found > last, found == last
+    values = as_map(attention_map)
+    last = np.partition(values, values.size - k, axis=None)[values.size - k]
+    above, tied = values > last, values == last
     return np.asarray(above + tied * ((k - above.sum()) / tied.sum()), dtype=np.float64)
 
 
-def chance(side: int, budget: float = BUDGET) -> float:
-    """Recall of a constant map, or of a map drawn at random: k / S^2, for every type and size.
-
-    Args:
-        side: Side of the map in pixels.
-        budget: Share of the pixels that are lit.
-    """
-    return lit_pixels(side * side, budget) / side**2
+def _lit_pixels(side: int) -> int:
+    return max(1, round(BUDGET * side**2))
 
 
-def lesion_light(attention_map: FloatArray, lesions: Lesions, budget: float = BUDGET) -> NDArray[np.float64]:
+def chance(side: int) -> float:
+    """Recall of a constant map, or of a map drawn at random: k / S^2, for every type and size; `side` in pixels."""
+    return _lit_pixels(side) / side**2
+
+
+def lesion_light(attention_map: FloatArray, lesions: Lesions) -> NDArray[np.float64]:
     """How far each lesion is lit.
 
     Args:
         attention_map: (S, S) float, any range, cropped pixels.
         lesions: Of the same photograph.
-        budget: Share of the pixels that are lit.
 
     Returns:
         (L,) float64, 0..1: the share of the lesion's pixels that are lit.
@@ -178,11 +153,10 @@ def lesion_light(attention_map: FloatArray, lesions: Lesions, budget: float = BU
         ValueError: The map's shape is not that of the masks.
         ModelError: A map with values that are not finite.
     """
-    lit = light(attention_map, budget)
-    if lit.shape != (lesions.side, lesions.side):
-        raise ValueError(
-            f"map {lit.shape} and masks {(lesions.side,) * 2} differ in shape: bring the map to their grid"
-        )
+    shape = (lesions.side, lesions.side)
+    if attention_map.shape != shape:
+        raise ValueError(f"map {attention_map.shape} and masks {shape} differ in shape: bring the map to their grid")
+    lit = light(attention_map, _lit_pixels(lesions.side))
     inside = np.bincount(lesions.owner, lit.ravel()[lesions.pixels], minlength=len(lesions.areas))
     return np.asarray(inside / lesions.areas)
 
@@ -198,15 +172,15 @@ def count(lesions: Lesions, values: NDArray[np.float64] | None = None) -> Counts
         Type -> class of size -> sum; what does not occur is absent.
     """
     numbers = np.ones(len(lesions.types)) if values is None else values
-    found: Counts = {}
+    counts: Counts = {}
     for kind, size, value in zip(lesions.types, lesions.sizes, numbers, strict=True):
-        row = found.setdefault(kind, {})
-        row[size] = row.get(size, 0.0) + float(value)
-    return found
+        sizes = counts.setdefault(kind, {})
+        sizes[size] = sizes.get(size, 0.0) + float(value)
+    return counts
 
 
 def summarise_recall(
-    found: Sequence[Counts | None],
+    counts: Sequence[Counts | None],
     lit: Mapping[str, Sequence[Counts | None]],
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
@@ -217,7 +191,7 @@ def summarise_recall(
     bootstrap by group of the ratio, so a photograph that outweighs the others makes it wide.
 
     Args:
-        found: N counts of lesions (`count`), None where nothing is known.
+        counts: N counts of lesions (`count`), None where nothing is known.
         lit: Map's name (`fused`, `scale1`) -> N counts of lit lesions (`count` of `lesion_light`), None likewise.
         groups: Resampled together (patients), see `group_codes`.
         resamples: Number of resamples.
@@ -230,22 +204,15 @@ def summarise_recall(
     Raises:
         ValueError: Numbers of photographs that differ.
     """
-    kinds = dict.fromkeys(kind for row in found if row for kind in row)
-    present = {size for row in found if row for sizes in row.values() for size in sizes}
+    kinds = dict.fromkeys(kind for row in counts if row for kind in row)
+    present = {size for row in counts if row for sizes in row.values() for size in sizes}
 
     def entry(kind: str | None = None, size: str | None = None) -> dict[str, Any]:
-        n = _pick(found, kind, size)
+        n = _pick(counts, kind, size)
         codes = group_codes(groups, n.size)
-        used = n > 0
-        ratios = {
-            name: _ratio(_pick(rows, kind, size)[used], n[used], codes[used], resamples) for name, rows in lit.items()
-        }
-        return {
-            "n_lesions": int(n.sum()),
-            "n_used": int(used.sum()),
-            "n_skipped": int((~used).sum()),
-            "recall": {name: {"share": share, "interval": bounds} for name, (share, bounds) in ratios.items()},
-        }
+        ratios = {name: _ratio(_pick(rows, kind, size), n, codes, resamples) for name, rows in lit.items()}
+        recall = {name: {"share": share, "interval": bounds} for name, (share, bounds) in ratios.items()}
+        return {**_how_many(n), "recall": recall}
 
     return {
         "all": entry(),
@@ -255,7 +222,7 @@ def summarise_recall(
 
 
 def recall_difference(
-    found: Sequence[Counts | None],
+    counts: Sequence[Counts | None],
     lit_a: Sequence[Counts | None],
     lit_b: Sequence[Counts | None],
     kind: str | None = None,
@@ -265,7 +232,7 @@ def recall_difference(
     """Recall of one map less that of another over the same lesions.
 
     Args:
-        found: N counts of lesions, None where nothing is known.
+        counts: N counts of lesions, None where nothing is known.
         lit_a: N counts of lesions that the map before lights.
         lit_b: N counts of those that the map after lights.
         kind: A lesion type; None: all.
@@ -279,18 +246,17 @@ def recall_difference(
     Raises:
         ValueError: Numbers of photographs that differ.
     """
-    n, more = _pick(found, kind), _pick(lit_b, kind) - _pick(lit_a, kind)
+    n, more = _pick(counts, kind), _pick(lit_b, kind) - _pick(lit_a, kind)
     if n.size != more.size:
         raise ValueError(f"{more.size} photographs with maps for {n.size} with lesions: pass the same ones")
-    used = n > 0
-    share, bounds = _ratio(more[used], n[used], group_codes(groups, n.size)[used], resamples)
-    return {
-        "difference": share,
-        "interval": bounds,
-        "n_lesions": int(n.sum()),
-        "n_used": int(used.sum()),
-        "n_skipped": int((~used).sum()),
-    }
+    share, bounds = _ratio(more, n, group_codes(groups, n.size), resamples)
+    return {"difference": share, "interval": bounds, **_how_many(n)}
+
+
+def _how_many(n: NDArray[np.float64]) -> dict[str, int]:
+    """From (N,) numbers of lesions: their sum, and the photographs with and without any."""
+    n_used = int((n > 0).sum())
+    return {"n_lesions": int(n.sum()), "n_used": n_used, "n_skipped": n.size - n_used}
 
 
 def _pick(rows: Sequence[Counts | None], kind: str | None = None, size: str | None = None) -> NDArray[np.float64]:
@@ -299,10 +265,10 @@ def _pick(rows: Sequence[Counts | None], kind: str | None = None, size: str | No
         [
             sum(
                 value
-                for this, sizes in (row or {}).items()
-                if kind in (None, this)
-                for name, value in sizes.items()
-                if size in (None, name)
+                for row_kind, sizes in (row or {}).items()
+                if kind in (None, row_kind)
+                for row_size, value in sizes.items()
+                if size in (None, row_size)
             )
             for row in rows
         ],
@@ -313,11 +279,11 @@ def _pick(rows: Sequence[Counts | None], kind: str | None = None, size: str | No
 def _ratio(
     top: NDArray[np.float64], bottom: NDArray[np.float64], codes: NDArray[np.int64], resamples: int
 ) -> tuple[float | None, Bounds]:
-    """Sum over sum with its 95 % bootstrap interval by group; None over nothing."""
-    if not bottom.size:
+    """Sum over sum, where the lower is not 0, with its 95 % bootstrap interval by group; None over nothing."""
+    used = bottom > 0
+    if not used.any():
         return None, [None, None]
     # Groups without such lesions are left out before the draw, so that no resample is empty.
-    _, codes = np.unique(codes, return_inverse=True)
-    totals = np.stack([np.bincount(codes, top), np.bincount(codes, bottom)], axis=1).astype(np.float64)
-    drawn = resampled_totals(totals, resamples, seed=0)
-    return float(top.sum() / bottom.sum()), percentile_bounds(drawn[:, 0] / drawn[:, 1], len(totals))
+    names, codes = np.unique(codes[used], return_inverse=True)
+    ratios = resampled_ratios(top[used], bottom[used], codes, resamples)
+    return float(top[used].sum() / bottom[used].sum()), percentile_bounds(ratios, len(names))

@@ -32,18 +32,20 @@ def iou_curve(attention_map: FloatArray, mask: BoolArray) -> NDArray[np.float64]
         ValueError: Shapes that differ, or values outside 0..1 (a map before its sigmoid has no such threshold).
         ModelError: A map with values that are not finite.
     """
-    found, lesions = as_pair(attention_map, mask)
-    if found.min() < 0 or found.max() > 1:
+    values, lesions = as_pair(attention_map, mask)
+    if values.min() < 0 or values.max() > 1:
         raise ValueError(
-            f"the map spans {found.min():.3g}..{found.max():.3g}: a threshold needs a map after its sigmoid, 0..1"
+            f"the map spans {values.min():.3g}..{values.max():.3g}: a threshold needs a map after its sigmoid, 0..1"
         )
     size = int(lesions.sum())
     if size == 0:
         return None
     # Pixels sorted into the gaps between thresholds; summed from above, they count what reaches each threshold.
-    places = np.searchsorted(THRESHOLDS, found.ravel(), side="right")
-    bright = _reaching(np.bincount(places, minlength=len(THRESHOLDS) + 1))
-    inside = _reaching(np.bincount(places[lesions.ravel()], minlength=len(THRESHOLDS) + 1))
+    gaps = np.searchsorted(THRESHOLDS, values, side="right")
+    bright, inside = (
+        np.bincount(pixels, minlength=len(THRESHOLDS) + 1)[::-1].cumsum()[::-1][1:]
+        for pixels in (gaps.ravel(), gaps[lesions])
+    )
     return np.asarray(inside / (bright + size - inside), dtype=np.float64)
 
 
@@ -72,8 +74,3 @@ def at_threshold(curve: NDArray[np.float64] | Sequence[float], threshold: float)
         ValueError: It is none of them.
     """
     return float(curve[THRESHOLDS.index(threshold)])
-
-
-def _reaching(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of counts per gap, from below the first threshold up: how many reach each threshold."""
-    return np.asarray(counts[::-1].cumsum()[::-1][1:])

@@ -1,9 +1,8 @@
 """Half-changed images, put to a model in full batches.
 
 Invariant: one buffer of one batch is all the memory, however many images, maps and steps there are. Pixels are
-changed in place: from one step to the next only the pixels of that step are written, so a row costs a copy of the
-image and not a comparison per pixel, and the buffer has the layout that convolutions are fastest in
-(channels_last).
+changed in place: from one step to the next only the pixels of that step are written, so a row costs a copy of the image
+and not a comparison per pixel, and the buffer has the layout that convolutions are fastest in (channels_last).
 
 Suffixes: P = pixel in row-major order, C = channel, B = row of a batch, N = image, K = class.
 """
@@ -35,7 +34,7 @@ class Questions:
     def __init__(self, scores: Scores, like: Tensor, slots: int, batch: int, classes: Tensor | None) -> None:
         count, channels, side = like.shape[0], like.shape[1], like.shape[-1]
         self.answers = torch.zeros(slots, device=like.device)
-        self.given = classes is not None
+        self._given = classes is not None
         self.classes = classes if classes is not None else torch.zeros(count, dtype=torch.int64, device=like.device)
         self._scores = scores
         self._buffer_BPC = torch.empty(batch, side * side, channels, device=like.device)
@@ -58,7 +57,7 @@ class Questions:
         self._buffer_BPC[row].copy_(picture_PC)
         self._slots.append(slot)
         self._images.append(image)
-        if decides and not self.given:
+        if decides and not self._given:
             self._deciding.append(row)
         if row + 1 == len(self._buffer_BPC):
             self.flush()
@@ -68,45 +67,42 @@ class Questions:
 
         Raises:
             ValueError: Scores of another shape, or a class that they do not have.
-            ModelError: Scores that are no probabilities (found in the first batch, or by `close`).
+            ModelError: Scores that are no probabilities (seen in the first batch, or by `close`).
         """
         if not self._slots:
             return
         device = self._buffer_BPC.device
-        found_BK = self._ask(len(self._slots))
+        shares_BK = self._ask(len(self._slots))
         image_B = torch.tensor(self._images, device=device)
         if self._deciding:
             row = torch.tensor(self._deciding, device=device)
-            self.classes[image_B[row]] = found_BK[row].argmax(1)
-        values_B = found_BK.gather(1, self.classes[image_B][:, None])[:, 0]
+            self.classes[image_B[row]] = shares_BK[row].argmax(1)
+        values_B = shares_BK.gather(1, self.classes[image_B][:, None])[:, 0]
         self.answers[torch.tensor(self._slots, device=device)] = values_B
         self._slots, self._images, self._deciding = [], [], []
 
     def close(self) -> None:
-        """Put the rest to the model and judge all that it said.
-
-        Raises:
-            ValueError: As `flush`.
-            ModelError: As `flush`.
-        """
+        """Put the rest to the model and check all that it said; raises as `flush`."""
         self.flush()
         self._judge()
 
     def _ask(self, count: int) -> Tensor:
         """(B, K) float32 of the first `count` rows of the buffer."""
-        found = self._scores(self._rows_BCSS[:count])
-        if found.ndim != 2 or len(found) != count:
-            raise ValueError(f"scores of shape {tuple(found.shape)} for {count} images: return (B, K) probabilities")
-        found = found.to(device=self._buffer_BPC.device, dtype=torch.float32)
+        shares_BK = self._scores(self._rows_BCSS[:count])
+        if shares_BK.ndim != 2 or len(shares_BK) != count:
+            raise ValueError(
+                f"scores of shape {tuple(shares_BK.shape)} for {count} images: return (B, K) probabilities"
+            )
+        shares_BK = shares_BK.to(device=self._buffer_BPC.device, dtype=torch.float32)
         # Softmax in half precision may end a hair above 1. The flag stays on the device: reading it after each
-        # batch would make a graphics card wait. What is wrong from the start is found in the first batch.
-        sound = ((found >= 0) & (found <= 1 + 1e-3)).all()
-        first = self._sound is None
-        self._sound = sound if self._sound is None else self._sound & sound
-        if first:
+        # batch would make a graphics card wait. What is wrong from the start is caught in the first batch.
+        sound = ((shares_BK >= 0) & (shares_BK <= 1 + 1e-3)).all()
+        if self._sound is None:
+            self._sound = sound
             self._judge()
-            self._check_classes(found.shape[1])
-        return found
+            self._check_classes(shares_BK.shape[1])
+        self._sound = self._sound & sound
+        return shares_BK
 
     def _judge(self) -> None:
         if self._sound is not None and not bool(self._sound):
@@ -117,7 +113,7 @@ class Questions:
 
     def _check_classes(self, known: int) -> None:
         low, high = int(self.classes.min()), int(self.classes.max())
-        if self.given and (low < 0 or high >= known):
+        if self._given and (low < 0 or high >= known):
             raise ValueError(f"classes span {low}..{high}, but the scores have classes 0..{known - 1}")
 
 
@@ -141,8 +137,8 @@ def pixel_order(values: Tensor, patch: int, step: int) -> tuple[Tensor, list[int
         return torch.argsort(flat_P, descending=True, stable=True), cuts
     flat_P = flat_P.cpu()  # Apple's graphics have no float64
     across = -(-side // patch)
-    place = torch.arange(side) // patch
-    patch_P = (place[:, None] * across + place[None, :]).flatten()
+    row = torch.arange(side) // patch
+    patch_P = (row[:, None] * across + row).flatten()
     sizes = torch.bincount(patch_P, minlength=across**2)
     # In double, so that patches of equal values have equal means whatever their size.
     means = torch.zeros(across**2, dtype=torch.float64).index_add_(0, patch_P, flat_P.double())

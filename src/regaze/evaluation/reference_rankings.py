@@ -1,9 +1,9 @@
 """Orders of the pixels that do not use the model: what a map has to beat before it says anything.
 
-Deletion and Insertion see a map's order only, and on images unlike any photograph. Some orders do well for
-reasons that have nothing to do with the model: the middle of a photograph holds more than its rim, and smooth
-orders take away whole regions (arXiv 2304.13836 on the same effect in ROAR and ROAD). So beside every map stand
-a random order, a centre prior, a random map as smooth as an attention map, and the lesions themselves.
+Deletion and Insertion see a map's order only, and on images unlike any photograph. Some orders do well for reasons that
+have nothing to do with the model: the middle of a photograph holds more than its rim, and smooth orders take away whole
+regions (arXiv 2304.13836 on the same effect in ROAR and ROAD). So beside every map stand a random order, a centre
+prior, a random map as smooth as an attention map, and the lesions themselves.
 
 All are (N, S, S) float32 in cropped pixels, larger = changed earlier; only the order counts.
 """
@@ -39,10 +39,8 @@ def random_order(n: int, side: int, seed: int) -> Maps:
     if not 1 <= side <= 4096:
         raise OptionError(f"side is {side}: pass 1..4096, beyond which float32 cannot tell all pixels apart")
     rng = np.random.default_rng(seed)
-    found = np.empty((n, side * side), dtype=np.float32)
-    for row in found:
-        row[:] = rng.permutation(side * side)
-    return found.reshape(n, side, side)
+    orders = [rng.permutation(side * side).astype(np.float32) for _ in range(n)]
+    return np.array(orders, dtype=np.float32).reshape(n, side, side)
 
 
 def centre_prior(n: int, side: int) -> Maps:
@@ -76,11 +74,11 @@ def blurred_random(n: int, side: int, seed: int) -> Maps:
         (N, S, S) float32, zero on average.
     """
     rng = np.random.default_rng(seed)
-    found = np.empty((n, side, side), dtype=np.float32)
-    for smooth in found:
+    maps = np.empty((n, side, side), dtype=np.float32)
+    for smooth in maps:
         noise = rng.standard_normal((side, side))
         smooth[:] = cv2.GaussianBlur(noise, (0, 0), side / 28, borderType=cv2.BORDER_REFLECT)
-    return found
+    return maps
 
 
 def mask_order(masks: NDArray[np.bool_]) -> Maps:
@@ -95,17 +93,17 @@ def mask_order(masks: NDArray[np.bool_]) -> Maps:
 
     Returns:
         (N, S, S) float32, in pixels: above 0 inside lesions, below 0 outside. Where a mask is empty there is no
-        order: NaN, which `compare_orders` refuses; leave those images out (its `present`).
+        order: NaN, which `compare_orders` refuses; leave those images out.
 
     Raises:
         ValueError: Not three dimensions.
     """
     if masks.ndim != 3:
         raise ValueError(f"masks have shape {masks.shape}: pass (N, S, S)")
-    found = np.empty(masks.shape, dtype=np.float32)
-    for mask, order in zip(masks, found, strict=True):
+    orders = np.empty(masks.shape, dtype=np.float32)
+    for mask, order in zip(masks, orders, strict=True):
         order[:] = _signed_distance(mask) if mask.any() else np.nan
-    return found
+    return orders
 
 
 def _signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -38,7 +38,7 @@ _FLAT_BELOW = 1e-6
 #: Length of a shift along both axes as a share of the side; what comes in at the edge repeats the edge.
 _SHIFT = 0.04
 #: Standard deviation of the normal noise, in levels 0..255.
-NOISE = 5.0
+_NOISE = 5.0
 #: Side of the uniform window of structural similarity, as in scikit-image; smaller where the map is.
 _WINDOW = 7
 #: The constants of structural similarity for values in 0..1, those of its authors.
@@ -123,7 +123,6 @@ def stability(
     maps: Maps,
     images_NSSC: NDArray[np.uint8],
     *,
-    noise: float = NOISE,
     seed: int = 0,
 ) -> dict[str, NDArray[np.float64]]:
     """How like the original maps are those of photographs that show the same, hardly changed.
@@ -131,13 +130,12 @@ def stability(
     Args:
         maps: (N, S, S, 3) uint8 -> (N, S, S) float, the maps in cropped pixels (any range, only the order counts).
         images_NSSC: (N, S, S, 3) uint8, cropped pixels; left as they are.
-        noise: Standard deviation of the normal noise, in levels 0..255.
         seed: Of the noise.
 
     Returns:
         Change -> (N,) float64 rank correlation -1..1 of the map brought back with the original one; NaN where a map is
         constant. `flip`: mean of the horizontal and the vertical flip. `shift`: mean of down and right, and up and
-        left; over the pixels that both maps show. `noise`.
+        left; over the pixels that both maps show. `noise`: normal, see `_NOISE`.
 
     Raises:
         ValueError: Maps on another grid.
@@ -147,19 +145,19 @@ def stability(
     pixels = max(1, round(_SHIFT * side))
 
     def of(changed: NDArray[np.uint8]) -> NDArray[np.float64]:
-        found = _as_maps(maps(np.ascontiguousarray(changed)))
-        if found.shape != images.shape[:3]:
-            raise ValueError(f"maps of shape {found.shape} for images {images.shape}: bring them to cropped pixels")
-        return found
+        values = _as_maps(maps(np.ascontiguousarray(changed)))
+        if values.shape != images.shape[:3]:
+            raise ValueError(f"maps of shape {values.shape} for images {images.shape}: bring them to cropped pixels")
+        return values
 
     original = of(images)
     flips = [rank_correlation(original, np.flip(of(np.flip(images, axis)), axis)) for axis in (1, 2)]
     shifts = []
-    for way in (pixels, -pixels):
-        moved, back = _shifted(images, way), slice(max(0, way), side + min(0, way))
-        here = slice(max(0, -way), side + min(0, -way))
+    for by in (pixels, -pixels):
+        moved, back = _shifted(images, by), slice(max(0, by), side + min(0, by))
+        here = slice(max(0, -by), side + min(0, -by))
         shifts.append(rank_correlation(original[:, here, here], of(moved)[:, back, back]))
-    grain = np.random.default_rng(seed).normal(0, noise, images.shape)
+    grain = np.random.default_rng(seed).normal(0, _NOISE, images.shape)
     noisy = np.clip(np.rint(images + grain), 0, 255).astype(np.uint8)
     return {
         "flip": np.mean(flips, axis=0),
@@ -181,14 +179,11 @@ def rank_correlation(maps_a: FloatArray, maps_b: FloatArray) -> NDArray[np.float
     Raises:
         ValueError: Shapes that differ.
     """
-    first, second = _as_maps(maps_a), _as_maps(maps_b)
-    if first.shape != second.shape:
-        raise ValueError(f"maps of shapes {first.shape} and {second.shape}: bring both to one grid")
-    found = np.full(len(first), np.nan)
-    for place, (one, other) in enumerate(zip(first, second, strict=True)):
-        if np.isfinite(one).all() and np.isfinite(other).all() and not (_flat(one) or _flat(other)):
-            found[place] = np.corrcoef(_ranks(one), _ranks(other))[0, 1]
-    return found
+    correlations = []
+    for map_a, map_b in zip(*_both(maps_a, maps_b), strict=True):
+        defined = all(np.isfinite(values).all() and not _flat(values) for values in (map_a, map_b))
+        correlations.append(np.corrcoef(_ranks(map_a), _ranks(map_b))[0, 1] if defined else np.nan)
+    return np.array(correlations, dtype=np.float64)
 
 
 def similarity(maps_a: FloatArray, maps_b: FloatArray) -> NDArray[np.float64]:
@@ -208,17 +203,15 @@ def similarity(maps_a: FloatArray, maps_b: FloatArray) -> NDArray[np.float64]:
     Raises:
         ValueError: Shapes that differ.
     """
-    first, second = _as_maps(maps_a), _as_maps(maps_b)
-    if first.shape != second.shape:
-        raise ValueError(f"maps of shapes {first.shape} and {second.shape}: bring both to one grid")
+    first, second = _both(maps_a, maps_b)
     least = min(first.shape[1:])
     if least < 3 or not len(first):
         return np.full(len(first), np.nan)
     window = min(_WINDOW, least - 1 + least % 2)
     means_a, means_b, squares_a, squares_b, products = (
         sliding_window_view(maps, (window, window), axis=(1, 2)).mean(axis=(3, 4))
-        for one, other in [(_unit(first), _unit(second))]
-        for maps in (one, other, one**2, other**2, one * other)
+        for unit_a, unit_b in [(_unit(first), _unit(second))]
+        for maps in (unit_a, unit_b, unit_a**2, unit_b**2, unit_a * unit_b)
     )
     variances = squares_a - means_a**2 + squares_b - means_b**2
     covariances = products - means_a * means_b
@@ -229,32 +222,39 @@ def similarity(maps_a: FloatArray, maps_b: FloatArray) -> NDArray[np.float64]:
 
 def _as_maps(maps: FloatArray) -> NDArray[np.float64]:
     """(N, h, w) float64."""
-    found = np.asarray(maps, dtype=np.float64)
-    if found.ndim != 3:
-        raise ValueError(f"maps of shape {found.shape}: pass (N, h, w)")
-    return found
+    values = np.asarray(maps, dtype=np.float64)
+    if values.ndim != 3:
+        raise ValueError(f"maps of shape {values.shape}: pass (N, h, w)")
+    return values
 
 
-def _flat(one: NDArray[np.float64]) -> bool:
-    return bool(np.ptp(one) <= _FLAT_BELOW * np.abs(one).max())
+def _both(maps_a: FloatArray, maps_b: FloatArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    first, second = _as_maps(maps_a), _as_maps(maps_b)
+    if first.shape != second.shape:
+        raise ValueError(f"maps of shapes {first.shape} and {second.shape}: bring both to one grid")
+    return first, second
 
 
-def _ranks(one: NDArray[np.float64]) -> NDArray[np.float64]:
+def _flat(map_hw: NDArray[np.float64]) -> bool:
+    return bool(np.ptp(map_hw) <= _FLAT_BELOW * np.abs(map_hw).max())
+
+
+def _ranks(map_hw: NDArray[np.float64]) -> NDArray[np.float64]:
     """(h * w,) ranks from 1, ties their mean."""
-    _, places, counts = np.unique(one.ravel(), return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(map_hw.ravel(), return_inverse=True, return_counts=True)
     means = counts.cumsum() - (counts - 1) / 2
-    return np.asarray(means[places])
+    return np.asarray(means[inverse])
 
 
 def _unit(maps: NDArray[np.float64]) -> NDArray[np.float64]:
     """Each map brought to 0..1."""
     low = maps.min(axis=(1, 2), keepdims=True)
     span = maps.max(axis=(1, 2), keepdims=True) - low
-    flat = np.array([_flat(one) for one in maps]).reshape(-1, 1, 1)
+    flat = np.array([_flat(map_hw) for map_hw in maps]).reshape(-1, 1, 1)
     return np.asarray(np.where(flat, 0.0, (maps - low) / np.where(span == 0, 1.0, span)))
 
 
-def _shifted(images: NDArray[np.uint8], way: int) -> NDArray[np.uint8]:
-    """Moved down and right by `way` pixels (up and left where negative); the edge is repeated."""
-    places = np.clip(np.arange(images.shape[1]) - way, 0, images.shape[1] - 1)
-    return np.asarray(images[:, places][:, :, places])
+def _shifted(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
+    """Moved down and right by so many pixels (up and left where negative); the edge is repeated."""
+    sources = np.clip(np.arange(images.shape[1]) - by, 0, images.shape[1] - 1)
+    return np.asarray(images[:, sources][:, :, sources])

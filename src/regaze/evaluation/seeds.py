@@ -27,6 +27,7 @@ from scipy.special import stdtrit
 
 from regaze.evaluation.intervals import Bounds, kappas, percentile_bounds, resampled_totals
 from regaze.evaluation.verdicts import is_above_chance
+from regaze.files import json_number
 
 Floats = NDArray[np.float64]
 _ANYTHING = (-math.inf, math.inf)
@@ -71,6 +72,9 @@ class Value:
     value: float
 
 
+_Photographs = Sequence[Sequence[Grade]] | Sequence[Sequence[Value]]  # per seed
+
+
 def mean_over_seeds(
     seeds: Sequence[Sequence[Value]], resamples: int, limits: tuple[float, float] = _ANYTHING
 ) -> Estimate:
@@ -83,14 +87,10 @@ def mean_over_seeds(
     """
     codes = _codes(seeds)
     totals = np.zeros((max(1, len(codes)), len(seeds), 2))
-    for place, items in enumerate(seeds):
+    for seed, items in enumerate(seeds):
         for item in items:
-            totals[codes[_group(item)], place] += (item.value, 1)
-
-    def means(sums: Floats) -> Floats:
-        return _ratio(sums[..., 0], sums[..., 1])
-
-    return _estimate(totals, len(codes), means, resamples, _count(seeds), limits)
+            totals[codes[_group(item)], seed] += (item.value, 1)
+    return _estimate(totals, len(codes), lambda sums: _ratio(sums[..., 0], sums[..., 1]), resamples, seeds, limits)
 
 
 def mean_difference(before: Sequence[Sequence[Value]], after: Sequence[Sequence[Value]], resamples: int) -> Estimate:
@@ -102,9 +102,9 @@ def mean_difference(before: Sequence[Sequence[Value]], after: Sequence[Sequence[
         resamples: Bootstrap resamples.
     """
     pairs = []
-    for one, other in zip(before, after, strict=True):
-        known = {item.sample: item.value for item in one}
-        pairs.append([Value(i.sample, i.patient, i.value - known[i.sample]) for i in other if i.sample in known])
+    for olds, news in zip(before, after, strict=True):
+        old = {item.sample: item.value for item in olds}
+        pairs.append([Value(i.sample, i.patient, i.value - old[i.sample]) for i in news if i.sample in old])
     return mean_over_seeds(pairs, resamples)
 
 
@@ -126,7 +126,7 @@ def kappa_over_seeds(
     """
     codes = _codes(seeds)
     totals = _confusions(seeds, codes, classes)
-    return _estimate(totals, len(codes), lambda sums: kappas(sums, ordinal), resamples, _count(seeds), (-1.0, 1.0))
+    return _estimate(totals, len(codes), lambda sums: kappas(sums, ordinal), resamples, seeds, (-1.0, 1.0))
 
 
 def unlearned(estimates: Sequence[Estimate]) -> str:
@@ -153,16 +153,16 @@ def kappa_difference(
         resamples: Bootstrap resamples.
         ordinal: False: classes without an order.
     """
-    for one, other in zip(before, after, strict=True):
-        assert [item.sample for item in one] == [item.sample for item in other]
+    for olds, news in zip(before, after, strict=True):
+        assert [item.sample for item in olds] == [item.sample for item in news]
     codes = _codes(before)
     both = np.stack([_confusions(side, codes, classes) for side in (before, after)], axis=2)
 
     def difference(sums: Floats) -> Floats:
-        found: Floats = kappas(sums, ordinal)
-        return found[..., 1] - found[..., 0]
+        pair: Floats = kappas(sums, ordinal)
+        return pair[..., 1] - pair[..., 0]
 
-    return _estimate(both, len(codes), difference, resamples, _count(before))
+    return _estimate(both, len(codes), difference, resamples, before)
 
 
 def _estimate(
@@ -170,16 +170,17 @@ def _estimate(
     groups: int,
     statistic: Callable[[Floats], Floats],
     resamples: int,
-    n: int,
+    seeds: _Photographs,
     limits: tuple[float, float] = _ANYTHING,
 ) -> Estimate:
     """From totals (G groups, S seeds, …) to the mean of the seeds' statistics and its interval."""
-    own = statistic(totals.sum(axis=0))
-    per_seed = tuple(None if np.isnan(value) else float(value) for value in own)
-    known = own[~np.isnan(own)]
+    n = sum(len(items) for items in seeds)
+    figures_S = statistic(totals.sum(axis=0))
+    per_seed = tuple(json_number(value) for value in figures_S)
+    known = figures_S[~np.isnan(figures_S)]
     if not known.size or groups == 0:
         return Estimate(None, None, None, per_seed, n, groups)
-    drawn = resampled_totals(totals.reshape(len(totals), -1), resamples, seed=0).reshape(-1, *totals.shape[1:])
+    drawn = resampled_totals(totals.reshape(len(totals), -1), resamples).reshape(-1, *totals.shape[1:])
     figures = statistic(drawn)
     defined = ~np.isnan(figures)
     means = _ratio(np.where(defined, figures, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
@@ -190,25 +191,21 @@ def _estimate(
     return Estimate(value, low, high, per_seed, n, groups)
 
 
-def _student(value: float, own_S: Floats, means_R: Floats, groups: int) -> Bounds:
-    """The interval around the mean of at least two seeds, see the module.
+def _student(value: float, figures_S: Floats, means_R: Floats, groups: int) -> Bounds:
+    """The interval around the mean of at least two seeds' figures, see the module.
 
-    Args:
-        value: The mean.
-        own_S: Each seed's figure.
-        means_R: The mean over seeds in each draw of patients; NaN where undefined.
-        groups: Patients.
+    `means_R`: the mean over seeds in each draw of patients; NaN where undefined.
     """
     means = means_R[~np.isnan(means_R)]
     if groups < 2 or means.size < 2:
         return [None, None]
     # A bootstrap of G patients has (G - 1) / G of the variance.
     patients = float(means.var(ddof=1)) * groups / (groups - 1)
-    seeds = float(own_S.var(ddof=1)) / own_S.size
+    seeds = float(figures_S.var(ddof=1)) / figures_S.size
     total = patients + seeds
     if total == 0:
         return [value, value]
-    freedom = total**2 / (seeds**2 / (own_S.size - 1) + patients**2 / (groups - 1))
+    freedom = total**2 / (seeds**2 / (figures_S.size - 1) + patients**2 / (groups - 1))
     half = float(stdtrit(freedom, 0.975)) * total**0.5
     return [value - half, value + half]
 
@@ -218,16 +215,16 @@ def _group(item: Grade | Value) -> tuple[str, str]:
     return ("patient", item.patient) if item.patient is not None else ("sample", item.sample)
 
 
-def _codes(seeds: Sequence[Sequence[Grade]] | Sequence[Sequence[Value]]) -> dict[tuple[str, str], int]:
+def _codes(seeds: _Photographs) -> dict[tuple[str, str], int]:
     names = sorted({_group(item) for items in seeds for item in items})
     return {name: code for code, name in enumerate(names)}
 
 
 def _confusions(seeds: Sequence[Sequence[Grade]], codes: dict[tuple[str, str], int], classes: int) -> Floats:
     totals = np.zeros((max(1, len(codes)), len(seeds), classes, classes))
-    for place, items in enumerate(seeds):
+    for seed, items in enumerate(seeds):
         for item in items:
-            totals[codes[_group(item)], place, item.label, item.grade] += 1
+            totals[codes[_group(item)], seed, item.label, item.grade] += 1
     return totals
 
 
@@ -235,7 +232,3 @@ def _ratio(above: Floats, below: Floats) -> Floats:
     """Above / below, NaN where below is 0."""
     result: Floats = np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
     return result
-
-
-def _count(seeds: Sequence[Sequence[Grade]] | Sequence[Sequence[Value]]) -> int:
-    return sum(len(items) for items in seeds)

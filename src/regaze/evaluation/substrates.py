@@ -23,51 +23,35 @@ from regaze.records import Substrate
 SUBSTRATES: tuple[Substrate, ...] = get_args(Substrate)
 
 
-def substituted(
-    images: Tensor,
-    substrate: Substrate,
-    *,
-    grey: float = 0.0,
-    black: Sequence[float] | None = None,
-    blur: tuple[int, float] | None = None,
-) -> Tensor:
+def substituted(images: Tensor, substrate: Substrate, black: Sequence[float] | None = None) -> Tensor:
     """The images with every pixel replaced.
 
     Args:
         images: (N, C, S, S) float32, normalised, cropped pixels.
-        substrate: `grey`: one value in normalised space. `black`: the normalised value of black. `mean`: each
-            image's own mean colour, a photograph's black surround included. `blur`: the image, blurred.
-        grey: The value of `grey`.
+        substrate: `grey`: 0 in normalised space. `black`: the normalised value of black. `mean`: each image's own mean
+            colour, a photograph's black surround included. `blur`: the image, blurred (`blur_size`).
         black: (C) the normalised value of black in each channel, see `normalised_black`; needed by `black` alone.
-        blur: Side (odd) and sigma of the blur's kernel in pixels; None: `blur_size(S)`.
 
     Returns:
         (N, C, S, S) float32, a new tensor.
-
-    Raises:
-        OptionError: An unknown substrate, `black` without its value, or a kernel that is not odd.
     """
-    check_substrate(substrate, images.shape[1], black, blur)
     if substrate == "blur":
-        return blurred(images, gaussian_kernel(*(blur or blur_size(images.shape[-1]))))
+        return blurred(images, gaussian_kernel(*blur_size(images.shape[-1])))
     if substrate == "grey":
-        return torch.full_like(images, grey)
+        return torch.zeros_like(images)
     if substrate == "mean":
         return images.mean((2, 3), keepdim=True).expand_as(images).clone()
     value = torch.as_tensor(black, dtype=images.dtype, device=images.device)
     return value.view(1, -1, 1, 1).expand_as(images).clone()
 
 
-def check_substrate(
-    substrate: str, channels: int, black: Sequence[float] | None, blur: tuple[int, float] | None
-) -> None:
-    """Raise OptionError on a substrate that cannot be made, see `substituted`.
+def check_substrate(substrate: str, channels: int, black: Sequence[float] | None) -> None:
+    """Raise OptionError on a substrate that cannot be made: an unknown one, or `black` without its value.
 
     Args:
         substrate: Its name.
         channels: Of the images.
         black: As `substituted` takes it.
-        blur: As `substituted` takes it.
     """
     if substrate not in SUBSTRATES:
         raise OptionError(f"substrate is {substrate!r}: pass one of {', '.join(SUBSTRATES)}")
@@ -77,8 +61,6 @@ def check_substrate(
             f"substrate 'black' of {channels} channels was given {given} for black: "
             "pass black=normalised_black(mean, std)"
         )
-    if blur is not None and (blur[0] < 1 or blur[0] % 2 == 0 or blur[1] <= 0):
-        raise OptionError(f"blur is {blur}: pass an odd kernel side and a sigma above 0, in pixels, such as (11, 5)")
 
 
 def normalised_black(mean: Sequence[float], std: Sequence[float]) -> tuple[float, ...]:
@@ -127,9 +109,9 @@ def gaussian_kernel(kernel: int, sigma: float) -> NDArray[np.float64]:
     offsets = np.arange(-reach, reach + 1)
     values = np.exp(-0.5 * (offsets / sigma) ** 2)
     # Reflected, d c b a | a b c d | d c b a: a period is 2 * kernel pixels, its second half backwards.
-    places = (kernel // 2 + offsets) % (2 * kernel)
-    places = np.where(places < kernel, places, 2 * kernel - 1 - places)
-    folded = np.bincount(places, values, kernel)
+    cells = (kernel // 2 + offsets) % (2 * kernel)
+    cells = np.where(cells < kernel, cells, 2 * kernel - 1 - cells)
+    folded = np.bincount(cells, values, kernel)
     return np.asarray(folded / folded.sum())
 
 
@@ -146,12 +128,8 @@ def blurred(images: Tensor, axis: NDArray[np.float64]) -> Tensor:
     # The kernel is an outer product and the padding is zero, so one axis after the other gives the same, and each is a
     # product with a banded matrix: on a processor several times faster than a convolution of single channels.
     side, half = images.shape[-1], len(axis) // 2
-    band = sum(np.diag(np.full(side - abs(shift), axis[half + shift]), shift) for shift in _shifts(side, half))
+    reach = min(half, side - 1)  # where the kernel ends, or the image does
+    shifts = range(-reach, reach + 1)
+    band = sum(np.diag(np.full(side - abs(shift), axis[half + shift]), shift) for shift in shifts)
     band_SS = torch.as_tensor(band, dtype=images.dtype, device=images.device)
     return band_SS @ images.contiguous() @ band_SS
-
-
-def _shifts(side: int, half: int) -> range:
-    """Distances at which the kernel's reach ends, or the image does."""
-    reach = min(half, side - 1)
-    return range(-reach, reach + 1)

@@ -52,25 +52,22 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired difference over the same photographs.
+    """A paired difference over the same photographs; None is not measured or not given.
 
     Attributes:
-        difference: After - before; None: not measured.
-        low, high: Ends of its interval; None: not measured.
-        level: What the interval holds, 0..1.
-        probability_better: Share of bootstrap draws in which the difference was on the good side; None: not
-            given.
-        n_used: Photographs that entered; None: not given.
-        patients: Patients that they are of; None: not given.
+        difference: After - before.
+        low, high: Ends of its 95 % interval.
+        probability_better: Share of bootstrap draws in which the difference was on the good side.
+        n_used: Photographs that entered.
+        patients: Patients that they are of.
         seeds: Trainings of each model, where the interval is over them too; None: it takes the models as given.
         above_chance: Whether either kappa is shown to be above chance; None: the measure is no kappa.
-        before, after: Means over these photographs; None: not given.
+        before, after: Means over these photographs.
     """
 
     difference: float | None
     low: float | None
     high: float | None
-    level: float = 0.95
     probability_better: float | None = None
     n_used: int | None = None
     patients: int | None = None
@@ -88,11 +85,17 @@ def number(value: Any) -> float | None:
 
 
 def figure(value: Any, digits: int = 2, sign: bool = False) -> str:
-    """Write a number for a reader: fixed decimals, a true minus, an en dash where there is none."""
-    known = number(value)
-    if known is None:
+    """Write a number for a reader: fixed decimals, a true minus, an en dash where there is none.
+
+    Args:
+        value: What should be a number.
+        digits: Decimals.
+        sign: A plus before gains.
+    """
+    finite = number(value)
+    if finite is None:
         return DASH
-    text = f"{known:+.{digits}f}" if sign else f"{known:.{digits}f}"
+    text = f"{finite:{'+' if sign else ''}.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("+-")  # -0.001 at two decimals is neither a gain nor a loss
     return text.replace("-", MINUS)
@@ -100,46 +103,41 @@ def figure(value: Any, digits: int = 2, sign: bool = False) -> str:
 
 def compare(entry: Mapping[str, Any] | None) -> Comparison:
     """Read a pair as `evaluation.intervals` writes it, tolerating None and missing keys."""
-    found = entry or {}
-    interval = found.get("interval")
-    low, high = interval if interval is not None and len(interval) == 2 else (None, None)
-    n_used, patients = number(found.get("n_used")), number(found.get("n_groups"))
-    greater = number(found.get("probability_greater"))
-    share = number(found.get("probability_better"))
+    pair = entry or {}
+    low, high = pair.get("interval") or (None, None)
     return Comparison(
-        difference=number(found.get("difference")),
+        difference=number(pair.get("difference")),
         low=number(low),
         high=number(high),
-        level=number(found.get("level")) or 0.95,
-        probability_better=greater if share is None else share,
-        before=number(found.get("mean_a")),
-        after=number(found.get("mean_b")),
-        n_used=None if n_used is None else int(n_used),
-        patients=None if patients is None else int(patients),
-        above_chance=found.get("above_chance"),
+        probability_better=number(pair.get("probability_better", pair.get("probability_greater"))),
+        before=number(pair.get("mean_a")),
+        after=number(pair.get("mean_b")),
+        n_used=pair.get("n_used"),
+        patients=pair.get("n_groups"),
+        above_chance=pair.get("above_chance"),
     )
 
 
 def is_above_chance(lows: Iterable[float | None]) -> bool:
-    """Whether any of some kappas, by the lower ends of their intervals, is shown to be above chance."""
+    """Whether any of several kappas, by the lower ends of their intervals, is shown to be above chance."""
     return any(low is not None and low > 0 for low in lows)
 
 
 def gain(comparison: Comparison, measure: str) -> Comparison:
-    """Turn a comparison so that above zero is better; its means stay as they are."""
+    """Turn a comparison so that above zero is better; its means stay as they are.
+
+    Args:
+        comparison: After - before.
+        measure: A key of `MEASURES`.
+    """
     if not MEASURES[measure].lower_is_better:
         return comparison
-
-    def turned(value: float | None) -> float | None:
-        return None if value is None else -value
-
+    difference, low, high = (
+        None if value is None else -value for value in (comparison.difference, comparison.high, comparison.low)
+    )
     share = comparison.probability_better
     return replace(
-        comparison,
-        difference=turned(comparison.difference),
-        low=turned(comparison.high),
-        high=turned(comparison.low),
-        probability_better=None if share is None else 1 - share,
+        comparison, difference=difference, low=low, high=high, probability_better=None if share is None else 1 - share
     )
 
 
@@ -155,8 +153,8 @@ def judge(comparison: Comparison, measure: str) -> Verdict:
         comparison: The paired difference, after - before.
         measure: A key of `MEASURES`, whose margin and direction count.
     """
-    turned, margin = gain(comparison, measure), MEASURES[measure].margin
-    low, high = turned.low, turned.high
+    better, margin = gain(comparison, measure), MEASURES[measure].margin
+    low, high = better.low, better.high
     if low is None or high is None or undecided(comparison):
         return "inconclusive"
     if -margin <= low and high <= margin:
@@ -168,11 +166,8 @@ def judge(comparison: Comparison, measure: str) -> Verdict:
 
 def together(verdicts: Iterable[Verdict]) -> Verdict:
     """Sum up the verdicts on several measures of one model: harm in any of them is harm."""
-    words = set(verdicts)
-    for decisive in ("worse", "improved", "inconclusive"):
-        if decisive in words:
-            return decisive
-    return "equivalent"
+    order: tuple[Verdict, ...] = ("worse", "improved", "inconclusive", "equivalent")
+    return min(verdicts, key=order.index, default="equivalent")
 
 
 def credited(verdict: Verdict, against_control: Verdict | None) -> Verdict:
@@ -221,12 +216,20 @@ def size(comparison: Comparison, measure: str) -> str:
 
 
 def how_much(comparison: Comparison, digits: int = 2, begin: str = "Difference") -> str:
-    """Write a difference, its interval and over how many photographs."""
+    """Write a difference, its interval and over how many photographs; nothing where there is no difference.
+
+    Args:
+        comparison: The paired difference.
+        digits: Decimals.
+        begin: The first word.
+    """
     if comparison.difference is None:
         return ""
-    text = f"{begin} {figure(comparison.difference, digits, sign=True)}"
-    if comparison.low is not None and comparison.high is not None:
-        low, high = figure(comparison.low, digits, sign=True), figure(comparison.high, digits, sign=True)
-        text += f" ({comparison.level:.0%} interval {low} to {high})".replace("%", " %")
+    text, low, high = (
+        figure(value, digits, sign=True) for value in (comparison.difference, comparison.low, comparison.high)
+    )
+    text = f"{begin} {text}"
+    if DASH not in (low, high):
+        text += f" (95 % interval {low} to {high})"
     used = "" if comparison.n_used is None else f", over {comparison.n_used} photographs"
     return f"{text}{used}."

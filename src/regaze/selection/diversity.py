@@ -47,9 +47,9 @@ def diverse(
         count: How many to choose, at least 1; all, where there are fewer.
         seed: Decides between photographs that are equal in all of this.
         weight: 0: by score alone. 1: k-centre alone, where scores decide only between equally far photographs.
-        groups: N patients; no patient comes twice before all have come once, see `quotas.Turns`.
+        groups: N patients; no patient comes twice before all have come once.
         grades: N grades, needed with a quota.
-        quota: `equal`, `proportional` or None, see `quotas.Turns`.
+        quota: How grades take turns, see `quotas.Turns`.
         corrected: (M, F) float, features of photographs that were corrected before: also what is to be avoided.
 
     Returns:
@@ -63,8 +63,10 @@ def diverse(
     wanted = normalised_ranks(scores)
     # Best score first, ties by a draw: the first of several largest values is then the right one.
     order = np.lexsort((np.random.default_rng(int(seed) % 2**64).permutation(len(points)), -wanted))
-    distance = _first_distances(points, corrected) if weight > 0 else np.ones(len(points))
-    any_centre = corrected is not None and len(corrected) > 0
+    distance = np.full(len(points), np.inf)  # all alike before the first one, so that its score decides
+    if corrected is not None and weight > 0:
+        for centre in _as_points(corrected, "corrected"):
+            distance = np.minimum(distance, _distances(points, centre))
     left = np.ones(len(points), dtype=np.bool_)
     chosen: list[int] = []
     while len(chosen) < min(count, len(points)):
@@ -73,22 +75,8 @@ def diverse(
         chosen.append(best)
         left[best] = False
         turns.take(best)
-        if weight > 0:
-            near = _distances(points, points[best])
-            distance = np.minimum(distance, near) if any_centre else near
-            any_centre = True
+        distance = np.minimum(distance, _distances(points, points[best]))
     return np.array(chosen, dtype=np.int64)
-
-
-def _first_distances(points: NDArray[np.float64], corrected: NDArray[np.floating] | None) -> NDArray[np.float64]:
-    """(N,) distance to the nearest corrected photograph; 1 for all where there is none (then the score decides)."""
-    distance = np.ones(len(points))
-    if corrected is None or not len(corrected):
-        return distance
-    for index, centre in enumerate(_as_points(corrected, "corrected")):
-        near = _distances(points, centre)
-        distance = near if index == 0 else np.minimum(distance, near)
-    return distance
 
 
 def _distances(points: NDArray[np.float64], centre: NDArray[np.float64]) -> NDArray[np.float64]:

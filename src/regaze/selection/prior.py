@@ -10,7 +10,7 @@ cross-validation needs is a sum over photographs: five folds and all penalties c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,8 +64,7 @@ class Prior:
         cover few; each counts for as many as it stands for, so that the expectation stays one of whole maps.
 
         Args:
-            features: (N, C, h, w) float, features per map cell; may be memory-mapped, is read photograph by
-                photograph.
+            features: (N, C, h, w) float, features per map cell; may be memory-mapped, is read photograph by photograph.
             targets: (N, h, w) float, 0..1, the corrected maps on the same cells; all 0: "nothing here".
             seed: Seed of the cells that are drawn and of the folds.
             groups: N patients, kept on one side of the cross-validation; None as a patient: unknown. None: each
@@ -111,7 +110,9 @@ class Prior:
             ValueError: Features that are not finite.
         """
         distances = np.empty(len(maps))
-        for part in _parts(features.shape):
+        step = max(1, _NUMBERS_AT_A_TIME // max(1, int(np.prod(features.shape[1:]))))
+        for begin in range(0, len(maps), step):
+            part = slice(begin, begin + step)
             expected = self.expected(features[part])
             distances[part] = ((maps[part].astype(np.float64) - expected) ** 2).mean(axis=(1, 2))
         return distances
@@ -119,18 +120,13 @@ class Prior:
     def expected(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Where an expert would look.
 
-        Args:
-            features: (n, C, h, w) float, of a few photographs.
-
-        Returns:
-            (n, h, w) float64, 0..1, or (h, w) where all are alike.
+        From (n, C, h, w) float features of a few photographs: (n, h, w) float64, 0..1, or (h, w) where all are alike.
         """
         if self.weights is None:
             return self.mean
-        block = _finite(features)
-        flat = block.reshape(len(block), len(self.weights), -1)
+        flat = _finite(features).reshape(len(features), len(self.weights), -1)
         expected: NDArray[np.float64] = np.clip(self.weights @ flat + self.bias, 0, 1)
-        return expected.reshape(len(block), *self.mean.shape)
+        return expected.reshape(len(features), *self.mean.shape)
 
 
 @dataclass(frozen=True)
@@ -142,7 +138,7 @@ class _Drawn:
         wanted: (n,) float64, the targets.
         weight: (n,) float64, how many cells each stands for, mean 1.
         photo: (n,) int64, the photograph of each.
-        cell: (n,) int64, its place in the flattened map.
+        cell: (n,) int64, its index in the flattened map.
         centre, spread: (C,) float64, what the features were standardised with.
     """
 
@@ -161,22 +157,22 @@ def _draw(features: NDArray[np.floating], targets: NDArray[np.floating], rng: np
     n_look = min(len(look), max(1, _CELLS // 2))
     n_elsewhere = min(len(elsewhere), max(1, _CELLS - n_look))
     kinds = ((look, n_look), (elsewhere, n_elsewhere))
-    places = np.concatenate([rng.choice(kind, size=n, replace=False) for kind, n in kinds])
+    indices = np.concatenate([rng.choice(kind, size=n, replace=False) for kind, n in kinds])
     weight = np.concatenate([np.full(n, len(kind) / max(1, n)) for kind, n in kinds])
-    order = np.argsort(places)  # photograph by photograph
-    places, weight = places[order], weight[order] / weight.mean()
-    photo, cell = np.divmod(places, targets[0].size)
-    rows = np.empty((len(places), features.shape[1] + 1))
+    order = np.argsort(indices)  # photograph by photograph
+    indices, weight = indices[order], weight[order] / weight.mean()
+    photo, cell = np.divmod(indices, targets[0].size)
+    rows = np.empty((len(indices), features.shape[1] + 1))
     for index in np.unique(photo):
-        mine = photo == index
-        rows[mine, :-1] = _finite(features[index].reshape(features.shape[1], -1)[:, cell[mine]].T)
+        here = photo == index
+        rows[here, :-1] = _finite(features[index].reshape(features.shape[1], -1)[:, cell[here]].T)
     rows[:, -1] = 1.0
     centre = np.average(rows[:, :-1], axis=0, weights=weight)
     spread = np.sqrt(np.average((rows[:, :-1] - centre) ** 2, axis=0, weights=weight))
     # A dead channel: what is left of it is rounding, which must not be blown up to a feature.
     spread[spread <= 1e-9 * np.abs(centre)] = 1.0
     rows[:, :-1] = (rows[:, :-1] - centre) / spread
-    return _Drawn(rows, flat[places].astype(np.float64), weight, photo, cell, centre, spread)
+    return _Drawn(rows, flat[indices].astype(np.float64), weight, photo, cell, centre, spread)
 
 
 class _Sums(NamedTuple):
@@ -187,36 +183,31 @@ class _Sums(NamedTuple):
     total: float
 
 
-def _sums(drawn: _Drawn, mine: NDArray[np.bool_]) -> _Sums:
-    rows, weight = drawn.rows[mine], drawn.weight[mine]
+def _sums(drawn: _Drawn, chosen: NDArray[np.bool_]) -> _Sums:
+    rows, weight = drawn.rows[chosen], drawn.weight[chosen]
     weighted = rows * weight[:, None]
-    return _Sums(weighted.T @ rows, weighted.T @ drawn.wanted[mine], float(weight.sum()))
+    return _Sums(weighted.T @ rows, weighted.T @ drawn.wanted[chosen], float(weight.sum()))
 
 
 def _solve(sums: Sequence[_Sums], penalty: float) -> NDArray[np.float64]:
     """(C+1,) float64 minimiser of mean weighted squared error + penalty * |weights|^2, the constant unpenalised."""
-    gram = np.sum([one.gram for one in sums], axis=0)
-    moment = np.sum([one.moment for one in sums], axis=0)
-    total = sum(one.total for one in sums)
+    gram = np.sum([part.gram for part in sums], axis=0)
+    moment = np.sum([part.moment for part in sums], axis=0)
+    total = sum(part.total for part in sums)
     ridge = np.full(len(moment), penalty)
     ridge[-1] = 0.0
     solution: NDArray[np.float64] = np.linalg.solve(gram / total + np.diag(ridge), moment / total)
     return solution
 
 
-def _held_out_error(
-    drawn: _Drawn,
-    fold_of: NDArray[np.int64],
-    sums: Sequence[_Sums],
-    penalty: float,
-) -> float:
+def _held_out_error(drawn: _Drawn, fold_of: NDArray[np.int64], sums: Sequence[_Sums], penalty: float) -> float:
     """Mean squared error per cell of whole maps, on photographs that the model has not seen."""
     error = 0.0
     for fold in range(len(sums)):
-        mine = fold_of[drawn.photo] == fold
-        solution = _solve([one for index, one in enumerate(sums) if index != fold], penalty)
-        guess = np.clip(drawn.rows[mine] @ solution, 0, 1)
-        error += float(drawn.weight[mine] @ (guess - drawn.wanted[mine]) ** 2)
+        held_out = fold_of[drawn.photo] == fold
+        solution = _solve([part for index, part in enumerate(sums) if index != fold], penalty)
+        guess = np.clip(drawn.rows[held_out] @ solution, 0, 1)
+        error += float(drawn.weight[held_out] @ (guess - drawn.wanted[held_out]) ** 2)
     return error / float(drawn.weight.sum())
 
 
@@ -224,21 +215,14 @@ def _held_out_error_of_mean(drawn: _Drawn, fold_of: NDArray[np.int64], targets: 
     """The same of the mean map of the other folds, on the same cells."""
     error = 0.0
     for fold in np.unique(fold_of):
-        mine = fold_of[drawn.photo] == fold
+        held_out = fold_of[drawn.photo] == fold
         mean = targets[fold_of != fold].astype(np.float64).mean(axis=0).ravel()
-        error += float(drawn.weight[mine] @ (mean[drawn.cell[mine]] - drawn.wanted[mine]) ** 2)
+        error += float(drawn.weight[held_out] @ (mean[drawn.cell[held_out]] - drawn.wanted[held_out]) ** 2)
     return error / float(drawn.weight.sum())
 
 
-def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices of the first axis, each of few enough numbers."""
-    step = max(1, _NUMBERS_AT_A_TIME // max(1, int(np.prod(shape[1:]))))
-    for begin in range(0, shape[0], step):
-        yield slice(begin, begin + step)
-
-
 def _finite(features: NDArray[np.floating]) -> NDArray[np.float64]:
-    found = features.astype(np.float64)
-    if not np.isfinite(found).all():
+    values = features.astype(np.float64)
+    if not np.isfinite(values).all():
         raise ValueError("features hold numbers that are not finite: collect them again")
-    return found
+    return values

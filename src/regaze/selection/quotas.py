@@ -19,7 +19,7 @@ class Turns:
 
     With the quota `equal`, the grade that was taken least often is next, until it has no photograph left. With
     `proportional`, the grade with the smallest (taken + 1/2) / size is: Webster's divisor method, which favours
-    neither big nor small grades and never takes a place back when the list grows (Balinski and Young, "Fair
+    neither big nor small grades and never takes a seat back when the list grows (Balinski and Young, "Fair
     Representation", 1982). Among the grades whose turn it is, those photographs are open whose patient was taken
     least often; so where both cannot be had, the quota goes before the patients.
     """
@@ -60,10 +60,9 @@ class Turns:
         taken = self._taken_grades[self._grade]
         # Division rounds correctly, so equal fractions are equal floats.
         claims = (taken + 0.5) / self._size[self._grade] if self._quota == "proportional" else taken + 0.5
-        mine = left & (claims == claims[left].min())
+        in_turn = left & (claims == claims[left].min())
         visits = self._taken_groups[self._group]
-        first: NDArray[np.bool_] = mine & (visits == visits[mine].min())
-        return first
+        return np.asarray(in_turn & (visits == visits[in_turn].min()))
 
     def take(self, index: int) -> None:
         """Note that photograph `index` (0..N-1) was taken."""

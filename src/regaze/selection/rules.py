@@ -1,7 +1,7 @@
 """Which photographs an expert should correct first.
 
-Invariant: the same photographs, rule and seed give the same ranking, in whatever order the photographs come
-and on whatever machine; with the same seed, a bigger share begins with the smaller one.
+Invariant: the same photographs, rule and seed give the same ranking, in whatever order the photographs come and on
+whatever machine; with the same seed, a bigger share begins with the smaller one.
 
 What a rule may know: `map-error` is an oracle, every other rule scores by what the model itself says. *Who is scored*
 is another matter. A photograph that is graded right needs an expert where its map misses known lesions (`elsewhere`)
@@ -42,19 +42,17 @@ class Rule:
 
     Attributes:
         function: The score.
-        quantity: What the score is, as it stands in the reasons where there are no `words`.
-        needs: What must be known for a score; named where no photograph has one.
-        cure: How to come by it.
         words: What the score says of a photograph, with `{score}` and `{rest}` (1 - score) to fill in; true for any
             score, a high or a low one.
+        needs: What must be known for a score; named where no photograph has one.
+        cure: How to come by it.
         explain: Photographs ranked together and their scores -> one phrase each, where one score does not say it.
     """
 
     function: scores.Score
-    quantity: str
+    words: str
     needs: str = "nothing but the model's own output"
     cure: str = "add what it needs"
-    words: str = ""
     explain: Callable[[Sequence[Collected], NDArray[np.float64]], list[str]] | None = None
 
     def __call__(self, collected: Sequence[Collected], seed: int) -> NDArray[np.float64]:
@@ -65,8 +63,7 @@ class Rule:
         """What the scores of photographs that were ranked together mean, one phrase per photograph."""
         if self.explain is not None:
             return self.explain(collected, values)
-        words = self.words or f"{self.quantity} {{score:.3f}}"
-        return [words.format(score=value, rest=1 - value) for value in values]
+        return [self.words.format(score=value, rest=1 - value) for value in values]
 
 
 _PROBABILITIES = "the probabilities of the grades"
@@ -74,70 +71,55 @@ _RECOLLECT = "collect the maps again with `regaze collect`: an older version did
 _SIGNALS = "collect the maps again with `regaze collect --signals`"
 
 RULES: dict[str, Rule] = {
-    "confidence": Rule(scores.confidence, "uncertainty"),
+    "confidence": Rule(scores.confidence, "uncertainty {score:.3f}"),
     "entropy": Rule(
-        scores.entropy,
-        "entropy",
-        needs=_PROBABILITIES,
-        cure=_RECOLLECT,
-        words="its probability is spread over the grades to {score:.3f} of 1",
+        scores.entropy, "its probability is spread over the grades to {score:.3f} of 1", _PROBABILITIES, _RECOLLECT
     ),
-    "margin": Rule(
-        scores.margin,
-        "narrowness",
-        needs=_PROBABILITIES,
-        cure=_RECOLLECT,
-        words="its two likeliest grades lie {rest:.3f} apart",
-    ),
+    "margin": Rule(scores.margin, "its two likeliest grades lie {rest:.3f} apart", _PROBABILITIES, _RECOLLECT),
     "map-error": Rule(
         scores.map_error,
-        "squared error",
-        needs="lesion masks or boxes",
-        cure="add masks, or pass --boxes DIR to `regaze init`",
+        "squared error {score:.3f}",
+        "lesion masks or boxes",
+        "add masks, or pass --boxes DIR to `regaze init`",
     ),
     "branches": Rule(
         scores.signal("branches"),
-        "disagreement",
-        needs="the grades of several branches",
-        cure=_RECOLLECT + ", and a network of one branch has none",
-        words="its branches disagree on the grade by {score:.3f}",
+        "its branches disagree on the grade by {score:.3f}",
+        "the grades of several branches",
+        _RECOLLECT + ", and a network of one branch has none",
     ),
     "scales": Rule(
         scores.signal("scales"),
-        "disagreement",
-        needs="the maps of several scales",
-        cure=_RECOLLECT + ", and a network of one scale has none",
-        words="the maps of its scales differ by {score:.3f}",
+        "the maps of its scales differ by {score:.3f}",
+        "the maps of several scales",
+        _RECOLLECT + ", and a network of one scale has none",
     ),
     "cam": Rule(
         scores.signal("cam"),
-        "gap",
-        needs="the gap between attention map and Grad-CAM",
-        cure=_SIGNALS,
-        words="its map and Grad-CAM differ by {score:.3f}",
+        "its map and Grad-CAM differ by {score:.3f}",
+        "the gap between attention map and Grad-CAM",
+        _SIGNALS,
     ),
     "instability": Rule(
         scores.signal("instability"),
-        "instability",
-        needs="the maps of flipped and shifted photographs",
-        cure=_SIGNALS,
-        words="its map changes by {score:.3f} when the photograph is flipped or shifted a little",
+        "its map changes by {score:.3f} when the photograph is flipped or shifted a little",
+        "the maps of flipped and shifted photographs",
+        _SIGNALS,
     ),
     "prior": Rule(
         scores.signal("prior"),
-        "distance",
-        needs="a prior learned from earlier corrections",
-        cure="correct some photographs first, then run `regaze collect --signals` again",
-        words="its map differs by {score:.3f} from what earlier corrections make one expect",
+        "its map differs by {score:.3f} from what earlier corrections make one expect",
+        "a prior learned from earlier corrections",
+        "correct some photographs first, then run `regaze collect --signals` again",
     ),
     "combined": Rule(
         scores.combined,
-        "mean rank",
-        needs="at least one of the signals " + ", ".join(scores.SIGNALS),
-        cure=_SIGNALS,
-        explain=scores.explain_combined,
+        "mean rank {score:.3f}",
+        "at least one of the signals " + ", ".join(scores.SIGNALS),
+        _SIGNALS,
+        scores.explain_combined,
     ),
-    "random": Rule(scores.random, "draw"),
+    "random": Rule(scores.random, "draw {score:.3f}"),
 }
 
 
@@ -194,9 +176,6 @@ def select(
         quota: `equal`: grades take turns. `proportional`: each grade gets its share of the candidates. None: grades
             do not matter. A photograph's grade is its label, or where it has none, what the model says.
 
-    Returns:
-        The ranking.
-
     Raises:
         NothingToSelect: No photograph needs an expert.
         OptionError: If nothing was collected, or the rule can score none of them.
@@ -207,7 +186,6 @@ def select(
     pool = _pool(collected, everything)
     if not pool:
         raise _nothing_to_rank(len(collected))
-
     indices, values = _ranked(collected, pool, rule, seed)
     n_taken = _amount(len(indices), share, count)
     phrases = RULES[rule].phrases([collected[index] for index in indices], values)
@@ -318,10 +296,10 @@ def _describe(photograph: Collected, classes: Sequence[str] | None) -> str:
 
     truth = "unknown" if photograph.label is None else name(photograph.label)
     graded = f"graded {name(photograph.grade)} (confidence {photograph.confidence:.2f})"
-    return f"{graded}, truth {truth}: {_verdict(photograph)}"
+    return f"{graded}, truth {truth}: {_diagnosis(photograph)}"
 
 
-def _verdict(photograph: Collected) -> str:
+def _diagnosis(photograph: Collected) -> str:
     if photograph.diagnosis == "elsewhere":
         measures = (("relevance rank", photograph.relevance_rank), ("enrichment", photograph.enrichment))
         text = ", ".join(f"{name} {value:.2f}" for name, value in measures if value is not None)

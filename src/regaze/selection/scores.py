@@ -102,13 +102,13 @@ def explain_combined(collected: Sequence[Collected], scores: NDArray[np.float64]
         One phrase per photograph.
     """
     ranks = _signal_ranks(collected)
-    names = list(SIGNALS.values())
+    names = SIGNALS.values()
     lines = []
     for index, score in enumerate(scores):
-        own = [(float(rank), which) for which, rank in enumerate(ranks[:, index]) if not math.isnan(rank)]
-        loudest = sorted(own, key=lambda pair: (-pair[0], pair[1]))[:_NAMED]
-        text = " and ".join(f"{names[which]} ({rank:.2f})" for rank, which in loudest)
-        lines.append(f"{score:.3f} of 1 over {len(own)} uncertainty score{'s' * (len(own) > 1)}, most by {text}")
+        known = [(name, float(rank)) for name, rank in zip(names, ranks[:, index], strict=True) if not math.isnan(rank)]
+        loudest = sorted(known, key=lambda pair: -pair[1])[:_NAMED]
+        text = " and ".join(f"{name} ({rank:.2f})" for name, rank in loudest)
+        lines.append(f"{score:.3f} of 1 over {len(known)} uncertainty score{'s' * (len(known) > 1)}, most by {text}")
     return lines
 
 

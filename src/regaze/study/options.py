@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from regaze.records import Substrate
+from regaze.selection.diagnosis import MIN_ENRICHMENT, MIN_RANK
 
 Rule = Literal[
     "map-error",
@@ -76,9 +77,9 @@ class StudyOptions(PhotographOptions):
 class CollectOptions:
     """Thresholds below which the map of a correctly graded photograph counts as off-target, and what is measured."""
 
-    min_rank: float = 0.3
+    min_rank: float = MIN_RANK
     """Relevance rank accuracy below which a map is off-target, 0 to 1."""
-    min_enrichment: float = 2.0
+    min_enrichment: float = MIN_ENRICHMENT
     """Enrichment (share of the map's energy in lesions over their share of the area) below which a map is off-target,
     0 or more; 1 is chance."""
     signals: bool = False

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from regaze.data.pixels import Pixels
 from regaze.evaluation.agreement import agree_all
-from regaze.evaluation.comparison import faithfulness_records, mean_curves
+from regaze.evaluation.comparison import faithfulness_records
 from regaze.evaluation.faithfulness import Procedure, compare_orders
 from regaze.evaluation.lesion_coverage import Lesions, chance, count, find_lesions, lesion_light
 from regaze.evaluation.overlap import iou_curve
@@ -157,19 +157,16 @@ def measure_faithfulness(
         image = ensemble.members[0].normalise(pixels.images[here])
         results = compare_orders(ensemble.scores, image, maps, procedure, classes=followed)
         record = faithfulness_records(results)[0]
-        rows[index]["faithfulness"] = record | {"curves": _rounded(mean_curves(results))}
+        rows[index]["faithfulness"] = record | {"curves": _rounded(record["curves"])}
         rows[index] |= record["maps"][FUSED]
         feed(done, len(chosen))
 
 
-def _rounded(curves: dict[str, dict[str, list[float | None]]]) -> dict[str, dict[str, list[float | None]]]:
+def _rounded(curves: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:
     """Curves for JSON, to four decimals."""
     return {
-        name: {
-            key: [None if value is None else round(value, _CURVE_DIGITS) for value in values]
-            for key, values in some.items()
-        }
-        for name, some in curves.items()
+        name: {key: [round(value, _CURVE_DIGITS) for value in values] for key, values in parts.items()}
+        for name, parts in curves.items()
     }
 
 

@@ -21,6 +21,7 @@ from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.records import Collected, Sample
 from regaze.selection.diagnosis import diagnose
+from regaze.study.check import check_options
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, grids_of, known_lesions, targets
 from regaze.study.options import CollectOptions
@@ -40,8 +41,10 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
 
     Raises:
         StudyError: The model is missing.
+        OptionError: An option is out of range.
     """
     options = options or CollectOptions()
+    check_options(options)
     study.require_model(name)
     counts: dict[str, int] = {"misgraded": 0, "elsewhere": 0, "fine": 0, "unknown": 0}
     for fold in study.folds:
@@ -115,8 +118,7 @@ def diagnose_all(
                     grade,
                     rank,
                     enrichment,
-                    lesions_known=bool(known[index]),
-                    has_lesions=has_lesions,
+                    has_lesions=has_lesions if known[index] else None,
                     min_rank=options.min_rank,
                     min_enrichment=options.min_enrichment,
                 ),
