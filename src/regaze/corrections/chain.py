@@ -1,14 +1,13 @@
 """The chain over all rows of the store: every link holds the hash of a row and of the link before it.
 
-Invariant: a row that is altered, removed or put in between breaks the chain at that place. What a chain alone cannot
-show is its own end cut off; the models' cards name what they learned from, and `regaze verify` holds them against it.
+Invariant: a row that is altered, removed or put in between breaks the chain there. What a chain alone cannot show is
+its own end cut off; the models' cards name what they learned from, and `regaze verify` compares them with it.
 
 Rows of a store that an older regaze wrote come before the first link, which covers them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
@@ -24,8 +23,7 @@ class ChainReport:
 
     Attributes:
         n_links: Links in it, the first one (over older rows) not counted.
-        head: Hash of the last link; empty without one. Whoever notes it down can tell later that nothing before it
-            changed.
+        head: Hash of the last link, empty without one. Noted down, it shows later that nothing before it changed.
         problems: One line each; empty where the chain holds.
     """
 
@@ -54,25 +52,22 @@ def append(connection: Connection, table: str, row_id: int, row_hash: str) -> No
 
 
 def walk(connection: Connection) -> ChainReport:
-    """Compute the whole chain again and compare.
-
-    Args:
-        connection: Inside a transaction, so that all is of one moment.
-    """
+    """Compute the whole chain again and compare; `connection` is inside a transaction, so that all is of one moment."""
     rows = _hashes(connection)
     links = connection.execute(text("SELECT id, kind, row, hash FROM links ORDER BY id")).all()
     problems = []
     linked = {table: {link.row for link in links if link.kind == table} for table in TABLES}
     older = {
-        table: {key: value for key, value in found.items() if key not in linked[table]} for table, found in rows.items()
+        table: {key: value for key, value in hashes.items() if key not in linked[table]}
+        for table, hashes in rows.items()
     }
     if links:
         first = min((link.row for link in links if link.kind == "corrections"), default=None)
         late = [key for key in older["corrections"] if first is not None and key > first]
         problems += [f"correction {key} has no link: it was not stored by regaze" for key in late]
     previous = ""
-    for place, link in enumerate(links):
-        if place == 0:
+    for position, link in enumerate(links):
+        if position == 0:
             wanted = _genesis(older)
             what = "the rows older than the chain"
         else:
@@ -99,13 +94,8 @@ def _hashes(connection: Connection) -> dict[str, dict[int, str]]:
 
 
 def _genesis(older: dict[str, dict[int, str]]) -> str:
-    return digest("regaze chain 1", *_flat(older))
-
-
-def _flat(older: dict[str, dict[int, str]]) -> Iterable[str]:
-    for table in TABLES:
-        for key, value in older[table].items():
-            yield from (table, str(key), value)
+    rows = [(table, str(key), value) for table in TABLES for key, value in older[table].items()]
+    return digest("regaze chain 1", *(part for row in rows for part in row))
 
 
 def _link(previous: str, table: str, row_id: int, row_hash: str) -> str:

@@ -1,6 +1,6 @@
 """What several experts' masks of one photograph have in common, and how far they agree.
 
-Invariant: an expert who said nothing about a photograph is absent; an empty mask is a word: nothing here.
+Invariant: an expert who said nothing about a photograph is absent; an empty mask says that nothing is here.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from regaze.errors import CorrectionError
 
-# Bounds STAPLE's table of patterns of votes to 65,536 rows.
-MAX_EXPERTS = 16
+MAX_EXPERTS = 16  # bounds STAPLE's table of patterns of votes to 65,536 rows
 
 # STAPLE ends when no estimate moves by more than this, or after so many rounds.
 _AT_REST = 1e-7
@@ -56,9 +55,6 @@ def majority(masks: Sequence[_Mask]) -> _Mask:
 
     Args:
         masks: At least one and at most `MAX_EXPERTS`, each (H, W) bool of one size.
-
-    Returns:
-        (H, W) bool.
 
     Raises:
         CorrectionError: Too many masks.

@@ -1,4 +1,4 @@
-"""What one correction says of the square that the network sees: look here, not here, no telling.
+"""What one correction says of the square that the network sees: look here, not here, or nothing.
 
 Invariant: a "look here" component never vanishes, whatever the tolerance and however its size is matched to a scale.
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, Text
 
 from regaze.corrections.masks import check_mask, decode_mask, encode_mask
-from regaze.corrections.shapes import check_shapes, rasterise, shapes_from_json, shapes_to_json
+from regaze.corrections.shape_checks import shapes_from_json, shapes_to_json
+from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
 from regaze.records import Correction, Selection
 
@@ -87,17 +88,8 @@ class CorrectionEntry:
 ENTRY_FIELDS: tuple[str, ...] = tuple(CorrectionEntry.__dataclass_fields__)
 
 
-def check_text(name: str, text: str, may_be_empty: bool = False) -> None:
-    """Refuse what is not a text that SQLite gives back unchanged.
-
-    Args:
-        name: What the text is; named in the message.
-        text: The text.
-        may_be_empty: Accept an empty or blank one.
-
-    Raises:
-        CorrectionError: If it is no `str`, blank, holds a NUL, or cannot be written as UTF-8.
-    """
+def _check_text(name: str, text: str, may_be_empty: bool = False) -> None:
+    """Refuse what is not a text that SQLite gives back unchanged: a NUL, or what cannot be written as UTF-8."""
     if not isinstance(text, str) or "\0" in text or not (may_be_empty or text.strip()):
         raise CorrectionError(f"{name} is {text!r}, expected a{'' if may_be_empty else ' non-empty'} text")
     try:
@@ -117,35 +109,32 @@ def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
         Column name -> value, in which the masks are PNG bytes, the shapes JSON, and `hash` covers all the rest.
 
     Raises:
-        CorrectionError: If it cannot be stored.
+        CorrectionError: It cannot be stored.
     """
     _check_correction(correction)
     look, avoid = correction.look, correction.avoid
+    names = ("sample", "model", "origin", "mode", "author", "remark", "map")
     values: dict[str, Any] = {
-        **{name: getattr(correction, name) for name in ("sample", "model", "origin", "mode", "author", "remark")},
+        **{name: getattr(correction, name) for name in names},
         "time": time,
         "height": look.shape[0],
         "width": look.shape[1],
         "look": encode_mask(look),
         "avoid": None if avoid is None else encode_mask(avoid),
-        "map": correction.map,
         "shapes": shapes_to_json(correction.shapes) if correction.shapes else "",
     }
     return {**values, "hash": _hash_correction(values)}
 
 
 def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
-    """Give the record of a row of `CORRECTIONS`.
+    """The record of a row of `CORRECTIONS`; its masks are not drawn again from the shapes.
 
     Args:
         values: Column name -> value.
         what: Names the row in the message.
 
-    Returns:
-        The record, its masks (H, W) bool in original pixels. They are not drawn again from the shapes.
-
     Raises:
-        CorrectionError: If the row does not match its hash or its masks or shapes cannot be read.
+        CorrectionError: The row does not match its hash, or its masks or shapes cannot be read.
     """
     if _hash_correction(values) != values["hash"]:
         raise CorrectionError(f"{what} does not match its hash: the file is damaged, restore it from a copy")
@@ -161,23 +150,17 @@ def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
 
 
 def pack_selection(selection: Selection) -> dict[str, Any]:
-    """Check a selection and give its columns without the id.
-
-    Args:
-        selection: A record with id 0.
-
-    Returns:
-        Column name -> value, in which `hash` covers all the rest.
+    """Check a selection and give its columns without the id: name -> value, in which `hash` covers all the rest.
 
     Raises:
-        CorrectionError: If it cannot be stored.
+        CorrectionError: It cannot be stored.
     """
     for name in ("model", "rule", "author"):
-        check_text(name, getattr(selection, name))
+        _check_text(name, getattr(selection, name))
     for sample in selection.samples:
-        check_text("sample", sample)
+        _check_text("sample", sample)
     for reason in selection.reasons:
-        check_text("reason", reason)
+        _check_text("reason", reason)
     n_samples, n_reasons = len(selection.samples), len(selection.reasons)
     if n_samples == 0 or len(set(selection.samples)) != n_samples:
         raise CorrectionError(f"a selection of {n_samples} samples, expected at least one and none of them twice")
@@ -196,25 +179,22 @@ def pack_selection(selection: Selection) -> dict[str, Any]:
 
 
 def unpack_selection(values: Mapping[str, Any], what: str) -> Selection:
-    """Give the record of a row of `SELECTIONS`.
+    """The record of a row of `SELECTIONS`.
 
     Args:
         values: Column name -> value.
         what: Names the row in the message.
 
-    Returns:
-        The record.
-
     Raises:
-        CorrectionError: If the row does not match its hash.
+        CorrectionError: The row does not match its hash.
     """
     damaged = f"{what} does not match its hash: the file is damaged, restore it from a copy"
     try:
         lists: dict[str, Any] = {name: tuple(json.loads(values[name])) for name in ("samples", "reasons")}
     except ValueError as error:
         raise CorrectionError(damaged) from error
-    numbers_and_names = ("id", "model", "rule", "share", "seed", "author", "time")
-    selection = Selection(**{name: values[name] for name in numbers_and_names}, **lists)
+    names = ("id", "model", "rule", "share", "seed", "author", "time")
+    selection = Selection(**{name: values[name] for name in names}, **lists)
     if _hash_selection(selection) != values["hash"]:
         raise CorrectionError(damaged)
     return selection
@@ -240,17 +220,16 @@ def digest(kind: str, *parts: str | bytes | None) -> str:
 
 def _check_correction(correction: Correction) -> None:
     for name in ("sample", "model", "author"):
-        check_text(name, getattr(correction, name))
+        _check_text(name, getattr(correction, name))
     for name in ("remark", "map"):
-        check_text(name, getattr(correction, name), may_be_empty=True)
-    sample, look, avoid = correction.sample, correction.look, correction.avoid
+        _check_text(name, getattr(correction, name), may_be_empty=True)
+    sample = correction.sample
     if correction.id != 0:
         raise CorrectionError(f"correction of {sample!r} has id {correction.id}, expected 0: it is stored already")
-    for name, known in (("mode", MODES), ("origin", ORIGINS)):
-        if getattr(correction, name) not in known:
-            value = getattr(correction, name)
+    for name, value, known in (("mode", correction.mode, MODES), ("origin", correction.origin, ORIGINS)):
+        if value not in known:
             raise CorrectionError(f"{name} of {sample!r} is {value!r}, expected one of {', '.join(known)}")
-    _check_masks(look, avoid, sample)
+    _check_masks(correction.look, correction.avoid, sample)
     if correction.shapes:
         _check_drawn(correction)
 
@@ -272,11 +251,9 @@ def _check_masks(look: NDArray[np.bool_], avoid: NDArray[np.bool_] | None, sampl
 
 def _check_drawn(correction: Correction) -> None:
     """Refuse masks that are not what the shapes draw."""
-    look, avoid = correction.look, correction.avoid
-    height, width = look.shape
-    check_shapes(correction.shapes, height, width, f"shapes of {correction.sample!r}")
-    drawn = rasterise(correction.shapes, height, width)
-    for name, mask, expected in (("look", look, drawn[0]), ("avoid", avoid, drawn[1])):
+    height, width = correction.look.shape
+    look, avoid = rasterise(correction.shapes, height, width, f"shapes of {correction.sample!r}")
+    for name, mask, expected in (("look", correction.look, look), ("avoid", correction.avoid, avoid)):
         differs = expected if mask is None else mask != expected
         if n_differing := int(np.count_nonzero(differs)):
             raise CorrectionError(
