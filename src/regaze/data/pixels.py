@@ -1,8 +1,7 @@
 """The decoded cache: photographs and lesion planes in cropped pixels, ready for training.
 
-Invariant: what comes from the cache equals what decoding afresh would give. An entry's name is a hash over
-everything that decides its content, an entry is written under a temporary name and renamed, and it carries a
-checksum: a damaged one is rebuilt. The folder may be deleted at any time.
+Invariant: what comes from the cache equals what decoding afresh would give. An entry's name is a hash over everything
+that decides its content, and it carries a checksum: a damaged one is rebuilt. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,8 @@ from regaze.records import LESION_TYPES, Sample
 _VERSION = 1
 _MAGIC = b"regaze pixels\n"
 _DIGEST = 16
-# The field of view is found on a decode with at least this shorter side: always the same, whatever size is
-# asked for, so that one photograph has one window at every size.
+# The field of view is found on a decode with at least this shorter side, whatever size is asked for, so that one
+# photograph has one window at every size.
 _FIELD_AT_LEAST = 256
 
 Entry = tuple[NDArray[np.uint8], NDArray[np.uint8], Geometry]
@@ -76,9 +76,6 @@ def load_pixels(
         progress: Called with (photographs done, all photographs) in the calling thread.
         crop: Crop to the round field of view; False: pad the whole photograph to a square.
 
-    Returns:
-        The photographs, all of them.
-
     Raises:
         DataError: A photograph or mask cannot be read (the message names the sample), or the cache's folder
             cannot be written.
@@ -89,17 +86,14 @@ def load_pixels(
     geometries: list[Geometry] = []
     if folder is not None:
         _make_folder(folder)
-
-    def load(sample: Sample) -> Entry:
-        return _load(sample, size, folder, crop)
-
+    load = partial(_load, size=size, folder=folder, crop=crop)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         # map's iterator cancels what has not begun once the first error leaves this loop.
-        for place, (image, lesion, geometry) in enumerate(pool.map(load, samples)):
-            images[place], lesions[place] = image, lesion
+        for index, (image, lesion, geometry) in enumerate(pool.map(load, samples)):
+            images[index], lesions[index] = image, lesion
             geometries.append(geometry)
             if progress is not None:
-                progress(place + 1, total)
+                progress(index + 1, total)
     return Pixels(images, lesions, tuple(geometries))
 
 
