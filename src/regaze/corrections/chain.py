@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from regaze.corrections.rows import digest
+from regaze.corrections.rows import hash_parts
 
 TABLES = ("corrections", "selections")
 
@@ -95,11 +95,11 @@ def _hashes(connection: Connection) -> dict[str, dict[int, str]]:
 
 def _genesis(older: dict[str, dict[int, str]]) -> str:
     rows = [(table, str(key), value) for table in TABLES for key, value in older[table].items()]
-    return digest("regaze chain 1", *(part for row in rows for part in row))
+    return hash_parts("regaze chain 1", *(part for row in rows for part in row))
 
 
 def _link(previous: str, table: str, row_id: int, row_hash: str) -> str:
-    return digest("regaze link 1", previous, table, str(row_id), row_hash)
+    return hash_parts("regaze link 1", previous, table, str(row_id), row_hash)
 
 
 def _insert(connection: Connection, kind: str, row_id: int, value: str) -> None:

@@ -138,14 +138,13 @@ def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
     """
     if _hash_correction(values) != values["hash"]:
         raise CorrectionError(f"{what} does not match its hash: the file is damaged, restore it from a copy")
-    size = (values["height"], values["width"])
-    avoid = values["avoid"]
+    height, width, avoid = values["height"], values["width"], values["avoid"]
     names = ("id", "sample", "model", "origin", "mode", "author", "time", "remark", "map")
     return Correction(
         **{name: values[name] for name in names},
         shapes=shapes_from_json(values["shapes"], what) if values["shapes"] else (),
-        look=decode_mask(values["look"], *size, what),
-        avoid=None if avoid is None else decode_mask(avoid, *size, what),
+        look=decode_mask(values["look"], height, width, what),
+        avoid=None if avoid is None else decode_mask(avoid, height, width, what),
     )
 
 
@@ -162,7 +161,7 @@ def pack_selection(selection: Selection) -> dict[str, Any]:
     for reason in selection.reasons:
         _check_text("reason", reason)
     n_samples, n_reasons = len(selection.samples), len(selection.reasons)
-    if n_samples == 0 or len(set(selection.samples)) != n_samples:
+    if not n_samples or len(set(selection.samples)) != n_samples:
         raise CorrectionError(f"a selection of {n_samples} samples, expected at least one and none of them twice")
     if n_reasons != n_samples:
         raise CorrectionError(f"{n_reasons} reasons for {n_samples} samples: pass one line per sample")
@@ -200,15 +199,12 @@ def unpack_selection(values: Mapping[str, Any], what: str) -> Selection:
     return selection
 
 
-def digest(kind: str, *parts: str | bytes | None) -> str:
-    """Hash a list of parts.
+def hash_parts(kind: str, *parts: str | bytes | None) -> str:
+    """Blake2b over a list of parts, 64 hex digits.
 
     Args:
         kind: What is hashed, and which version of the recipe.
         parts: Texts (as UTF-8), bytes, or None, which differs from an empty one.
-
-    Returns:
-        64 hex digits of blake2b.
     """
     state = hashlib.blake2b(digest_size=32)
     for part in (kind, *parts):
@@ -266,11 +262,11 @@ def _hash_correction(values: Mapping[str, Any]) -> str:
     names = ("sample", "model", "origin", "mode", "look", "avoid", "author", "time", "remark")
     parts = [values[name] for name in names]
     if not values["map"] and not values["shapes"]:  # also the rows of step 1, whose hashes stay as they are
-        return digest("regaze correction 1", *parts)
-    return digest("regaze correction 2", *parts, values["map"], values["shapes"])
+        return hash_parts("regaze correction 1", *parts)
+    return hash_parts("regaze correction 2", *parts, values["map"], values["shapes"])
 
 
 def _hash_selection(selection: Selection) -> str:
     numbers = (repr(float(selection.share)), str(selection.seed), str(len(selection.samples)))
     texts = (selection.model, selection.rule, selection.author, selection.time)
-    return digest("regaze selection 1", *texts, *numbers, *selection.samples, *selection.reasons)
+    return hash_parts("regaze selection 1", *texts, *numbers, *selection.samples, *selection.reasons)

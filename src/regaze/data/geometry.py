@@ -113,7 +113,7 @@ class Geometry:
             raise ValueError(f"{self} has a side below 1 pixel: width, height, side and size must be at least 1.")
 
     @classmethod
-    def fit(cls, width: int, height: int, fov: Rectangle, size: int, crop: bool = True) -> Geometry:
+    def fit(cls, width: int, height: int, fov: Rectangle, size: int) -> Geometry:
         """Place the smallest square around the field of view, centred, padded where it leaves the photograph.
 
         Args:
@@ -121,12 +121,11 @@ class Geometry:
             height: Its height.
             fov: The field of view in original pixels.
             size: Side of the result in cropped pixels, at least 1.
-            crop: False: pad the whole photograph to a square and ignore `fov`.
 
         Raises:
             ValueError: A side is below 1 pixel, or the field of view is empty.
         """
-        left, top, right, bottom = fov if crop else (0, 0, width, height)
+        left, top, right, bottom = fov
         if right <= left or bottom <= top:
             raise ValueError(f"The field of view {fov} is empty: right and bottom must exceed left and top.")
         side = max(right - left, bottom - top)

@@ -27,10 +27,10 @@ from regaze.records import Sample
 Progress = Callable[[int, int], None]
 """Called with (done, total) while photographs are read."""
 
-COARSE_SIZE = (64, 48)  # width, height
-FINE_SIZE = (192, 128)
+_COARSE_SIZE = (64, 48)  # width, height
+_FINE_SIZE = (192, 128)
 
-CANDIDATE = 0.95
+_CANDIDATE = 0.95
 """Coarse correlation from which a pair is looked at more closely. On IDRiD's training half every true pair
 has .998 or more, and a copy of 300 x 199 pixels at JPEG quality 50 .991; 51 of 108,811 pairs pass."""
 
@@ -94,7 +94,7 @@ def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[
     Raises:
         DataError: A file cannot be read as a picture.
     """
-    coarse = np.zeros((len(paths), COARSE_SIZE[0] * COARSE_SIZE[1]), np.float32)
+    coarse = np.zeros((len(paths), _COARSE_SIZE[0] * _COARSE_SIZE[1]), np.float32)
     with _pool() as pool:
         for index, signature in enumerate(pool.map(_coarse, paths)):
             coarse[index] = signature
@@ -198,7 +198,7 @@ def _shrunk(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
 def _coarse(path: Path) -> NDArray[np.float32]:
     """A signature of unit length, (3072,) float32; all zero for a picture without detail."""
     # By way of the fine size: at a bare 48 pixels the decoder's own shrinking would be too rough.
-    grey = np.asarray(cv2.resize(_shrunk(path, FINE_SIZE), COARSE_SIZE, interpolation=cv2.INTER_AREA), np.float32)
+    grey = np.asarray(cv2.resize(_shrunk(path, _FINE_SIZE), _COARSE_SIZE, interpolation=cv2.INTER_AREA), np.float32)
     detail = cv2.GaussianBlur(grey, (0, 0), 0.5) - cv2.GaussianBlur(grey, (0, 0), 4.0)
     flat = np.asarray(detail, np.float32).ravel()
     flat -= flat.mean()
@@ -208,17 +208,17 @@ def _coarse(path: Path) -> NDArray[np.float32]:
 
 
 def _candidates(coarse: NDArray[np.float32], block: int = 2048) -> list[tuple[int, int]]:
-    """The pairs (a, b), a < b, whose coarse signatures correlate at `CANDIDATE` or more."""
+    """The pairs (a, b), a < b, whose coarse signatures correlate at `_CANDIDATE` or more."""
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(coarse), block):
         likeness = coarse[start : start + block] @ coarse[start:].T
-        rows, columns = np.nonzero(likeness >= CANDIDATE)
+        rows, columns = np.nonzero(likeness >= _CANDIDATE)
         pairs += [(start + int(r), start + int(c)) for r, c in zip(rows, columns, strict=True) if c > r]
     return pairs
 
 
 def _fine(path: Path) -> _Fine:
-    grey = _shrunk(path, FINE_SIZE)
+    grey = _shrunk(path, _FINE_SIZE)
     smooth = cv2.GaussianBlur(grey, (0, 0), 1.5)  # evens out what shrinking and re-encoding change
     detail = smooth - cv2.GaussianBlur(grey, (0, 0), 6.0)
     return _Fine(np.asarray(detail, np.float32), _inside(grey))

@@ -43,7 +43,7 @@ class Pixels:
     Attributes:
         images: (N, S, S, 3) uint8 RGB.
         lesions: (N, S, S) uint8, bit i set where a pixel holds a lesion of type `LESION_TYPES[i]`.
-        geometries: N ways between original and cropped pixels.
+        geometries: One per photograph.
     """
 
     images: NDArray[np.uint8]
@@ -117,7 +117,7 @@ def _decode(sample: Sample, size: int, crop: bool) -> Entry:
     width, height = photo_size(sample.image)
     photo = read_photo(sample.image, _FIELD_AT_LEAST)
     field = _scaled_up(field_of_view(photo), photo, width, height) if crop else (0, 0, width, height)
-    geometry = Geometry.fit(width, height, field, size, crop)
+    geometry = Geometry.fit(width, height, field, size)
     # The window's side must still have `size` pixels after the reduction.
     enough = -(-size * min(width, height) // geometry.side)
     if min(photo.shape[:2]) < min(enough, width, height):
@@ -151,12 +151,8 @@ def _write_entry(path: Path, entry: Entry) -> None:
     """Write magic, checksum, then a line with the geometry, the image's bytes and the packed lesion plane."""
     image, lesions, geometry = entry
     # The image is stored as it is, for fast reading; the lesion plane, nearly all zeros, packs well.
-    body = (
-        json.dumps(asdict(geometry), separators=(",", ":")).encode()
-        + b"\n"
-        + image.tobytes()
-        + zlib.compress(lesions.tobytes(), 1)
-    )
+    head = json.dumps(asdict(geometry), separators=(",", ":")).encode()
+    body = head + b"\n" + image.tobytes() + zlib.compress(lesions.tobytes(), 1)
     digest = hashlib.blake2b(body, digest_size=_DIGEST).digest()
     try:
         with replacing(path) as temporary:
