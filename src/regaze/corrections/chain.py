@@ -19,7 +19,7 @@ TABLES = ("corrections", "selections")
 
 @dataclass(frozen=True)
 class ChainReport:
-    """What walking the chain found.
+    """The state of the chain.
 
     Attributes:
         n_links: Links in it, the first one (over older rows) not counted.

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -68,17 +69,11 @@ class Likeness:
     correlation: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Fine:
-    """The fine signature of one photograph.
+class _Fine(NamedTuple):
+    """The fine signature of one photograph."""
 
-    Attributes:
-        detail: (128, 192) float32, grey minus its surroundings.
-        inside: (128, 192) bool, well inside the field of view.
-    """
-
-    detail: NDArray[np.float32]
-    inside: NDArray[np.bool_]
+    detail: NDArray[np.float32]  # (128, 192), grey minus its surroundings
+    inside: NDArray[np.bool_]  # (128, 192), well inside the field of view
 
 
 def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[Likeness]:

@@ -83,9 +83,9 @@ def _dealt(
         return row
 
     def order(group: tuple[int, ...]) -> tuple[int, int, bytes]:
-        return -len(group), min(totals[samples[i].label] for i in group), _chance(seed, samples[group[0]].id)
+        return -len(group), min(totals[samples[i].label] for i in group), _random_key(seed, samples[group[0]].id)
 
-    preference = sorted(range(folds), key=lambda fold: _chance(seed, f"fold {fold}"))
+    preference = sorted(range(folds), key=lambda fold: _random_key(seed, f"fold {fold}"))
     for group in sorted(grouped, key=order):
         row = counts(group)
         # (n + g)^2 - n^2 = 2ng + g^2, and g^2 is the same in every fold. Rounding, so that equals are equals.
@@ -95,6 +95,6 @@ def _dealt(
         yield group, fold
 
 
-def _chance(seed: int, name: str) -> bytes:
+def _random_key(seed: int, name: str) -> bytes:
     """Bytes that order items at random by seed and name, so that no input order matters."""
     return blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()

@@ -42,9 +42,9 @@ _POOL_PAYS = 16  # starting the processes takes about as long as painting this m
 _TEST_SHARE = 5  # one patient in so many is set aside for the test
 
 
-def _grades(chance: np.random.Generator, task: str = "clinical") -> tuple[int, int]:
+def _grades(rng: np.random.Generator, task: str = "clinical") -> tuple[int, int]:
     """Grades of two eyes: correlated, each with the shares of the task (a Gaussian copula)."""
-    first, other = chance.standard_normal(2)
+    first, other = rng.standard_normal(2)
     latent = (first, _KINSHIP * first + math.sqrt(1 - _KINSHIP**2) * other)
     edges = np.cumsum(TASKS[task].shares)[:-1]
     ranks = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in latent]
@@ -55,9 +55,9 @@ def _write_photograph(index: int, *, folder: Path, seed: int, size: int, task: s
     """Paint photograph `index`, write it and its masks; the row of the CSV, without the split."""
     number, is_left = divmod(index, 2)
     # What both eyes of a patient share; the leading 1 keeps it apart from the photographs' streams, (0, seed, index).
-    chance = np.random.default_rng(np.random.SeedSequence((1, seed, number)))
-    camera = draw_camera(chance)
-    grade = _grades(chance, task)[is_left]
+    rng = np.random.default_rng(np.random.SeedSequence((1, seed, number)))
+    camera = draw_camera(rng)
+    grade = _grades(rng, task)[is_left]
     painted = paint((0, seed, index), size, grade, camera=camera, left=bool(is_left), task=task)
     patient = f"p{number:04d}"
     stem = f"{patient}_{'left' if is_left else 'right'}"

@@ -111,7 +111,7 @@ class Eye:
 
 
 def streams(seed: Seed) -> dict[str, np.random.Generator]:
-    """Independent sources of chance, one per name in `STREAMS`."""
+    """Independent random generators, one per name in `STREAMS`."""
     children = np.random.SeedSequence(seed).spawn(len(STREAMS))
     return {name: np.random.default_rng(child) for name, child in zip(STREAMS, children, strict=True)}
 
@@ -142,7 +142,7 @@ def _clouds(rng: np.random.Generator, size: int, cells: int) -> Floats:
     return np.asarray(cv2.resize(grid, (size, size), interpolation=method), np.float32)
 
 
-def _axes(size: int) -> tuple[Floats, Floats]:
+def axes(size: int) -> tuple[Floats, Floats]:
     """Pixel centres in shares of the side: x as (1, size), y as (size, 1), to be broadcast."""
     centres = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     return centres[None, :], centres[:, None]
@@ -161,7 +161,7 @@ def _blend(canvas: Floats, amount: Floats, colour: Floats) -> None:
 
 def _field(camera: Camera, size: int) -> Floats:
     """(size, size) share of every pixel inside the field of view."""
-    x, y = _axes(size)
+    x, y = axes(size)
     inside = np.clip((camera.radius - np.hypot(x - 0.5, y - 0.5)) * size + 0.5, 0, 1)
     if camera.tab is not None:
         tab_x = 0.5 + camera.radius * 1.005 * math.cos(camera.tab)
@@ -174,7 +174,7 @@ def _field(camera: Camera, size: int) -> Floats:
 
 def _light(camera: Camera, rng: np.random.Generator, size: int) -> Floats:
     """Uneven light: vignette, a tilt, a bright spot and slow clouds."""
-    x, y = _axes(size)
+    x, y = axes(size)
     tilt = rng.uniform(-0.35, 0.35, 2).tolist()  # plain floats: NumPy's own would make the picture float64
     spot = rng.uniform(0.3, 0.7, 2).tolist()
     distance = (x - 0.5) ** 2 + (y - 0.5) ** 2
@@ -201,7 +201,7 @@ def _retina(rng: np.random.Generator, base: Floats, size: int) -> Floats:
 
 def _macula(canvas: Floats, rng: np.random.Generator, fovea: tuple[float, float]) -> None:
     """Darken and redden the macula, in place."""
-    x, y = _axes(canvas.shape[0])
+    x, y = axes(canvas.shape[0])
     distance = (x - fovea[0]) ** 2 + (y - fovea[1]) ** 2
     wide = np.exp(-distance / np.float32(2 * rng.uniform(0.05, 0.08) ** 2)) * np.float32(rng.uniform(0.25, 0.5))
     pit = np.exp(-distance / np.float32(2 * rng.uniform(0.014, 0.024) ** 2)) * np.float32(rng.uniform(0.1, 0.35))
@@ -217,7 +217,7 @@ def _disc(
 ) -> None:
     """Paint the optic disc in place: halo, rim, paler cup; `toward`: the sign of x from the disc to the fovea."""
     disc_x, disc_y = disc
-    x, y = _axes(canvas.shape[0])
+    x, y = axes(canvas.shape[0])
     # The halo has faded to less than a grey level at 4.5 radii: painting the rest of the picture is waste.
     rows, columns = (np.abs(y[:, 0] - disc_y) < 4.5 * radius), (np.abs(x[0] - disc_x) < 4.5 * radius)
     x, y = x[:, columns], y[rows]
@@ -251,7 +251,7 @@ def stain(canvas: Floats, speck: Speck, factor: Floats, sharp: bool = False) -> 
     reach = speck.radius * (1.3 if sharp else 2.6) + 1.0 / size
     x0, x1 = (int(np.clip(edge * size, 0, size)) for edge in (speck.x - reach, speck.x + reach + 1.0 / size))
     y0, y1 = (int(np.clip(edge * size, 0, size)) for edge in (speck.y - reach, speck.y + reach + 1.0 / size))
-    x, y = _axes(size)
+    x, y = axes(size)
     distance = np.hypot(x[:, x0:x1] - speck.x, y[y0:y1] - speck.y)
     if sharp:
         shape = _step(np.float32(speck.radius) - distance, max(speck.radius * 0.25, 0.7 / size))
@@ -298,9 +298,9 @@ def paint_eye(seed: Seed, size: int, *, camera: Camera | None = None, left: bool
         camera: The camera; None: one drawn from the seed.
         left: Which eye; None: drawn from the seed.
     """
-    chance = streams(seed)
-    camera = draw_camera(chance["camera"]) if camera is None else camera
-    rng = chance["anatomy"]
+    rngs = streams(seed)
+    camera = draw_camera(rngs["camera"]) if camera is None else camera
+    rng = rngs["anatomy"]
     is_left = bool(rng.random() < 0.5)  # drawn in any case, so that the anatomy stays the same
     left = is_left if left is None else left
     toward = 1.0 if left else -1.0
@@ -309,9 +309,9 @@ def paint_eye(seed: Seed, size: int, *, camera: Camera | None = None, left: bool
     fovea = (0.5 + toward * rng.uniform(-0.01, 0.12), 0.5 + rng.uniform(-0.03, 0.05))
     disc = (fovea[0] - toward * gap, fovea[1] - rng.uniform(0.0, 0.05))
     base = _base(rng, camera)
-    vessels = grow_vessels(chance["vessels"], disc, radius, fovea)
+    vessels = grow_vessels(rngs["vessels"], disc, radius, fovea)
 
-    surface = chance["surface"]
+    surface = rngs["surface"]
     canvas = _retina(surface, base, size)
     _macula(canvas, surface, fovea)
     _disc(canvas, surface, base, disc, radius, toward)
@@ -319,7 +319,7 @@ def paint_eye(seed: Seed, size: int, *, camera: Camera | None = None, left: bool
         layer = draw_vessels(tuple(v for v in vessels if v.artery is artery), size)
         layer = cv2.GaussianBlur(layer, (0, 0), max(0.0009 * size, 0.2))
         canvas *= 1 - layer[..., None] * (1 - passes) * np.float32(surface.uniform(0.75, 1.05))
-    _marks(canvas, chance["marks"], vessels, fovea)
+    _marks(canvas, rngs["marks"], vessels, fovea)
     return Eye(
         left=left,
         camera=camera,

@@ -111,8 +111,7 @@ class _Plan:
         rng = self.rng
         kind = rng.choice(3, p=(0.4, 0.38, 0.22))
         radius = float(rng.uniform(*((0.0032, 0.0055), (0.0055, 0.0125), (0.011, 0.021))[kind]))
-        point = self.anywhere(radius * 1.3, quadrant)
-        if point is None:
+        if (point := self.anywhere(radius * 1.3, quadrant)) is None:
             return
         if kind == 2:
             away = point - np.array(self.eye.disc)
@@ -125,7 +124,7 @@ class _Plan:
         self._add(Lesion("haemorrhages", shapes, point[None], strength, soft), radius * 1.3)
 
     def haemorrhages(self, count: int, everywhere: bool = False) -> None:
-        """Haemorrhages, gathered by chance or (`everywhere`) at least three in each quadrant."""
+        """Haemorrhages anywhere, or (`everywhere`) at least three in each quadrant."""
         for index in range(count):
             self.haemorrhage(index % 4 if everywhere and index < 16 else None)
 
@@ -133,8 +132,7 @@ class _Plan:
         """Dark round haemorrhages as large as the disc's half: no eye has them, every network sees them."""
         for _ in range(count):
             radius = float(self.rng.uniform(0.03, 0.05))
-            point = self.anywhere(radius * 1.3)
-            if point is not None:
+            if (point := self.anywhere(radius * 1.3)) is not None:
                 shape = _blob(self.rng, point, radius, 0.16)
                 strength = float(self.rng.uniform(0.7, 1.0))
                 self._add(Lesion("haemorrhages", (shape,), point[None], strength, soft=0.001), radius * 1.3)
@@ -143,8 +141,7 @@ class _Plan:
         """Pale soft exudates as large as the blots."""
         for _ in range(count):
             radius = float(self.rng.uniform(0.03, 0.05))
-            point = self.anywhere(radius * 1.7)
-            if point is not None:
+            if (point := self.anywhere(radius * 1.7)) is not None:
                 heading = float(self.rng.uniform(0, np.pi))
                 shape = _ellipse(point, radius, radius * self.rng.uniform(0.6, 0.9), heading)
                 strength = float(self.rng.uniform(0.6, 0.95))
@@ -187,8 +184,7 @@ class _Plan:
         rng = self.rng
         for _ in range(count):
             radius = float(rng.uniform(0.012, 0.026))
-            point = self.anywhere(radius * 1.7)
-            if point is None:
+            if (point := self.anywhere(radius * 1.7)) is None:
                 continue
             heading = float(rng.uniform(0, np.pi))
             shapes = [_ellipse(point, radius, radius * rng.uniform(0.5, 0.85), heading)]
@@ -210,8 +206,7 @@ class _Plan:
             if not self.fits(point, 0.0):
                 return False
         else:
-            free = self.anywhere(reach)
-            if free is None:
+            if (free := self.anywhere(reach)) is None:
                 return False
             point = free
         shapes = []
@@ -231,8 +226,7 @@ class _Plan:
         """Blood before the retina: a boat with a level top; False: no room."""
         half = float(self.rng.uniform(0.045, 0.1))
         depth = half * float(self.rng.uniform(0.5, 1.0))
-        point = self.anywhere(half * 1.1)
-        if point is None:
+        if (point := self.anywhere(half * 1.1)) is None:
             return False
         angle = np.linspace(0, np.pi, 24)
         keel = np.sin(angle) ** self.rng.uniform(0.7, 1.1)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.errors import OptionError
-from regaze.synthetic.eye import Camera, Eye, Floats, Seed, paint_eye, rgb, stain, streams
+from regaze.synthetic.eye import Camera, Eye, Floats, Seed, axes, paint_eye, rgb, stain, streams
 from regaze.synthetic.lesion_plan import plan_lesions, plan_simple
 from regaze.synthetic.lesions import Lesion, paint_lesions
 
@@ -31,7 +31,7 @@ class Task:
 
     Attributes:
         shares: Share of the photographs per grade, from 0; they sum to 1.
-        plan: (eye, grade, source of chance) -> lesions of that grade.
+        plan: (eye, grade, random generator) -> lesions of that grade.
     """
 
     shares: tuple[float, ...]
@@ -78,9 +78,9 @@ def _flare(image: Floats, eye: Eye, rng: np.random.Generator) -> None:
     """A pale crescent at one side of the field's edge, where light leaks past the pupil; in place."""
     if rng.random() > 0.35:
         return
-    centres = (np.arange(eye.size, dtype=np.float32) + np.float32(0.5)) / np.float32(eye.size) - np.float32(0.5)
+    x, y = axes(eye.size)
     angle, shift = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.06)
-    distance = np.hypot(centres[None, :] + shift * math.cos(angle), centres[:, None] + shift * math.sin(angle))
+    distance = np.hypot(x - 0.5 + shift * math.cos(angle), y - 0.5 + shift * math.sin(angle))
     rise = np.clip((distance - np.float32(eye.camera.radius - 0.02)) / np.float32(0.09), 0, 1) ** 1.5
     image += rise[..., None] * rgb(0.45, 0.5, 0.42) * np.float32(rng.uniform(0.3, 1.0))
 
@@ -91,7 +91,7 @@ def develop(eye: Eye, canvas: Floats, rng: np.random.Generator) -> NDArray[np.ui
     Args:
         eye: The eye, for its light, field and camera.
         canvas: (size, size, 3) float32 as `Eye.canvas`, with or without lesions.
-        rng: Source of chance.
+        rng: The stream of the development.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -146,9 +146,9 @@ def paint(
     shares = TASKS[task].shares
     if grade is not None and grade not in range(len(shares)):
         raise OptionError(f"grade {grade} of a synthetic photograph: expected 0 to {len(shares) - 1}.")
-    chance = streams(seed)
-    drawn = int(chance["lesions"].choice(len(shares), p=shares))  # also where the grade is given: the stream goes on
+    rngs = streams(seed)
+    drawn = int(rngs["lesions"].choice(len(shares), p=shares))  # also where the grade is given: the stream goes on
     grade = drawn if grade is None else grade
     eye = paint_eye(seed, size, camera=camera, left=left)
-    canvas, masks = paint_lesions(eye, TASKS[task].plan(eye, grade, chance["lesions"]))
-    return Painted(develop(eye, canvas, chance["development"]), masks, grade)
+    canvas, masks = paint_lesions(eye, TASKS[task].plan(eye, grade, rngs["lesions"]))
+    return Painted(develop(eye, canvas, rngs["development"]), masks, grade)
