@@ -10,7 +10,7 @@ from regaze.errors import OptionError
 from regaze.records import LESION_TYPES
 from regaze.synthetic.eye import paint_eye, streams
 from regaze.synthetic.lesion_plan import plan_lesions
-from regaze.synthetic.lesions import MASK_OF, SIGNS, count_signs, grade_of, paint_lesions
+from regaze.synthetic.lesions import MASK_OF, count_signs, grade_of, paint_lesions
 from regaze.synthetic.photograph import TASKS, develop, paint
 
 
@@ -100,7 +100,7 @@ def test_no_lesion_is_without_a_mask_pixel(size):
             assert mask[rows, columns].all()
             assert len(columns) > 0
             signs.add(lesion.sign)
-    assert signs == set(SIGNS)
+    assert signs == set(MASK_OF)
 
 
 def test_lesions_look_like_what_they_are():

@@ -22,8 +22,7 @@ from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
 from regaze.records import Correction, Selection
 
-MODES = ("replace", "edit")
-ORIGINS = ("masks", "boxes", "expert")
+_MODES, _ORIGINS = ("replace", "edit"), ("masks", "boxes", "expert")
 
 # The layout itself is made by migrations.py; a test holds these two to it.
 _METADATA = MetaData()
@@ -53,22 +52,13 @@ SELECTIONS = Table(
 
 @dataclass(frozen=True)
 class CorrectionEntry:
-    """A stored correction without its masks.
+    """A stored correction without its masks and shapes; fields that are not explained here are `Correction`'s.
 
     Attributes:
         id: Row id; a higher id was stored later.
-        sample: `Sample.id`.
-        model: Name of the model whose map was corrected.
-        origin: `masks`, `boxes` or `expert`.
-        mode: `replace` or `edit`.
-        author: Who made it.
-        time: UTC, ISO 8601, seconds, ends with `Z`.
-        remark: Free text.
-        hash: blake2b (64 hex digits) over sample, model, origin, mode, the PNG bytes, author, time and
-            remark; and over map and the shapes' JSON where one of them is not empty.
-        height: Rows of the masks, original pixels.
-        width: Columns of the masks, original pixels.
-        map: Which map was corrected; empty: not one in particular.
+        hash: blake2b (64 hex digits) over sample, model, origin, mode, the PNG bytes, author, time and remark; and over
+            map and the shapes' JSON where one of them is not empty.
+        height, width: Rows and columns of the masks, original pixels.
     """
 
     id: int
@@ -222,7 +212,7 @@ def _check_correction(correction: Correction) -> None:
     sample = correction.sample
     if correction.id != 0:
         raise CorrectionError(f"correction of {sample!r} has id {correction.id}, expected 0: it is stored already")
-    for name, value, known in (("mode", correction.mode, MODES), ("origin", correction.origin, ORIGINS)):
+    for name, value, known in (("mode", correction.mode, _MODES), ("origin", correction.origin, _ORIGINS)):
         if value not in known:
             raise CorrectionError(f"{name} of {sample!r} is {value!r}, expected one of {', '.join(known)}")
     _check_masks(correction.look, correction.avoid, sample)

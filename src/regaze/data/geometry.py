@@ -65,7 +65,8 @@ def _bright_box(level_HW: NDArray[np.uint8]) -> Rectangle | None:
     """Bounding box of the bright object in a grey picture, None without a dark surround around one."""
     height, width = level_HW.shape
     corner = max(1, round(min(height, width) * 0.03))
-    corners = [level_HW[rows, columns] for rows in _ends(corner) for columns in _ends(corner)]
+    ends = (slice(None, corner), slice(-corner, None))
+    corners = [level_HW[rows, columns] for rows in ends for columns in ends]
     surround = max(float(np.median(patch)) for patch in corners)
     if surround > _DARK:
         return None
@@ -84,10 +85,6 @@ def _bright_box(level_HW: NDArray[np.uint8]) -> Rectangle | None:
     if bright[top:bottom, left:right].mean() < 0.5:
         return None
     return left, top, right, bottom
-
-
-def _ends(length: int) -> tuple[slice, slice]:
-    return slice(None, length), slice(-length, None)
 
 
 @dataclass(frozen=True)
@@ -232,7 +229,10 @@ def _any_of(mask: NDArray[np.bool_], axis: int, shift: int, span: int, size: int
     """Resample one axis of a mask: pixel i + shift of `span` pixels -> `size` cells."""
     length = mask.shape[axis]
     if span < size:  # enlarging: each cell takes the pixel that holds its centre
-        return _take(mask, axis, _inside(_cell_of(size, 0, size, span) - shift, length))
+        indices = _inside(_cell_of(size, 0, size, span) - shift, length)
+        taken = mask.take(indices.clip(0), axis=axis)
+        taken[(slice(None),) * axis + (indices < 0,)] = False
+        return taken
     cells = _inside(_cell_of(length, shift, span, size), size)
     kept = np.flatnonzero(cells >= 0)
     shape = list(mask.shape)
@@ -244,13 +244,6 @@ def _any_of(mask: NDArray[np.bool_], axis: int, shift: int, span: int, size: int
         pooled = np.logical_or.reduceat(window, starts, axis=axis)
         result[(slice(None),) * axis + (targets,)] = pooled
     return result
-
-
-def _take(mask: NDArray[np.bool_], axis: int, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Gather along one axis; False where an index is -1."""
-    taken = mask.take(indices.clip(0), axis=axis)
-    taken[(slice(None),) * axis + (indices < 0,)] = False
-    return taken
 
 
 def _neighbours(

@@ -85,7 +85,12 @@ def load_pixels(
     lesions = np.zeros((total, size, size), dtype=np.uint8)
     geometries: list[Geometry] = []
     if folder is not None:
-        _make_folder(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"The cache folder {folder} cannot be made ({error.strerror}): choose another folder."
+            ) from error
     load = partial(_load, size=size, folder=folder, crop=crop)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         # map's iterator cancels what has not begun once the first error leaves this loop.
@@ -180,12 +185,3 @@ def _read_entry(path: Path, size: int) -> Entry | None:
     lesions = np.frombuffer(zlib.decompress(data[end:]), dtype=np.uint8)
     geometry = Geometry(**json.loads(data[start : line - 1]))
     return image.reshape(size, size, 3), lesions.reshape(size, size), geometry
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"The cache folder {folder} cannot be made ({error.strerror}): choose another folder."
-        ) from error

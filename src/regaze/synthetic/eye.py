@@ -77,11 +77,9 @@ class Eye:
 
     Attributes:
         left: A left eye: its disc lies left of its fovea in the photograph.
-        camera: The camera.
         disc: Centre of the optic disc, shares of the side.
         disc_radius: Share of the side.
         fovea: Centre of the fovea, shares of the side.
-        vessels: Arteries and veins.
         base: (3,) float32 colour of the bare retina, 0..1.
         canvas: (size, size, 3) float32 RGB, light that the retina returns under even light; about 0..1.
         light: (size, size) float32, how much light reaches the retina; about 0.4..1.3.

@@ -16,21 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regaze.records import LESION_TYPES
 from regaze.synthetic.eye import Eye, Floats, rgb
 
 MANY_HAEMORRHAGES = 20  # more than these, in all quadrants: grade 3
-SIGNS = (
-    "microaneurysms",
-    "haemorrhages",
-    "hard_exudates",
-    "soft_exudates",
-    "neovascularisation",
-    "preretinal",
-    "beading",
-)
-# Where a sign's mask belongs (`records.LESION_TYPES`): a preretinal haemorrhage is a haemorrhage, and beading
-# of the veins is a lesion that IDRiD's five types do not name.
-MASK_OF = {sign: sign for sign in SIGNS} | {"preretinal": "haemorrhages", "beading": "lesion"}
+# Sign -> the lesion type to whose mask it belongs: a preretinal haemorrhage is a haemorrhage, and beading of the veins
+# is a lesion that IDRiD's five types do not name.
+MASK_OF = {name: name for name in LESION_TYPES[:-1]} | {"preretinal": "haemorrhages", "beading": "lesion"}
 
 # Share of the light left where a sign is at full strength, and (factor on the retina's colour, offset)
 # for signs that hide the retina. Judged by eye beside photographs of IDRiD.
@@ -55,7 +47,7 @@ class Lesion:
     """One lesion, or a cluster of specks that belong together.
 
     Attributes:
-        sign: One of `SIGNS`.
+        sign: A key of `MASK_OF`.
         shapes: Outlines (filled) or, where `stroke` > 0, lines: (N, 2) x, y in shares of the side.
         anchors: (K, 2) one point inside each of the K lesions: the pixel there is always painted.
         strength: How far the colour goes towards the lesion's own, 0..1.
@@ -83,7 +75,7 @@ def grade_of(counts: Mapping[str, int], quadrants: int) -> int:
     """Grade by the international clinical scale.
 
     Args:
-        counts: Lesions per sign (`SIGNS`).
+        counts: Lesions per sign, a key of `MASK_OF`.
         quadrants: Quadrants around the fovea that hold an intraretinal haemorrhage, 0..4.
 
     Returns:
