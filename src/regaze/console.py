@@ -1,4 +1,4 @@
-"""What a command says while it works: progress and remarks on stderr, so that stdout stays for the result."""
+"""Progress and remarks of a command on stderr, so that stdout stays for the result."""
 
 from __future__ import annotations
 
@@ -13,23 +13,19 @@ _LINE_SECONDS = 30.0
 
 
 class Voice:
-    """Says things to a person, or nothing.
-
-    Args:
-        quiet: Say nothing (warnings are still said).
-    """
+    """Progress and remarks for a person; where `quiet`, warnings only."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False)
 
     def say(self, text: str) -> None:
-        """A remark."""
+        """Print a remark."""
         if not self.quiet:
             self.console.print(text, markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """A remark that a quiet run says too."""
+        """Print a remark in a quiet run too."""
         self.console.print(f"warning: {text}", markup=False, soft_wrap=True)
 
     @contextmanager

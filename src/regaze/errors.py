@@ -18,7 +18,7 @@ class ModelError(RegazeError):
 
 
 class StudyError(RegazeError):
-    """A study folder that is missing, damaged, or asked for a step whose turn has not come."""
+    """A study folder that is missing, damaged, or asked for a step too early."""
 
 
 class CorrectionError(RegazeError):

@@ -41,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def held(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock among processes; the system lets go of it however the process ends.
+    """Hold a lock among processes; the system releases it however the process ends.
 
     Args:
         path: The lock's file; it stays (removing it would let two in).
@@ -69,13 +69,13 @@ def alone(path: Path, busy: str) -> Iterator[None]:
 
     Args:
         path: The lock's file, see `held`.
-        busy: What to say where another process is inside.
+        busy: The message where another process is inside.
 
     Raises:
         StudyError: Another process is inside.
     """
-    with held(path) as mine:
-        if not mine:
+    with held(path) as is_mine:
+        if not is_mine:
             raise StudyError(busy)
         yield
 

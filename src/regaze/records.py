@@ -23,9 +23,9 @@ Substrate = Literal["grey", "black", "mean", "blur"]  # what deleted pixels beco
 
 FUSED = "fused"  # the fused map's name in every record of maps
 
+# Largest photograph or mask: three times the largest fundus cameras (about 50 Mpx), and below 179 Mpx, where Pillow
+# itself refuses by default, so that its process-wide limit need not be touched.
 MAX_PIXELS = 150_000_000
-"""Largest photograph or mask. Three times the largest fundus cameras (about 50 Mpx), and below 179 Mpx, where Pillow
-itself refuses by default: so its process-wide limit need not be touched."""
 
 LESION_TYPES: tuple[str, ...] = (
     "microaneurysms",
@@ -71,8 +71,8 @@ class Sample:
         masks: Lesion type -> mask files (original pixels, non-zero = lesion). Types that are absent from the mapping
             are absent from the photograph, provided that `origin` is `masks`.
         boxes: The clinician's boxes, provided that `origin` is `boxes`; may be empty (nothing was marked).
-        origin: Where the knowledge about lesions comes from. `none`: nothing is known about lesions here, which
-            differs from `masks` or `boxes` with nothing in them (known to be free of lesions).
+        origin: Where the knowledge about lesions comes from. `none`: nothing is known, which differs from `masks` or
+            `boxes` with nothing in them (known to be free of lesions).
         content: Fingerprint of the file's bytes (hex). Keys the decoded cache.
         twin: Samples with the same value show the same picture (re-encoded or shrunk); None: no twin.
     """
@@ -196,7 +196,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Correction:
-    """An expert's word on where the model should look in one photograph.
+    """Where the model should look in one photograph, by an expert.
 
     Attributes:
         id: Row id in the store (0 before it is stored).

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from regaze.corrections.migrations import MIGRATIONS
-from regaze.corrections.rows import digest
+from regaze.corrections.rows import hash_parts
 from regaze.corrections.store import Store
 from regaze.errors import CorrectionError
 from regaze.records import Correction
@@ -62,9 +62,9 @@ def test_a_whole_chain(path):
     with closing(sqlite3.connect(path)) as connection:
         (chosen,) = connection.execute("SELECT hash FROM selections").fetchone()
     rows.insert(2, ("selections", 1, chosen))
-    head = digest("regaze chain 1")
+    head = hash_parts("regaze chain 1")
     for table, number, value in rows:
-        head = digest("regaze link 1", head, table, str(number), value)
+        head = hash_parts("regaze link 1", head, table, str(number), value)
     assert report.head == head
 
 

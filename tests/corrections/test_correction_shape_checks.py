@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regaze.corrections import shape_checks
-from regaze.corrections.shapes import check_shapes, rasterise, shapes_from_json, shapes_to_json
+from regaze.corrections.shape_checks import check_shapes, shapes_from_json, shapes_to_json
+from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
 from regaze.records import Shape
 

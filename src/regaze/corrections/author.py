@@ -1,4 +1,4 @@
-"""Who signs where nobody was named."""
+"""The author of a correction or selection where the user named none."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import getpass
 
 
 def default_author() -> str:
-    """The name to sign with where the user gave none.
-
-    Returns:
-        The login name, or `unknown` where the system knows none (a container without a user entry).
-    """
+    """The login name, or `unknown` where the system knows none (a container without a user entry)."""
     try:
         return getpass.getuser() or "unknown"
     except (OSError, KeyError, ImportError):  # Python 3.13 raises the first, earlier versions the others

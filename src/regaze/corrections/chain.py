@@ -1,31 +1,29 @@
 """The chain over all rows of the store: every link holds the hash of a row and of the link before it.
 
-Invariant: a row that is altered, removed or put in between breaks the chain at that place. What a chain alone cannot
-show is its own end cut off; the models' cards name what they learned from, and `regaze verify` holds them against it.
+Invariant: a row that is altered, removed or put in between breaks the chain there. What a chain alone cannot show is
+its own end cut off; the models' cards name what they learned from, and `regaze verify` compares them with it.
 
 Rows of a store that an older regaze wrote come before the first link, which covers them all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from regaze.corrections.rows import digest
+from regaze.corrections.rows import hash_parts
 
 TABLES = ("corrections", "selections")
 
 
 @dataclass(frozen=True)
 class ChainReport:
-    """What walking the chain found.
+    """The state of the chain.
 
     Attributes:
         n_links: Links in it, the first one (over older rows) not counted.
-        head: Hash of the last link; empty without one. Whoever notes it down can tell later that nothing before it
-            changed.
+        head: Hash of the last link, empty without one. Noted down, it shows later that nothing before it changed.
         problems: One line each; empty where the chain holds.
     """
 
@@ -54,25 +52,22 @@ def append(connection: Connection, table: str, row_id: int, row_hash: str) -> No
 
 
 def walk(connection: Connection) -> ChainReport:
-    """Compute the whole chain again and compare.
-
-    Args:
-        connection: Inside a transaction, so that all is of one moment.
-    """
+    """Compute the whole chain again and compare; `connection` is inside a transaction, so that all is of one moment."""
     rows = _hashes(connection)
     links = connection.execute(text("SELECT id, kind, row, hash FROM links ORDER BY id")).all()
     problems = []
     linked = {table: {link.row for link in links if link.kind == table} for table in TABLES}
     older = {
-        table: {key: value for key, value in found.items() if key not in linked[table]} for table, found in rows.items()
+        table: {key: value for key, value in hashes.items() if key not in linked[table]}
+        for table, hashes in rows.items()
     }
     if links:
         first = min((link.row for link in links if link.kind == "corrections"), default=None)
         late = [key for key in older["corrections"] if first is not None and key > first]
         problems += [f"correction {key} has no link: it was not stored by regaze" for key in late]
     previous = ""
-    for place, link in enumerate(links):
-        if place == 0:
+    for position, link in enumerate(links):
+        if position == 0:
             wanted = _genesis(older)
             what = "the rows older than the chain"
         else:
@@ -99,17 +94,12 @@ def _hashes(connection: Connection) -> dict[str, dict[int, str]]:
 
 
 def _genesis(older: dict[str, dict[int, str]]) -> str:
-    return digest("regaze chain 1", *_flat(older))
-
-
-def _flat(older: dict[str, dict[int, str]]) -> Iterable[str]:
-    for table in TABLES:
-        for key, value in older[table].items():
-            yield from (table, str(key), value)
+    rows = [(table, str(key), value) for table in TABLES for key, value in older[table].items()]
+    return hash_parts("regaze chain 1", *(part for row in rows for part in row))
 
 
 def _link(previous: str, table: str, row_id: int, row_hash: str) -> str:
-    return digest("regaze link 1", previous, table, str(row_id), row_hash)
+    return hash_parts("regaze link 1", previous, table, str(row_id), row_hash)
 
 
 def _insert(connection: Connection, kind: str, row_id: int, value: str) -> None:

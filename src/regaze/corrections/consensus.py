@@ -1,6 +1,6 @@
 """What several experts' masks of one photograph have in common, and how far they agree.
 
-Invariant: an expert who said nothing about a photograph is absent; an empty mask is a word: nothing here.
+Invariant: an expert who said nothing about a photograph is absent; an empty mask says that nothing is here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 
 from regaze.errors import CorrectionError
 
-# Bounds STAPLE's table of patterns of votes to 65,536 rows.
-MAX_EXPERTS = 16
+MAX_EXPERTS = 16  # bounds STAPLE's table of patterns of votes to 65,536 rows
 
-# STAPLE ends when no estimate moves by more than this, or after so many rounds.
-_AT_REST = 1e-7
-_MAX_ROUNDS = 10_000
+_TOLERANCE, _MAX_ROUNDS = 1e-7, 10_000  # STAPLE ends when no estimate moves by more, or after so many rounds
 
 _Mask = NDArray[np.bool_]
 
@@ -30,7 +27,7 @@ class PairAgreement:
     """How far two masks agree; every number is 1 for equal masks, two empty ones included.
 
     Attributes:
-        first, second: Names of the two.
+        first, second: Their names.
         dice: 2 |A and B| / (|A| + |B|).
         iou: |A and B| / |A or B|.
         kappa: Cohen's kappa over the pixels: agreement beyond that of two masks of these sizes laid down by chance.
@@ -56,9 +53,6 @@ def majority(masks: Sequence[_Mask]) -> _Mask:
 
     Args:
         masks: At least one and at most `MAX_EXPERTS`, each (H, W) bool of one size.
-
-    Returns:
-        (H, W) bool.
 
     Raises:
         CorrectionError: Too many masks.
@@ -109,7 +103,7 @@ def staple(masks: Sequence[_Mask]) -> NDArray[np.float32]:
         sensitivity, specificity = _share_of(votes, counts * marked), _share_of(~votes, counts * (1 - marked))
         marked = _posterior(votes, sensitivity, specificity, prior)
         rates = np.concatenate([sensitivity, specificity])
-        if not (np.abs(rates - before) > _AT_REST).any():  # NaN: there is nothing to estimate, and so nothing moves
+        if not (np.abs(rates - before) > _TOLERANCE).any():  # NaN: there is nothing to estimate, and so nothing moves
             break
     probability: NDArray[np.float32] = marked.astype(np.float32)[patterns]
     return probability

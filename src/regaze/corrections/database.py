@@ -1,9 +1,8 @@
 """One SQLite file: connections, transactions, and SQLite's errors in words that a user can act on.
 
-Invariant: every read sees one snapshot, every write is one transaction under the write lock, and what was
-committed is on the disk (write-ahead log, `synchronous=FULL`): killing the process at any moment loses
-nothing that was committed. The log needs all processes on one machine, so a study folder belongs on a local
-disk, not on NFS.
+Invariant: every read sees one snapshot, every write is one transaction under the write lock, and what was committed is
+on the disk (write-ahead log, `synchronous=FULL`), whenever the process is killed. The log needs all processes on one
+machine, so a study folder belongs on a local disk, not on NFS.
 """
 
 from __future__ import annotations
@@ -47,12 +46,9 @@ class Database:
     def __init__(self, path: Path):
         """Open the file, or create an empty one.
 
-        Args:
-            path: The file; its folder must exist.
-
         Raises:
-            CorrectionError: If the folder is missing, or the file is missing and may not be created, or is no
-                SQLite database.
+            CorrectionError: The folder is missing, or the file is missing and may not be created, or is no SQLite
+                database.
         """
         self.path = path
         if not path.parent.is_dir():
@@ -82,11 +78,8 @@ class Database:
             write: Take the write lock at once (waiting up to `BUSY_SECONDS`), so that no later statement can
                 fail because another process wrote in between.
 
-        Yields:
-            A connection inside the transaction.
-
         Raises:
-            CorrectionError: If the database is closed or read-only, or SQLite refuses.
+            CorrectionError: The database is closed or read-only, or SQLite refuses.
         """
         if self._engine is None:
             raise CorrectionError(f"{self.path} is closed: open the store again")
@@ -125,7 +118,7 @@ class Database:
         Where the file system cannot do it, SQLite keeps its rollback journal: as safe, with more waiting.
 
         Raises:
-            CorrectionError: If SQLite refuses.
+            CorrectionError: SQLite refuses.
         """
         assert self._engine is not None
         deadline = time.monotonic() + BUSY_SECONDS

@@ -18,15 +18,15 @@ from regaze.records import MAX_PIXELS
 
 
 def check_mask(mask: NDArray[np.bool_], name: str, sample: str) -> None:
-    """Refuse what is not a mask.
+    """Refuse what is no mask (H, W) of bool, or empty, or larger than `records.MAX_PIXELS`.
 
     Args:
-        mask: (H, W) bool, original pixels.
-        name: `look` or `avoid`; named in the message.
-        sample: The photograph's id; named in the message.
+        mask: What should be a mask.
+        name: `look` or `avoid`, for the message.
+        sample: The photograph's id, for the message.
 
     Raises:
-        CorrectionError: If the mask is no (H, W) array of bool, or empty, or larger than `records.MAX_PIXELS`.
+        CorrectionError: It is no mask.
     """
     what = f"mask {name!r} of {sample!r}"
     if not isinstance(mask, np.ndarray):
@@ -43,14 +43,7 @@ def check_mask(mask: NDArray[np.bool_], name: str, sample: str) -> None:
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Pack a mask into a 1-bit PNG.
-
-    Args:
-        mask: (H, W) bool, original pixels, accepted by `check_mask`.
-
-    Returns:
-        The bytes of a PNG file of W x H pixels with one bit each.
-    """
+    """Pack a mask (H, W) that `check_mask` accepts into the bytes of a PNG with one bit per pixel."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(mask)).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -68,10 +61,10 @@ def decode_mask(png: bytes, height: int, width: int, what: str) -> NDArray[np.bo
         what: Names the mask in the message.
 
     Returns:
-        (height, width) bool, original pixels; the caller owns it.
+        (height, width) bool; the caller owns it.
 
     Raises:
-        CorrectionError: If the bytes are no 1-bit PNG of that size.
+        CorrectionError: The bytes are no 1-bit PNG of that size.
     """
     if not 1 <= height * width <= MAX_PIXELS:
         raise CorrectionError(f"{what} claims {height} x {width} pixels, expected 1 to {MAX_PIXELS}: file damaged")

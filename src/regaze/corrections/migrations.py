@@ -1,8 +1,7 @@
 """The numbered steps that bring a database to the layout this version of regaze knows.
 
-Invariant: a step that was ever released is never edited; a new layout is a new step at the end. Each step
-runs in one transaction together with its own row in `migrations`, so that a database is always at the end of
-some step.
+Invariant: a step that was ever released is never edited; a new layout is a new step at the end. Each step runs in one
+transaction together with its own row in `migrations`, so that a database is always at the end of a step.
 """
 
 from __future__ import annotations
@@ -127,8 +126,7 @@ def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
         migrations: All known steps, in order; handed in by the tests only.
 
     Raises:
-        CorrectionError: If the file belongs to another program or to a newer regaze, or lacks steps and
-            cannot be written.
+        CorrectionError: The file belongs to another program or a newer regaze, or lacks steps and cannot be written.
     """
     with database.transaction() as connection:
         done = _applied(connection, database, migrations)
@@ -145,18 +143,17 @@ def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
                 continue
             for statement in migration.statements:
                 connection.exec_driver_sql(statement)
-            now = timestamp()
             connection.exec_driver_sql(
                 "INSERT INTO migrations (number, name, time, version) VALUES (?, ?, ?, ?)",
-                (migration.number, migration.name, now, __version__),
+                (migration.number, migration.name, timestamp(), __version__),
             )
 
 
 def _applied(connection: Connection, database: Database, migrations: Sequence[Migration]) -> int:
-    """How many steps a database has behind it; 0 for an empty one.
+    """How many steps were applied; 0 for an empty database.
 
     Raises:
-        CorrectionError: If the file belongs to another program or to a newer or different regaze.
+        CorrectionError: The file belongs to another program or to a newer or different regaze.
     """
     if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != APPLICATION_ID:
         if connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one():

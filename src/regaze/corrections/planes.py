@@ -1,4 +1,4 @@
-"""What one correction says of the square that the network sees: look here, not here, no telling.
+"""What one correction says of the square that the network sees: look here, not here, or nothing.
 
 Invariant: a "look here" component never vanishes, whatever the tolerance and however its size is matched to a scale.
 
@@ -63,8 +63,6 @@ def make_planes(
 
 def _tolerant(look_SS: Mask, avoid_SS: Mask, tolerance: float) -> tuple[Mask, Mask]:
     """The surely meant part of "look here", and the band around its edge of which nothing is claimed."""
-    if not look_SS.any():
-        return look_SS, np.zeros_like(look_SS)
     depth = _distance(look_SS)
     count, component = _components(look_SS)
     deepest = np.zeros(count)

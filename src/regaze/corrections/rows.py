@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, Text
 
 from regaze.corrections.masks import check_mask, decode_mask, encode_mask
-from regaze.corrections.shapes import check_shapes, rasterise, shapes_from_json, shapes_to_json
+from regaze.corrections.shape_checks import shapes_from_json, shapes_to_json
+from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
 from regaze.records import Correction, Selection
 
-MODES = ("replace", "edit")
-ORIGINS = ("masks", "boxes", "expert")
+_MODES, _ORIGINS = ("replace", "edit"), ("masks", "boxes", "expert")
 
 # The layout itself is made by migrations.py; a test holds these two to it.
 _METADATA = MetaData()
@@ -52,22 +52,13 @@ SELECTIONS = Table(
 
 @dataclass(frozen=True)
 class CorrectionEntry:
-    """A stored correction without its masks.
+    """A stored correction without its masks and shapes; fields that are not explained here are `Correction`'s.
 
     Attributes:
         id: Row id; a higher id was stored later.
-        sample: `Sample.id`.
-        model: Name of the model whose map was corrected.
-        origin: `masks`, `boxes` or `expert`.
-        mode: `replace` or `edit`.
-        author: Who made it.
-        time: UTC, ISO 8601, seconds, ends with `Z`.
-        remark: Free text.
-        hash: blake2b (64 hex digits) over sample, model, origin, mode, the PNG bytes, author, time and
-            remark; and over map and the shapes' JSON where one of them is not empty.
-        height: Rows of the masks, original pixels.
-        width: Columns of the masks, original pixels.
-        map: Which map was corrected; empty: not one in particular.
+        hash: blake2b (64 hex digits) over sample, model, origin, mode, the PNG bytes, author, time and remark; and over
+            map and the shapes' JSON where one of them is not empty.
+        height, width: Rows and columns of the masks, original pixels.
     """
 
     id: int
@@ -87,17 +78,8 @@ class CorrectionEntry:
 ENTRY_FIELDS: tuple[str, ...] = tuple(CorrectionEntry.__dataclass_fields__)
 
 
-def check_text(name: str, text: str, may_be_empty: bool = False) -> None:
-    """Refuse what is not a text that SQLite gives back unchanged.
-
-    Args:
-        name: What the text is; named in the message.
-        text: The text.
-        may_be_empty: Accept an empty or blank one.
-
-    Raises:
-        CorrectionError: If it is no `str`, blank, holds a NUL, or cannot be written as UTF-8.
-    """
+def _check_text(name: str, text: str, may_be_empty: bool = False) -> None:
+    """Refuse what is not a text that SQLite gives back unchanged: a NUL, or what cannot be written as UTF-8."""
     if not isinstance(text, str) or "\0" in text or not (may_be_empty or text.strip()):
         raise CorrectionError(f"{name} is {text!r}, expected a{'' if may_be_empty else ' non-empty'} text")
     try:
@@ -117,69 +99,59 @@ def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
         Column name -> value, in which the masks are PNG bytes, the shapes JSON, and `hash` covers all the rest.
 
     Raises:
-        CorrectionError: If it cannot be stored.
+        CorrectionError: It cannot be stored.
     """
     _check_correction(correction)
     look, avoid = correction.look, correction.avoid
+    names = ("sample", "model", "origin", "mode", "author", "remark", "map")
     values: dict[str, Any] = {
-        **{name: getattr(correction, name) for name in ("sample", "model", "origin", "mode", "author", "remark")},
+        **{name: getattr(correction, name) for name in names},
         "time": time,
         "height": look.shape[0],
         "width": look.shape[1],
         "look": encode_mask(look),
         "avoid": None if avoid is None else encode_mask(avoid),
-        "map": correction.map,
         "shapes": shapes_to_json(correction.shapes) if correction.shapes else "",
     }
     return {**values, "hash": _hash_correction(values)}
 
 
 def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
-    """Give the record of a row of `CORRECTIONS`.
+    """The record of a row of `CORRECTIONS`; its masks are not drawn again from the shapes.
 
     Args:
         values: Column name -> value.
         what: Names the row in the message.
 
-    Returns:
-        The record, its masks (H, W) bool in original pixels. They are not drawn again from the shapes.
-
     Raises:
-        CorrectionError: If the row does not match its hash or its masks or shapes cannot be read.
+        CorrectionError: The row does not match its hash, or its masks or shapes cannot be read.
     """
     if _hash_correction(values) != values["hash"]:
         raise CorrectionError(f"{what} does not match its hash: the file is damaged, restore it from a copy")
-    size = (values["height"], values["width"])
-    avoid = values["avoid"]
+    height, width, avoid = values["height"], values["width"], values["avoid"]
     names = ("id", "sample", "model", "origin", "mode", "author", "time", "remark", "map")
     return Correction(
         **{name: values[name] for name in names},
         shapes=shapes_from_json(values["shapes"], what) if values["shapes"] else (),
-        look=decode_mask(values["look"], *size, what),
-        avoid=None if avoid is None else decode_mask(avoid, *size, what),
+        look=decode_mask(values["look"], height, width, what),
+        avoid=None if avoid is None else decode_mask(avoid, height, width, what),
     )
 
 
 def pack_selection(selection: Selection) -> dict[str, Any]:
-    """Check a selection and give its columns without the id.
-
-    Args:
-        selection: A record with id 0.
-
-    Returns:
-        Column name -> value, in which `hash` covers all the rest.
+    """Check a selection and give its columns without the id: name -> value, in which `hash` covers all the rest.
 
     Raises:
-        CorrectionError: If it cannot be stored.
+        CorrectionError: It cannot be stored.
     """
     for name in ("model", "rule", "author"):
-        check_text(name, getattr(selection, name))
+        _check_text(name, getattr(selection, name))
     for sample in selection.samples:
-        check_text("sample", sample)
+        _check_text("sample", sample)
     for reason in selection.reasons:
-        check_text("reason", reason)
+        _check_text("reason", reason)
     n_samples, n_reasons = len(selection.samples), len(selection.reasons)
-    if n_samples == 0 or len(set(selection.samples)) != n_samples:
+    if not n_samples or len(set(selection.samples)) != n_samples:
         raise CorrectionError(f"a selection of {n_samples} samples, expected at least one and none of them twice")
     if n_reasons != n_samples:
         raise CorrectionError(f"{n_reasons} reasons for {n_samples} samples: pass one line per sample")
@@ -196,39 +168,33 @@ def pack_selection(selection: Selection) -> dict[str, Any]:
 
 
 def unpack_selection(values: Mapping[str, Any], what: str) -> Selection:
-    """Give the record of a row of `SELECTIONS`.
+    """The record of a row of `SELECTIONS`.
 
     Args:
         values: Column name -> value.
         what: Names the row in the message.
 
-    Returns:
-        The record.
-
     Raises:
-        CorrectionError: If the row does not match its hash.
+        CorrectionError: The row does not match its hash.
     """
     damaged = f"{what} does not match its hash: the file is damaged, restore it from a copy"
     try:
         lists: dict[str, Any] = {name: tuple(json.loads(values[name])) for name in ("samples", "reasons")}
     except ValueError as error:
         raise CorrectionError(damaged) from error
-    numbers_and_names = ("id", "model", "rule", "share", "seed", "author", "time")
-    selection = Selection(**{name: values[name] for name in numbers_and_names}, **lists)
+    names = ("id", "model", "rule", "share", "seed", "author", "time")
+    selection = Selection(**{name: values[name] for name in names}, **lists)
     if _hash_selection(selection) != values["hash"]:
         raise CorrectionError(damaged)
     return selection
 
 
-def digest(kind: str, *parts: str | bytes | None) -> str:
-    """Hash a list of parts.
+def hash_parts(kind: str, *parts: str | bytes | None) -> str:
+    """Blake2b over a list of parts, 64 hex digits.
 
     Args:
         kind: What is hashed, and which version of the recipe.
         parts: Texts (as UTF-8), bytes, or None, which differs from an empty one.
-
-    Returns:
-        64 hex digits of blake2b.
     """
     state = hashlib.blake2b(digest_size=32)
     for part in (kind, *parts):
@@ -240,17 +206,16 @@ def digest(kind: str, *parts: str | bytes | None) -> str:
 
 def _check_correction(correction: Correction) -> None:
     for name in ("sample", "model", "author"):
-        check_text(name, getattr(correction, name))
+        _check_text(name, getattr(correction, name))
     for name in ("remark", "map"):
-        check_text(name, getattr(correction, name), may_be_empty=True)
-    sample, look, avoid = correction.sample, correction.look, correction.avoid
+        _check_text(name, getattr(correction, name), may_be_empty=True)
+    sample = correction.sample
     if correction.id != 0:
         raise CorrectionError(f"correction of {sample!r} has id {correction.id}, expected 0: it is stored already")
-    for name, known in (("mode", MODES), ("origin", ORIGINS)):
-        if getattr(correction, name) not in known:
-            value = getattr(correction, name)
+    for name, value, known in (("mode", correction.mode, _MODES), ("origin", correction.origin, _ORIGINS)):
+        if value not in known:
             raise CorrectionError(f"{name} of {sample!r} is {value!r}, expected one of {', '.join(known)}")
-    _check_masks(look, avoid, sample)
+    _check_masks(correction.look, correction.avoid, sample)
     if correction.shapes:
         _check_drawn(correction)
 
@@ -272,11 +237,9 @@ def _check_masks(look: NDArray[np.bool_], avoid: NDArray[np.bool_] | None, sampl
 
 def _check_drawn(correction: Correction) -> None:
     """Refuse masks that are not what the shapes draw."""
-    look, avoid = correction.look, correction.avoid
-    height, width = look.shape
-    check_shapes(correction.shapes, height, width, f"shapes of {correction.sample!r}")
-    drawn = rasterise(correction.shapes, height, width)
-    for name, mask, expected in (("look", look, drawn[0]), ("avoid", avoid, drawn[1])):
+    height, width = correction.look.shape
+    look, avoid = rasterise(correction.shapes, height, width, f"shapes of {correction.sample!r}")
+    for name, mask, expected in (("look", correction.look, look), ("avoid", correction.avoid, avoid)):
         differs = expected if mask is None else mask != expected
         if n_differing := int(np.count_nonzero(differs)):
             raise CorrectionError(
@@ -289,11 +252,11 @@ def _hash_correction(values: Mapping[str, Any]) -> str:
     names = ("sample", "model", "origin", "mode", "look", "avoid", "author", "time", "remark")
     parts = [values[name] for name in names]
     if not values["map"] and not values["shapes"]:  # also the rows of step 1, whose hashes stay as they are
-        return digest("regaze correction 1", *parts)
-    return digest("regaze correction 2", *parts, values["map"], values["shapes"])
+        return hash_parts("regaze correction 1", *parts)
+    return hash_parts("regaze correction 2", *parts, values["map"], values["shapes"])
 
 
 def _hash_selection(selection: Selection) -> str:
     numbers = (repr(float(selection.share)), str(selection.seed), str(len(selection.samples)))
     texts = (selection.model, selection.rule, selection.author, selection.time)
-    return digest("regaze selection 1", *texts, *numbers, *selection.samples, *selection.reasons)
+    return hash_parts("regaze selection 1", *texts, *numbers, *selection.samples, *selection.reasons)

@@ -1,4 +1,4 @@
-"""Shapes that make sense, and shapes as JSON.
+"""Which shapes can be drawn, and shapes as JSON.
 
 Invariant: what `check_shapes` accepts can be drawn, and `shapes_from_json(shapes_to_json(shapes))` equals `shapes`
 number by number.
@@ -7,7 +7,6 @@ number by number.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +18,7 @@ from regaze.records import MAX_PIXELS, Shape
 # A minute of drawing at 120 points a second is 7,200 points; the most ragged mask of IDRiD has under 200,000 runs.
 MAX_POINTS = 1_000_000
 
-# Beyond the side of any photograph; keeps the arithmetic on coordinates finite.
-MAX_COORDINATE = 1e6
+MAX_COORDINATE = 1e6  # beyond the side of any photograph; keeps the arithmetic on coordinates finite
 
 _LEAST_POINTS = {"stroke": 1, "polygon": 3, "box": 2, "mask": 0}
 _MOST_POINTS = {"stroke": MAX_POINTS, "polygon": MAX_POINTS, "box": 2, "mask": 0}
@@ -40,7 +38,7 @@ def check_shapes(shapes: Sequence[Shape], height: int, width: int, what: str = "
         what: Names the shapes in the message.
 
     Raises:
-        CorrectionError: If the photograph has no pixels or more than `records.MAX_PIXELS`; if a shape is of no known
+        CorrectionError: The photograph has no pixels or more than `records.MAX_PIXELS`; or a shape is of no known
             kind, has too few or too many points, a coordinate or radius that is no number or beyond
             `MAX_COORDINATE`, or runs that do not sum to height x width.
     """
@@ -56,10 +54,7 @@ def check_shapes(shapes: Sequence[Shape], height: int, width: int, what: str = "
 
 
 def shapes_to_json(shapes: Sequence[Shape]) -> str:
-    """Write shapes as one line of JSON.
-
-    Args:
-        shapes: Shapes accepted by `check_shapes`.
+    """Write shapes that `check_shapes` accepts as one line of JSON.
 
     Returns:
         A list of objects with `kind`, `look`, and those of `points`, `radius`, `runs` that the kind has. Numbers are
@@ -79,7 +74,7 @@ def shapes_from_json(text: str, what: str = "shapes") -> tuple[Shape, ...]:
         The shapes, in order. Runs are not compared with a photograph's size; see `check_shapes`.
 
     Raises:
-        CorrectionError: If it is no such JSON, or holds a shape that makes no sense.
+        CorrectionError: It is no such JSON, or holds a shape that makes no sense.
     """
     try:
         objects = json.loads(text)
@@ -87,7 +82,7 @@ def shapes_from_json(text: str, what: str = "shapes") -> tuple[Shape, ...]:
         raise CorrectionError(f"{what}: no readable JSON ({error}): write it by shapes_to_json") from error
     if not isinstance(objects, list):
         raise CorrectionError(f"{what}: JSON of type {type(objects).__name__}, expected a list of shapes")
-    return tuple(_from_object(one, f"{what}: shape {number}") for number, one in enumerate(objects, 1))
+    return tuple(_from_object(values, f"{what}: shape {number}") for number, values in enumerate(objects, 1))
 
 
 def _to_object(shape: Shape) -> dict[str, Any]:
@@ -117,7 +112,7 @@ def _check_shape(shape: Shape, what: str) -> None:
     """Refuse a shape that makes no sense whatever the photograph.
 
     Raises:
-        CorrectionError: If it makes no sense.
+        CorrectionError: It makes no sense.
     """
     if not isinstance(shape.kind, str) or shape.kind not in _LEAST_POINTS:
         raise CorrectionError(f"{what} is of kind {shape.kind!r}, expected one of {', '.join(_LEAST_POINTS)}")
@@ -140,20 +135,19 @@ def _check_points(shape: Shape, what: str) -> None:
     except (TypeError, ValueError, OverflowError):
         pass
     for number, point in enumerate(shape.points, 1):
-        if isinstance(point, Sequence) and len(point) == 2 and all(_is_coordinate(value) for value in point):
-            continue
-        raise CorrectionError(
-            f"{what} has {_short(point)} as point {number}, expected x and y in pixels of the photograph, "
-            f"at most {MAX_COORDINATE:.0f}"
-        )
+        if not (isinstance(point, Sequence) and len(point) == 2 and all(_is_coordinate(value) for value in point)):
+            raise CorrectionError(
+                f"{what} has {_short(point)} as point {number}, expected x and y in pixels of the photograph, "
+                f"at most {MAX_COORDINATE:.0f}"
+            )
 
 
 def _check_radius(shape: Shape, what: str) -> None:
     radius = shape.radius
     if shape.kind == "stroke":
-        if not _is_number(radius) or not 0 < radius <= MAX_COORDINATE:
+        if not _is_coordinate(radius) or radius <= 0:
             raise CorrectionError(f"{what} has radius {radius!r}, expected more than 0 pixels: half the brush's width")
-    elif not _is_number(radius) or radius != 0:
+    elif not _is_coordinate(radius) or radius != 0:
         raise CorrectionError(f"{what} has radius {radius!r}, expected 0: only a stroke has one")
 
 
@@ -171,17 +165,10 @@ def _check_runs(shape: Shape, what: str) -> None:
             raise CorrectionError(f"{what} has {run!r} as run {number}, expected a whole number of 0 or more")
 
 
-def _is_number(value: object) -> bool:
-    """A finite real number that is no bool."""
-    return (
-        isinstance(value, (int, float, np.integer, np.floating))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-    )
-
-
 def _is_coordinate(value: Any) -> bool:
-    return _is_number(value) and abs(value) <= MAX_COORDINATE
+    """A real number within `MAX_COORDINATE` that is no bool."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return is_number and bool(abs(value) <= MAX_COORDINATE)  # which NaN is not
 
 
 def _short(value: object) -> str:

@@ -24,10 +24,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.corrections.shape_checks import check_shapes, shapes_from_json, shapes_to_json
+from regaze.corrections.shape_checks import check_shapes
 from regaze.records import Shape
-
-__all__ = ["check_shapes", "mask_to_runs", "rasterise", "runs_to_mask", "shapes_from_json", "shapes_to_json"]
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
@@ -43,29 +41,27 @@ _TINY = 1e-280
 _PAIRS, _SEGMENTS = 1 << 15, 1 << 12
 
 
-def rasterise(shapes: Sequence[Shape], height: int, width: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def rasterise(
+    shapes: Sequence[Shape], height: int, width: int, what: str = "shapes"
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Draw shapes in order, by the rules at the top of this module.
 
     Args:
         shapes: In original pixels, centre of the top-left pixel at (0.5, 0.5); a later one lies over an earlier one.
         height: Rows of the photograph.
         width: Columns of the photograph.
+        what: Names the shapes in the message.
 
     Returns:
         Two (height, width) bool masks in original pixels that share no pixel: "look here" and "not here".
 
     Raises:
-        CorrectionError: If a shape makes no sense (see `shape_checks.check_shapes`).
+        CorrectionError: A shape makes no sense, see `shape_checks.check_shapes`.
     """
-    check_shapes(shapes, height, width)
+    check_shapes(shapes, height, width, what)
     look, avoid = (np.zeros((height, width), dtype=np.bool_) for _ in range(2))
     for shape in shapes:
         wanted, other = (look, avoid) if shape.look else (avoid, look)
-        if shape.kind == "mask":
-            drawn = runs_to_mask(shape.runs, height, width)
-            wanted |= drawn
-            other &= ~drawn
-            continue
         wanted_flat, other_flat = wanted.reshape(-1), other.reshape(-1)  # views
         for starts, stops in _spans(shape, height, width):
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
@@ -75,14 +71,7 @@ def rasterise(shapes: Sequence[Shape], height: int, width: int) -> tuple[NDArray
 
 
 def mask_to_runs(mask: NDArray[np.bool_]) -> tuple[int, ...]:
-    """Count a mask's runs of equal pixels, row by row.
-
-    Args:
-        mask: (H, W) bool.
-
-    Returns:
-        Run lengths, the first one outside the mask (0 where the first pixel is inside); their sum is H x W.
-    """
+    """Count the runs of equal pixels of a mask (H, W), row by row, as `Shape.runs` holds them."""
     flat = np.ascontiguousarray(mask).reshape(-1)
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts_inside = [0] if flat.size and flat[0] else []
@@ -90,27 +79,12 @@ def mask_to_runs(mask: NDArray[np.bool_]) -> tuple[int, ...]:
     return tuple(np.diff(edges).tolist())
 
 
-def runs_to_mask(runs: Sequence[int], height: int, width: int) -> NDArray[np.bool_]:
-    """Undo `mask_to_runs`.
-
-    Args:
-        runs: Run lengths, the first one outside the mask; their sum must be height x width.
-        height: Rows.
-        width: Columns.
-
-    Returns:
-        (height, width) bool.
-
-    Raises:
-        CorrectionError: If the runs are no such numbers.
-    """
-    check_shapes([Shape("mask", True, runs=tuple(runs))], height, width)
-    inside = np.arange(len(runs)) % 2 == 1
-    return np.repeat(inside, np.asarray(runs, dtype=np.int64)).reshape(height, width)
-
-
 def _spans(shape: Shape, height: int, width: int) -> Iterator[_Spans]:
-    """The runs of flat pixel indices that a stroke, polygon or box marks; several may share pixels."""
+    """The runs of flat pixel indices that a shape marks; several may share pixels."""
+    if shape.kind == "mask":
+        ends = np.cumsum(shape.runs)
+        yield ends[:-1:2], ends[1::2]
+        return
     points = np.asarray(shape.points, dtype=np.float64).reshape(-1, 2)
     if shape.kind == "stroke":
         # A line of one point is a segment from the point to itself.
@@ -122,13 +96,13 @@ def _spans(shape: Shape, height: int, width: int) -> Iterator[_Spans]:
     if shape.kind == "box":
         (x0, y0), (x1, y1) = points
         points = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
-    ends = np.roll(points, -1, axis=0)
+    nexts = np.roll(points, -1, axis=0)
     is_empty = True
-    for spans in _polygon(points, ends, height, width):
+    for spans in _polygon(points, nexts, height, width):
         is_empty = is_empty and not len(spans[0])
         yield spans
     if is_empty:
-        yield from _line(points, ends, height, width)
+        yield from _line(points, nexts, height, width)
 
 
 def _polygon(starts: _Floats, stops: _Floats, height: int, width: int) -> Iterator[_Spans]:
@@ -239,7 +213,7 @@ def _covered(plus: _Ints, minus: _Ints) -> _Spans:
     As many of both must be given. One plain sort of keys that carry their sign in the lowest bit is several times
     faster than sorting the signs along with the keys.
     """
-    keys = np.concatenate([plus * 2, minus * 2 + 1]).astype(np.int32)  # twice 80 million pixels at most
+    keys = np.concatenate([plus * 2, minus * 2 + 1]).astype(np.int32)  # at most 2 * MAX_PIXELS + 1, far below 2^31
     keys.sort()
     depth = np.cumsum(1 - 2 * (keys & 1))
     keys >>= 1

@@ -1,9 +1,7 @@
-"""What experts said and what they were asked, kept for good.
+"""The corrections that experts made and the selections that they were asked for, append-only.
 
-Invariant: a row is never changed and never deleted (triggers in the database refuse both); a new word on a
+Invariant: a row is never changed and never deleted (triggers in the database refuse both); a newer correction of a
 photograph is a new row, with a higher id. Whatever a method returned has been committed to the disk.
-
-All masks are (H, W) bool in original pixels.
 """
 
 from __future__ import annotations
@@ -11,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Row, Select, func, insert, select
+from sqlalchemy import Connection, Row, Select, Table, func, insert, select
 
 from regaze.corrections import chain
 from regaze.corrections.database import Database
@@ -37,7 +34,8 @@ class Store:
     """The corrections and selections of one study, in one SQLite file.
 
     Several processes may read and write the file at once; open one `Store` in each. Use it as a context
-    manager, or call `close`.
+    manager, or call `close`. Every method but `close` raises `CorrectionError` where the file is closed, cannot be
+    read or written, or holds a damaged row.
     """
 
     def __init__(self, path: Path | str):
@@ -49,7 +47,7 @@ class Store:
             path: The file, e.g. `records.sqlite` in a study folder that exists.
 
         Raises:
-            CorrectionError: If the file is damaged, not ours, from a newer regaze, or cannot be opened.
+            CorrectionError: The file is damaged, not ours, from a newer regaze, or cannot be opened.
         """
         self.path = Path(path)
         self._database = Database(self.path)
@@ -66,9 +64,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def add_selection(
@@ -96,99 +92,63 @@ class Store:
             The stored selection, with its id and time.
 
         Raises:
-            CorrectionError: If a value lies outside what is stated above, or the file refuses.
+            CorrectionError: A value lies outside what is stated above.
         """
         now = timestamp()
         selection = Selection(0, model, rule, float(share), int(seed), tuple(samples), tuple(reasons), author, now)
         values = pack_selection(selection)
         with self._database.transaction(write=True) as connection:
-            key = connection.execute(insert(SELECTIONS).values(values)).inserted_primary_key
-            assert key is not None
-            chain.append(connection, "selections", int(key[0]), values["hash"])
-        return replace(selection, id=int(key[0]))
+            return replace(selection, id=_insert(connection, SELECTIONS, values))
 
     def selections(self) -> list[Selection]:
-        """All selections, oldest first.
-
-        Raises:
-            CorrectionError: If the file cannot be read or a row is damaged.
-        """
+        """All selections, oldest first."""
         return self._selections(select(SELECTIONS).order_by(SELECTIONS.c.id))
 
     def latest_selection(self, model: str) -> Selection | None:
-        """The selection stored last for one model; None where there is none.
-
-        Args:
-            model: Name of the model whose maps are to be corrected.
-
-        Raises:
-            CorrectionError: If the file cannot be read or the row is damaged.
-        """
+        """The selection stored last for the maps of `model`; None where there is none."""
         query = select(SELECTIONS).where(SELECTIONS.c.model == model).order_by(SELECTIONS.c.id.desc()).limit(1)
         return next(iter(self._selections(query)), None)
 
     def add_corrections(self, corrections: Iterable[Correction]) -> list[CorrectionEntry]:
-        """Store many corrections in one transaction: all of them or, if one is refused, none.
+        """Store corrections in one transaction: all of them or, if one is refused, none.
 
         Args:
-            corrections: Records with id 0; their `time` is ignored, the store writes its own. Taken one by
-                one, so that an iterator may make each mask when it is asked for.
+            corrections: Records with id 0; their `time` is ignored, the store writes its own. An iterator may make
+                each mask when it is asked for.
 
         Returns:
             What was stored, without masks, in the order given.
 
         Raises:
-            CorrectionError: If a record breaks what `Correction` says of it, `look` and `avoid` share a pixel, or the
-                file refuses.
+            CorrectionError: A record breaks what `Correction` says of it, or `look` and `avoid` share a pixel.
         """
         # Packed before the write lock is taken: making a mask may take long, and others want to write too.
         packed = [pack_correction(correction, timestamp()) for correction in corrections]
         if not packed:
             return []
-        entries = []
         with self._database.transaction(write=True) as connection:
-            for values in packed:
-                key = connection.execute(insert(CORRECTIONS).values(values)).inserted_primary_key
-                assert key is not None
-                chain.append(connection, "corrections", int(key[0]), values["hash"])
-                fields = {name: values[name] for name in ENTRY_FIELDS if name != "id"}
-                entries.append(CorrectionEntry(id=int(key[0]), **fields))
-        return entries
+            rows = [{**values, "id": _insert(connection, CORRECTIONS, values)} for values in packed]
+        return [CorrectionEntry(**{name: row[name] for name in ENTRY_FIELDS}) for row in rows]
 
     def chain(self) -> chain.ChainReport:
-        """Walk the chain over all rows, see `corrections.chain`.
-
-        Raises:
-            CorrectionError: If the file cannot be read.
-        """
+        """Walk the chain over all rows, see `corrections.chain`."""
         with self._database.transaction() as connection:
             return chain.walk(connection)
 
     def count(self) -> int:
-        """How many corrections are stored, replaced ones included.
-
-        Raises:
-            CorrectionError: If the file cannot be read.
-        """
+        """How many corrections are stored, replaced ones included."""
         return int(self._rows(select(func.count()).select_from(CORRECTIONS))[0][0])
 
     def correction_index(self) -> list[CorrectionEntry]:
-        """All corrections so far without their masks, oldest first.
-
-        Raises:
-            CorrectionError: If the file cannot be read.
-        """
+        """All corrections so far without their masks, oldest first."""
         query = select(*(CORRECTIONS.c[name] for name in ENTRY_FIELDS)).order_by(CORRECTIONS.c.id)
         return [CorrectionEntry(**row._asdict()) for row in self._rows(query)]
 
     def correction(self, correction_id: int) -> Correction:
         """One correction with its masks.
 
-        Args:
-            correction_id: `Correction.id` or `CorrectionEntry.id`.
-
         Raises:
-            CorrectionError: If there is none with that id, or its row is damaged.
+            CorrectionError: There is none with that id, or its row is damaged.
         """
         rows = self._rows(select(CORRECTIONS).where(CORRECTIONS.c.id == correction_id))
         if not rows:
@@ -203,3 +163,11 @@ class Store:
     def _rows(self, query: Select[Any]) -> list[Row[Any]]:
         with self._database.transaction() as connection:
             return list(connection.execute(query).all())
+
+
+def _insert(connection: Connection, table: Table, values: dict[str, Any]) -> int:
+    """Add one row with its link in the chain; its id."""
+    key = connection.execute(insert(table).values(values)).inserted_primary_key
+    assert key is not None
+    chain.append(connection, table.name, int(key[0]), values["hash"])
+    return int(key[0])

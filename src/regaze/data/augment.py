@@ -17,9 +17,7 @@ from torch.nn import functional
 
 ROTATION_DEGREES = 15.0
 SCALE = (0.9, 1.1)
-BRIGHTNESS = 0.15
-CONTRAST = 0.15
-SATURATION = 0.15
+BRIGHTNESS, CONTRAST, SATURATION = 0.15, 0.15, 0.15
 
 # A warped one-pixel lesion peaks at 0.25 or more under bilinear sampling at scale 1 and at 0.194 or more at scale 0.9
 # (both between four cells; a test searches for worse), so this threshold never loses it and grows a large lesion by
@@ -40,12 +38,14 @@ def random_matrices(count: int, generator: torch.Generator) -> Tensor:
     uniform = torch.rand(count, 4, generator=generator)
     angle = (uniform[:, 0] * 2 - 1) * math.radians(ROTATION_DEGREES)
     scale = SCALE[0] + uniform[:, 1] * (SCALE[1] - SCALE[0])
-    flip = torch.where(uniform[:, 2] < 0.5, -1.0, 1.0)
-    turn = torch.where(uniform[:, 3] < 0.5, -1.0, 1.0)
+    flip_x = torch.where(uniform[:, 2] < 0.5, -1.0, 1.0)
+    flip_y = torch.where(uniform[:, 3] < 0.5, -1.0, 1.0)
     cosine, sine, zero = torch.cos(angle) / scale, torch.sin(angle) / scale, torch.zeros(count)
-    return torch.stack(
-        [torch.stack([cosine * flip, -sine * turn, zero], 1), torch.stack([sine * flip, cosine * turn, zero], 1)], 1
-    )
+    rows = [
+        torch.stack([cosine * flip_x, -sine * flip_y, zero], 1),
+        torch.stack([sine * flip_x, cosine * flip_y, zero], 1),
+    ]
+    return torch.stack(rows, 1)
 
 
 def warp(images: Tensor, masks: Tensor | None, matrices: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -1,11 +1,11 @@
 """One geometry for photograph, lesion masks and attention maps.
 
-Invariant: `Geometry` is the only place that knows how original pixels and cropped pixels relate. The
-window's corner and side are whole numbers, so that the cell of every pixel is found in exact integer arithmetic:
-image, mask and map cannot drift apart by a rounding error.
+Invariant: `Geometry` alone knows how original pixels and cropped pixels relate. The window's corner and side are whole
+numbers, so that the cell of every pixel is found in exact integer arithmetic: image, mask and map cannot drift apart by
+a rounding error.
 
-Frames: *original pixels* (stored order of the photograph), *cropped pixels* (size x size), *map cells* (any
-grid that covers the whole cropped square). Pixel centres lie at +0.5 in each of them.
+Frames: *original pixels* (stored order of the photograph), *cropped pixels* (size x size), *map cells* (any grid that
+covers the whole cropped square). Pixel centres lie at +0.5 in each of them.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ from numpy.typing import NDArray
 Rectangle = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels, right and bottom exclusive."""
 
-# The field of view is found on a picture of at most this longer side: enough for a box, and fast.
-_FIELD_SIDE = 536
+_FIELD_SIDE = 536  # the longer side of the picture in which the field of view is found: enough for a box, and fast
 # A pixel counts as fundus this many levels (0..255) above the surround, and this share of the way from the
 # surround to the picture's 90th percentile: the second keeps out the haze around a bright disc. In the 413
 # graded photographs of IDRiD (536 pixels wide here, one camera, disc 426 wide) boxes are 426..464 wide with
 # no share, 426..434 with this one (.06: 464, .08: 448, .12: 432), and none cuts into the disc.
 _ABOVE_SURROUND = 10
 _SHARE_OF_BRIGHT = 0.1
-# Up to this level a corner is dark. In the same photographs it is 0..7.
-_DARK = 24
+_DARK = 24  # up to this level a corner is dark; in the same photographs it is 0..7
 
 
 def field_of_view(photo_HWC: NDArray[np.uint8]) -> Rectangle:
@@ -40,8 +38,8 @@ def field_of_view(photo_HWC: NDArray[np.uint8]) -> Rectangle:
         photo_HWC: (H, W, 3) uint8 RGB, 0..255, any scale.
 
     Returns:
-        (left, top, right, bottom) in pixels of the given array. The whole frame where the corners are not
-        dark, or where what stands out from them is small or scattered: rather too much of the picture than a cut disc.
+        In pixels of the given array. The whole frame where the corners are not dark, or where what stands out from
+        them is small or scattered: rather too much of the picture than a cut disc.
     """
     height, width = photo_HWC.shape[:2]
     shrink = max(1.0, max(height, width) / _FIELD_SIDE)
@@ -67,7 +65,8 @@ def _bright_box(level_HW: NDArray[np.uint8]) -> Rectangle | None:
     """Bounding box of the bright object in a grey picture, None without a dark surround around one."""
     height, width = level_HW.shape
     corner = max(1, round(min(height, width) * 0.03))
-    corners = [level_HW[rows, columns] for rows in _ends(corner) for columns in _ends(corner)]
+    ends = (slice(None, corner), slice(-corner, None))
+    corners = [level_HW[rows, columns] for rows in ends for columns in ends]
     surround = max(float(np.median(patch)) for patch in corners)
     if surround > _DARK:
         return None
@@ -88,18 +87,13 @@ def _bright_box(level_HW: NDArray[np.uint8]) -> Rectangle | None:
     return left, top, right, bottom
 
 
-def _ends(length: int) -> tuple[slice, slice]:
-    return slice(None, length), slice(-length, None)
-
-
 @dataclass(frozen=True)
 class Geometry:
     """A square window of the photograph, resized to `size` x `size` cropped pixels.
 
     Attributes:
         width, height: The photograph's size in original pixels.
-        left, top: The window's corner in original pixels; negative where the window reaches beyond the
-            photograph.
+        left, top: The window's corner in original pixels; negative where it reaches beyond the photograph.
         side: The window's side in original pixels.
         size: The result's side in cropped pixels.
     """
@@ -116,23 +110,19 @@ class Geometry:
             raise ValueError(f"{self} has a side below 1 pixel: width, height, side and size must be at least 1.")
 
     @classmethod
-    def fit(cls, width: int, height: int, fov: Rectangle, size: int, crop: bool = True) -> Geometry:
+    def fit(cls, width: int, height: int, fov: Rectangle, size: int) -> Geometry:
         """Place the smallest square around the field of view, centred, padded where it leaves the photograph.
 
         Args:
             width: The photograph's width in original pixels.
             height: Its height.
-            fov: (left, top, right, bottom) of the field of view in original pixels.
+            fov: The field of view in original pixels.
             size: Side of the result in cropped pixels, at least 1.
-            crop: False: pad the whole photograph to a square and ignore `fov`.
-
-        Returns:
-            The geometry.
 
         Raises:
             ValueError: A side is below 1 pixel, or the field of view is empty.
         """
-        left, top, right, bottom = fov if crop else (0, 0, width, height)
+        left, top, right, bottom = fov
         if right <= left or bottom <= top:
             raise ValueError(f"The field of view {fov} is empty: right and bottom must exceed left and top.")
         side = max(right - left, bottom - top)
@@ -142,8 +132,7 @@ class Geometry:
         """Cut the window out and resize it: area mean when shrinking, bilinear when enlarging.
 
         Args:
-            photo_HWC: (H, W, 3) uint8 RGB, at original size or shrunk by a common factor
-                (`read_photo(at_least=)`).
+            photo_HWC: (H, W, 3) uint8 RGB, at original size or shrunk by one factor (`read_photo(at_least=)`).
 
         Returns:
             (size, size, 3) uint8 RGB in cropped pixels; black beyond the photograph.
@@ -160,9 +149,9 @@ class Geometry:
     def mask(self, mask_HW: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Bring a mask to cropped pixels, any-of: a single true original pixel inside the window survives.
 
-        Shrinking: a cell is true where any true pixel has its centre in it. Enlarging: a cell takes the
-        pixel that holds its centre, so that there are no holes. (Bilinear shrinking to a network's grid
-        loses up to 96 % of two-pixel lesions.)
+        Shrinking: a cell is true where any true pixel has its centre in it. Enlarging: a cell takes the pixel that
+        holds its centre, so that there are no holes. (Bilinear shrinking to a network's grid loses up to 96 % of
+        two-pixel lesions.)
 
         Args:
             mask_HW: (height, width) bool in original pixels.
@@ -188,24 +177,15 @@ class Geometry:
             (height, width) float32 in original pixels, 0 outside the window. Within half a cell of the
             window's edge the outermost cell's value holds.
         """
-        values = map_hw.astype(np.float32, copy=False)
-        wide = _bilinear(values, 1, *self._map_places(values.shape[1], self.width, self.left))
-        result = _bilinear(wide, 0, *self._map_places(values.shape[0], self.height, self.top))
-        rows, columns = self._cells(self.height, self.top), self._cells(self.width, self.left)
-        result[rows < 0, :] = 0.0
-        result[:, columns < 0] = 0.0
+        result = map_hw.astype(np.float32, copy=False)
+        for axis, count, start in ((1, self.width, self.left), (0, self.height, self.top)):
+            cells = result.shape[axis]
+            centres = (np.arange(count, dtype=np.float64) + 0.5 - start) * (cells / self.side)
+            result = _bilinear(result, axis, *_neighbours(centres, cells))
+        for axis, count, start in ((1, self.width, self.left), (0, self.height, self.top)):
+            outside = (np.arange(count) < start) | (np.arange(count) >= start + self.side)
+            result[(slice(None),) * axis + (outside,)] = 0.0
         return result
-
-    def _cells(self, count: int, start: int) -> NDArray[np.int64]:
-        """(count,) the cropped pixel that holds each original pixel's centre along one axis, -1 outside."""
-        return _inside(_cell_of(count, -start, self.side, self.size), self.size)
-
-    def _map_places(
-        self, cells: int, count: int, start: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Along one axis, for each original pixel's centre: two neighbours and the second one's share."""
-        centres = (np.arange(count, dtype=np.float64) + 0.5 - start) * (cells / self.side)
-        return _neighbours(centres, cells)
 
     def _photo_factors(self, photo_HWC: NDArray[np.uint8]) -> tuple[float, float]:
         """(down, across): original pixels per pixel of an array that may be at a reduced scale."""
@@ -224,15 +204,12 @@ class Geometry:
 
 
 def resize_any_of(mask_HW: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
-    """Resize a mask so that every true pixel survives; nearest where the result is larger.
+    """Resize a mask (H, W) so that every true pixel survives; nearest where the result is larger.
 
     Args:
         mask_HW: (H, W) bool.
         width: New width in pixels.
         height: New height in pixels.
-
-    Returns:
-        (height, width) bool.
     """
     rows = _any_of(mask_HW, 0, 0, mask_HW.shape[0], height)
     return _any_of(rows, 1, 0, mask_HW.shape[1], width)
@@ -252,32 +229,28 @@ def _any_of(mask: NDArray[np.bool_], axis: int, shift: int, span: int, size: int
     """Resample one axis of a mask: pixel i + shift of `span` pixels -> `size` cells."""
     length = mask.shape[axis]
     if span < size:  # enlarging: each cell takes the pixel that holds its centre
-        return _take(mask, axis, _inside(_cell_of(size, 0, size, span) - shift, length))
+        indices = _inside(_cell_of(size, 0, size, span) - shift, length)
+        taken = mask.take(indices.clip(0), axis=axis)
+        taken[(slice(None),) * axis + (indices < 0,)] = False
+        return taken
     cells = _inside(_cell_of(length, shift, span, size), size)
     kept = np.flatnonzero(cells >= 0)
     shape = list(mask.shape)
     shape[axis] = size
     result = np.zeros(shape, dtype=np.bool_)
     if kept.size:
-        window = mask.take(np.arange(kept[0], kept[-1] + 1), axis=axis) if axis else mask[kept[0] : kept[-1] + 1]
+        window = mask[(slice(None),) * axis + (slice(kept[0], kept[-1] + 1),)]
         targets, starts = np.unique(cells[kept], return_index=True)
         pooled = np.logical_or.reduceat(window, starts, axis=axis)
         result[(slice(None),) * axis + (targets,)] = pooled
     return result
 
 
-def _take(mask: NDArray[np.bool_], axis: int, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Gather along one axis; False where an index is -1."""
-    taken = mask.take(indices.clip(0), axis=axis)
-    taken[(slice(None),) * axis + (indices < 0,)] = False
-    return taken
-
-
 def _neighbours(
-    places: NDArray[np.float64], count: int
+    positions: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """For places in units of cells (centres at +0.5): lower cell, upper cell, share of the upper one."""
-    inner = (places - 0.5).clip(0.0, count - 1.0)
+    """For positions in units of cells (centres at +0.5): lower cell, upper cell, share of the upper one."""
+    inner = (positions - 0.5).clip(0.0, count - 1.0)
     low = np.floor(inner).astype(np.int64)
     return low, np.minimum(low + 1, count - 1), (inner - low).astype(np.float32)
 
@@ -315,9 +288,9 @@ def _resample(
     edges = (start + np.arange(size + 1) * span / size).clip(0, count)
     whole = np.minimum(np.floor(edges).astype(np.int64), count - 1)
     part = (edges - whole).reshape([-1 if at == axis else 1 for at in range(pixels.ndim)])
-    starts, places = np.unique(whole, return_inverse=True)
+    starts, indices = np.unique(whole, return_inverse=True)
     kind = np.uint32 if pixels.dtype == np.uint8 else np.float64
     between = np.add.reduceat(pixels, starts, axis=axis, dtype=kind).astype(np.float64)
-    running = (np.cumsum(between, axis=axis) - between).take(places, axis=axis)
+    running = (np.cumsum(between, axis=axis) - between).take(indices, axis=axis)
     running += pixels.take(whole, axis=axis) * part
     return cast("NDArray[np.float32]", (np.diff(running, axis=axis) * (size / span)).astype(np.float32))

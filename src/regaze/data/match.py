@@ -1,12 +1,12 @@
 """Which photographs show the same picture, judged by the pictures alone and never by their names.
 
-A data set may hold one picture twice: under two names, re-encoded, shrunk, or squeezed into a square. Two
-eyes of one patient, or two shots of one eye taken seconds apart, are *different* pictures here.
+A data set may hold one picture twice: under two names, re-encoded, shrunk, or squeezed into a square. Two eyes of one
+patient, or two shots of one eye taken seconds apart, are *different* pictures here.
 
-Two steps. A coarse signature of every photograph (64 x 48 greys with the slow brightness taken away) proposes
-pairs; for these alone a fine signature (192 x 128, read anew) is correlated inside the field of view that
-both share. The rim of the field of view is left out: every fundus photograph of one camera has the same rim,
-and it alone lifts the correlation of two strangers' eyes above .9.
+Two steps. A coarse signature of every photograph (64 x 48 greys with the slow brightness taken away) proposes pairs;
+for these alone a fine signature (192 x 128, read anew) is correlated inside the field of view that both share. The rim
+of the field of view is left out: every fundus photograph of one camera has the same rim, and it alone lifts the
+correlation of two strangers' eyes above .9.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -27,10 +28,10 @@ from regaze.records import Sample
 Progress = Callable[[int, int], None]
 """Called with (done, total) while photographs are read."""
 
-COARSE_SIZE = (64, 48)  # width, height
-FINE_SIZE = (192, 128)
+_COARSE_SIZE = (64, 48)  # width, height
+_FINE_SIZE = (192, 128)
 
-CANDIDATE = 0.95
+_CANDIDATE = 0.95
 """Coarse correlation from which a pair is looked at more closely. On IDRiD's training half every true pair
 has .998 or more, and a copy of 300 x 199 pixels at JPEG quality 50 .991; 51 of 108,811 pairs pass."""
 
@@ -59,8 +60,7 @@ class Likeness:
     """Two photographs that look alike.
 
     Attributes:
-        first: Index of one photograph.
-        second: Index of the other; first < second.
+        first, second: Their indices, first < second.
         correlation: Fine correlation inside the common field of view, -1..1. See `TWIN` and `SAME_EYE`.
     """
 
@@ -69,17 +69,11 @@ class Likeness:
     correlation: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Fine:
-    """The fine signature of one photograph.
+class _Fine(NamedTuple):
+    """The fine signature of one photograph."""
 
-    Attributes:
-        detail: (128, 192) float32, grey minus its surroundings.
-        inside: (128, 192) bool, well inside the field of view.
-    """
-
-    detail: NDArray[np.float32]
-    inside: NDArray[np.bool_]
+    detail: NDArray[np.float32]  # (128, 192), grey minus its surroundings
+    inside: NDArray[np.bool_]  # (128, 192), well inside the field of view
 
 
 def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[Likeness]:
@@ -95,7 +89,7 @@ def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[
     Raises:
         DataError: A file cannot be read as a picture.
     """
-    coarse = np.zeros((len(paths), COARSE_SIZE[0] * COARSE_SIZE[1]), np.float32)
+    coarse = np.zeros((len(paths), _COARSE_SIZE[0] * _COARSE_SIZE[1]), np.float32)
     with _pool() as pool:
         for index, signature in enumerate(pool.map(_coarse, paths)):
             coarse[index] = signature
@@ -104,15 +98,15 @@ def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[
         pairs = _candidates(coarse)
         wanted = sorted({index for pair in pairs for index in pair})
         fine = dict(zip(wanted, pool.map(_fine, [paths[index] for index in wanted]), strict=True))
-    found = [Likeness(a, b, _correlation(fine[a], fine[b])) for a, b in pairs]
-    return [like for like in found if like.correlation >= SAME_EYE]
+    compared = [Likeness(a, b, _correlation(fine[a], fine[b])) for a, b in pairs]
+    return [like for like in compared if like.correlation >= SAME_EYE]
 
 
 def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
     """Join pairs into groups: whatever is linked, directly or through others, is one group.
 
     Args:
-        count: Number of things, indexed 0..count - 1.
+        count: Number of indices, 0..count - 1.
         pairs: Links between them.
 
     Returns:
@@ -171,11 +165,11 @@ def with_twins(samples: Sequence[Sample], progress: Progress | None = None) -> l
 
 
 def mark_twins(samples: Sequence[Sample], same: Iterable[tuple[int, ...]]) -> list[Sample]:
-    """Set `Sample.twin` from groups of indices; groups of one give None.
+    """Set `Sample.twin`.
 
     Args:
         samples: N samples.
-        same: Groups of indices into them; groups of one give None.
+        same: Groups of indices into them that show one picture; groups of one give None.
     """
     marked = list(samples)
     for group in same:
@@ -197,9 +191,9 @@ def _shrunk(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _coarse(path: Path) -> NDArray[np.float32]:
-    """Return a signature of unit length, (3072,) float32; all zero for a picture without detail."""
+    """A signature of unit length, (3072,) float32; all zero for a picture without detail."""
     # By way of the fine size: at a bare 48 pixels the decoder's own shrinking would be too rough.
-    grey = np.asarray(cv2.resize(_shrunk(path, FINE_SIZE), COARSE_SIZE, interpolation=cv2.INTER_AREA), np.float32)
+    grey = np.asarray(cv2.resize(_shrunk(path, _FINE_SIZE), _COARSE_SIZE, interpolation=cv2.INTER_AREA), np.float32)
     detail = cv2.GaussianBlur(grey, (0, 0), 0.5) - cv2.GaussianBlur(grey, (0, 0), 4.0)
     flat = np.asarray(detail, np.float32).ravel()
     flat -= flat.mean()
@@ -209,25 +203,24 @@ def _coarse(path: Path) -> NDArray[np.float32]:
 
 
 def _candidates(coarse: NDArray[np.float32], block: int = 2048) -> list[tuple[int, int]]:
-    """Return the pairs (a, b), a < b, whose coarse signatures correlate at `CANDIDATE` or more."""
+    """The pairs (a, b), a < b, whose coarse signatures correlate at `_CANDIDATE` or more."""
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(coarse), block):
         likeness = coarse[start : start + block] @ coarse[start:].T
-        rows, columns = np.nonzero(likeness >= CANDIDATE)
+        rows, columns = np.nonzero(likeness >= _CANDIDATE)
         pairs += [(start + int(r), start + int(c)) for r, c in zip(rows, columns, strict=True) if c > r]
     return pairs
 
 
 def _fine(path: Path) -> _Fine:
-    """Read the fine signature of one photograph."""
-    grey = _shrunk(path, FINE_SIZE)
+    grey = _shrunk(path, _FINE_SIZE)
     smooth = cv2.GaussianBlur(grey, (0, 0), 1.5)  # evens out what shrinking and re-encoding change
     detail = smooth - cv2.GaussianBlur(grey, (0, 0), 6.0)
     return _Fine(np.asarray(detail, np.float32), _inside(grey))
 
 
 def _inside(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the pixels well inside the field of view; all of them where the picture is nearly black."""
+    """The pixels well inside the field of view; all of them where the picture is nearly black."""
     bright = (grey > _DARK).astype(np.uint8)
     bright = cv2.morphologyEx(bright, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     # Four cells off the rim; the picture's own edge is no rim, hence the border value.

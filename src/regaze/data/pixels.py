@@ -1,8 +1,7 @@
 """The decoded cache: photographs and lesion planes in cropped pixels, ready for training.
 
-Invariant: what comes from the cache equals what decoding afresh would give. An entry's name is a hash over
-everything that decides its content, an entry is written under a temporary name and renamed, and it carries a
-checksum: a damaged one is rebuilt. The folder may be deleted at any time.
+Invariant: what comes from the cache equals what decoding afresh would give. An entry's name is a hash over everything
+that decides its content, and it carries a checksum: a damaged one is rebuilt. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,8 @@ from regaze.records import LESION_TYPES, Sample
 _VERSION = 1
 _MAGIC = b"regaze pixels\n"
 _DIGEST = 16
-# The field of view is found on a decode with at least this shorter side: always the same, whatever size is
-# asked for, so that one photograph has one window at every size.
+# The field of view is found on a decode with at least this shorter side, whatever size is asked for, so that one
+# photograph has one window at every size.
 _FIELD_AT_LEAST = 256
 
 Entry = tuple[NDArray[np.uint8], NDArray[np.uint8], Geometry]
@@ -43,7 +43,7 @@ class Pixels:
     Attributes:
         images: (N, S, S, 3) uint8 RGB.
         lesions: (N, S, S) uint8, bit i set where a pixel holds a lesion of type `LESION_TYPES[i]`.
-        geometries: N ways between original and cropped pixels.
+        geometries: One per photograph.
     """
 
     images: NDArray[np.uint8]
@@ -76,9 +76,6 @@ def load_pixels(
         progress: Called with (photographs done, all photographs) in the calling thread.
         crop: Crop to the round field of view; False: pad the whole photograph to a square.
 
-    Returns:
-        The photographs, all of them.
-
     Raises:
         DataError: A photograph or mask cannot be read (the message names the sample), or the cache's folder
             cannot be written.
@@ -88,18 +85,20 @@ def load_pixels(
     lesions = np.zeros((total, size, size), dtype=np.uint8)
     geometries: list[Geometry] = []
     if folder is not None:
-        _make_folder(folder)
-
-    def load(sample: Sample) -> Entry:
-        return _load(sample, size, folder, crop)
-
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"The cache folder {folder} cannot be made ({error.strerror}): choose another folder."
+            ) from error
+    load = partial(_load, size=size, folder=folder, crop=crop)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         # map's iterator cancels what has not begun once the first error leaves this loop.
-        for place, (image, lesion, geometry) in enumerate(pool.map(load, samples)):
-            images[place], lesions[place] = image, lesion
+        for index, (image, lesion, geometry) in enumerate(pool.map(load, samples)):
+            images[index], lesions[index] = image, lesion
             geometries.append(geometry)
             if progress is not None:
-                progress(place + 1, total)
+                progress(index + 1, total)
     return Pixels(images, lesions, tuple(geometries))
 
 
@@ -123,7 +122,7 @@ def _decode(sample: Sample, size: int, crop: bool) -> Entry:
     width, height = photo_size(sample.image)
     photo = read_photo(sample.image, _FIELD_AT_LEAST)
     field = _scaled_up(field_of_view(photo), photo, width, height) if crop else (0, 0, width, height)
-    geometry = Geometry.fit(width, height, field, size, crop)
+    geometry = Geometry.fit(width, height, field, size)
     # The window's side must still have `size` pixels after the reduction.
     enough = -(-size * min(width, height) // geometry.side)
     if min(photo.shape[:2]) < min(enough, width, height):
@@ -157,12 +156,8 @@ def _write_entry(path: Path, entry: Entry) -> None:
     """Write magic, checksum, then a line with the geometry, the image's bytes and the packed lesion plane."""
     image, lesions, geometry = entry
     # The image is stored as it is, for fast reading; the lesion plane, nearly all zeros, packs well.
-    body = (
-        json.dumps(asdict(geometry), separators=(",", ":")).encode()
-        + b"\n"
-        + image.tobytes()
-        + zlib.compress(lesions.tobytes(), 1)
-    )
+    head = json.dumps(asdict(geometry), separators=(",", ":")).encode()
+    body = head + b"\n" + image.tobytes() + zlib.compress(lesions.tobytes(), 1)
     digest = hashlib.blake2b(body, digest_size=_DIGEST).digest()
     try:
         with replacing(path) as temporary:
@@ -190,12 +185,3 @@ def _read_entry(path: Path, size: int) -> Entry | None:
     lesions = np.frombuffer(zlib.decompress(data[end:]), dtype=np.uint8)
     geometry = Geometry(**json.loads(data[start : line - 1]))
     return image.reshape(size, size, 3), lesions.reshape(size, size), geometry
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"The cache folder {folder} cannot be made ({error.strerror}): choose another folder."
-        ) from error

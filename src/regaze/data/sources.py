@@ -1,7 +1,7 @@
 """The one door to photographs: a spelling such as `idrid:DIR` becomes a `Dataset`.
 
-Whatever the source, a data set leaves here complete: contents hashed, copies of one picture marked as twins,
-boxes attached, and one fingerprint over everything that training or evaluation could depend on.
+Whatever the source, a data set leaves here complete: contents hashed, copies of one picture marked as twins, boxes
+attached, and one fingerprint over everything that training or evaluation could depend on.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from regaze.synthetic.dataset import write_synthetic
 from regaze.synthetic.photograph import TASKS
 
 SPELLINGS = "idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]"
-SYNTHETIC_COUNT = 400
-"""How many photographs `synthetic` has without a number."""
+SYNTHETIC_COUNT = 400  # photographs that `synthetic` has without a number
+
+_TASKS = {"synthetic": "clinical", "synthetic-simple": "simple"}  # spelling -> what the painted grades mean
 
 
 def load_dataset(
@@ -64,12 +65,11 @@ def load_dataset(
         "idrid": lambda: read_idrid(_path(spec, rest), spec, progress),
         "folder": lambda: read_folder(_path(spec, rest), spec, patient),
         "csv": lambda: read_table(_path(spec, rest), spec, patient),
-        "synthetic": lambda: _synthetic(spec, rest, folder, seed, progress, "clinical"),
-        "synthetic-simple": lambda: _synthetic(spec, rest, folder, seed, progress, "simple"),
+        **dict.fromkeys(_TASKS, lambda: _synthetic(spec, kind, rest, folder, seed, progress)),
     }
     if kind not in readers:
         raise DataError(f"The data '{spec}' are spelled in an unknown way: write {SPELLINGS}.")
-    if patient is not None and kind in ("idrid", "synthetic", "synthetic-simple"):
+    if patient is not None and kind in ("idrid", *_TASKS):
         raise DataError(f"patient is '{patient}', but {kind} photographs name their patients themselves: leave it out.")
     dataset = readers[kind]()
     samples: Sequence[Sample] = with_contents(dataset.samples)
@@ -78,13 +78,8 @@ def load_dataset(
         samples = with_twins(samples, progress)
         notes += _twin_notes(samples, dataset.classes)
     if boxes is not None:
-        idrid = kind == "idrid"
-        samples, more = with_boxes(
-            samples,
-            boxes,
-            default_classes=CODRAS_CLASSES if idrid else None,
-            prefix="training/" if idrid else "",
-        )
+        classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
+        samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
         notes += more
     return replace(dataset, samples=tuple(samples), notes=notes, fingerprint=fingerprint(dataset.classes, samples))
 
@@ -110,15 +105,7 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
     digest = blake2b(json.dumps(list(classes)).encode(), digest_size=16)
     for sample in ordered:
         facts = [
-            [
-                sample.id,
-                sample.content,
-                sample.label,
-                sample.part,
-                sample.patient,
-                sample.twin,
-                sample.origin,
-            ],
+            [sample.id, sample.content, sample.label, sample.part, sample.patient, sample.twin, sample.origin],
             [[kind, [content[file] for file in files]] for kind, files in sorted(sample.masks.items())],
             [[box.lesion, box.x0, box.y0, box.x1, box.y1] for box in sample.boxes],
         ]
@@ -132,14 +119,14 @@ def _path(spec: str, text: str) -> Path:
     return Path(text).expanduser()
 
 
-def _synthetic(spec: str, text: str, folder: Path | None, seed: int, progress: Progress | None, task: str) -> Dataset:
+def _synthetic(spec: str, kind: str, text: str, folder: Path | None, seed: int, progress: Progress | None) -> Dataset:
     """Paint synthetic photographs, or find them painted, and read their table."""
-    kind = "synthetic" if task == "clinical" else f"synthetic-{task}"
     if text and not (text.isascii() and text.isdigit() and int(text) > 0):
         raise DataError(f"The data '{spec}' ask for '{text}' photographs: write {kind}:N with N from 1, or {kind}.")
     if folder is None:
         raise DataError(f"The data '{spec}' need a folder to write the photographs to: pass one.")
     count = int(text) if text else SYNTHETIC_COUNT
+    task = _TASKS[kind]
     table = write_synthetic(folder / f"{kind}-{count}-seed{seed}", count, seed, progress=progress, task=task)
     dataset = read_table(table, spec)
     # A small set may lack the worst grades; the scale is the same all the same.

@@ -1,11 +1,11 @@
 """Folds for cross-validation that keep a patient, and every copy of a picture, on one side.
 
-Two photographs of one visit share their grade far more often than two random ones, so a split that divides
-them flatters the model. Here photographs are joined into groups by patient and by twin (and by chains of
-both), and whole groups are dealt out so that every fold gets its share of every class.
+Two photographs of one visit share their grade far more often than two random ones, so a split that divides them
+flatters the model. Here photographs are joined into groups by patient and by twin (and by chains of both), and whole
+groups are dealt out so that every fold gets its share of every class.
 
-scikit-learn's `StratifiedGroupKFold` has the same aim, but depends on the order of the samples and warns
-about rare classes; its balance on IDRiD is matched by the dealing below.
+scikit-learn's `StratifiedGroupKFold` has the same aim, but depends on the order of the samples and warns about rare
+classes; its balance on IDRiD is matched by the dealing below.
 """
 
 from __future__ import annotations
@@ -46,10 +46,8 @@ def make_split(samples: Sequence[Sample], folds: int = 5, seed: int = 0) -> dict
     grouped = groups(len(training), _links(training))
     if len(grouped) < folds:
         raise DataError(
-            f"{len(training)} training photographs form {len(grouped)} groups (photographs of one patient "
-            f"and copies "
-            f"of one picture stay together), too few for {folds} folds: ask for fewer folds or check the "
-            f"patients."
+            f"{len(training)} training photographs form {len(grouped)} groups (photographs of one patient and copies "
+            f"of one picture stay together), too few for {folds} folds: ask for fewer folds or check the patients."
         )
     fold_of: dict[str, int] = {}
     for group, fold in _dealt(training, grouped, folds, seed):
@@ -58,7 +56,7 @@ def make_split(samples: Sequence[Sample], folds: int = 5, seed: int = 0) -> dict
 
 
 def _links(samples: Sequence[Sample]) -> Iterator[tuple[int, int]]:
-    """Yield pairs of indices that share a patient or a twin."""
+    """Pairs of indices that share a patient or a twin."""
     first: dict[tuple[str, str], int] = {}
     for index, sample in enumerate(samples):
         for kind, value in (("patient", sample.patient), ("twin", sample.twin)):
@@ -69,7 +67,7 @@ def _links(samples: Sequence[Sample]) -> Iterator[tuple[int, int]]:
 def _dealt(
     samples: Sequence[Sample], grouped: Sequence[tuple[int, ...]], folds: int, seed: int
 ) -> Iterator[tuple[tuple[int, ...], int]]:
-    """Yield every group with its fold, see `make_split`."""
+    """Every group with its fold, see `make_split`."""
     labels = sorted({sample.label for sample in samples}, key=lambda label: -1 if label is None else label)
     column = {label: number for number, label in enumerate(labels)}
     totals = Counter(sample.label for sample in samples)
@@ -85,9 +83,9 @@ def _dealt(
         return row
 
     def order(group: tuple[int, ...]) -> tuple[int, int, bytes]:
-        return -len(group), min(totals[samples[i].label] for i in group), _chance(seed, samples[group[0]].id)
+        return -len(group), min(totals[samples[i].label] for i in group), _random_key(seed, samples[group[0]].id)
 
-    preference = sorted(range(folds), key=lambda fold: _chance(seed, f"fold {fold}"))
+    preference = sorted(range(folds), key=lambda fold: _random_key(seed, f"fold {fold}"))
     for group in sorted(grouped, key=order):
         row = counts(group)
         # (n + g)^2 - n^2 = 2ng + g^2, and g^2 is the same in every fold. Rounding, so that equals are equals.
@@ -97,6 +95,6 @@ def _dealt(
         yield group, fold
 
 
-def _chance(seed: int, name: str) -> bytes:
-    """Return bytes that order things at random by seed and name, so that no input order matters."""
+def _random_key(seed: int, name: str) -> bytes:
+    """Bytes that order items at random by seed and name, so that no input order matters."""
     return blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()

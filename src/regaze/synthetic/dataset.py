@@ -1,8 +1,8 @@
 """A set of synthetic photographs on disk: JPEG photographs, 1-bit PNG masks and a CSV that names them.
 
-Invariant: the folder's final name never holds a half-written set. Everything is written into a sibling folder
-with a temporary name, which is renamed when it is complete; a set is a function of (count, seed, size, task,
-`GENERATOR`) alone, however many processes paint it.
+Invariant: the folder's final name never holds a half-written set: it is written into a sibling folder with a temporary
+name, which is renamed when it is complete. A set is a function of (count, seed, size, task, `GENERATOR`) alone, however
+many processes paint it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,14 +27,14 @@ import numpy as np
 from PIL import Image
 
 from regaze.errors import DataError, OptionError
-from regaze.files import write_text
+from regaze.files import read_json, write_text
+from regaze.records import LESION_TYPES
 from regaze.synthetic.eye import draw_camera
-from regaze.synthetic.photograph import LARGEST, SMALLEST, TASKS, paint
+from regaze.synthetic.photograph import TASKS, paint
 
 GENERATOR = 1  # raise it whenever the same seed would paint another picture or write another file
 CSV_NAME, SHEET_NAME = "synthetic.csv", "synthetic.json"
-MASK_COLUMNS = ("microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation", "lesion")
-COLUMNS = ("image", "label", "patient", "split", *MASK_COLUMNS)
+COLUMNS = ("image", "label", "patient", "split", *LESION_TYPES)
 
 _QUALITY = 92
 _KINSHIP = 0.85  # correlation of the two eyes' latent severity; their grades then agree in about two pairs of three
@@ -43,42 +42,28 @@ _POOL_PAYS = 16  # starting the processes takes about as long as painting this m
 _TEST_SHARE = 5  # one patient in so many is set aside for the test
 
 
-@dataclass(frozen=True)
-class _Patient:
-    """What the two eyes of a patient share."""
-
-    seed: int
-    number: int
-
-    @property
-    def name(self) -> str:
-        return f"p{self.number:04d}"
-
-    def chance(self) -> np.random.Generator:
-        # The leading 1 keeps this stream apart from those of the photographs, (0, seed, index).
-        return np.random.default_rng(np.random.SeedSequence((1, self.seed, self.number)))
-
-
-def _grades(chance: np.random.Generator, task: str = "clinical") -> tuple[int, int]:
+def _grades(rng: np.random.Generator, task: str = "clinical") -> tuple[int, int]:
     """Grades of two eyes: correlated, each with the shares of the task (a Gaussian copula)."""
-    first, other = chance.standard_normal(2)
+    first, other = rng.standard_normal(2)
     latent = (first, _KINSHIP * first + math.sqrt(1 - _KINSHIP**2) * other)
     edges = np.cumsum(TASKS[task].shares)[:-1]
     ranks = [0.5 * (1 + math.erf(value / math.sqrt(2))) for value in latent]
     return int(np.searchsorted(edges, ranks[0])), int(np.searchsorted(edges, ranks[1]))
 
 
-def _write_one(index: int, *, folder: Path, seed: int, size: int, task: str) -> dict[str, str]:
+def _write_photograph(index: int, *, folder: Path, seed: int, size: int, task: str) -> dict[str, str]:
     """Paint photograph `index`, write it and its masks; the row of the CSV, without the split."""
-    patient = _Patient(seed, index // 2)
-    chance = patient.chance()
-    camera = draw_camera(chance)
-    left = index % 2 == 1
-    painted = paint((0, seed, index), size, _grades(chance, task)[index % 2], camera=camera, left=left, task=task)
-    stem = f"{patient.name}_{'left' if left else 'right'}"
-    row = {"image": f"photographs/{stem}.jpg", "label": str(painted.grade), "patient": patient.name}
+    number, is_left = divmod(index, 2)
+    # What both eyes of a patient share; the leading 1 keeps it apart from the photographs' streams, (0, seed, index).
+    rng = np.random.default_rng(np.random.SeedSequence((1, seed, number)))
+    camera = draw_camera(rng)
+    grade = _grades(rng, task)[is_left]
+    painted = paint((0, seed, index), size, grade, camera=camera, left=bool(is_left), task=task)
+    patient = f"p{number:04d}"
+    stem = f"{patient}_{'left' if is_left else 'right'}"
+    row = {"image": f"photographs/{stem}.jpg", "label": str(grade), "patient": patient}
     Image.fromarray(painted.photo).save(folder / row["image"], quality=_QUALITY)
-    for name in MASK_COLUMNS:
+    for name in LESION_TYPES:
         row[name] = "none"
         if name in painted.masks:
             row[name] = f"masks/{stem}_{name}.png"
@@ -96,8 +81,8 @@ def _rows(
     folder: Path, count: int, seed: int, size: int, workers: int, task: str
 ) -> Generator[dict[str, str], None, None]:
     """Write all photographs, in order; leaves no process behind when it is closed or interrupted."""
-    write = partial(_write_one, folder=folder, seed=seed, size=size, task=task)
-    if workers == 1 or count < _POOL_PAYS:
+    write = partial(_write_photograph, folder=folder, seed=seed, size=size, task=task)
+    if workers < 2 or count < _POOL_PAYS:
         yield from map(write, range(count))
         return
     # Spawned, not forked: a fork copies locks that threads of OpenCV or torch may hold.
@@ -114,14 +99,6 @@ def _rows(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _check(count: int, seed: int, size: int, workers: int) -> None:
-    for name, value, least in (("count", count, 1), ("seed", seed, 0), ("workers", workers, 1)):
-        if value < least:
-            raise OptionError(f"{name} {value} of the synthetic set: expected {least} or more.")
-    if not SMALLEST <= size <= LARGEST:
-        raise OptionError(f"size {size} of the synthetic set: expected {SMALLEST} to {LARGEST} pixels.")
-
-
 def _already(folder: Path, sheet: dict[str, int | str]) -> bool:
     """Whether the folder holds this very set; DataError if it holds anything else."""
     if not folder.exists():
@@ -131,14 +108,14 @@ def _already(folder: Path, sheet: dict[str, int | str]) -> bool:
     if not any(folder.iterdir()):
         return False
     try:
-        found = json.loads((folder / SHEET_NAME).read_text(encoding="utf-8"))
+        present = read_json(folder / SHEET_NAME)
     except (OSError, ValueError):
         raise DataError(
             f"{folder} holds something else than synthetic photographs: name a new or an empty folder."
         ) from None
-    if found != sheet:
+    if present != sheet:
         raise DataError(
-            f"{folder} holds another synthetic set ({_spell(found)}; asked for: {_spell(sheet)}): "
+            f"{folder} holds another synthetic set ({_spell(present)}; asked for: {_spell(sheet)}): "
             "name a new folder, or remove this one."
         )
     if not (folder / CSV_NAME).is_file():
@@ -153,7 +130,7 @@ def _spell(sheet: object) -> str:
 def _write_csv(path: Path, rows: list[dict[str, str]]) -> None:
     patients = sorted({row["patient"] for row in rows})
     aside = max(1, round(len(patients) / _TEST_SHARE)) if len(patients) > 1 else 0
-    test = set(patients[len(patients) - aside :])
+    test = patients[len(patients) - aside :]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -173,16 +150,15 @@ def write_synthetic(
 ) -> Path:
     """Write a set of synthetic photographs, or find it written.
 
-    Two eyes per patient, right then left, with one camera and correlated grades; the last fifth of the
-    patients are for the test. The masks are those of five lesion types, and of beaded veins in the column
-    `lesion`.
+    Two eyes per patient, right then left, with one camera and correlated grades; the last fifth of the patients are
+    for the test. The masks are those of five lesion types, and of beaded veins in the column `lesion`.
 
     Args:
         folder: Where the set is to be: a new or an empty folder, or one that holds this very set.
         count: Number of photographs; an odd count leaves the last patient with one eye.
         seed: Seed of the set, non-negative.
         size: Side of the photographs in pixels, 64..4000.
-        workers: Processes that paint; 1 paints in this one. The files do not depend on it.
+        workers: Processes that paint; below 2 this one does. The files do not depend on it.
         progress: Called after every photograph with (photographs done, count).
         task: What the grades mean, a key of `photograph.TASKS`.
 
@@ -190,14 +166,15 @@ def write_synthetic(
         The CSV file: columns `COLUMNS`, paths relative to its folder, `none` where a lesion type is absent.
 
     Raises:
-        OptionError: If a number lies outside its range.
-        DataError: If the folder holds anything else than this very set, or a painting process died.
+        OptionError: A number lies outside its range.
+        DataError: The folder holds anything else than this very set, or a painting process died.
     """
-    _check(count, seed, size, workers)
+    for name, value, least in (("count", count, 1), ("seed", seed, 0)):
+        if value < least:
+            raise OptionError(f"{name} {value} of the synthetic set: expected {least} or more.")
     sheet: dict[str, int | str] = {"generator": GENERATOR, "count": count, "seed": seed, "size": size}
     if task != "clinical":  # whose sheet is as it always was
         sheet["task"] = task
-    folder = Path(folder)
     if _already(folder, sheet):
         return folder / CSV_NAME
     if getattr(multiprocessing.current_process(), "_inheriting", False):
@@ -220,17 +197,12 @@ def write_synthetic(
                     progress(len(rows), count)
         _write_csv(scratch / CSV_NAME, rows)
         write_text(scratch / SHEET_NAME, json.dumps(sheet) + "\n")
-        _settle(scratch, folder)
+        try:
+            scratch.replace(folder)  # an empty folder of that name makes way
+        except OSError as error:
+            raise DataError(
+                f"Cannot put the synthetic photographs at {folder} ({error.strerror}): name a new folder."
+            ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder / CSV_NAME
-
-
-def _settle(scratch: Path, folder: Path) -> None:
-    """Give the complete set its name; an empty folder of that name makes way."""
-    try:
-        scratch.replace(folder)
-    except OSError as error:
-        raise DataError(
-            f"Cannot put the synthetic photographs at {folder} ({error.strerror}): name a new folder."
-        ) from error

@@ -1,11 +1,11 @@
 """The healthy eye of a synthetic fundus photograph: camera, retina, disc, macula, vessels and harmless marks.
 
-Invariant: geometry is in shares of the photograph's side (0..1, x to the right, y down) and every cloud of
-chance is drawn on a grid of fixed size, so that one seed shows the same eye at any size.
+Invariant: geometry is in shares of the photograph's side (0..1, x to the right, y down) and every noise field is drawn
+on a grid of fixed size, so that one seed shows the same eye at any size.
 
-Proportions: the disc is 2.5 disc diameters from the fovea (centre to centre) and about 0.15 of the field's
-diameter, as photographs of IDRiD (https://doi.org/10.3390/data3030025) have it: a look at 20 of their disc
-masks found areas near 14,000 pixels in a field 850 pixels wide, which is a disc 0.16 of the field wide.
+Proportions: the disc is 2.5 disc diameters from the fovea (centre to centre) and about 0.15 of the field's diameter, as
+in IDRiD (https://doi.org/10.3390/data3030025): 20 of its disc masks have areas near 14,000 pixels in a field 850 pixels
+wide, which is a disc 0.16 of the field wide.
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ class Camera:
 
     Attributes:
         radius: Radius of the round field, share of the side.
-        cut: Half height that remains of the field over its radius; 1.0: the whole circle, less: cut at top
-            and bottom.
+        cut: Half height that remains of the field over its radius; below 1: cut at top and bottom.
         tab: Angle of the registration tab on the field's edge in radians; None: no tab.
         gain: Red, green, blue factors.
         vignette: Loss of light at the edge, 0..1.
@@ -78,11 +77,9 @@ class Eye:
 
     Attributes:
         left: A left eye: its disc lies left of its fovea in the photograph.
-        camera: The camera.
         disc: Centre of the optic disc, shares of the side.
-        disc_radius: Radius of the disc, share of the side.
+        disc_radius: Share of the side.
         fovea: Centre of the fovea, shares of the side.
-        vessels: Arteries and veins.
         base: (3,) float32 colour of the bare retina, 0..1.
         canvas: (size, size, 3) float32 RGB, light that the retina returns under even light; about 0..1.
         light: (size, size) float32, how much light reaches the retina; about 0.4..1.3.
@@ -112,7 +109,7 @@ class Eye:
 
 
 def streams(seed: Seed) -> dict[str, np.random.Generator]:
-    """Independent sources of chance, one per name in `STREAMS`."""
+    """Independent random generators, one per name in `STREAMS`."""
     children = np.random.SeedSequence(seed).spawn(len(STREAMS))
     return {name: np.random.default_rng(child) for name, child in zip(STREAMS, children, strict=True)}
 
@@ -121,12 +118,7 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     """Choose a camera: three in five cut the field at top and bottom as IDRiD's Kowa VX-10 does."""
     cut = float(rng.uniform(0.8, 0.88)) if rng.random() < 0.6 else 1.0
     dust = tuple(
-        Speck(
-            rng.uniform(0.15, 0.85),
-            rng.uniform(0.15, 0.85),
-            rng.uniform(0.002, 0.007),
-            rng.uniform(0.08, 0.3),
-        )
+        Speck(rng.uniform(0.15, 0.85), rng.uniform(0.15, 0.85), rng.uniform(0.002, 0.007), rng.uniform(0.08, 0.3))
         for _ in range(int(rng.poisson(1.5)))
     )
     return Camera(
@@ -141,20 +133,14 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     )
 
 
-def clouds(rng: np.random.Generator, size: int, cells: int) -> Floats:
-    """Smooth chance with about `cells` humps along a side: (size, size) float32, mean 0.
-
-    Args:
-        rng: Source of chance.
-        size: Side of the result in pixels.
-        cells: Humps along a side.
-    """
+def _clouds(rng: np.random.Generator, size: int, cells: int) -> Floats:
+    """Smooth noise with about `cells` humps along a side: (size, size) float32, mean 0."""
     grid = rng.standard_normal((cells, cells), dtype=np.float32)
     method = cv2.INTER_CUBIC if size > cells else cv2.INTER_AREA
     return np.asarray(cv2.resize(grid, (size, size), interpolation=method), np.float32)
 
 
-def _axes(size: int) -> tuple[Floats, Floats]:
+def axes(size: int) -> tuple[Floats, Floats]:
     """Pixel centres in shares of the side: x as (1, size), y as (size, 1), to be broadcast."""
     centres = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     return centres[None, :], centres[:, None]
@@ -173,7 +159,7 @@ def _blend(canvas: Floats, amount: Floats, colour: Floats) -> None:
 
 def _field(camera: Camera, size: int) -> Floats:
     """(size, size) share of every pixel inside the field of view."""
-    x, y = _axes(size)
+    x, y = axes(size)
     inside = np.clip((camera.radius - np.hypot(x - 0.5, y - 0.5)) * size + 0.5, 0, 1)
     if camera.tab is not None:
         tab_x = 0.5 + camera.radius * 1.005 * math.cos(camera.tab)
@@ -186,7 +172,7 @@ def _field(camera: Camera, size: int) -> Floats:
 
 def _light(camera: Camera, rng: np.random.Generator, size: int) -> Floats:
     """Uneven light: vignette, a tilt, a bright spot and slow clouds."""
-    x, y = _axes(size)
+    x, y = axes(size)
     tilt = rng.uniform(-0.35, 0.35, 2).tolist()  # plain floats: NumPy's own would make the picture float64
     spot = rng.uniform(0.3, 0.7, 2).tolist()
     distance = (x - 0.5) ** 2 + (y - 0.5) ** 2
@@ -194,26 +180,26 @@ def _light(camera: Camera, rng: np.random.Generator, size: int) -> Floats:
     light = light + tilt[0] * (x - 0.5) + tilt[1] * (y - 0.5)
     hot = np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / np.float32(rng.uniform(0.02, 0.08)))
     light = light + np.float32(rng.uniform(0, 0.2)) * hot
-    light = light + np.float32(rng.uniform(0.02, 0.08)) * clouds(rng, size, 5)
+    light = light + np.float32(rng.uniform(0.02, 0.08)) * _clouds(rng, size, 5)
     return np.asarray(np.maximum(light, 0.15), np.float32)
 
 
 def _retina(rng: np.random.Generator, base: Floats, size: int) -> Floats:
     """Bare retina: pigment clouds, the streaks of the choroid and fine grain."""
-    shade = 1 + np.float32(0.05) * clouds(rng, size, 7) + np.float32(0.025) * clouds(rng, size, 24)
-    shade += np.float32(0.02) * clouds(rng, size, 90)
+    shade = 1 + np.float32(0.05) * _clouds(rng, size, 7) + np.float32(0.025) * _clouds(rng, size, 24)
+    shade += np.float32(0.02) * _clouds(rng, size, 90)
     canvas = shade[..., None] * base
-    ridge = 1 - np.abs(clouds(rng, size, 17) + np.float32(0.4) * clouds(rng, size, 40))
-    ridge = np.clip(ridge, 0, 1) ** 3 * np.clip(0.4 + clouds(rng, size, 4), 0, 1)
+    ridge = 1 - np.abs(_clouds(rng, size, 17) + np.float32(0.4) * _clouds(rng, size, 40))
+    ridge = np.clip(ridge, 0, 1) ** 3 * np.clip(0.4 + _clouds(rng, size, 4), 0, 1)
     strength = rng.uniform(0, 0.1) if rng.random() < 0.6 else rng.uniform(0.08, 0.22)
     canvas *= 1 + np.float32(strength) * (ridge - np.float32(0.3))[..., None] * rgb(1.0, 1.1, 0.8)
-    canvas[..., 1] *= 1 + np.float32(0.05) * clouds(rng, size, 6)
+    canvas[..., 1] *= 1 + np.float32(0.05) * _clouds(rng, size, 6)
     return np.asarray(canvas, np.float32)
 
 
 def _macula(canvas: Floats, rng: np.random.Generator, fovea: tuple[float, float]) -> None:
     """Darken and redden the macula, in place."""
-    x, y = _axes(canvas.shape[0])
+    x, y = axes(canvas.shape[0])
     distance = (x - fovea[0]) ** 2 + (y - fovea[1]) ** 2
     wide = np.exp(-distance / np.float32(2 * rng.uniform(0.05, 0.08) ** 2)) * np.float32(rng.uniform(0.25, 0.5))
     pit = np.exp(-distance / np.float32(2 * rng.uniform(0.014, 0.024) ** 2)) * np.float32(rng.uniform(0.1, 0.35))
@@ -225,11 +211,11 @@ def _macula(canvas: Floats, rng: np.random.Generator, fovea: tuple[float, float]
 
 
 def _disc(
-    canvas: Floats, rng: np.random.Generator, eye: tuple[tuple[float, float], float, float], base: Floats
+    canvas: Floats, rng: np.random.Generator, base: Floats, disc: tuple[float, float], radius: float, toward: float
 ) -> None:
-    """Paint the optic disc in place: halo, rim, paler cup; `eye`: centre, radius, sign to temporal."""
-    (disc_x, disc_y), radius, toward = eye
-    x, y = _axes(canvas.shape[0])
+    """Paint the optic disc in place: halo, rim, paler cup; `toward`: the sign of x from the disc to the fovea."""
+    disc_x, disc_y = disc
+    x, y = axes(canvas.shape[0])
     # The halo has faded to less than a grey level at 4.5 radii: painting the rest of the picture is waste.
     rows, columns = (np.abs(y[:, 0] - disc_y) < 4.5 * radius), (np.abs(x[0] - disc_x) < 4.5 * radius)
     x, y = x[:, columns], y[rows]
@@ -247,27 +233,23 @@ def _disc(
     cup = radius * rng.uniform(0.3, 0.6)
     shift = toward * radius * rng.uniform(0.0, 0.15)
     inner = _step(cup - np.hypot(across - np.float32(shift), up), cup * rng.uniform(0.2, 0.45))
-    _blend(
-        canvas,
-        inner * np.float32(rng.uniform(0.6, 0.95)),
-        np.minimum(rim * rgb(1.06, 1.28, 1.45), 1.1),
-    )
+    _blend(canvas, inner * np.float32(rng.uniform(0.6, 0.95)), np.minimum(rim * rgb(1.06, 1.28, 1.45), 1.1))
 
 
 def stain(canvas: Floats, speck: Speck, factor: Floats, sharp: bool = False) -> None:
-    """Multiply a round place of the canvas by a factor per channel, as far as the amount says; in place.
+    """Multiply a round spot of the canvas by a factor per channel, as far as the amount says.
 
     Args:
         canvas: (size, size, 3) float32, changed in place.
         speck: Where, how large and how much.
         factor: (3,) float32.
-        sharp: An edge instead of a fading.
+        sharp: With an edge; otherwise it fades.
     """
     size = canvas.shape[0]
     reach = speck.radius * (1.3 if sharp else 2.6) + 1.0 / size
     x0, x1 = (int(np.clip(edge * size, 0, size)) for edge in (speck.x - reach, speck.x + reach + 1.0 / size))
     y0, y1 = (int(np.clip(edge * size, 0, size)) for edge in (speck.y - reach, speck.y + reach + 1.0 / size))
-    x, y = _axes(size)
+    x, y = axes(size)
     distance = np.hypot(x[:, x0:x1] - speck.x, y[y0:y1] - speck.y)
     if sharp:
         shape = _step(np.float32(speck.radius) - distance, max(speck.radius * 0.25, 0.7 / size))
@@ -291,9 +273,9 @@ def _marks(canvas: Floats, rng: np.random.Generator, vessels: tuple[Vessel, ...]
         stain(canvas, speck, rgb(0.62, 0.66, 0.75), sharp=rng.random() < 0.4)
     if rng.random() < 0.35:
         arteries = tuple(v for v in vessels if v.generation < 2)
-        along = draw_vessels(arteries, size, scale=0.3) * np.clip(0.15 + clouds(rng, size, 9), 0, 1)
+        along = draw_vessels(arteries, size, scale=0.3) * np.clip(0.15 + _clouds(rng, size, 9), 0, 1)
         canvas += along[..., None] * rgb(0.26, 0.25, 0.2) * np.float32(rng.uniform(0.4, 1.0))
-        sheen = np.clip(clouds(rng, size, 6) - np.float32(0.1), 0, 1)
+        sheen = np.clip(_clouds(rng, size, 6) - np.float32(0.1), 0, 1)
         canvas += sheen[..., None] * rgb(0.04, 0.05, 0.05) * np.float32(rng.uniform(0.2, 1.0))
 
 
@@ -313,15 +295,11 @@ def paint_eye(seed: Seed, size: int, *, camera: Camera | None = None, left: bool
         size: Side of the square photograph in pixels, at least 64.
         camera: The camera; None: one drawn from the seed.
         left: Which eye; None: drawn from the seed.
-
-    Returns:
-        The eye, its canvas under even light (see `Eye`).
     """
-    chance = streams(seed)
-    drawn = draw_camera(chance["camera"])
-    camera = drawn if camera is None else camera
-    rng = chance["anatomy"]
-    is_left = bool(rng.random() < 0.5)
+    rngs = streams(seed)
+    camera = draw_camera(rngs["camera"]) if camera is None else camera
+    rng = rngs["anatomy"]
+    is_left = bool(rng.random() < 0.5)  # drawn in any case, so that the anatomy stays the same
     left = is_left if left is None else left
     toward = 1.0 if left else -1.0
     radius = camera.radius * rng.uniform(0.142, 0.164)
@@ -329,17 +307,17 @@ def paint_eye(seed: Seed, size: int, *, camera: Camera | None = None, left: bool
     fovea = (0.5 + toward * rng.uniform(-0.01, 0.12), 0.5 + rng.uniform(-0.03, 0.05))
     disc = (fovea[0] - toward * gap, fovea[1] - rng.uniform(0.0, 0.05))
     base = _base(rng, camera)
-    vessels = grow_vessels(chance["vessels"], disc, radius, fovea)
+    vessels = grow_vessels(rngs["vessels"], disc, radius, fovea)
 
-    surface = chance["surface"]
+    surface = rngs["surface"]
     canvas = _retina(surface, base, size)
     _macula(canvas, surface, fovea)
-    _disc(canvas, surface, (disc, radius, toward), base)
+    _disc(canvas, surface, base, disc, radius, toward)
     for artery, passes in ((False, _VEIN), (True, _ARTERY)):
         layer = draw_vessels(tuple(v for v in vessels if v.artery is artery), size)
         layer = cv2.GaussianBlur(layer, (0, 0), max(0.0009 * size, 0.2))
         canvas *= 1 - layer[..., None] * (1 - passes) * np.float32(surface.uniform(0.75, 1.05))
-    _marks(canvas, chance["marks"], vessels, fovea)
+    _marks(canvas, rngs["marks"], vessels, fovea)
     return Eye(
         left=left,
         camera=camera,

@@ -1,7 +1,7 @@
-"""Which lesions an eye of a grade has, and where: the chance part of `lesions`.
+"""Which lesions an eye of a grade has, and where: the random part of `lesions`.
 
-Invariant: a plan is drawn in shares of the side before any pixel is painted, its lesions keep apart from each
-other (specks of hard exudate within a cluster may touch), and its grade is the grade asked for.
+Invariant: a plan is drawn in shares of the side before any pixel is painted, its lesions keep apart from each other
+(specks of hard exudate within a cluster may touch), and its grade is the grade asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TRIES = 60
 
 
 def _blob(rng: np.random.Generator, centre: Points, radius: float, rough: float, corners: int = 18) -> Points:
-    """A roundish outline (N, 2): three harmonics of chance on a circle."""
+    """A roundish outline (N, 2): three random harmonics on a circle."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     edge = np.ones(corners)
     for order in (2, 3, 5):
@@ -30,8 +30,8 @@ def _ellipse(centre: Points, long: float, short: float, heading: float) -> Point
     """An ellipse's outline (16, 2)."""
     angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
     along, across = long * np.cos(angle), short * np.sin(angle)
-    turn = np.array([[np.cos(heading), np.sin(heading)], [-np.sin(heading), np.cos(heading)]])
-    return np.asarray(centre + np.stack([along, across], axis=1) @ turn, np.float64)
+    rotation = np.array([[np.cos(heading), np.sin(heading)], [-np.sin(heading), np.cos(heading)]])
+    return np.asarray(centre + np.stack([along, across], axis=1) @ rotation, np.float64)
 
 
 def _flame(rng: np.random.Generator, centre: Points, radius: float, heading: float) -> tuple[Points, ...]:
@@ -64,12 +64,18 @@ class _Plan:
         taken = np.array(self._taken)
         return bool(np.all(np.hypot(*(taken[:, :2] - point).T) > taken[:, 2] + reach + gap))
 
-    def take(self, point: Points, reach: float) -> None:
+    def _take(self, point: Points, reach: float) -> None:
         """Keep later lesions away from here."""
         self._taken.append((float(point[0]), float(point[1]), reach))
 
+    def _add(self, lesion: Lesion, reach: float) -> None:
+        """Keep a lesion, and later ones away from its anchors."""
+        self.lesions.append(lesion)
+        for anchor in lesion.anchors:
+            self._take(anchor, reach)
+
     def anywhere(self, reach: float, quadrant: int | None = None) -> Points | None:
-        """A free place in the field (in one quadrant around the fovea, well inside it); None: none found."""
+        """A free point in the field (in one quadrant around the fovea, well inside it); None: none free."""
         radius = self.eye.camera.radius
         for _ in range(_TRIES):
             angle, distance = self.rng.uniform(0, 2 * np.pi), radius * np.sqrt(self.rng.uniform(0, 1))
@@ -94,10 +100,8 @@ class _Plan:
                 point = near if self.fits(near, radius) and not self._on_disc(near, radius) else point
             if point is not None:
                 shape = _blob(self.rng, point, radius, 0.08, 10)
-                self.lesions.append(
-                    Lesion("microaneurysms", (shape,), point[None], self.contrast * self.rng.uniform(0.6, 1.0))
-                )
-                self.take(point, radius)
+                strength = self.contrast * self.rng.uniform(0.6, 1.0)
+                self._add(Lesion("microaneurysms", (shape,), point[None], strength), radius)
 
     def _on_disc(self, point: Points, reach: float) -> bool:
         return bool(np.hypot(*(point - np.array(self.eye.disc))) < self.eye.disc_radius * 1.1 + reach)
@@ -107,8 +111,7 @@ class _Plan:
         rng = self.rng
         kind = rng.choice(3, p=(0.4, 0.38, 0.22))
         radius = float(rng.uniform(*((0.0032, 0.0055), (0.0055, 0.0125), (0.011, 0.021))[kind]))
-        point = self.anywhere(radius * 1.3, quadrant)
-        if point is None:
+        if (point := self.anywhere(radius * 1.3, quadrant)) is None:
             return
         if kind == 2:
             away = point - np.array(self.eye.disc)
@@ -118,11 +121,10 @@ class _Plan:
             shapes = (_blob(rng, point, radius, (0.06, 0.16)[kind]),)
         strength = self.contrast * float(rng.uniform(0.45, 1.0))
         soft = float(rng.uniform(0.0006, 0.0016)) * (0.6, 1.0, 0.8)[kind]
-        self.lesions.append(Lesion("haemorrhages", shapes, point[None], strength, soft))
-        self.take(point, radius * 1.3)
+        self._add(Lesion("haemorrhages", shapes, point[None], strength, soft), radius * 1.3)
 
     def haemorrhages(self, count: int, everywhere: bool = False) -> None:
-        """Haemorrhages, gathered by chance or (`everywhere`) at least three in each quadrant."""
+        """Haemorrhages anywhere, or (`everywhere`) at least three in each quadrant."""
         for index in range(count):
             self.haemorrhage(index % 4 if everywhere and index < 16 else None)
 
@@ -130,24 +132,20 @@ class _Plan:
         """Dark round haemorrhages as large as the disc's half: no eye has them, every network sees them."""
         for _ in range(count):
             radius = float(self.rng.uniform(0.03, 0.05))
-            point = self.anywhere(radius * 1.3)
-            if point is not None:
+            if (point := self.anywhere(radius * 1.3)) is not None:
                 shape = _blob(self.rng, point, radius, 0.16)
                 strength = float(self.rng.uniform(0.7, 1.0))
-                self.lesions.append(Lesion("haemorrhages", (shape,), point[None], strength, soft=0.001))
-                self.take(point, radius * 1.3)
+                self._add(Lesion("haemorrhages", (shape,), point[None], strength, soft=0.001), radius * 1.3)
 
     def patches(self, count: int) -> None:
         """Pale soft exudates as large as the blots."""
         for _ in range(count):
             radius = float(self.rng.uniform(0.03, 0.05))
-            point = self.anywhere(radius * 1.7)
-            if point is not None:
+            if (point := self.anywhere(radius * 1.7)) is not None:
                 heading = float(self.rng.uniform(0, np.pi))
                 shape = _ellipse(point, radius, radius * self.rng.uniform(0.6, 0.9), heading)
                 strength = float(self.rng.uniform(0.6, 0.95))
-                self.lesions.append(Lesion("soft_exudates", (shape,), point[None], strength, soft=0.2 * radius))
-                self.take(point, radius * 1.7)
+                self._add(Lesion("soft_exudates", (shape,), point[None], strength, soft=0.2 * radius), radius * 1.7)
 
     def exudates(self, clusters: int, large: bool) -> None:
         """Hard exudates near the macula: clusters and circinate rings of yellow specks."""
@@ -157,37 +155,36 @@ class _Plan:
             centre = np.array(self.eye.fovea) + distance * np.array([np.cos(angle), np.sin(angle)])
             number = int(rng.integers(8, 40) * (2.0 if large else 1.0))
             if rng.random() < 0.35:
-                turns = rng.uniform(0, 2 * np.pi) + rng.uniform(0, rng.uniform(3.0, 6.3), number)
+                angles = rng.uniform(0, 2 * np.pi) + rng.uniform(0, rng.uniform(3.0, 6.3), number)
                 ring = rng.uniform(0.025, 0.065) * (1.2 if large else 1.0)
                 spread = ring * rng.normal(1, 0.1, (number, 1))
-                places = centre + spread * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+                points = centre + spread * np.stack([np.cos(angles), np.sin(angles)], axis=1)
             else:
-                places = rng.normal(centre, rng.uniform(0.01, 0.03) * (1.5 if large else 1.0), (number, 2))
-            self._specks(places, 1.35 if large else 1.0)
+                points = rng.normal(centre, rng.uniform(0.01, 0.03) * (1.5 if large else 1.0), (number, 2))
+            self._specks(points, 1.35 if large else 1.0)
 
-    def _specks(self, places: Points, scale: float) -> None:
+    def _specks(self, points: Points, scale: float) -> None:
         """Keep the specks of one cluster that find room; they may touch each other, but no other lesion."""
         shapes, anchors, reaches = [], [], []
-        for place in places:
+        for point in points:
             radius = scale * float(self.rng.gamma(1.5, 0.0012)) + 0.001
-            shape = _blob(self.rng, place, radius, 0.26, 12)
-            if self.fits(place, 1.6 * radius) and not self._on_disc(place, radius):
+            shape = _blob(self.rng, point, radius, 0.26, 12)
+            if self.fits(point, 1.6 * radius) and not self._on_disc(point, radius):
                 shapes.append(shape)
-                anchors.append(place)
+                anchors.append(point)
                 reaches.append(1.6 * radius)
         if anchors:
             strength = float(self.rng.uniform(0.4, 1.0))
             self.lesions.append(Lesion("hard_exudates", tuple(shapes), np.array(anchors), strength))
             for anchor, reach in zip(anchors, reaches, strict=True):
-                self.take(anchor, reach)
+                self._take(anchor, reach)
 
     def cotton_wool(self, count: int) -> None:
         """Soft exudates: whitish, fluffy, along the arcades rather than far out."""
         rng = self.rng
         for _ in range(count):
             radius = float(rng.uniform(0.012, 0.026))
-            point = self.anywhere(radius * 1.7)
-            if point is None:
+            if (point := self.anywhere(radius * 1.7)) is None:
                 continue
             heading = float(rng.uniform(0, np.pi))
             shapes = [_ellipse(point, radius, radius * rng.uniform(0.5, 0.85), heading)]
@@ -196,8 +193,7 @@ class _Plan:
                 for _ in range(3)
             ]
             strength = float(rng.uniform(0.4, 0.85))
-            self.lesions.append(Lesion("soft_exudates", tuple(shapes), point[None], strength, soft=0.28 * radius))
-            self.take(point, radius * 1.7)
+            self._add(Lesion("soft_exudates", tuple(shapes), point[None], strength, soft=0.28 * radius), radius * 1.7)
 
     def new_vessels(self, on_disc: bool) -> bool:
         """A tangle of fine vessels on the disc or beside a vessel elsewhere; False: no room."""
@@ -207,12 +203,12 @@ class _Plan:
             angle = rng.uniform(0, 2 * np.pi)
             edge = self.eye.disc_radius * rng.uniform(0.3, 0.95)
             point = np.array(self.eye.disc) + edge * np.array([np.cos(angle), np.sin(angle)])
-            room = self.fits(point, 0.0)
+            if not self.fits(point, 0.0):
+                return False
         else:
-            found = self.anywhere(reach)
-            point, room = (found, True) if found is not None else (np.zeros(2), False)
-        if not room:
-            return False
+            if (free := self.anywhere(reach)) is None:
+                return False
+            point = free
         shapes = []
         for _ in range(int(rng.integers(7, 15))):
             steps = int(rng.integers(14, 30))
@@ -223,16 +219,14 @@ class _Plan:
         shapes = [shape for shape in shapes if all(self.eye.room(x, y) > 0.01 for x, y in shape)] or shapes[:1]
         strength = float(rng.uniform(0.6, 1.0))
         width = float(rng.uniform(0.0018, 0.003))
-        self.lesions.append(Lesion("neovascularisation", tuple(shapes), point[None], strength, 0.0, width))
-        self.take(point, reach)
+        self._add(Lesion("neovascularisation", tuple(shapes), point[None], strength, 0.0, width), reach)
         return True
 
     def preretinal(self) -> bool:
         """Blood before the retina: a boat with a level top; False: no room."""
         half = float(self.rng.uniform(0.045, 0.1))
         depth = half * float(self.rng.uniform(0.5, 1.0))
-        point = self.anywhere(half * 1.1)
-        if point is None:
+        if (point := self.anywhere(half * 1.1)) is None:
             return False
         angle = np.linspace(0, np.pi, 24)
         keel = np.sin(angle) ** self.rng.uniform(0.7, 1.1)
@@ -241,8 +235,7 @@ class _Plan:
         lean = self.rng.normal(0, 0.06)  # the patient's head is never quite upright
         hull = hull @ np.array([[np.cos(lean), np.sin(lean)], [-np.sin(lean), np.cos(lean)]])
         strength = float(self.rng.uniform(0.75, 0.95))
-        self.lesions.append(Lesion("preretinal", (point + hull,), point[None], strength, soft=0.0035))
-        self.take(point, half * 1.1)
+        self._add(Lesion("preretinal", (point + hull,), point[None], strength, soft=0.0035), half * 1.1)
         return True
 
     def beading(self) -> bool:
@@ -252,11 +245,9 @@ class _Plan:
             vein = veins[index]
             beads = self._beads(vein.points, vein.widths)
             if len(beads) >= 3:
-                shapes = tuple(shape for _, shape in beads)
-                anchors = np.array([place for place, _ in beads])
-                self.lesions.append(Lesion("beading", shapes, anchors, float(self.rng.uniform(0.4, 0.7)), soft=0.0008))
-                for anchor in anchors:
-                    self.take(anchor, 0.014)
+                centres, shapes = zip(*beads, strict=True)
+                strength = float(self.rng.uniform(0.4, 0.7))
+                self._add(Lesion("beading", shapes, np.array(centres), strength, soft=0.0008), 0.014)
                 return True
         return False
 
@@ -303,11 +294,11 @@ def _proliferative(plan: _Plan) -> None:
     if preretinal:
         preretinal = sum([plan.preretinal() for _ in range(int(rng.integers(1, 3)))]) > 0
     if not preretinal or rng.random() < 0.5:
-        found = plan.new_vessels(on_disc=bool(rng.random() < 0.4))
+        has_vessels = plan.new_vessels(on_disc=bool(rng.random() < 0.4))
         for _ in range(int(rng.integers(0, 3))):
-            found = plan.new_vessels(on_disc=False) or found
-        while not (found or preretinal):
-            found = plan.new_vessels(on_disc=True)  # the disc lies in the field and nothing else is planned yet
+            has_vessels = plan.new_vessels(on_disc=False) or has_vessels
+        while not (has_vessels or preretinal):
+            has_vessels = plan.new_vessels(on_disc=True)  # the disc lies in the field, nothing else is planned yet
     background = rng.choice(3, p=(0.2, 0.5, 0.3))
     if background:
         (_moderate, _severe)[background - 1](plan)
@@ -319,7 +310,7 @@ def plan_lesions(eye: Eye, grade: int, rng: np.random.Generator) -> tuple[Lesion
     Args:
         eye: The healthy eye.
         grade: 0..4.
-        rng: Source of chance.
+        rng: The stream of the lesions.
 
     Returns:
         The lesions, in the order in which they are painted.
@@ -331,10 +322,8 @@ def plan_lesions(eye: Eye, grade: int, rng: np.random.Generator) -> tuple[Lesion
     elif grade > 1:
         (_moderate, _severe, _proliferative)[grade - 2](plan)
     lesions = tuple(plan.lesions)
-    assert grade == grade_of(count_signs(lesions), intraretinal_quadrants(lesions, eye)), (
-        grade,
-        count_signs(lesions),
-    )
+    signs = count_signs(lesions)
+    assert grade == grade_of(signs, intraretinal_quadrants(lesions, eye)), (grade, signs)
     return lesions
 
 
@@ -344,7 +333,7 @@ def plan_simple(eye: Eye, grade: int, rng: np.random.Generator) -> tuple[Lesion,
     Args:
         eye: The healthy eye; the first lesion of a sort always finds room in it.
         grade: 0: none. 1: one to three blots. 2: one to three blots, and one to three pale patches.
-        rng: Source of chance.
+        rng: The stream of the lesions.
 
     Returns:
         The lesions, in the order in which they are painted.

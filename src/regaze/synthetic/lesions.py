@@ -1,8 +1,7 @@
 """The lesions of diabetic retinopathy: their records, the grade they amount to, and how they are painted.
 
-Invariant: a lesion changes the canvas at a pixel if and only if its mask holds there, and every lesion owns
-at least one mask pixel at any size. Positions, shapes and strengths are in shares of the side, so that the
-same lesions can be painted at any size.
+Invariant: a lesion changes the canvas at a pixel if and only if its mask holds there, and every lesion owns at least
+one mask pixel at any size. Positions, shapes and strengths are in shares of the side.
 
 The grade follows the international clinical scale (Wilkinson et al. 2003,
 https://doi.org/10.1016/S0161-6420(03)00475-5) as far as one photograph shows it: see `grade_of`.
@@ -17,21 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regaze.records import LESION_TYPES
 from regaze.synthetic.eye import Eye, Floats, rgb
 
 MANY_HAEMORRHAGES = 20  # more than these, in all quadrants: grade 3
-SIGNS = (
-    "microaneurysms",
-    "haemorrhages",
-    "hard_exudates",
-    "soft_exudates",
-    "neovascularisation",
-    "preretinal",
-    "beading",
-)
-# Where a sign's mask belongs (`records.LESION_TYPES`): a preretinal haemorrhage is a haemorrhage, and beading
-# of the veins is a lesion that IDRiD's five types do not name.
-MASK_OF = {sign: sign for sign in SIGNS} | {"preretinal": "haemorrhages", "beading": "lesion"}
+# Sign -> the lesion type to whose mask it belongs: a preretinal haemorrhage is a haemorrhage, and beading of the veins
+# is a lesion that IDRiD's five types do not name.
+MASK_OF = {name: name for name in LESION_TYPES[:-1]} | {"preretinal": "haemorrhages", "beading": "lesion"}
 
 # Share of the light left where a sign is at full strength, and (factor on the retina's colour, offset)
 # for signs that hide the retina. Judged by eye beside photographs of IDRiD.
@@ -56,7 +47,7 @@ class Lesion:
     """One lesion, or a cluster of specks that belong together.
 
     Attributes:
-        sign: One of `SIGNS`.
+        sign: A key of `MASK_OF`.
         shapes: Outlines (filled) or, where `stroke` > 0, lines: (N, 2) x, y in shares of the side.
         anchors: (K, 2) one point inside each of the K lesions: the pixel there is always painted.
         strength: How far the colour goes towards the lesion's own, 0..1.
@@ -71,35 +62,20 @@ class Lesion:
     soft: float = 0.0
     stroke: float = 0.0
 
-    @property
-    def count(self) -> int:
-        """Lesions in this record."""
-        return len(self.anchors)
-
 
 def count_signs(lesions: tuple[Lesion, ...]) -> dict[str, int]:
     """Number of lesions per sign; signs that do not occur are absent."""
     counts: dict[str, int] = {}
     for lesion in lesions:
-        counts[lesion.sign] = counts.get(lesion.sign, 0) + lesion.count
+        counts[lesion.sign] = counts.get(lesion.sign, 0) + len(lesion.anchors)
     return counts
-
-
-def quadrants_with(points: Points, centre: tuple[float, float]) -> int:
-    """How many of the four quadrants around a centre hold a point; points (N, 2) in the centre's frame.
-
-    Args:
-        points: (N, 2) x, y.
-        centre: x, y in the same frame.
-    """
-    return len({(bool(x > centre[0]), bool(y > centre[1])) for x, y in points})
 
 
 def grade_of(counts: Mapping[str, int], quadrants: int) -> int:
     """Grade by the international clinical scale.
 
     Args:
-        counts: Lesions per sign (`SIGNS`).
+        counts: Lesions per sign, a key of `MASK_OF`.
         quadrants: Quadrants around the fovea that hold an intraretinal haemorrhage, 0..4.
 
     Returns:
@@ -119,8 +95,8 @@ def grade_of(counts: Mapping[str, int], quadrants: int) -> int:
 
 def intraretinal_quadrants(lesions: tuple[Lesion, ...], eye: Eye) -> int:
     """Quadrants around the fovea with a haemorrhage inside the retina, 0..4."""
-    points = [lesion.anchors for lesion in lesions if lesion.sign == "haemorrhages"]
-    return quadrants_with(np.concatenate(points), eye.fovea) if points else 0
+    points = [point for lesion in lesions if lesion.sign == "haemorrhages" for point in lesion.anchors]
+    return len({(bool(x > eye.fovea[0]), bool(y > eye.fovea[1])) for x, y in points})
 
 
 def _coverage(lesion: Lesion, size: int) -> tuple[Floats, int, int]:

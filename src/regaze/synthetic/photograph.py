@@ -1,9 +1,8 @@
 """Synthetic fundus photographs: a healthy eye, lesions that fit a grade, and what the camera makes of them.
 
-Invariant: a photograph is a function of its seed, size and grade (and of the camera and side, where given).
-Everything but the grain of the sensor is in shares of the side, so the same seed at 256 and at 512 pixels
-shows the same eye with the same lesions. The masks are those of `lesions.paint_lesions`: exact before blur,
-noise and JPEG.
+Invariant: a photograph is a function of its seed, size and grade (and of the camera and side, where given). Everything
+but the grain of the sensor is in shares of the side, so the same seed shows the same eye with the same lesions at any
+size. The masks are those of `lesions.paint_lesions`: exact before blur, noise and JPEG.
 
 These pictures are imitations for trying the program out and for tests. They say nothing about real patients.
 """
@@ -19,11 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.errors import OptionError
-from regaze.synthetic.eye import Camera, Eye, Floats, Seed, draw_camera, paint_eye, rgb, stain, streams
+from regaze.synthetic.eye import Camera, Eye, Floats, Seed, axes, paint_eye, rgb, stain, streams
 from regaze.synthetic.lesion_plan import plan_lesions, plan_simple
-from regaze.synthetic.lesions import MASK_OF, Lesion, count_signs, paint_lesions
-
-__all__ = ["TASKS", "Camera", "Eye", "Painted", "develop", "draw_camera", "paint", "paint_eye"]
+from regaze.synthetic.lesions import Lesion, paint_lesions
 
 SMALLEST, LARGEST = 64, 4000
 
@@ -34,7 +31,7 @@ class Task:
 
     Attributes:
         shares: Share of the photographs per grade, from 0; they sum to 1.
-        plan: (eye, grade, source of chance) -> lesions of that grade.
+        plan: (eye, grade, random generator) -> lesions of that grade.
     """
 
     shares: tuple[float, ...]
@@ -57,21 +54,11 @@ class Painted:
         masks: Lesion type of `records.LESION_TYPES` -> (S, S) bool; types that do not occur are absent.
             Preretinal haemorrhages are in `haemorrhages`; beaded stretches of veins are in `lesion`.
         grade: Of the clinical task 0..4 by the international scale, see `lesions.grade_of`; of the simple one 0..2.
-        counts: Lesions per type, keys as `masks`; a speck of hard exudate counts as one.
-        preretinal: How many of the haemorrhages lie before the retina.
-        left: A left eye.
-        fovea: x, y in shares of the side; the quadrants of the clinical rule are taken around it.
-        disc: Centre of the optic disc, x, y in shares of the side.
     """
 
     photo: NDArray[np.uint8]
     masks: dict[str, NDArray[np.bool_]]
     grade: int
-    counts: dict[str, int]
-    preretinal: int
-    left: bool
-    fovea: tuple[float, float]
-    disc: tuple[float, float]
 
 
 def _blurred(image: Floats, sigma: float) -> Floats:
@@ -91,9 +78,9 @@ def _flare(image: Floats, eye: Eye, rng: np.random.Generator) -> None:
     """A pale crescent at one side of the field's edge, where light leaks past the pupil; in place."""
     if rng.random() > 0.35:
         return
-    centres = (np.arange(eye.size, dtype=np.float32) + np.float32(0.5)) / np.float32(eye.size) - np.float32(0.5)
+    x, y = axes(eye.size)
     angle, shift = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.06)
-    distance = np.hypot(centres[None, :] + shift * math.cos(angle), centres[:, None] + shift * math.sin(angle))
+    distance = np.hypot(x - 0.5 + shift * math.cos(angle), y - 0.5 + shift * math.sin(angle))
     rise = np.clip((distance - np.float32(eye.camera.radius - 0.02)) / np.float32(0.09), 0, 1) ** 1.5
     image += rise[..., None] * rgb(0.45, 0.5, 0.42) * np.float32(rng.uniform(0.3, 1.0))
 
@@ -104,7 +91,7 @@ def develop(eye: Eye, canvas: Floats, rng: np.random.Generator) -> NDArray[np.ui
     Args:
         eye: The eye, for its light, field and camera.
         canvas: (size, size, 3) float32 as `Eye.canvas`, with or without lesions.
-        rng: Source of chance.
+        rng: The stream of the development.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -151,34 +138,17 @@ def paint(
         left: Which eye; None: drawn from the seed.
         task: A key of `TASKS`.
 
-    Returns:
-        The photograph and the truth about it.
-
     Raises:
-        OptionError: If size or grade lies outside its range.
+        OptionError: Size or grade lies outside its range.
     """
     if not SMALLEST <= size <= LARGEST:
         raise OptionError(f"size {size} of a synthetic photograph: expected {SMALLEST} to {LARGEST} pixels.")
     shares = TASKS[task].shares
     if grade is not None and grade not in range(len(shares)):
         raise OptionError(f"grade {grade} of a synthetic photograph: expected 0 to {len(shares) - 1}.")
-    chance = streams(seed)
-    drawn = int(chance["lesions"].choice(len(shares), p=shares))
+    rngs = streams(seed)
+    drawn = int(rngs["lesions"].choice(len(shares), p=shares))  # also where the grade is given: the stream goes on
     grade = drawn if grade is None else grade
     eye = paint_eye(seed, size, camera=camera, left=left)
-    lesions = TASKS[task].plan(eye, grade, chance["lesions"])
-    canvas, masks = paint_lesions(eye, lesions)
-    signs = count_signs(lesions)
-    counts: dict[str, int] = {}
-    for sign, count in signs.items():
-        counts[MASK_OF[sign]] = counts.get(MASK_OF[sign], 0) + count
-    return Painted(
-        photo=develop(eye, canvas, chance["development"]),
-        masks=masks,
-        grade=grade,
-        counts=counts,
-        preretinal=signs.get("preretinal", 0),
-        left=eye.left,
-        fovea=eye.fovea,
-        disc=eye.disc,
-    )
+    canvas, masks = paint_lesions(eye, TASKS[task].plan(eye, grade, rngs["lesions"]))
+    return Painted(develop(eye, canvas, rngs["development"]), masks, grade)

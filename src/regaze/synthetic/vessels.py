@@ -1,13 +1,12 @@
 """The vascular tree of a synthetic eye: where arteries and veins run and how thick they are.
 
-Invariant: everything is in shares of the photograph's side (x to the right, y down, 0..1), so that the same
-seed grows the same tree at any size. Left and right eyes differ by `toward`, the sign of x from the disc to
-the fovea.
+Invariant: everything is in shares of the photograph's side (x to the right, y down, 0..1), so that the same seed grows
+the same tree at any size. Left and right eyes differ by `toward`, the sign of x from the disc to the fovea.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -90,10 +89,10 @@ def _grow(shoot: _Shoot, ground: _Ground) -> list[Vessel]:
     if shoot.generation >= _DEEPEST:
         return grown
     rng = ground.rng
-    place = rng.uniform(0.04, 0.12)
+    distance = rng.uniform(0.04, 0.12)  # along the vessel, to its next branch
     side = float(rng.choice((-1.0, 1.0)))
-    while place < len(points) * _STEP:
-        index = min(int(place / _STEP), len(points) - 1)
+    while distance < len(points) * _STEP:
+        index = min(int(distance / _STEP), len(points) - 1)
         branch = _Shoot(
             start=points[index],
             heading=float(headings[index] + side * rng.uniform(0.45, 1.0)),
@@ -104,7 +103,7 @@ def _grow(shoot: _Shoot, ground: _Ground) -> list[Vessel]:
         )
         if branch.width > _THINNEST:
             grown.extend(_grow(branch, ground))
-        place += rng.uniform(0.055, 0.17)
+        distance += rng.uniform(0.055, 0.17)
         side = -side if rng.random() < 0.75 else side
     return grown
 
@@ -114,22 +113,13 @@ def _trunks(rng: np.random.Generator, disc: tuple[float, float], radius: float, 
     shoots = []
     for up in (1.0, -1.0):
         root = np.array([disc[0] - toward * radius * rng.uniform(0, 0.3), disc[1] - up * radius * 0.15])
-        shoots.append(
-            _Shoot(
-                root,
-                up * rng.uniform(1.25, 1.6),
-                -up * rng.uniform(1.5, 2.1),
-                rng.uniform(0.75, 0.95),
-                1.0,
-                0,
-            )
-        )
-        shoots.append(
-            _Shoot(root, up * rng.uniform(1.75, 2.4), up * rng.uniform(-0.3, 0.7), rng.uniform(0.3, 0.45), 0.7, 0)
-        )
+        shoots += [
+            _Shoot(root, up * rng.uniform(1.25, 1.6), -up * rng.uniform(1.5, 2.1), rng.uniform(0.75, 0.95), 1.0, 0),
+            _Shoot(root, up * rng.uniform(1.75, 2.4), up * rng.uniform(-0.3, 0.7), rng.uniform(0.3, 0.45), 0.7, 0),
+        ]
     for _ in range(rng.integers(2, 6)):
         heading = rng.uniform(-0.9, 0.9) + (np.pi if rng.random() < 0.6 else 0.0)
-        root = np.array([disc[0], disc[1]]) + rng.uniform(-0.3, 0.3, 2) * radius
+        root = np.array(disc) + rng.uniform(-0.3, 0.3, 2) * radius
         shoots.append(_Shoot(root, heading, rng.uniform(-0.5, 0.5), rng.uniform(0.12, 0.28), 0.3, 1))
     return shoots
 
@@ -140,7 +130,7 @@ def grow_vessels(
     """Grow arteries and veins that leave the disc in the four arcades, branch and taper.
 
     Args:
-        rng: Source of chance.
+        rng: The stream of the vessels.
         disc: Centre of the optic disc, shares of the side.
         radius: Radius of the disc, share of the side.
         fovea: Centre of the fovea, shares of the side; vessels keep away from it.
@@ -155,8 +145,7 @@ def grow_vessels(
     for artery, width in ((False, vein_width), (True, artery_width)):
         ground = _Ground(rng, toward, fovea, artery)
         for trunk in _trunks(rng, disc, radius, toward):
-            shoot = _Shoot(trunk.start, trunk.heading, trunk.turn, trunk.length, trunk.width * width, trunk.generation)
-            grown.extend(_grow(shoot, ground))
+            grown.extend(_grow(replace(trunk, width=trunk.width * width), ground))
     return tuple(grown)
 
 

@@ -136,6 +136,20 @@ def test_whose_corrections_count(study_copy, open_quietly):
     assert list(found) == sorted(found)
 
 
+def test_the_latest_word_of_each_expert_counts(study_copy, open_quietly):
+    """With several experts the latest correction of each counts; a photograph without a correction is absent."""
+    from regaze.study.steps.supervision import corrections_of
+
+    study = open_quietly(study_copy)
+    first = study.training(0)[0]
+    assert corrections_of(study, "single-scale", 0, "majority") == []
+    draw(study, "single-scale/fold0", 100, first, "anna")
+    ben = draw(study, "single-scale/fold0", 120, first, "ben")
+    anna = draw(study, "single-scale/fold0", 140, first, "anna")
+    assert corrections_of(study, "single-scale", 0, "majority") == [ben, anna]
+    assert corrections_of(study, "single-scale", 0, "latest") == [anna]
+
+
 def test_named_model_is_made_once(study_copy, tune, regaze, tiny):
     """--name gives the name; the same name for another recipe is refused."""
     assert tune(study_copy, "--name", "mine")["model"] == "mine"
