@@ -66,7 +66,7 @@ def rise(job: Job) -> Tensor:
     for image_3SS, chosen in zip(job.images, job.classes.tolist(), strict=True):
         found = []
         for masks_MSS in enlarge_masks(job, grids, shifts):
-            with job.precision():
+            with job.predictor.precision():
                 found.append(job.probabilities(image_3SS * masks_MSS.unsqueeze(1))[:, chosen])
         weights = torch.cat(found)
         weights = (weights - weights.mean()) / (job.settings.keep * len(weights))

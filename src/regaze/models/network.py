@@ -239,19 +239,18 @@ class PlainNetwork(nn.Module):
         return "extractor" if name.startswith("extractor.") else "heads"
 
 
-def fuse(maps: Sequence[Tensor], side: int) -> Tensor:
+def fuse(maps: Sequence[Tensor], side: int | None = None) -> Tensor:
     """The fused map: the mean of all scales' maps, each brought bilinearly to `side`.
 
     Args:
-        maps: S tensors (B, 1, H_l, W_l) in 0..1.
-        side: Wanted height and width (cropped pixels or map cells).
+        maps: S tensors (B, 1, H_l, W_l) in 0..1, finest first.
+        side: Wanted height and width (cropped pixels or map cells); None: the finest map's.
 
     Returns:
         (B, side, side) float32 in 0..1.
     """
-    large = [
-        functional.interpolate(item.float(), size=(side, side), mode="bilinear", align_corners=False) for item in maps
-    ]
+    size = (side or maps[0].shape[2],) * 2
+    large = [functional.interpolate(item.float(), size=size, mode="bilinear", align_corners=False) for item in maps]
     return torch.stack(large).mean(dim=0).squeeze(1)
 
 

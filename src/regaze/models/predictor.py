@@ -22,6 +22,8 @@ from regaze.models.features import FeatureCache, FrozenFeatures
 from regaze.models.network import AttentionNetwork, Output, fuse
 from regaze.models.options import Decoding, MachineOptions
 
+Progress = Callable[[int, int], None]  # takes (photographs done, all)
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -123,6 +125,25 @@ class Predictor:
         self.decoding = decoding
         self.batch = batch
 
+    def precision(self) -> torch.autocast:
+        """The autocast in which forward passes run: to bfloat16, or none."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def batches(self, total: int, progress: Progress | None = None, size: int | None = None) -> Iterator[slice]:
+        """Rows of one batch after the other.
+
+        Args:
+            total: Number of photographs.
+            progress: Called after each batch with (photographs done, total).
+            size: Photographs per batch; None: `batch`.
+        """
+        size = size or self.batch
+        for start in range(0, total, size):
+            stop = min(start + size, total)
+            yield slice(start, stop)
+            if progress is not None:
+                progress(stop, total)
+
     def normalise(self, images_NSSC: NDArray[np.uint8]) -> Tensor:
         """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 in normalised space, on the device."""
         images = torch.from_numpy(np.ascontiguousarray(images_NSSC)).to(self.device).permute(0, 3, 1, 2).float() / 255
@@ -136,7 +157,7 @@ class Predictor:
     def predict(
         self,
         images_NSSC: NDArray[np.uint8],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         cache: FeatureCache | None = None,
     ) -> Predictions:
         """Grades and maps of photographs.
@@ -154,15 +175,13 @@ class Predictor:
         maps: list[list[Tensor]] = [[] for _ in range(self.network.scales)]
         disagreements: list[Tensor] = []
         with evaluating(self.network):
-            for start, output in self._outputs(images_NSSC, cache):
+            for output in self._outputs(images_NSSC, progress, cache):
                 probabilities.append(torch.softmax(output.logits.float(), dim=1).cpu())
                 for kept, item in zip(maps, output.maps, strict=True):
                     kept.append(item.squeeze(1).float().cpu())
-                fused.append(fuse(output.maps, max(item.shape[2] for item in output.maps)).cpu())
+                fused.append(fuse(output.maps).cpu())
                 if output.perception_logits:
                     disagreements.append(torch.stack([between_branches(output), between_scales(output.maps)]).cpu())
-                if progress is not None:
-                    progress(min(start + self.batch, len(images_NSSC)), len(images_NSSC))
         branches, scales = torch.cat(disagreements, dim=1).numpy() if disagreements else (None, None)
         all_probabilities = torch.cat(probabilities).numpy()
         if not np.isfinite(all_probabilities).all():
@@ -180,12 +199,14 @@ class Predictor:
             scales=scales,
         )
 
-    def _outputs(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None) -> Iterator[tuple[int, Output]]:
-        """The network's word on each batch, with the place of the batch's first photograph."""
-        starts = range(0, len(images_NSSC), self.batch)
+    def _outputs(
+        self, images_NSSC: NDArray[np.uint8], progress: Progress | None, cache: FeatureCache | None
+    ) -> Iterator[Output]:
+        """The network's output for one batch after the other."""
+        batches = self.batches(len(images_NSSC), progress)
         if not isinstance(self.network, AttentionNetwork):
-            for start in starts:
-                yield start, self._forward(self.normalise(images_NSSC[start : start + self.batch]))
+            for rows in batches:
+                yield self._forward(self.normalise(images_NSSC[rows]))
             return
         images = torch.from_numpy(np.ascontiguousarray(images_NSSC))
         normalisation = (self.mean.flatten().tolist(), self.std.flatten().tolist())
@@ -198,14 +219,14 @@ class Predictor:
             cache=cache,
             steady=cache is not None,
         )
-        for start in starts:
-            index = torch.arange(start, min(start + self.batch, len(images)))
+        for rows in batches:
+            index = torch.arange(rows.start, rows.stop)
             features = frozen(index, [0] * len(index))
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            with self.precision():
                 output = self.network.branches(features)
-            yield start, output
+            yield output
 
     def _forward(self, images_B3SS: Tensor) -> Output:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with self.precision():
             output: Output = self.network(images_B3SS)
         return output
