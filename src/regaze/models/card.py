@@ -88,10 +88,8 @@ class ModelCard:
 
 def versions() -> dict[str, str]:
     """Versions of what decides a result."""
-    found = {"python": platform.python_version()}
-    for package in ("regaze", "torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless"):
-        found[package] = version(package)
-    return found
+    packages = ("regaze", "torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless")
+    return {"python": platform.python_version()} | {package: version(package) for package in packages}
 
 
 def read_card(folder: Path) -> ModelCard:

@@ -12,7 +12,7 @@ from regaze.errors import ModelError
 from regaze.files import replacing, write_json
 from regaze.models.build import Network, build_network
 from regaze.models.card import ModelCard, check_weights, file_hash, read_card
-from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictor
 
 
@@ -33,7 +33,8 @@ def load_network(folder: Path, card: ModelCard) -> Network:
         ModelError: The weights are missing, damaged, another model's, or do not fit the card.
     """
     path = folder / "model.safetensors"
-    built = build_network(_unweighted(card.network), len(card.classes), card.size)
+    # Without pretrained weights: the folder brings its own.
+    built = build_network(replace(card.network, weights="none"), len(card.classes), card.size)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -65,9 +66,3 @@ def load_model(folder: Path, machine: MachineOptions | None = None, batch: int =
     network = load_network(folder, card)
     predictor = Predictor(network, card.mean, card.std, card.decoding, machine or MachineOptions(), batch)
     return predictor, card
-
-
-def _unweighted(options: NetworkOptions) -> NetworkOptions:
-    """The same network without pretrained weights: the folder brings its own."""
-    values = asdict(options) | {"weights": "none"}
-    return NetworkOptions(**values)

@@ -122,6 +122,7 @@ class Predictor:
         self.bf16 = uses_bf16(machine.precision, self.device)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
+        self._normalisation = (mean, std)
         self.decoding = decoding
         self.batch = batch
 
@@ -208,12 +209,10 @@ class Predictor:
             for rows in batches:
                 yield self._forward(self.normalise(images_NSSC[rows]))
             return
-        images = torch.from_numpy(np.ascontiguousarray(images_NSSC))
-        normalisation = (self.mean.flatten().tolist(), self.std.flatten().tolist())
         frozen = FrozenFeatures(
             self.network.extractor,
-            images,
-            *normalisation,
+            torch.from_numpy(np.ascontiguousarray(images_NSSC)),
+            *self._normalisation,  # as the user's numbers, not float32's: the keys that fine-tuning uses
             self.device,
             bf16=self.bf16,
             cache=cache,

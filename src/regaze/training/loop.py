@@ -21,7 +21,7 @@ from regaze.errors import ModelError
 from regaze.models.network import Output
 from regaze.training.average import WeightAverage
 from regaze.training.batches import Batch, Feed
-from regaze.training.checkpoint import load_checkpoint, save_checkpoint
+from regaze.training.checkpoint import Checkpoint
 
 Loss = Callable[[Output, Batch], dict[str, Tensor]]
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -83,15 +83,16 @@ def fit(
         ModelError: The loss became NaN or infinite.
     """
     network = network.to(memory_format=torch.channels_last)
-    # fused: one pass over the weights. It reads memory in order, so moments must lie as weights do (load_checkpoint).
+    # fused: one pass over the weights. It reads memory in order, so moments must lie as weights do (Checkpoint).
     optimizer = torch.optim.AdamW(_decayed(plan), betas=(0.9, 0.999), fused=True)
     module, optimizer = fabric.setup(network, optimizer)
     average = WeightAverage(network, plan.averaging) if plan.averaging > 0 else None
     history = History()
-    start = load_checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
+    state = Checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
+    state.load()
     steps = feed.steps()
     written = time.monotonic()
-    for epoch in range(start, plan.epochs):
+    for epoch in range(len(history.epochs), plan.epochs):
         module.train()
         sums: dict[str, Tensor] = {}
         for step, batch in enumerate(feed.epoch(epoch, fabric.device)):
@@ -110,7 +111,7 @@ def fit(
         history.epochs.append(losses)
         if fabric.is_global_zero and time.monotonic() - written >= _CHECKPOINT_SECONDS:
             written = time.monotonic()
-            save_checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
+            state.save()
         if progress is not None:
             progress(epoch + 1, plan.epochs, losses)
     if average is not None:
