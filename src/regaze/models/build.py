@@ -81,15 +81,11 @@ def build_network(options: NetworkOptions, classes: int, size: int = 224, seed: 
         raise ModelError(f"A classifier needs at least 2 classes, the data has {classes}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the caller's GPUs too
-        backbone, report = _backbone(options, size)
+        name = options.backbone
+        backbone = torchvision_backbone(name) if name in TORCHVISION else timm_backbone(name, size)
+        report = load_weights(backbone, options.weights, size)
         network = _plain(backbone, classes) if options.network == "plain" else _attention(backbone, options, classes)
     return Built(network, backbone.mean, backbone.std, report)
-
-
-def _backbone(options: NetworkOptions, size: int) -> tuple[Backbone, LoadReport | None]:
-    name = options.backbone
-    backbone = torchvision_backbone(name) if name in TORCHVISION else timm_backbone(name, size)
-    return backbone, load_weights(backbone, options.weights, size)
 
 
 def _plain(backbone: Backbone, classes: int) -> PlainNetwork:

@@ -121,6 +121,10 @@ def read_card(folder: Path) -> ModelCard:
 def check_weights(folder: Path, card: ModelCard) -> None:
     """Make sure that a folder's weights are the ones that its card was written with (an older card does not know).
 
+    Args:
+        folder: The model folder.
+        card: Its card.
+
     Raises:
         ModelError: They are missing, or others.
     """

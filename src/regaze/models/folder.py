@@ -17,7 +17,13 @@ from regaze.models.predictor import Predictor
 
 
 def save_model(folder: Path, network: Network, card: ModelCard) -> None:
-    """Write a model folder; an existing one is replaced only as a whole file at a time, card last."""
+    """Write a model folder; an existing one is replaced only as a whole file at a time, card last.
+
+    Args:
+        folder: Made where it is missing.
+        network: Its weights are written, from any device.
+        card: Written with the hash of these weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
@@ -28,6 +34,10 @@ def save_model(folder: Path, network: Network, card: ModelCard) -> None:
 
 def load_network(folder: Path, card: ModelCard) -> Network:
     """Build the card's network with the folder's weights, in evaluation mode on the CPU.
+
+    Args:
+        folder: What `save_model` wrote.
+        card: Its card.
 
     Raises:
         ModelError: The weights are missing, damaged, another model's, or do not fit the card.

@@ -51,10 +51,12 @@ class Predictions:
 def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.int64]:
     """From probabilities to grades.
 
-    `median`: the first grade at which the cumulative probability reaches one half; it minimises the expected distance
-    in grades. On IDRiD's pooled out-of-fold predictions it agrees with the expert's grades about as well as `expected`
-    (the rounded expected value Σ k·p_k), and unlike that keeps the accuracy of `argmax` (docs/results.md). `argmax` is
-    for classes without an order.
+    Args:
+        probabilities_NK: (N, K), rows sum to 1.
+        how: `median`: the first grade at which the cumulative probability reaches one half; it minimises the expected
+            distance in grades. On IDRiD's pooled out-of-fold predictions it agrees with the expert's grades about as
+            well as `expected` (the rounded expected value Σ k·p_k), and unlike that keeps the accuracy of `argmax`
+            (docs/results.md). `argmax` is for classes without an order.
     """
     if how == "argmax":
         return np.asarray(probabilities_NK.argmax(axis=1), dtype=np.int64)
