@@ -18,7 +18,7 @@ from regaze.training import loop, recipes
 from regaze.training.batches import Feed, TrainingSet
 from regaze.training.losses import classification_loss, soft_labels
 from regaze.training.options import FinetuneOptions, TrainingOptions
-from regaze.training.recipes import finetune, train_phase1
+from regaze.training.recipes import Setup, finetune, train_phase1
 from regaze.training.targets import target_maps
 
 SIDE, CLASSES = 64, 3
@@ -84,10 +84,11 @@ def run(recipe, folder, network=None, data=None, options=None, progress=None, **
     """Run a recipe; returns the network and its history."""
     network = network if network is not None else network_of()
     data = data if data is not None else photographs()
-    common = COMMON | {"checkpoint": folder / f"{recipe}.safetensors", "progress": progress} | changes
+    cache = {"cache": changes.pop("cache")} if "cache" in changes else {}
+    setup = Setup(**COMMON | {"checkpoint": folder / f"{recipe}.safetensors", "progress": progress} | changes)
     if recipe == "phase1":
-        return network, train_phase1(network, data, options or PHASE1, **common)
-    return network, finetune(network, data, options or FINETUNE, PHASE1, **common)
+        return network, train_phase1(network, data, options or PHASE1, setup)
+    return network, finetune(network, data, options or FINETUNE, PHASE1, setup, **cache)
 
 
 def same(first, second):
@@ -323,7 +324,7 @@ def test_cached_training_is_what_training_the_whole_network_would_be(tmp_path):
     groups = recipes._groups(
         network, {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
     )
-    plan = loop.Plan(options.epochs, groups, None, options.weight_decay, 0.0, "")
+    plan = loop.Plan(options, groups, None, "")
     optimizer = torch.optim.AdamW(loop._decayed(plan))
     feed = Feed(data, CLASSES, options.batch, 3, PHASE1.sampling, "none", *COMMON["normalisation"])
     for epoch in range(options.epochs):
