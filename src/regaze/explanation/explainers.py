@@ -68,27 +68,20 @@ class Explainer:
         return self.package is None or importlib.util.find_spec(self.package) is not None
 
 
-def _of_scale(index: int) -> Explainer:
-    return Explainer(
-        f"Attention, block {index + 1}",
-        "the network's own map of one block",
-        partial(attention, scale=index),
-        kind=AttentionNetwork,
-        scale=index + 1,
-        of_class=False,
-    )
-
+_attention = partial(Explainer, kind=AttentionNetwork, of_class=False)
 
 EXPLAINERS: Mapping[str, Explainer] = MappingProxyType(
     {
-        "attention": Explainer(
-            "Attention",
-            "the network's own maps, all blocks",
-            attention,
-            kind=AttentionNetwork,
-            of_class=False,
-        ),
-        **{f"scale{index + 1}": _of_scale(index) for index in range(_MOST_SCALES)},
+        "attention": _attention("Attention", "the network's own maps, all blocks", attention),
+        **{
+            f"scale{number}": _attention(
+                f"Attention, block {number}",
+                "the network's own map of one block",
+                partial(attention, scale=number - 1),
+                scale=number,
+            )
+            for number in range(1, _MOST_SCALES + 1)
+        },
         "cam": Explainer("CAM", "evidence for the class", class_activation, kind=PlainNetwork),
         "grad-cam": Explainer("Grad-CAM", "features weighted by mean gradient", grad_cam, package="captum"),
         "grad-cam++": Explainer("Grad-CAM++", "features weighted by positive gradient", grad_cam_plus_plus),

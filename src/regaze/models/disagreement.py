@@ -1,4 +1,6 @@
-"""How far a network contradicts itself on one photograph: what a single forward pass already shows.
+"""How far grades of one photograph contradict each other, and how far two maps of it differ.
+
+`between_branches` and `between_scales` need no more than one forward pass; what needs more is in `uncertainty`.
 
 Where maps are compared, only their shape counts: each map is standardised (mean 0, standard deviation 1 over the cells
 that are compared), so that neither its level nor its contrast matters. A dead map (see `_DEAD_BELOW`) has no shape and

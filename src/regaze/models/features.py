@@ -48,6 +48,18 @@ def turn(planes: Tensor, how: int) -> Tensor:
     return turned.flip(-1) if how >= 4 else turned
 
 
+def normalise(images_B3SS: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Images as a network takes them: normalised, channels_last.
+
+    Args:
+        images_B3SS: (B, 3, S, S) float32, RGB in 0..1.
+        mean: RGB in 0..1.
+        std: Likewise.
+    """
+    shift, scale = (torch.tensor(rgb, device=images_B3SS.device).view(1, 3, 1, 1) for rgb in (mean, std))
+    return ((images_B3SS - shift) / scale).contiguous(memory_format=torch.channels_last)
+
+
 def parse_size(text: str) -> int:
     """Bytes that a text such as `4GB`, `500 MB` or `0` names.
 
@@ -168,15 +180,10 @@ class FrozenFeatures:
         self.bf16 = bf16
         self.cache = cache if cache is not None and cache.budget > 0 else None
         self.steady = steady
-        self._mean = torch.tensor(tuple(mean), device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(tuple(std), device=device).view(1, 3, 1, 1)
+        self._normalisation = (mean, std)
         settings = (str(extractor), tuple(mean), tuple(std), bf16, device.type, torch.__version__, _CHUNK)
         self._photograph_hashes: dict[int, bytes] = {}  # by index, made once
         self._extractor_hash = _hash_extractor(extractor, repr(settings)) if self.cache is not None else ""
-
-    def normalise(self, images_B3SS: Tensor) -> Tensor:
-        """(B, 3, S, S) in 0..1 on the device -> normalised, channels_last."""
-        return ((images_B3SS - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def compute(self, images_B3SS: Tensor) -> list[Tensor]:
@@ -215,7 +222,8 @@ class FrozenFeatures:
             chunk = items[start : start + _CHUNK]
             filled = chunk + [chunk[-1]] * (_CHUNK - len(chunk) if self.steady else 0)
             images = torch.stack([turn(self.images[index].permute(2, 0, 1), how) for index, how in filled])
-            features = self.compute(self.normalise(images.to(self.device, non_blocking=True).float() / 255))
+            scaled = images.to(self.device, non_blocking=True).float() / 255
+            features = self.compute(normalise(scaled, *self._normalisation))
             blocks = [item.permute(0, 2, 3, 1).contiguous().cpu() for item in features]
             done += [(item, [block[row] for block in blocks]) for row, item in enumerate(chunk)]
         return done

@@ -173,34 +173,23 @@ class Predictor:
         Raises:
             ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest).
         """
-        probabilities: list[Tensor] = []
-        fused: list[Tensor] = []
-        maps: list[list[Tensor]] = [[] for _ in range(self.network.scales)]
-        disagreements: list[Tensor] = []
+        batches: list[list[Tensor]] = []
         with evaluating(self.network):
             for output in self._outputs(images_NSSC, progress, cache):
-                probabilities.append(torch.softmax(output.logits.float(), dim=1).cpu())
-                for kept, item in zip(maps, output.maps, strict=True):
-                    kept.append(item.squeeze(1).float().cpu())
-                fused.append(fuse(output.maps).cpu())
+                columns = [torch.softmax(output.logits.float(), dim=1), fuse(output.maps)]
+                columns += [item.squeeze(1).float() for item in output.maps]
                 if output.perception_logits:
-                    disagreements.append(torch.stack([between_branches(output), between_scales(output.maps)]).cpu())
-        branches, scales = torch.cat(disagreements, dim=1).numpy() if disagreements else (None, None)
-        all_probabilities = torch.cat(probabilities).numpy()
-        if not np.isfinite(all_probabilities).all():
-            bad = int((~np.isfinite(all_probabilities).all(axis=1)).sum())
+                    columns += [between_branches(output), between_scales(output.maps)]
+                batches.append([item.cpu() for item in columns])
+        probabilities, fused, *rest = (torch.cat(items).numpy() for items in zip(*batches, strict=True))
+        bad = int((~np.isfinite(probabilities).all(axis=1)).sum())
+        if bad:
             raise ModelError(
-                f"The model gives no number for {bad} of {len(all_probabilities)} photographs (NaN): "
+                f"The model gives no number for {bad} of {len(probabilities)} photographs (NaN): "
                 "pass --precision fp32, or train it again."
             )
-        return Predictions(
-            probabilities=all_probabilities,
-            grades=decode(all_probabilities, self.decoding),
-            maps=tuple(torch.cat(item).numpy() for item in maps),
-            fused=torch.cat(fused).numpy(),
-            branches=branches,
-            scales=scales,
-        )
+        maps, disagreements = rest[: self.network.scales], rest[self.network.scales :]
+        return Predictions(probabilities, decode(probabilities, self.decoding), tuple(maps), fused, *disagreements)
 
     def _outputs(
         self, images_NSSC: NDArray[np.uint8], progress: Progress | None, cache: FeatureCache | None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from regaze.data.augment import jitter, random_matrices, warp
-from regaze.models.features import TURNS, FrozenFeatures, turn
+from regaze.models.features import TURNS, FrozenFeatures, normalise, turn
 
 Augmentation = Literal["turns", "free", "none"]
 
@@ -127,12 +127,8 @@ class Feed:
             return self._draw(torch.arange(len(self.data)), len(self.data), generator)
         is_corrected = self._corrected()
         corrected, others = is_corrected.nonzero().flatten(), (~is_corrected).nonzero().flatten()
-        order = torch.cat(
-            [
-                self._draw(corrected, len(corrected), generator),
-                self._draw(others, self._drawn() - len(corrected), generator),
-            ]
-        )
+        replayed = self._drawn() - len(corrected)
+        order = torch.cat([self._draw(corrected, len(corrected), generator), self._draw(others, replayed, generator)])
         return order[torch.randperm(len(order), generator=generator)]
 
     def _draw(self, indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -172,9 +168,7 @@ class Feed:
                 images = jitter(images, generator)
             elif self.augment == "turns":
                 images = _turn_each(images, turns)
-            mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
-            std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
-            images = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+            images = normalise(images, self.mean, self.std)
             inputs = images if self.frozen is None else self.frozen.compute(images)
         parts = iter(() if masks is None else torch.split(masks, [item.shape[1] for item in given], dim=1))
         moved = {name: None if item is None else next(parts) for name, item in planes.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from regaze.training.options import FinetuneOptions, TrainingOptions
 
 Loss = Callable[[Output, Batch], dict[str, Tensor]]
 Progress = Callable[[int, int, dict[str, float]], None]
+History = list[dict[str, float]]  # mean losses per epoch
 
 _WARM_UP = 0.05  # share of all steps with a linearly rising learning rate
 # Seconds of work that a run which is stopped may have to do again (and the epoch it was in). A checkpoint of ResNet18's
@@ -48,13 +49,6 @@ class Plan:
     groups: Sequence[dict[str, Any]]
     loss: Loss
     identity: str
-
-
-@dataclass
-class History:
-    """Mean losses per epoch, in order."""
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
 
 
 def fit(
@@ -85,12 +79,12 @@ def fit(
     module, optimizer = fabric.setup(network, optimizer)
     epochs, averaging = plan.options.epochs, plan.options.averaging
     average = WeightAverage(network, averaging) if averaging > 0 else None
-    history = History()
-    state = Checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
+    history: History = []
+    state = Checkpoint(checkpoint, plan.identity, network, average, optimizer, history)
     state.load()
     steps = feed.steps()
     written = time.monotonic()
-    for epoch in range(len(history.epochs), epochs):
+    for epoch in range(len(history), epochs):
         module.train()
         sums: dict[str, Tensor] = {}
         for step, batch in enumerate(feed.epoch(epoch, fabric.device)):
@@ -106,7 +100,7 @@ def fit(
                 sums[name] = sums.get(name, 0) + term.detach()
         losses = {name: float(value) / steps for name, value in sums.items()}
         _check_finite(losses, epoch)
-        history.epochs.append(losses)
+        history.append(losses)
         if fabric.is_global_zero and time.monotonic() - written >= _CHECKPOINT_SECONDS:
             written = time.monotonic()
             state.save()

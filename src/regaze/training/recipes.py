@@ -172,7 +172,7 @@ def _identity(
     """Hash of what decides the result; a checkpoint with another one is another run's.
 
     `recipe` is its name and what the other arguments do not say. Photographs count by every 16th pixel of every 16th
-    row; masks, labels and weights by every byte and its place, since two corrections may have equal areas.
+    row; masks, labels and weights by all bytes in order, since two corrections may have equal areas.
     """
     data = feed.data
     corrections = [data.look, data.corrected, data.avoid, data.doubt, data.edited]

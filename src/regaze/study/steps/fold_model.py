@@ -155,7 +155,7 @@ class FoldModel:
             card,
             name=self.name,
             data=about_data,
-            history=tuple(history.epochs),
+            history=tuple(history),
             key=self.key,
             details={"seed": study.options.seed, "machine": asdict(self.machine), "seconds": seconds} | details,
             versions=versions(),
