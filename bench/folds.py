@@ -24,7 +24,7 @@ from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, known_lesions, targets
 from regaze.training.batches import TrainingSet
 from regaze.training.options import FinetuneOptions, TrainingOptions
-from regaze.training.recipes import finetune
+from regaze.training.recipes import Setup, finetune
 
 MODEL = "multi-scale"
 MACHINE = MachineOptions(workers=1)
@@ -96,19 +96,16 @@ def run(fold: Fold, indices: list[int] | None, options: FinetuneOptions) -> dict
             corrected,
         )
         with tempfile.TemporaryDirectory() as scratch:
-            finetune(
-                network,
-                data,
-                options,
-                TrainingOptions(**fold.card.recipe["phase1"]),
+            setup = Setup(
                 classes=len(fold.card.classes),
                 ordinal=fold.card.ordinal,
                 normalisation=(fold.card.mean, fold.card.std),
                 seed=fold.number,
                 machine=MACHINE,
                 checkpoint=Path(scratch) / "checkpoint.safetensors",
-                cache=fold.features(),
             )
+            phase1 = TrainingOptions(**fold.card.recipe["phase1"])
+            finetune(network, data, options, phase1, setup, cache=fold.features())
     return measure(fold, fold.predictor(network))
 
 

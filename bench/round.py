@@ -34,7 +34,7 @@ from regaze.models.predictor import Predictor
 from regaze.training.batches import Feed, TrainingSet
 from regaze.training.losses import classification_loss, map_loss, soft_labels
 from regaze.training.options import FinetuneOptions, TrainingOptions
-from regaze.training.recipes import finetune
+from regaze.training.recipes import Setup, finetune
 from regaze.training.targets import render
 
 CLASSES = 5
@@ -63,19 +63,9 @@ def regaze_round(network: AttentionNetwork, data: TrainingSet, held_out: np.ndar
         start = time.perf_counter()
 
     with tempfile.TemporaryDirectory() as scratch:
-        finetune(
-            network,
-            data,
-            OPTIONS,
-            PHASE1,
-            classes=CLASSES,
-            ordinal=True,
-            normalisation=(MEAN, STD),
-            seed=0,
-            machine=machine,
-            checkpoint=Path(scratch) / "checkpoint.safetensors",
-            cache=FeatureCache(folder, 8 * 10**9),
-        )
+        checkpoint = Path(scratch) / "checkpoint.safetensors"
+        setup = Setup(CLASSES, True, (MEAN, STD), seed=0, machine=machine, checkpoint=checkpoint)
+        finetune(network, data, OPTIONS, PHASE1, setup, cache=FeatureCache(folder, 8 * 10**9))
     lap("fine-tune")
     predictor = Predictor(network, MEAN, STD, "median", machine)
     predictor.predict(data.images.numpy(), cache=FeatureCache(folder, 8 * 10**9))

@@ -1,6 +1,7 @@
 """Building networks: families of backbones, determinism, where the branches start."""
 
 import random
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from regaze.errors import ModelError
+from regaze.models import build as build_module
 from regaze.models.backbones import looks_around, timm_backbone, torchvision_backbone, unstride
 from regaze.models.build import build_network
 from regaze.models.options import NetworkOptions
@@ -162,6 +164,37 @@ def test_segments_give_timms_features(name, images):
     for segment, level in zip(backbone.segments, levels, strict=True):
         found = segment.eval()(found)
         assert torch.equal(found, level)
+
+
+def test_the_table_of_the_default_network_is_true(tmp_path):
+    """Every row of the module's table: what the part is made of, its output's shape, its number of parameters."""
+    rows = re.findall(
+        r"^    (\w+(?: \d)?) {2,}(?:(\S.*?) {2,}([\dx ]+?) {2,}|)([\d,]+)$", build_module.__doc__, re.MULTILINE
+    )
+    torch.manual_seed(5)
+    resnet = torchvision.models.resnet18()
+    save_file(resnet.state_dict(), tmp_path / "resnet18.safetensors")
+    network = build_network(NetworkOptions(weights=str(tmp_path / "resnet18.safetensors")), 5).network.eval()
+
+    features, parts = torch.randn(1, 3, 224, 224), {}
+    for number, segment in enumerate(network.extractor.segments):
+        attention, perception = network.attention[number], network.perception[number]
+        features = segment(features)
+        parts[f"extractor {number + 1}"] = segment, segment, features
+        parts[f"attention {number + 1}"] = attention, attention.stage, attention(features)[1]
+        parts[f"perception {number + 1}"] = perception, perception.stage, perception.stage(features)
+    parts["fusion"] = network.fusion, network.fusion, network.fusion(torch.zeros(1, 896))
+    parts["network"] = network, network, torch.zeros(1)
+    assert sorted(row[0] for row in rows) == sorted(parts)
+    for name, made_of, shape, parameters in rows:
+        part, stage, output = parts[name]
+        assert f"{sum(item.numel() for item in part.parameters()):,}" == parameters, name
+        assert " x ".join(str(side) for side in output.shape[1:]) == shape, name
+        source = [resnet.get_submodule(layer) for layer in re.findall(r"layer\d(?:\.\d)?", made_of)]
+        source = [resnet.conv1, resnet.bn1, *source] if "stem" in made_of else source
+        copied = [weight for module in source for weight in module.parameters()]
+        if source:
+            assert all(torch.equal(a, b) for a, b in zip(stage.parameters(), copied, strict=True)), name
 
 
 @pytest.mark.parametrize("depth", ["block", "light", "full"])

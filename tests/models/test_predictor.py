@@ -6,6 +6,7 @@ import torch
 
 from regaze.errors import ModelError
 from regaze.models.build import build_network
+from regaze.models.features import FeatureCache, FrozenFeatures
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor, decode, evaluating
 
@@ -55,6 +56,18 @@ def test_the_batch_size_changes_nothing(photographs, batch):
     np.testing.assert_allclose(parts.fused, whole.fused, atol=1e-5)
     for part, wanted in zip(parts.maps, whole.maps, strict=True):
         np.testing.assert_allclose(part, wanted, atol=1e-5)
+
+
+def test_prediction_takes_the_features_that_fine_tuning_kept(photographs, tmp_path):
+    """A photograph as it is has one entry in the cache, whoever asked first."""
+    predictor = predictor_of()
+    extractor, images, device = predictor.network.extractor, torch.from_numpy(photographs), torch.device("cpu")
+    frozen = FrozenFeatures(extractor, images, *HALF, device, bf16=False, cache=FeatureCache(tmp_path, 10**9))
+    frozen(torch.arange(5), [0] * 5)
+    entries = sorted(tmp_path.glob("*/*"))
+    assert len(entries) == 5
+    predictor.predict(photographs, cache=FeatureCache(tmp_path, 10**9))
+    assert sorted(tmp_path.glob("*/*")) == entries
 
 
 def test_a_model_that_gives_no_number_is_an_error(photographs):

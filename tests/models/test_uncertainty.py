@@ -9,11 +9,11 @@ from torch import nn
 
 from regaze.errors import ModelError
 from regaze.models.build import build_network
-from regaze.models.disagreement import disagreement, shape_gap
+from regaze.models.disagreement import disagreement, movement, shape_gap
 from regaze.models.network import AttentionBranch, AttentionNetwork, PerceptionBranch
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
-from regaze.models.uncertainty import cell_features, movement, uncertainty_scores
+from regaze.models.uncertainty import cell_features, uncertainty_scores
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 NAMES = ("branches", "scales", "cam", "instability", "features")

@@ -18,7 +18,7 @@ from regaze.training import loop, recipes
 from regaze.training.batches import Feed, TrainingSet
 from regaze.training.losses import classification_loss, soft_labels
 from regaze.training.options import FinetuneOptions, TrainingOptions
-from regaze.training.recipes import finetune, train_phase1
+from regaze.training.recipes import Setup, finetune, train_phase1
 from regaze.training.targets import target_maps
 
 SIDE, CLASSES = 64, 3
@@ -84,10 +84,11 @@ def run(recipe, folder, network=None, data=None, options=None, progress=None, **
     """Run a recipe; returns the network and its history."""
     network = network if network is not None else network_of()
     data = data if data is not None else photographs()
-    common = COMMON | {"checkpoint": folder / f"{recipe}.safetensors", "progress": progress} | changes
+    cache = {"cache": changes.pop("cache")} if "cache" in changes else {}
+    setup = Setup(**COMMON | {"checkpoint": folder / f"{recipe}.safetensors", "progress": progress} | changes)
     if recipe == "phase1":
-        return network, train_phase1(network, data, options or PHASE1, **common)
-    return network, finetune(network, data, options or FINETUNE, PHASE1, **common)
+        return network, train_phase1(network, data, options or PHASE1, setup)
+    return network, finetune(network, data, options or FINETUNE, PHASE1, setup, **cache)
 
 
 def same(first, second):
@@ -120,10 +121,10 @@ def test_a_pinned_run(tmp_path, recipe, threads):
     finally:
         torch.set_num_threads(1)
     wanted = PINNED[recipe]
-    assert len(history.epochs) == 5
+    assert len(history) == 5
     for name, losses in wanted.items():
-        assert [epoch[name] for epoch in history.epochs] == pytest.approx(losses, rel=1e-4), name
-    assert set(history.epochs[0]) == set(wanted)
+        assert [epoch[name] for epoch in history] == pytest.approx(losses, rel=1e-4), name
+    assert set(history[0]) == set(wanted)
 
 
 class Stop:
@@ -150,7 +151,7 @@ def test_resuming_equals_not_stopping(tmp_path, recipe):
     resumed, again = run(recipe, tmp_path / "parts", progress=lambda done, *_: calls.append(done))
     assert calls == [3, 4]
     assert same(whole, resumed)
-    assert again.epochs == history.epochs
+    assert again == history
     assert not any(module.training for module in resumed.modules())
 
 
@@ -160,7 +161,7 @@ def test_a_finished_run_is_not_repeated(tmp_path, recipe):
     first, history = run(recipe, tmp_path)
     second, again = run(recipe, tmp_path, progress=lambda *_: pytest.fail("trained again"))
     assert same(first, second)
-    assert again.epochs == history.epochs
+    assert again == history
 
 
 def test_resuming_without_averaging(tmp_path):
@@ -307,7 +308,7 @@ def test_cached_and_uncached_training_are_the_same(tmp_path, augment, edited):
     for name in ("cold", "warm"):
         cache = FeatureCache(tmp_path / "cache", 10**9)
         cached, again = run("finetune", tmp_path / name, data=data, options=options, cache=cache)
-        for one, other in zip(history.epochs, again.epochs, strict=True):
+        for one, other in zip(history, again, strict=True):
             assert one == pytest.approx(other, abs=1e-5)
         assert same(plain, cached)
     assert len(list((tmp_path / "cache").glob("*/*.safetensors"))) >= len(data)
@@ -323,7 +324,7 @@ def test_cached_training_is_what_training_the_whole_network_would_be(tmp_path):
     groups = recipes._groups(
         network, {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
     )
-    plan = loop.Plan(options.epochs, groups, None, options.weight_decay, 0.0, "")
+    plan = loop.Plan(options, groups, None, "")
     optimizer = torch.optim.AdamW(loop._decayed(plan))
     feed = Feed(data, CLASSES, options.batch, 3, PHASE1.sampling, "none", *COMMON["normalisation"])
     for epoch in range(options.epochs):
@@ -395,11 +396,11 @@ def test_weight_zero_means_no_map_term(tmp_path):
     """The control reports the grade's loss alone, and corrections then change nothing."""
     options = replace(FINETUNE, map_weight=0.0, epochs=1)
     first, history = run("finetune", tmp_path / "a", options=options)
-    assert set(history.epochs[0]) == {"grade"}
+    assert set(history[0]) == {"grade"}
     second, _ = run("finetune", tmp_path / "b", data=moved(photographs()), options=options)
     assert same(first, second)
     _, history = run("finetune", tmp_path / "c", options=replace(options, map_weight=1.0))
-    assert set(history.epochs[0]) == {"grade", "map"}
+    assert set(history[0]) == {"grade", "map"}
 
 
 def test_photographs_without_a_correction_get_no_map_loss(tmp_path):
@@ -418,7 +419,7 @@ def test_without_any_correction_fine_tuning_is_the_control(tmp_path):
     options = replace(FINETUNE, epochs=1)
     data = replace(photographs(), corrected=torch.zeros(8, dtype=torch.bool))
     first, history = run("finetune", tmp_path / "a", data=data, options=options)
-    assert history.epochs[0]["map"] == 0
+    assert history[0]["map"] == 0
     second, _ = run("finetune", tmp_path / "b", data=data, options=replace(options, map_weight=0.0))
     assert same(first, second)
 
@@ -463,15 +464,15 @@ def test_phase1_trains_any_network(tmp_path, kind):
     rates = {"lr_extractor": 3e-3, "lr_branches": 3e-3, "lr_heads": 3e-3}
     options = replace(PHASE1, epochs=8, augment=False, smoothing=0.0, **rates)
     _, history = run("phase1", tmp_path, network, options=options)
-    assert history.epochs[-1]["grade"] < 0.9 * history.epochs[0]["grade"]
+    assert history[-1]["grade"] < 0.9 * history[0]["grade"]
 
 
 def test_photographs_without_a_grade_may_be_there(tmp_path):
     """Ungraded photographs supervise maps alone; with no grade at all the grade's loss is zero."""
     data = replace(photographs(), labels=torch.full((8,), -1))
     _, history = run("finetune", tmp_path, data=data, options=replace(FINETUNE, epochs=1))
-    assert history.epochs[0]["grade"] == 0
-    assert history.epochs[0]["map"] > 0
+    assert history[0]["grade"] == 0
+    assert history[0]["map"] > 0
 
 
 def test_classes_without_an_order_take_cross_entropy(tmp_path):
@@ -489,8 +490,8 @@ def test_bf16_is_close_to_fp32(tmp_path, recipe):
     options = replace(PHASE1 if recipe == "phase1" else FINETUNE, epochs=1)
     network, rough = run(recipe, tmp_path / "a", options=options, machine=MachineOptions("bf16", "cpu"))
     _, exact = run(recipe, tmp_path / "b", options=options)
-    assert rough.epochs[0] != exact.epochs[0]
-    assert rough.epochs[0] == pytest.approx(exact.epochs[0], rel=0.05)
+    assert rough[0] != exact[0]
+    assert rough[0] == pytest.approx(exact[0], rel=0.05)
     assert all(item.dtype in (torch.float32, torch.int64) for item in network.state_dict().values())
 
 

@@ -30,7 +30,7 @@ from regaze.explanation.job import Job, Settings, resting
 from regaze.explanation.perturbations import occlusion, rise
 from regaze.models.build import Network
 from regaze.models.network import AttentionNetwork, PlainNetwork
-from regaze.models.predictor import Predictor
+from regaze.models.predictor import Predictor, Progress
 
 _MOST_SCALES = 4  # of `NetworkOptions.scales`
 
@@ -68,27 +68,20 @@ class Explainer:
         return self.package is None or importlib.util.find_spec(self.package) is not None
 
 
-def _of_scale(index: int) -> Explainer:
-    return Explainer(
-        f"Attention, block {index + 1}",
-        "the network's own map of one block",
-        partial(attention, scale=index),
-        kind=AttentionNetwork,
-        scale=index + 1,
-        of_class=False,
-    )
-
+_attention = partial(Explainer, kind=AttentionNetwork, of_class=False)
 
 EXPLAINERS: Mapping[str, Explainer] = MappingProxyType(
     {
-        "attention": Explainer(
-            "Attention",
-            "the network's own maps, all blocks",
-            attention,
-            kind=AttentionNetwork,
-            of_class=False,
-        ),
-        **{f"scale{index + 1}": _of_scale(index) for index in range(_MOST_SCALES)},
+        "attention": _attention("Attention", "the network's own maps, all blocks", attention),
+        **{
+            f"scale{number}": _attention(
+                f"Attention, block {number}",
+                "the network's own map of one block",
+                partial(attention, scale=number - 1),
+                scale=number,
+            )
+            for number in range(1, _MOST_SCALES + 1)
+        },
         "cam": Explainer("CAM", "evidence for the class", class_activation, kind=PlainNetwork),
         "grad-cam": Explainer("Grad-CAM", "features weighted by mean gradient", grad_cam, package="captum"),
         "grad-cam++": Explainer("Grad-CAM++", "features weighted by positive gradient", grad_cam_plus_plus),
@@ -119,7 +112,7 @@ def explain(
     by: str,
     classes: NDArray[np.int64] | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     settings: Settings | None = None,
 ) -> NDArray[np.float32]:
     """Importance of each pixel of photographs.
@@ -147,24 +140,20 @@ def explain(
     """
     explainer = find(by, predictor.network)
     _check(images_NSSC, classes, predictor.network.classes)
-    total, side = images_NSSC.shape[:2]
-    step = predictor.batch if explainer.quick else 1  # the slow ones fill their batches with one photograph
-    found = np.empty((total, side, side), np.float32)
+    importance = np.empty(images_NSSC.shape[:3], np.float32)
+    size = None if explainer.quick else 1  # the slow ones fill their batches with one photograph
     with resting(predictor.network, predictor.device):
-        for start in range(0, total, step):
-            stop = min(start + step, total)
-            images_B3SS = predictor.normalise(images_NSSC[start:stop])
-            chosen = _chosen(predictor, images_B3SS, None if classes is None else classes[start:stop], explainer)
+        for rows in predictor.batches(len(images_NSSC), progress, size):
+            images_B3SS = predictor.normalise(images_NSSC[rows])
+            chosen = _chosen(predictor, images_B3SS, None if classes is None else classes[rows], explainer)
             maps = explainer.method(Job(predictor, images_B3SS, chosen, settings or Settings()))
             if not bool(torch.isfinite(maps).all()):
                 raise ModelError(
                     f"The model gives values that are not finite, {by} cannot rank them: train the model again, "
                     "or pass --precision fp32."
                 )
-            found[start:stop] = maps.cpu().numpy()
-            if progress is not None:
-                progress(stop, total)
-    return found
+            importance[rows] = maps.cpu().numpy()
+    return importance
 
 
 def find(by: str, network: Network) -> Explainer:

@@ -28,7 +28,7 @@ def attention(job: Job, scale: int | None = None) -> Tensor:
     """
     network = job.predictor.network
     assert isinstance(network, AttentionNetwork)
-    with job.precision():
+    with job.predictor.precision():
         map_logits = network(job.images).map_logits
     return log_odds(map_logits if scale is None else [map_logits[scale]], job.side)
 
@@ -68,7 +68,7 @@ def class_activation(job: Job) -> Tensor:
     """
     network = job.predictor.network
     assert isinstance(network, PlainNetwork)
-    with job.precision():
+    with job.predictor.precision():
         features_BChw = network.extractor(job.images)[-1]
     weights_BC = network.classify.weight[job.classes]
     evidence_Bhw = torch.einsum("bc,bchw->bhw", weights_BC.float(), features_BChw.float())

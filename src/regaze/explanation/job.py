@@ -61,10 +61,6 @@ class Job:
         """S."""
         return self.images.shape[-1]
 
-    def precision(self) -> torch.autocast:
-        """The predictor's own precision, for forward passes where it ties no ranks."""
-        return torch.autocast(self.predictor.device.type, dtype=torch.bfloat16, enabled=self.predictor.bf16)
-
     def logits(self, images_B3SS: Tensor) -> Tensor:
         """(B, K) float32: the final logits, in the precision of the caller (fp32 unless it says otherwise)."""
         logits: Tensor = self.predictor.network(images_B3SS).logits
@@ -92,10 +88,5 @@ def resting(network: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def enlarge(maps_Bhw: Tensor, side: int) -> Tensor:
-    """(B, h, w) map cells -> (B, side, side) float32 cropped pixels, bilinear.
-
-    Args:
-        maps_Bhw: (B, h, w) float, map cells.
-        side: S in cropped pixels.
-    """
+    """(B, h, w) float map cells -> (B, side, side) float32 cropped pixels, bilinear."""
     return fuse([maps_Bhw.unsqueeze(1)], side)

@@ -64,11 +64,11 @@ def rise(job: Job) -> Tensor:
     grids, shifts = draw_masks(job)
     maps = []
     for image_3SS, chosen in zip(job.images, job.classes.tolist(), strict=True):
-        found = []
+        kept = []
         for masks_MSS in enlarge_masks(job, grids, shifts):
-            with job.precision():
-                found.append(job.probabilities(image_3SS * masks_MSS.unsqueeze(1))[:, chosen])
-        weights = torch.cat(found)
+            with job.predictor.precision():
+                kept.append(job.probabilities(image_3SS * masks_MSS.unsqueeze(1))[:, chosen])
+        weights = torch.cat(kept)
         weights = (weights - weights.mean()) / (job.settings.keep * len(weights))
         total = torch.zeros_like(image_3SS[0])
         start = 0
@@ -107,5 +107,5 @@ def enlarge_masks(job: Job, grids: Tensor, shifts: Tensor) -> Iterator[Tensor]:
     for start in range(0, len(grids), job.predictor.batch):
         part = grids[start : start + job.predictor.batch].to(job.images.device).unsqueeze(1)
         enlarged = functional.interpolate(part, size=(large, large), mode="bilinear", align_corners=False).squeeze(1)
-        places = shifts[start : start + job.predictor.batch].tolist()
-        yield torch.stack([mask[y : y + side, x : x + side] for mask, (y, x) in zip(enlarged, places, strict=True)])
+        corners = shifts[start : start + job.predictor.batch].tolist()
+        yield torch.stack([mask[y : y + side, x : x + side] for mask, (y, x) in zip(enlarged, corners, strict=True)])

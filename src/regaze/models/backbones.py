@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import timm
 import torch
@@ -93,21 +93,21 @@ def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:
         raise ModelError(f"Unknown backbone {name!r} ({error}): leave out the tag or give one of timm's.") from error
     shape = {"img_size": size} if config.get("fixed_input_size") else {}
     try:
-        model, taken = _feature_model(name, pretrained, shape)
+        model, levels_used = _feature_model(name, pretrained, shape)
     except (RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
         if pretrained:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ModelError(f"Backbone {name!r} gives no feature maps ({reason}): choose another timm model.") from error
-    info = [model.feature_info.info[index] for index in taken]
+    info = [model.feature_info.info[index] for index in levels_used]
     if len(info) < 2:
         raise ModelError(f"Backbone {name!r} gives {len(info)} level of feature maps, at least 2 are needed.")
     channels = tuple(int(item["num_chs"]) for item in info)
     segments = _cut(model, [str(item["module"]) for item in info], size if shape else _PROBE_SIDE)
 
     def up_to(levels: int) -> nn.Module:
-        short: nn.Module = timm.create_model(name, features_only=True, out_indices=taken[:levels], **shape)
-        short.load_state_dict(model.state_dict(), strict=False)  # what lies deeper has no place in it
+        short: nn.Module = timm.create_model(name, features_only=True, out_indices=levels_used[:levels], **shape)
+        short.load_state_dict(model.state_dict(), strict=False)  # it has no deeper levels
         return short
 
     return Backbone(name, model, segments, channels, tuple(config["mean"]), tuple(config["std"]), up_to)
@@ -149,6 +149,8 @@ def _cut(model: nn.Module, ends: Sequence[str], side: int) -> list[nn.Sequential
 
 def _reproduces(model: nn.Module, segments: Sequence[nn.Module], side: int) -> bool:
     """True where running the segments in turn gives the model's own features (NCHW) on a probe image."""
+    if _channels_last_format(model):  # Swin's would be equal, but its stages do not take NCHW features
+        return False
     training = model.training
     model.eval()
     try:
@@ -159,8 +161,7 @@ def _reproduces(model: nn.Module, segments: Sequence[nn.Module], side: int) -> b
                 features = segment(features)
                 if features.shape != want.shape or not torch.allclose(features, want, atol=1e-5):
                     return False
-            # NHWC models (Swin) and token models pass the comparison, but their stages do not take NCHW features.
-            return not _channels_last_format(model)
+            return True
     except (RuntimeError, TypeError, ValueError, AssertionError):
         return False
     finally:
@@ -235,12 +236,12 @@ def first_block(segment: nn.Sequential) -> nn.Sequential:
     The paper's attention branch is a residual stage; one block of it costs half, and is what the
     method's first trial used. Where no such block exists (AlexNet) this is the whole segment.
     """
-    taken: list[nn.Module] = []
+    leading: list[nn.Module] = []
     for module in _flat(segment):
-        taken.append(module)
+        leading.append(module)
         if _convolutions(module) >= 2:
             break
-    return nn.Sequential(*taken)
+    return nn.Sequential(*leading)
 
 
 def last_blocks(segment: nn.Sequential) -> list[nn.Module]:
@@ -249,14 +250,12 @@ def last_blocks(segment: nn.Sequential) -> list[nn.Module]:
     ResNet: the last residual block. ConvNeXt: the last block inside the stage. The caller checks which of them keeps
     grid and channels.
     """
-    found: list[nn.Module] = []
-    inner: nn.Module | None = segment
-    while inner is not None:
-        children = [child for child in inner.children() if _convolutions(child) >= 2]
-        inner = children[-1] if children else None
-        if inner is not None:
-            found.insert(0, inner)
-    return found
+    blocks: list[nn.Module] = []
+    inner: nn.Module = segment
+    while children := [child for child in inner.children() if _convolutions(child) >= 2]:
+        inner = children[-1]
+        blocks.insert(0, inner)
+    return blocks
 
 
 def looks_around(module: nn.Module) -> bool:
@@ -273,17 +272,3 @@ def _flat(module: nn.Sequential) -> list[nn.Module]:
     for child in module:
         flat += _flat(child) if type(child) is nn.Sequential else [child]
     return flat
-
-
-def torchvision_hub_weights(name: str, tag: str | None) -> Any:
-    """Torchvision's weights entry for a model.
-
-    Raises:
-        ModelError: The tag is unknown.
-    """
-    entries = torchvision_models.get_model_weights(name)
-    if tag is None:
-        return entries["DEFAULT"] if "DEFAULT" in entries.__members__ else next(iter(cast(Any, entries)))
-    if tag not in entries.__members__:
-        raise ModelError(f"Unknown weights hub:{tag} for {name}: expected one of {', '.join(entries.__members__)}.")
-    return entries[tag]

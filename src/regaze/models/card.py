@@ -88,10 +88,8 @@ class ModelCard:
 
 def versions() -> dict[str, str]:
     """Versions of what decides a result."""
-    found = {"python": platform.python_version()}
-    for package in ("regaze", "torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless"):
-        found[package] = version(package)
-    return found
+    packages = ("regaze", "torch", "torchvision", "timm", "numpy", "pillow", "opencv-python-headless")
+    return {"python": platform.python_version()} | {package: version(package) for package in packages}
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -122,6 +120,10 @@ def read_card(folder: Path) -> ModelCard:
 
 def check_weights(folder: Path, card: ModelCard) -> None:
     """Make sure that a folder's weights are the ones that its card was written with (an older card does not know).
+
+    Args:
+        folder: The model folder.
+        card: Its card.
 
     Raises:
         ModelError: They are missing, or others.

@@ -33,7 +33,9 @@ def choose_device(name: str) -> torch.device:
 def uses_bf16(precision: Precision, device: torch.device) -> bool:
     """True where autocast to bfloat16 is asked for, or is `auto` and the processor computes it natively.
 
-    On processors without it bf16 is emulated and slower than fp32.
+    Args:
+        precision: `--precision`; without native bfloat16, bf16 is emulated and slower than fp32.
+        device: Of this machine.
     """
     if precision != "auto":
         return precision == "bf16"

@@ -1,4 +1,6 @@
-"""How far a network contradicts itself on one photograph: what a single forward pass already shows.
+"""How far grades of one photograph contradict each other, and how far two maps of it differ.
+
+`between_branches` and `between_scales` need no more than one forward pass; what needs more is in `uncertainty`.
 
 Where maps are compared, only their shape counts: each map is standardised (mean 0, standard deviation 1 over the cells
 that are compared), so that neither its level nor its contrast matters. A dead map (see `_DEAD_BELOW`) has no shape and
@@ -36,8 +38,7 @@ def between_scales(maps: Sequence[Tensor]) -> Tensor:
     """Mean `shape_gap` over all pairs of scales on the finest grid, (B,) float32; NaN where there is one scale."""
     if len(maps) == 1:
         return maps[0].new_full((maps[0].shape[0],), math.nan, dtype=torch.float32)
-    side = max(item.shape[2] for item in maps)
-    alike = [fuse([item], side) for item in maps]
+    alike = [fuse([item], maps[0].shape[2]) for item in maps]
     return torch.stack([shape_gap(first, second) for first, second in combinations(alike, 2)]).mean(dim=0)
 
 
@@ -74,13 +75,27 @@ def shape_gap(first_Bhw: Tensor, second_Bhw: Tensor) -> Tensor:
         (B,) float32 in 0..2. 0: one is the other up to level and contrast. 1: unrelated. 2: one is the other's
         negative.
     """
-    first, second = standardise(first_Bhw), standardise(second_Bhw)
+    first, second = _standardise(first_Bhw), _standardise(second_Bhw)
     correlation = (first * second).mean(dim=(1, 2))
     both_dead = (first == 0).all(dim=2).all(dim=1) & (second == 0).all(dim=2).all(dim=1)
     return torch.where(both_dead, 0.0, 1 - correlation.clamp(-1, 1))
 
 
-def standardise(maps_Bhw: Tensor) -> Tensor:
+def movement(first_Bhw: Tensor, second_Bhw: Tensor) -> Tensor:
+    """Mean absolute difference of two standardised maps over their cells.
+
+    Args:
+        first_Bhw: (B, h, w) floats in 0..1: a photograph's map.
+        second_Bhw: The same of its flipped or shifted copy, mapped back, over the cells that both show.
+
+    Returns:
+        (B,) float32 in 0..2; two unrelated maps with normally distributed values get 2 / sqrt(pi) = 1.13; two dead
+        maps 0.
+    """
+    return (_standardise(first_Bhw) - _standardise(second_Bhw)).abs().mean(dim=(1, 2))
+
+
+def _standardise(maps_Bhw: Tensor) -> Tensor:
     """(B, h, w) float32 with mean 0 and standard deviation 1 over the cells; zero where the map is dead."""
     maps = maps_Bhw.float()
     centred = maps - maps.mean(dim=(1, 2), keepdim=True)

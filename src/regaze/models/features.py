@@ -48,6 +48,18 @@ def turn(planes: Tensor, how: int) -> Tensor:
     return turned.flip(-1) if how >= 4 else turned
 
 
+def normalise(images_B3SS: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Images as a network takes them: normalised, channels_last.
+
+    Args:
+        images_B3SS: (B, 3, S, S) float32, RGB in 0..1.
+        mean: RGB in 0..1.
+        std: Likewise.
+    """
+    shift, scale = (torch.tensor(rgb, device=images_B3SS.device).view(1, 3, 1, 1) for rgb in (mean, std))
+    return ((images_B3SS - shift) / scale).contiguous(memory_format=torch.channels_last)
+
+
 def parse_size(text: str) -> int:
     """Bytes that a text such as `4GB`, `500 MB` or `0` names.
 
@@ -69,8 +81,8 @@ def parse_size(text: str) -> int:
 class FeatureCache:
     """Entries of one folder under a budget, least recently used out first.
 
-    What this object has handed out or taken stays until others go: where the budget is too small for one run, what
-    does not fit is not kept (throwing out what the next epoch needs would keep nothing of use).
+    What this object has handed out or taken is never evicted: where the budget is too small for one run, what does not
+    fit is not kept (evicting what the next epoch needs would keep nothing of use).
 
     Args:
         folder: Made when the first entry is written.
@@ -80,21 +92,21 @@ class FeatureCache:
     def __init__(self, folder: Path, budget: int) -> None:
         self.folder = folder
         self.budget = budget
-        self._ours: dict[str, list[Tensor]] = {}
-        self._used = _folder_size(folder)
-        self._full = False  # nothing is left to throw out: the folder is not listed again for every entry
+        self._in_use: dict[str, list[Tensor]] = {}
+        self._used = sum(size for _, size, _ in _entries(folder))
+        self._full = False  # nothing is left to evict: the folder is not listed again for every entry
 
     def get(self, key: str) -> list[Tensor] | None:
         """The features under a key as read-only memory-mapped tensors (H, W, C); None where there are none."""
-        if key in self._ours:
-            return self._ours[key]
+        if key in self._in_use:
+            return self._in_use[key]
         path = self._path(key)
-        found = _read(path)
-        if found is not None:
-            self._ours[key] = found
-            with contextlib.suppress(OSError):  # another process may have thrown it out; the mapping stays valid
+        stored = _read(path)
+        if stored is not None:
+            self._in_use[key] = stored
+            with contextlib.suppress(OSError):  # another process may have evicted it; the mapping stays valid
                 os.utime(path)
-        return found
+        return stored
 
     def put(self, key: str, features: Sequence[Tensor]) -> None:
         """Keep features, (H, W, C) each, where the budget allows it; a full disk is no error."""
@@ -108,35 +120,31 @@ class FeatureCache:
             self._used += path.stat().st_size
             stored = _read(path, check=False)
             if stored is not None:
-                self._ours[key] = stored
+                self._in_use[key] = stored
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def _make_room(self, size: int) -> bool:
-        """Throw out what this object has not touched, oldest use first, until `size` bytes fit; False: they do not."""
+        """Evict what this object has not touched, oldest use first, until `size` bytes fit; False: they do not."""
         if self._used + size <= self.budget:
             return True
         if self._full:
             return False
-        entries = []
-        for path in self.folder.glob("*/*.safetensors"):
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                entries.append((status.st_mtime_ns, status.st_size, path))
-        self._used = sum(item[1] for item in entries)
-        others = sorted(item for item in entries if item[2].stem not in self._ours)
+        entries = _entries(self.folder)
+        self._used = sum(entry_size for _, entry_size, _ in entries)
+        others = sorted(entry for entry in entries if entry[2].stem not in self._in_use)
         # A tenth more than needed, so that a full cache is not listed anew for every entry.
         wanted = self.budget - size - self.budget // 10
-        if self._used - sum(item[1] for item in others) + size > self.budget:
+        if self._used - sum(entry_size for _, entry_size, _ in others) + size > self.budget:
             self._full = True
             return False
-        for _, bytes_there, path in others:
+        for _, entry_size, path in others:
             if self._used <= wanted:
                 break
             with contextlib.suppress(OSError):
                 path.unlink()
-            self._used -= bytes_there
+            self._used -= entry_size
         return self._used + size <= self.budget
 
 
@@ -147,7 +155,7 @@ class FrozenFeatures:
         extractor: images -> features per block, finest first; put into evaluation mode, moved to the device.
         images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
         mean, std: Normalisation, RGB in 0..1.
-        device: Where the extractor computes and the features go.
+        device: For the extractor and the features.
         bf16: Compute under autocast, and keep bfloat16.
         cache: Where features are kept; None: computed each time.
         steady: Compute in batches of one size, so that the last bits do not depend on a photograph's company. Off,
@@ -172,15 +180,10 @@ class FrozenFeatures:
         self.bf16 = bf16
         self.cache = cache if cache is not None and cache.budget > 0 else None
         self.steady = steady
-        self._mean = torch.tensor(tuple(mean), device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(tuple(std), device=device).view(1, 3, 1, 1)
+        self._normalisation = (mean, std)
         settings = (str(extractor), tuple(mean), tuple(std), bf16, device.type, torch.__version__, _CHUNK)
-        self._pictures: dict[int, bytes] = {}  # place -> hash, made once
-        self._mark = _hash_extractor(extractor, repr(settings)) if self.cache is not None else ""
-
-    def normalise(self, images_B3SS: Tensor) -> Tensor:
-        """(B, 3, S, S) in 0..1 on the device -> normalised, channels_last."""
-        return ((images_B3SS - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        self._photograph_hashes: dict[int, bytes] = {}  # by index, made once
+        self._extractor_hash = _hash_extractor(extractor, repr(settings)) if self.cache is not None else ""
 
     @torch.no_grad()
     def compute(self, images_B3SS: Tensor) -> list[Tensor]:
@@ -193,7 +196,7 @@ class FrozenFeatures:
         """Features of photographs, each in its turn.
 
         Args:
-            index: (B,) int64, places among the images.
+            index: (B,) int64, indices of the images.
             turns: B numbers 0..7, see `turn`.
 
         Returns:
@@ -201,15 +204,15 @@ class FrozenFeatures:
         """
         wanted = list(zip(index.tolist(), turns, strict=True))
         if self.cache is None:
-            found = dict(self._computed(list(dict.fromkeys(wanted))))
+            known = dict(self._computed(list(dict.fromkeys(wanted))))
         else:
             keys = {item: self._key(*item) for item in wanted}
             stored = {item: self.cache.get(key) for item, key in keys.items()}
-            found = {item: features for item, features in stored.items() if features is not None}
-            for item, features in self._computed([item for item, features in stored.items() if features is None]):
+            known = {item: features for item, features in stored.items() if features is not None}
+            for item, features in self._computed([item for item in stored if item not in known]):
                 self.cache.put(keys[item], features)
-                found[item] = features
-        blocks = zip(*(found[item] for item in wanted), strict=True)
+                known[item] = features
+        blocks = zip(*(known[item] for item in wanted), strict=True)
         return [torch.stack(list(block)).to(self.device, non_blocking=True).permute(0, 3, 1, 2) for block in blocks]
 
     def _computed(self, items: list[tuple[int, int]]) -> list[tuple[tuple[int, int], list[Tensor]]]:
@@ -218,18 +221,19 @@ class FrozenFeatures:
         for start in range(0, len(items), _CHUNK):
             chunk = items[start : start + _CHUNK]
             filled = chunk + [chunk[-1]] * (_CHUNK - len(chunk) if self.steady else 0)
-            pictures = torch.stack([turn(self.images[place].permute(2, 0, 1), how) for place, how in filled])
-            features = self.compute(self.normalise(pictures.to(self.device, non_blocking=True).float() / 255))
-            rows = [item.permute(0, 2, 3, 1).contiguous().cpu() for item in features]
-            done += [(item, [block[place] for block in rows]) for place, item in enumerate(chunk)]
+            images = torch.stack([turn(self.images[index].permute(2, 0, 1), how) for index, how in filled])
+            scaled = images.to(self.device, non_blocking=True).float() / 255
+            features = self.compute(normalise(scaled, *self._normalisation))
+            blocks = [item.permute(0, 2, 3, 1).contiguous().cpu() for item in features]
+            done += [(item, [block[row] for block in blocks]) for row, item in enumerate(chunk)]
         return done
 
-    def _key(self, place: int, how: int) -> str:
-        state = hashlib.blake2b(self._mark.encode(), digest_size=16)
-        if place not in self._pictures:
-            self._pictures[place] = hashlib.blake2b(_bytes(self.images[place]), digest_size=16).digest()
+    def _key(self, index: int, how: int) -> str:
+        state = hashlib.blake2b(self._extractor_hash.encode(), digest_size=16)
+        if index not in self._photograph_hashes:
+            self._photograph_hashes[index] = hashlib.blake2b(_bytes(self.images[index]), digest_size=16).digest()
         state.update(b"%d" % how)
-        state.update(self._pictures[place])
+        state.update(self._photograph_hashes[index])
         return state.hexdigest()
 
 
@@ -276,9 +280,11 @@ def _read(path: Path, check: bool = True) -> list[Tensor] | None:
         return None
 
 
-def _folder_size(folder: Path) -> int:
-    total = 0
+def _entries(folder: Path) -> list[tuple[int, int, Path]]:
+    """(time of the last use in ns, bytes, path) of each entry."""
+    entries = []
     for path in folder.glob("*/*.safetensors"):
         with contextlib.suppress(OSError):
-            total += path.stat().st_size
-    return total
+            status = path.stat()
+            entries.append((status.st_mtime_ns, status.st_size, path))
+    return entries

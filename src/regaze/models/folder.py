@@ -12,12 +12,18 @@ from regaze.errors import ModelError
 from regaze.files import replacing, write_json
 from regaze.models.build import Network, build_network
 from regaze.models.card import ModelCard, check_weights, file_hash, read_card
-from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictor
 
 
 def save_model(folder: Path, network: Network, card: ModelCard) -> None:
-    """Write a model folder; an existing one is replaced only as a whole file at a time, card last."""
+    """Write a model folder; an existing one is replaced only as a whole file at a time, card last.
+
+    Args:
+        folder: Made where it is missing.
+        network: Its weights are written, from any device.
+        card: Written with the hash of these weights.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with replacing(folder / "model.safetensors") as temporary:
@@ -29,11 +35,16 @@ def save_model(folder: Path, network: Network, card: ModelCard) -> None:
 def load_network(folder: Path, card: ModelCard) -> Network:
     """Build the card's network with the folder's weights, in evaluation mode on the CPU.
 
+    Args:
+        folder: What `save_model` wrote.
+        card: Its card.
+
     Raises:
         ModelError: The weights are missing, damaged, another model's, or do not fit the card.
     """
     path = folder / "model.safetensors"
-    built = build_network(_unweighted(card.network), len(card.classes), card.size)
+    # Without pretrained weights: the folder brings its own.
+    built = build_network(replace(card.network, weights="none"), len(card.classes), card.size)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -65,9 +76,3 @@ def load_model(folder: Path, machine: MachineOptions | None = None, batch: int =
     network = load_network(folder, card)
     predictor = Predictor(network, card.mean, card.std, card.decoding, machine or MachineOptions(), batch)
     return predictor, card
-
-
-def _unweighted(options: NetworkOptions) -> NetworkOptions:
-    """The same network without pretrained weights: the folder brings its own."""
-    values = asdict(options) | {"weights": "none"}
-    return NetworkOptions(**values)

@@ -22,7 +22,7 @@ Group = Literal["extractor", "branches", "heads", "maps"]
 
 @dataclass
 class Output:
-    """What a network says about a batch.
+    """A network's output for a batch.
 
     Attributes:
         logits: (B, K) logits of the final grade.
@@ -132,17 +132,18 @@ class AttentionNetwork(nn.Module):
         return self.branches(self.extractor(images_B3HW), maps)
 
     def branches(self, features: Sequence[Tensor], maps: Sequence[Tensor | None] | None = None) -> Output:
-        """The part behind the extractor; `features` as the extractor hands them out."""
-        given = self._check(maps, features)
+        """The part behind the extractor; `features` as the extractor hands them out, `maps` as `forward` takes them."""
+        self._check(maps, features)
+        given_maps = [None] * self.scales if maps is None else maps
         output = Output(logits=features[0].new_empty(0))
         vectors = []
-        for features_l, attention, perception, own in zip(
-            features, self.attention, self.perception, given, strict=True
+        for features_l, attention, perception, given in zip(
+            features, self.attention, self.perception, given_maps, strict=True
         ):
             attention_logits, map_logits = attention(features_l)
-            if own is not None:
-                map_logits = torch.logit(own.to(map_logits.dtype), eps=1e-6)
-            attention_map = torch.sigmoid(map_logits) if own is None else own.to(map_logits.dtype)
+            attention_map = torch.sigmoid(map_logits) if given is None else given.to(map_logits.dtype)
+            if given is not None:
+                map_logits = torch.logit(attention_map, eps=1e-6)
             # (1 + M) F in the features' own type: in fp32, autocast would only round it again, for 3 % of a step.
             weighted = torch.addcmul(features_l, attention_map.to(features_l.dtype), features_l)
             perception_logits, vector = perception(weighted)
@@ -157,9 +158,9 @@ class AttentionNetwork(nn.Module):
             output.logits = self.fusion(torch.cat(vectors, dim=1))
         return output
 
-    def _check(self, maps: Sequence[Tensor | None] | None, features: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    def _check(self, maps: Sequence[Tensor | None] | None, features: Sequence[Tensor]) -> None:
         if maps is None:
-            return [None] * self.scales
+            return
         if len(maps) != self.scales:
             raise ModelError(f"{len(maps)} maps were given to a network with {self.scales} scales: give one per scale.")
         for index, (given, features_l) in enumerate(zip(maps, features, strict=True)):
@@ -168,7 +169,6 @@ class AttentionNetwork(nn.Module):
                 raise ModelError(
                     f"The map given for scale {index + 1} has shape {tuple(given.shape)}: expected {expected}."
                 )
-        return maps
 
     def group_of(self, name: str) -> Group:
         """Which learning rate a parameter takes (see `training.options`)."""
@@ -239,19 +239,18 @@ class PlainNetwork(nn.Module):
         return "extractor" if name.startswith("extractor.") else "heads"
 
 
-def fuse(maps: Sequence[Tensor], side: int) -> Tensor:
+def fuse(maps: Sequence[Tensor], side: int | None = None) -> Tensor:
     """The fused map: the mean of all scales' maps, each brought bilinearly to `side`.
 
     Args:
-        maps: S tensors (B, 1, H_l, W_l) in 0..1.
-        side: Wanted height and width (cropped pixels or map cells).
+        maps: S tensors (B, 1, H_l, W_l) in 0..1, finest first.
+        side: Wanted height and width (cropped pixels or map cells); None: the finest map's.
 
     Returns:
         (B, side, side) float32 in 0..1.
     """
-    large = [
-        functional.interpolate(item.float(), size=(side, side), mode="bilinear", align_corners=False) for item in maps
-    ]
+    size = (side or maps[0].shape[2],) * 2
+    large = [functional.interpolate(item.float(), size=size, mode="bilinear", align_corners=False) for item in maps]
     return torch.stack(large).mean(dim=0).squeeze(1)
 
 

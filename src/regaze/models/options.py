@@ -1,4 +1,4 @@
-"""Options of the network. Importing this module imports no torch."""
+"""Options of the network and of the machine. Importing this module imports no torch."""
 
 from __future__ import annotations
 

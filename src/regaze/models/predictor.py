@@ -22,6 +22,8 @@ from regaze.models.features import FeatureCache, FrozenFeatures
 from regaze.models.network import AttentionNetwork, Output, fuse
 from regaze.models.options import Decoding, MachineOptions
 
+Progress = Callable[[int, int], None]  # takes (photographs done, all)
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -49,10 +51,12 @@ class Predictions:
 def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.int64]:
     """From probabilities to grades.
 
-    `median`: the first grade at which the cumulative probability reaches one half; it minimises the expected distance
-    in grades. On IDRiD's pooled out-of-fold predictions it agrees with the expert's grades about as well as `expected`
-    (the rounded expected value Σ k·p_k), and unlike that keeps the accuracy of `argmax` (docs/results.md). `argmax` is
-    for classes without an order.
+    Args:
+        probabilities_NK: (N, K), rows sum to 1.
+        how: `median`: the first grade at which the cumulative probability reaches one half; it minimises the expected
+            distance in grades. On IDRiD's pooled out-of-fold predictions it agrees with the expert's grades about as
+            well as `expected` (the rounded expected value Σ k·p_k), and unlike that keeps the accuracy of `argmax`
+            (docs/results.md). `argmax` is for classes without an order.
     """
     if how == "argmax":
         return np.asarray(probabilities_NK.argmax(axis=1), dtype=np.int64)
@@ -120,8 +124,28 @@ class Predictor:
         self.bf16 = uses_bf16(machine.precision, self.device)
         self.mean = torch.tensor(mean, device=self.device).view(1, 3, 1, 1)
         self.std = torch.tensor(std, device=self.device).view(1, 3, 1, 1)
+        self._normalisation = (mean, std)
         self.decoding = decoding
         self.batch = batch
+
+    def precision(self) -> torch.autocast:
+        """The autocast in which forward passes run: to bfloat16, or none."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+
+    def batches(self, total: int, progress: Progress | None = None, size: int | None = None) -> Iterator[slice]:
+        """Rows of one batch after the other.
+
+        Args:
+            total: Number of photographs.
+            progress: Called after each batch with (photographs done, total).
+            size: Photographs per batch; None: `batch`.
+        """
+        size = size or self.batch
+        for start in range(0, total, size):
+            stop = min(start + size, total)
+            yield slice(start, stop)
+            if progress is not None:
+                progress(stop, total)
 
     def normalise(self, images_NSSC: NDArray[np.uint8]) -> Tensor:
         """(N, S, S, 3) uint8 -> (N, 3, S, S) float32 in normalised space, on the device."""
@@ -136,7 +160,7 @@ class Predictor:
     def predict(
         self,
         images_NSSC: NDArray[np.uint8],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         cache: FeatureCache | None = None,
     ) -> Predictions:
         """Grades and maps of photographs.
@@ -149,63 +173,50 @@ class Predictor:
         Raises:
             ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest).
         """
-        probabilities: list[Tensor] = []
-        fused: list[Tensor] = []
-        maps: list[list[Tensor]] = [[] for _ in range(self.network.scales)]
-        disagreements: list[Tensor] = []
+        batches: list[list[Tensor]] = []
         with evaluating(self.network):
-            for start, output in self._outputs(images_NSSC, cache):
-                probabilities.append(torch.softmax(output.logits.float(), dim=1).cpu())
-                for kept, item in zip(maps, output.maps, strict=True):
-                    kept.append(item.squeeze(1).float().cpu())
-                fused.append(fuse(output.maps, max(item.shape[2] for item in output.maps)).cpu())
+            for output in self._outputs(images_NSSC, progress, cache):
+                columns = [torch.softmax(output.logits.float(), dim=1), fuse(output.maps)]
+                columns += [item.squeeze(1).float() for item in output.maps]
                 if output.perception_logits:
-                    disagreements.append(torch.stack([between_branches(output), between_scales(output.maps)]).cpu())
-                if progress is not None:
-                    progress(min(start + self.batch, len(images_NSSC)), len(images_NSSC))
-        branches, scales = torch.cat(disagreements, dim=1).numpy() if disagreements else (None, None)
-        all_probabilities = torch.cat(probabilities).numpy()
-        if not np.isfinite(all_probabilities).all():
-            bad = int((~np.isfinite(all_probabilities).all(axis=1)).sum())
+                    columns += [between_branches(output), between_scales(output.maps)]
+                batches.append([item.cpu() for item in columns])
+        probabilities, fused, *rest = (torch.cat(items).numpy() for items in zip(*batches, strict=True))
+        bad = int((~np.isfinite(probabilities).all(axis=1)).sum())
+        if bad:
             raise ModelError(
-                f"The model gives no number for {bad} of {len(all_probabilities)} photographs (NaN): "
+                f"The model gives no number for {bad} of {len(probabilities)} photographs (NaN): "
                 "pass --precision fp32, or train it again."
             )
-        return Predictions(
-            probabilities=all_probabilities,
-            grades=decode(all_probabilities, self.decoding),
-            maps=tuple(torch.cat(item).numpy() for item in maps),
-            fused=torch.cat(fused).numpy(),
-            branches=branches,
-            scales=scales,
-        )
+        maps, disagreements = rest[: self.network.scales], rest[self.network.scales :]
+        return Predictions(probabilities, decode(probabilities, self.decoding), tuple(maps), fused, *disagreements)
 
-    def _outputs(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None) -> Iterator[tuple[int, Output]]:
-        """The network's word on each batch, with the place of the batch's first photograph."""
-        starts = range(0, len(images_NSSC), self.batch)
+    def _outputs(
+        self, images_NSSC: NDArray[np.uint8], progress: Progress | None, cache: FeatureCache | None
+    ) -> Iterator[Output]:
+        """The network's output for one batch after the other."""
+        batches = self.batches(len(images_NSSC), progress)
         if not isinstance(self.network, AttentionNetwork):
-            for start in starts:
-                yield start, self._forward(self.normalise(images_NSSC[start : start + self.batch]))
+            for rows in batches:
+                yield self._forward(self.normalise(images_NSSC[rows]))
             return
-        images = torch.from_numpy(np.ascontiguousarray(images_NSSC))
-        normalisation = (self.mean.flatten().tolist(), self.std.flatten().tolist())
         frozen = FrozenFeatures(
             self.network.extractor,
-            images,
-            *normalisation,
+            torch.from_numpy(np.ascontiguousarray(images_NSSC)),
+            *self._normalisation,  # as the user's numbers, not float32's: the keys that fine-tuning uses
             self.device,
             bf16=self.bf16,
             cache=cache,
             steady=cache is not None,
         )
-        for start in starts:
-            index = torch.arange(start, min(start + self.batch, len(images)))
+        for rows in batches:
+            index = torch.arange(rows.start, rows.stop)
             features = frozen(index, [0] * len(index))
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            with self.precision():
                 output = self.network.branches(features)
-            yield start, output
+            yield output
 
     def _forward(self, images_B3SS: Tensor) -> Output:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with self.precision():
             output: Output = self.network(images_B3SS)
         return output

@@ -13,7 +13,7 @@ Shapes: N photographs, B batch, S side of the cropped square, C channels, (h, w)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from regaze.errors import ModelError
-from regaze.models.disagreement import between_branches, between_scales, shape_gap, standardise
+from regaze.models.disagreement import between_branches, between_scales, movement, shape_gap
 from regaze.models.network import AttentionNetwork, Output, fuse
-from regaze.models.predictor import Predictor, at_rest, evaluating
+from regaze.models.predictor import Predictor, Progress, at_rest, evaluating
 
 #: Length of a shift along each axis as a share of the side. Not tuned: at 224 px it is 8 px, half a cell of the
 #: coarsest of three scales, so that a map that hangs on where its cells happen to lie shows it.
@@ -56,7 +56,7 @@ class UncertaintyScores:
 
 
 def uncertainty_scores(
-    predictor: Predictor, images_NSSC: NDArray[np.uint8], progress: Callable[[int, int], None] | None = None
+    predictor: Predictor, images_NSSC: NDArray[np.uint8], progress: Progress | None = None
 ) -> UncertaintyScores:
     """Uncertainty scores of the maps of photographs.
 
@@ -69,17 +69,13 @@ def uncertainty_scores(
         ModelError: The network is a plain one.
     """
     network = _with_attention(predictor)
-    total = len(images_NSSC)
-    numbers, features = [torch.zeros(0, 4)], []
+    scores, features = [torch.zeros(0, 4)], []
     with at_rest(network):
-        for start in range(0, total, predictor.batch):
-            images = predictor.normalise(images_NSSC[start : start + predictor.batch])
-            numbers_B4, pooled_BC = _scores(predictor, network, images)
-            numbers.append(numbers_B4.cpu())
+        for rows in predictor.batches(len(images_NSSC), progress):
+            scores_B4, pooled_BC = _scores(predictor, network, predictor.normalise(images_NSSC[rows]))
+            scores.append(scores_B4.cpu())
             features.append(pooled_BC.cpu())
-            if progress is not None:
-                progress(min(start + predictor.batch, total), total)
-    branches, scales, cam, instability = torch.cat(numbers).T.contiguous().numpy()
+    branches, scales, cam, instability = torch.cat(scores).T.contiguous().numpy()
     pooled = torch.cat(features).numpy() if features else np.zeros((0, 0), np.float32)
     return UncertaintyScores(branches, scales, cam, instability, pooled)
 
@@ -88,7 +84,7 @@ def cell_features(
     predictor: Predictor,
     images_NSSC: NDArray[np.uint8],
     grid: tuple[int, int],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float16]:
     """What the extractor sees in each cell: the features of all its blocks on one grid.
 
@@ -109,33 +105,16 @@ def cell_features(
     """
     network = _with_attention(predictor)
     total, largest = len(images_NSSC), torch.finfo(torch.float16).max
-    found = np.zeros((total, 0, *grid), np.float16)
+    cells_NChw = np.zeros((total, 0, *grid), np.float16)
     with evaluating(network):
-        for start in range(0, total, predictor.batch):
-            stop = min(start + predictor.batch, total)
-            with _precision(predictor):
-                features = network.extractor(predictor.normalise(images_NSSC[start:stop]))
+        for rows in predictor.batches(total, progress):
+            with predictor.precision():
+                features = network.extractor(predictor.normalise(images_NSSC[rows]))
             cells = torch.cat([_pool(item.float(), grid) for item in features], dim=1)
-            if start == 0:  # filled in place: a list of batches joined at the end would need the memory twice
-                found = np.empty((total, *cells.shape[1:]), np.float16)
-            found[start:stop] = cells.clamp(-largest, largest).half().cpu().numpy()
-            if progress is not None:
-                progress(stop, total)
-    return found
-
-
-def movement(own_Bhw: Tensor, moved_Bhw: Tensor) -> Tensor:
-    """Mean absolute difference of two standardised maps over the cells that both show.
-
-    Args:
-        own_Bhw: (B, h, w) floats in 0..1: a photograph's map.
-        moved_Bhw: (B, h, w) floats in 0..1: the map of its flipped or shifted copy, mapped back.
-
-    Returns:
-        (B,) float32 in 0..2; two unrelated maps with normally distributed values get 2 / sqrt(pi) = 1.13; two dead
-        maps 0.
-    """
-    return (standardise(own_Bhw) - standardise(moved_Bhw)).abs().mean(dim=(1, 2))
+            if rows.start == 0:  # filled in place: a list of batches joined at the end would need the memory twice
+                cells_NChw = np.empty((total, *cells.shape[1:]), np.float16)
+            cells_NChw[rows] = cells.clamp(-largest, largest).half().cpu().numpy()
+    return cells_NChw
 
 
 def _with_attention(predictor: Predictor) -> AttentionNetwork:
@@ -144,16 +123,12 @@ def _with_attention(predictor: Predictor) -> AttentionNetwork:
     return predictor.network
 
 
-def _precision(predictor: Predictor) -> torch.autocast:
-    return torch.autocast(predictor.device.type, dtype=torch.bfloat16, enabled=predictor.bf16)
-
-
 def _scores(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor) -> tuple[Tensor, Tensor]:
     """The four scores (B, 4) float32 in the order of `UncertaintyScores`, and the pooled features (B, C) float32."""
-    with _precision(predictor):
+    with predictor.precision():
         features = network.extractor(images_B3SS)
     output, cam = _grad_cam(predictor, network, features)
-    fused = _fused(output)
+    fused = fuse(output.maps)
     columns = [
         between_branches(output),
         between_scales(output.maps),
@@ -164,17 +139,17 @@ def _scores(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor
 
 
 def _grad_cam(predictor: Predictor, network: AttentionNetwork, features: Sequence[Tensor]) -> tuple[Output, Tensor]:
-    """What the network says of features, and Grad-CAM of the likeliest class at the deepest of them.
+    """The network's output for features, and Grad-CAM of the likeliest class at the deepest of them.
 
     Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2: ReLU of the features' sum, weighted by the mean over the
     cells of the gradient of the class's final logit (before the softmax). The gradient goes through attention and
     perception branch alike. Divided by its maximum (all zero where nothing is positive).
 
     Returns:
-        The output, detached, and (B, h, w) float32 in 0..1, cells of the deepest block.
+        The output, and (B, h, w) float32 in 0..1, cells of the deepest block.
     """
     deepest_BChw = features[-1].detach().requires_grad_()
-    with torch.enable_grad(), _precision(predictor):
+    with torch.enable_grad(), predictor.precision():
         # A copy goes in: a stage that begins with an operation in place may not change what autograd starts from.
         output = network.branches([*features[:-1], deepest_BChw.clone()])
         chosen = output.logits.amax(dim=1).sum()  # the photographs of a batch do not see each other
@@ -182,13 +157,7 @@ def _grad_cam(predictor: Predictor, network: AttentionNetwork, features: Sequenc
     weights_BC11 = gradient_BChw.float().mean(dim=(2, 3), keepdim=True)
     cam_Bhw = functional.relu((weights_BC11 * deepest_BChw.float()).sum(dim=1))
     peak_B11 = cam_Bhw.amax(dim=(1, 2), keepdim=True)
-    detached = Output(
-        output.logits.detach(),
-        maps=[item.detach() for item in output.maps],
-        attention_logits=[item.detach() for item in output.attention_logits],
-        perception_logits=[item.detach() for item in output.perception_logits],
-    )
-    return detached, cam_Bhw.detach() / torch.where(peak_B11 == 0, 1.0, peak_B11)
+    return output, cam_Bhw / torch.where(peak_B11 == 0, 1.0, peak_B11)
 
 
 def _pool(items: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -198,29 +167,24 @@ def _pool(items: Tensor, grid: tuple[int, int]) -> Tensor:
     return functional.adaptive_avg_pool2d(items, grid)
 
 
-def _fused(output: Output) -> Tensor:
-    """(B, h, w) float32 in 0..1 at the finest scale's grid, as `Predictions.fused`."""
-    return fuse(output.maps, max(item.shape[2] for item in output.maps))
-
-
-def _instability(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor, own_Bhw: Tensor) -> Tensor:
+def _instability(predictor: Predictor, network: AttentionNetwork, images_B3SS: Tensor, fused_Bhw: Tensor) -> Tensor:
     """Mean `movement` of the fused map over two flips and two shifts, (B,) float32."""
 
     def fused_of(variant_B3SS: Tensor) -> Tensor:
-        with _precision(predictor):
+        with predictor.precision():
             output: Output = network(variant_B3SS.contiguous(memory_format=torch.channels_last))
-        return _fused(output)
+        return fuse(output.maps)
 
-    movements = [movement(own_Bhw, fused_of(images_B3SS.flip(axis)).flip(axis - 1)) for axis in (3, 2)]
-    side = own_Bhw.shape[1]
+    movements = [movement(fused_Bhw, fused_of(images_B3SS.flip(axis)).flip(axis - 1)) for axis in (3, 2)]
+    side = fused_Bhw.shape[1]
     # Whole cells, so that mapping back moves cells instead of blurring them; at least one, and some must stay in sight.
     cells = min(max(1, round(_SHIFT * side)), side - 1)
     pixels = round(cells * images_B3SS.shape[2] / side)
     seen, hidden = slice(cells, side), slice(0, side - cells)
     right_down = fused_of(_shift(images_B3SS, pixels))
-    movements.append(movement(own_Bhw[:, hidden, hidden], right_down[:, seen, seen]))
+    movements.append(movement(fused_Bhw[:, hidden, hidden], right_down[:, seen, seen]))
     left_up = fused_of(_shift(images_B3SS, -pixels))
-    movements.append(movement(own_Bhw[:, seen, seen], left_up[:, hidden, hidden]))
+    movements.append(movement(fused_Bhw[:, seen, seen], left_up[:, hidden, hidden]))
     return torch.stack(movements).mean(dim=0)
 
 

@@ -14,14 +14,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torchvision.models import get_model_weights
 
 from regaze.errors import ModelError
-from regaze.models.backbones import TORCHVISION, Backbone, timm_backbone, torchvision_hub_weights
+from regaze.models.backbones import TORCHVISION, Backbone, timm_backbone
 
 # Heads of torchvision's and timm's families: what lies behind the last feature map.
 _CLASSIFIER = (
@@ -64,7 +65,12 @@ class LoadReport:
 
 
 def load_weights(backbone: Backbone, weights: str, size: int) -> LoadReport | None:
-    """Start a backbone from `weights` (see `NetworkOptions.weights`).
+    """Start a backbone from pretrained weights; None where it starts from random ones.
+
+    Args:
+        backbone: Changed in place.
+        weights: See `NetworkOptions.weights`.
+        size: Side of the input in cropped pixels, for backbones with a fixed input.
 
     Raises:
         ModelError: The file is missing, no safetensors file, or does not fit; the hub cannot be reached.
@@ -89,7 +95,7 @@ def _hub_state(name: str, tag: str | None, size: int) -> Mapping[str, Tensor]:
         # torch.hub says on stdout what it downloads; stdout is for the result.
         with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()), _offline_if_unreachable():
             if name in TORCHVISION:
-                entry = torchvision_hub_weights(name, tag)
+                entry = _torchvision_entry(name, tag)
                 state: Mapping[str, Tensor] = entry.get_state_dict(progress=False, weights_only=True)
                 return state
             return timm_backbone(f"{name}.{tag}" if tag else name, size, pretrained=True).whole.state_dict()
@@ -101,6 +107,16 @@ def _hub_state(name: str, tag: str | None, size: int) -> Mapping[str, Tensor]:
             f"Hub weights for {name} could not be had ({reason}): connect this machine to the network, "
             "or pass --weights FILE.safetensors or --weights none."
         ) from error
+
+
+def _torchvision_entry(name: str, tag: str | None) -> Any:
+    """Torchvision's weights entry for a model; an unknown tag is a ModelError."""
+    entries = get_model_weights(name)
+    if tag is None:
+        return entries["DEFAULT"] if "DEFAULT" in entries.__members__ else next(iter(cast(Any, entries)))
+    if tag not in entries.__members__:
+        raise ModelError(f"Unknown weights hub:{tag} for {name}: expected one of {', '.join(entries.__members__)}.")
+    return entries[tag]
 
 
 @contextmanager
@@ -125,20 +141,20 @@ def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadR
     flat_source = {_flat(name): name for name in state}
     taken, missing, used = {}, [], set()
     for name, tensor in target.items():
-        found = flat_source.get(_flat(name.removeprefix("model.")))
-        if found is None:
+        key = flat_source.get(_flat(name.removeprefix("model.")))
+        if key is None:
             if not name.startswith(_CLASSIFIER):
                 missing.append(name)
             continue
-        if state[found].shape != tensor.shape:
-            if found.startswith(_CLASSIFIER):
+        if state[key].shape != tensor.shape:
+            if key.startswith(_CLASSIFIER):
                 continue
             raise ModelError(
-                f"Weights {source} do not fit {backbone.name}: {found} has shape {tuple(state[found].shape)}, "
+                f"Weights {source} do not fit {backbone.name}: {key} has shape {tuple(state[key].shape)}, "
                 f"expected {tuple(tensor.shape)}."
             )
-        taken[name] = state[found].to(tensor.dtype)
-        used.add(found)
+        taken[name] = state[key].to(tensor.dtype)
+        used.add(key)
     if not taken or len(missing) > len(taken):
         raise ModelError(
             f"Weights {source} do not fit {backbone.name}: {len(taken)} of its tensors are in the file, "

@@ -29,14 +29,14 @@ class WeightAverage:
         """Move the average towards the network's present weights."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        ours, theirs = [], []
+        averages, weights = [], []
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
-                ours.append(self.state[name])
-                theirs.append(tensor.detach())
+                averages.append(self.state[name])
+                weights.append(tensor)
             else:
                 self.state[name].copy_(tensor)
-        torch._foreach_lerp_(ours, theirs, 1 - decay)
+        torch._foreach_lerp_(averages, weights, 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, network: nn.Module) -> None:

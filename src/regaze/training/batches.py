@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from regaze.data.augment import jitter, random_matrices, warp
-from regaze.models.features import TURNS, FrozenFeatures, turn
+from regaze.models.features import TURNS, FrozenFeatures, normalise, turn
 
 Augmentation = Literal["turns", "free", "none"]
 
@@ -29,9 +29,9 @@ class TrainingSet:
         images: (N, S, S, 3) uint8, RGB, cropped pixels.
         labels: (N,) int64, -1 where there is no grade.
         look: (N, S, S) or (N, P, S, S) bool, where the expert says "look here".
-        corrected: (N,) bool or float32, how much a photograph's correction weighs; 0: it has none.
-        avoid: As `look`, where the expert says "not here" in so many words, or None: nowhere.
-        doubt: As `look`, where a correction claims nothing, or None: nowhere.
+        corrected: (N,) bool or float32, weight of a photograph's correction; 0: it has none.
+        avoid: As `look`, where the expert says "not here"; None: nowhere.
+        doubt: As `look`, where a correction claims nothing; None: nowhere.
         edited: (N,) bool, True where what the expert did not touch keeps the model's own value; None: nowhere.
     """
 
@@ -83,7 +83,7 @@ class Feed:
         mean, std: Normalisation.
         frozen: The frozen extractor, where batches hold features.
         replay: Share of the photographs without a correction that an epoch draws, above 0 to 1.
-        rank, world: Which share of the epoch's order: every world-th image, from `rank` on. The recipes take all.
+        rank, world: Share of an epoch: every world-th image from `rank` on. 0 of 1 wherever regaze trains today.
     """
 
     data: TrainingSet
@@ -101,16 +101,15 @@ class Feed:
 
     def steps(self) -> int:
         """Steps of an epoch, the same for every rank."""
-        share = self._drawn() // self.world
-        return max(1, round(share / self.batch))
+        return max(1, round(self._drawn() // self.world / self.batch))
 
     def epoch(self, number: int, device: torch.device) -> Iterator[Batch]:
         """The batches of epoch `number` (from 0)."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         order = self._order(generator)
         for step in range(self.steps()):
-            places = torch.arange(step * self.batch, (step + 1) * self.batch) * self.world + self.rank
-            yield self._batch(order[places % len(order)], generator, device)
+            positions = torch.arange(step * self.batch, (step + 1) * self.batch) * self.world + self.rank
+            yield self._batch(order[positions % len(order)], generator, device)
 
     def _corrected(self) -> Tensor:
         """(N,) bool."""
@@ -126,20 +125,20 @@ class Feed:
         """Indices of the epoch."""
         if self.replay == 1:
             return self._draw(torch.arange(len(self.data)), len(self.data), generator)
-        corrected = self._corrected()
-        ours, others = corrected.nonzero().flatten(), (~corrected).nonzero().flatten()
-        both = [self._draw(ours, len(ours), generator), self._draw(others, self._drawn() - len(ours), generator)]
-        joined = torch.cat(both)
-        return joined[torch.randperm(len(joined), generator=generator)]
+        is_corrected = self._corrected()
+        corrected, others = is_corrected.nonzero().flatten(), (~is_corrected).nonzero().flatten()
+        replayed = self._drawn() - len(corrected)
+        order = torch.cat([self._draw(corrected, len(corrected), generator), self._draw(others, replayed, generator)])
+        return order[torch.randperm(len(order), generator=generator)]
 
-    def _draw(self, places: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """`count` of the places: a shuffle (`natural`), or drawn with replacement by class weight."""
-        if count == 0 or len(places) == 0:
-            return places[:0]
+    def _draw(self, indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """`count` of the indices: a shuffle (`natural`), or drawn with replacement by class weight."""
+        if count == 0 or len(indices) == 0:
+            return indices[:0]
         if self.sampling == "natural":
-            return places[torch.randperm(len(places), generator=generator)[:count]]
-        weights = self._weights()[places]
-        return places[torch.multinomial(weights, count, replacement=True, generator=generator)]
+            return indices[torch.randperm(len(indices), generator=generator)[:count]]
+        weights = self._weights()[indices]
+        return indices[torch.multinomial(weights, count, replacement=True, generator=generator)]
 
     def _weights(self) -> Tensor:
         """(N,) float64: how often each photograph is drawn."""
@@ -153,13 +152,13 @@ class Feed:
 
     def _batch(self, index: Tensor, generator: torch.Generator, device: torch.device) -> Batch:
         data = self.data
-        planes = {name: _planes(getattr(data, name), index) for name in ("look", "avoid", "doubt")}
+        planes = {name: _rows(getattr(data, name), index) for name in ("look", "avoid", "doubt")}
         given = [item for item in planes.values() if item is not None]
         masks = torch.cat(given, dim=1).to(device, non_blocking=True).float() if given else None
         turns = [0] * len(index)
         if self.augment == "turns":
             turns = torch.randint(TURNS, (len(index),), generator=generator).tolist()
-            masks = None if masks is None else turn_each(masks, turns)
+            masks = None if masks is None else _turn_each(masks, turns)
         if self.frozen is not None and self.augment != "free":
             inputs: Tensor | list[Tensor] = self.frozen(index, turns)
         else:
@@ -168,10 +167,8 @@ class Feed:
                 images, masks = warp(images, masks, random_matrices(len(index), generator).to(device))
                 images = jitter(images, generator)
             elif self.augment == "turns":
-                images = turn_each(images, turns)
-            mean = torch.tensor(self.mean, device=device).view(1, 3, 1, 1)
-            std = torch.tensor(self.std, device=device).view(1, 3, 1, 1)
-            images = ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+                images = _turn_each(images, turns)
+            images = normalise(images, self.mean, self.std)
             inputs = images if self.frozen is None else self.frozen.compute(images)
         parts = iter(() if masks is None else torch.split(masks, [item.shape[1] for item in given], dim=1))
         moved = {name: None if item is None else next(parts) for name, item in planes.items()}
@@ -183,14 +180,14 @@ class Feed:
         return Batch(inputs, labels, **moved, corrected=None if corrected is None else corrected.float(), edited=edited)
 
 
-def turn_each(planes: Tensor, turns: list[int]) -> Tensor:
+def _turn_each(planes: Tensor, turns: list[int]) -> Tensor:
     """(B, C, S, S), each row in its own turn (see `models.features.turn`)."""
     return torch.stack([turn(row, how) for row, how in zip(planes, turns, strict=True)])
 
 
-def _planes(plane: Tensor | None, index: Tensor) -> Tensor | None:
-    """(B, P, S, S) rows of a plane, or None."""
-    if plane is None:
+def _rows(planes: Tensor | None, index: Tensor) -> Tensor | None:
+    """Rows of (N, S, S) or (N, P, S, S) planes as (B, P, S, S), or None."""
+    if planes is None:
         return None
-    rows = plane[index]
+    rows = planes[index]
     return rows.unsqueeze(1) if rows.ndim == 3 else rows

@@ -6,6 +6,7 @@ No pickle; written whole or not at all. Random state is not kept, since each epo
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,64 +19,58 @@ from regaze.files import replacing
 from regaze.training.average import WeightAverage
 
 
-def save_checkpoint(
-    path: Path,
-    identity: str,
-    network: nn.Module,
-    average: WeightAverage | None,
-    optimizer: Any,
-    history: list[dict[str, float]],
-) -> None:
-    """Write a checkpoint of the state after `len(history)` epochs."""
-    tensors: dict[str, Tensor] = {f"network/{name}": value for name, value in network.state_dict().items()}
-    if average is not None:
-        tensors |= {f"average/{name}": value for name, value in average.state.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
-    metadata = {
-        "identity": identity,
-        "history": json.dumps(history),
-        "updates": str(average.updates if average is not None else 0),
-    }
-    with replacing(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of one run of the loop, and the file that keeps it.
 
-
-def load_checkpoint(
-    path: Path,
-    identity: str,
-    network: nn.Module,
-    average: WeightAverage | None,
-    optimizer: Any,
-    history: list[dict[str, float]],
-) -> int:
-    """Take up a checkpoint.
-
-    Returns:
-        Number of epochs it has behind it; 0 where there is none, it is damaged, or it belongs to another run.
+    Attributes:
+        path: The file.
+        identity: Hash of everything that decides the run's result.
+        network, average, optimizer: What the loop changes.
+        history: Mean losses of the epochs so far.
     """
-    if not path.is_file():
-        return 0
-    try:
-        with safe_open(path, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-            if metadata.get("identity") != identity:
-                return 0
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError):
-        return 0
-    network.load_state_dict(_under(tensors, "network/"))
-    if average is not None:
-        average.load(_under(tensors, "average/"), int(metadata["updates"]))
-    whole = optimizer.state_dict()
-    whole["state"] = _optimizer_state(_under(tensors, "optimizer/"))
-    optimizer.load_state_dict(whole)
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if value.shape == parameter.shape:  # in the weight's own order in memory: the file has another
-                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-    history.extend(json.loads(metadata["history"]))
-    return len(history)
+
+    path: Path
+    identity: str
+    network: nn.Module
+    average: WeightAverage | None
+    optimizer: Any
+    history: list[dict[str, float]]
+
+    def save(self) -> None:
+        """Write the state after `len(history)` epochs."""
+        tensors: dict[str, Tensor] = {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        updates = 0
+        if self.average is not None:
+            tensors |= {f"average/{name}": value for name, value in self.average.state.items()}
+            updates = self.average.updates
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
+        metadata = {"identity": self.identity, "history": json.dumps(self.history), "updates": str(updates)}
+        with replacing(self.path) as temporary:
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, metadata)
+
+    def load(self) -> None:
+        """Take up the file's state; a file that is missing, damaged or another run's changes nothing."""
+        try:
+            with safe_open(self.path, framework="pt") as stream:
+                metadata = stream.metadata() or {}
+                if metadata.get("identity") != self.identity:
+                    return
+                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 - no mapping
+        except (SafetensorError, OSError):
+            return
+        self.network.load_state_dict(_under(tensors, "network/"))
+        if self.average is not None:
+            self.average.load(_under(tensors, "average/"), int(metadata["updates"]))
+        whole = self.optimizer.state_dict()
+        whole["state"] = _optimizer_state(_under(tensors, "optimizer/"))
+        self.optimizer.load_state_dict(whole)
+        for parameter, state in self.optimizer.state.items():
+            for name, value in state.items():
+                if value.shape == parameter.shape:  # in the weight's own order in memory: the file has another
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        self.history.extend(json.loads(metadata["history"]))
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from regaze.errors import ModelError
 from regaze.models.network import Output
 from regaze.training.average import WeightAverage
 from regaze.training.batches import Batch, Feed
-from regaze.training.checkpoint import load_checkpoint, save_checkpoint
+from regaze.training.checkpoint import Checkpoint
+from regaze.training.options import FinetuneOptions, TrainingOptions
 
 Loss = Callable[[Output, Batch], dict[str, Tensor]]
 Progress = Callable[[int, int, dict[str, float]], None]
+History = list[dict[str, float]]  # mean losses per epoch
 
 _WARM_UP = 0.05  # share of all steps with a linearly rising learning rate
 # Seconds of work that a run which is stopped may have to do again (and the epoch it was in). A checkpoint of ResNet18's
@@ -37,27 +39,16 @@ class Plan:
     """What one run of the loop does.
 
     Attributes:
-        epochs: Passes over the data.
+        options: Epochs, weight decay (not applied to vectors: biases and norms), averaging.
         groups: Parameter groups for AdamW, each `{"params": [...], "lr": peak}`.
         loss: (output, batch) -> named terms; their sum is minimised.
-        weight_decay: AdamW's; not applied to vectors (biases and norms).
-        averaging: Decay of the weights' moving average; 0: off.
         identity: Hash of everything that decides the result; a checkpoint of another identity is ignored.
     """
 
-    epochs: int
+    options: TrainingOptions | FinetuneOptions
     groups: Sequence[dict[str, Any]]
     loss: Loss
-    weight_decay: float
-    averaging: float
     identity: str
-
-
-@dataclass
-class History:
-    """Mean losses per epoch, in order."""
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
 
 
 def fit(
@@ -83,19 +74,21 @@ def fit(
         ModelError: The loss became NaN or infinite.
     """
     network = network.to(memory_format=torch.channels_last)
-    # fused: one pass over the weights. It reads memory in order, so moments must lie as weights do (load_checkpoint).
+    # fused: one pass over the weights. It reads memory in order, so moments must lie as weights do (Checkpoint).
     optimizer = torch.optim.AdamW(_decayed(plan), betas=(0.9, 0.999), fused=True)
     module, optimizer = fabric.setup(network, optimizer)
-    average = WeightAverage(network, plan.averaging) if plan.averaging > 0 else None
-    history = History()
-    start = load_checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
+    epochs, averaging = plan.options.epochs, plan.options.averaging
+    average = WeightAverage(network, averaging) if averaging > 0 else None
+    history: History = []
+    state = Checkpoint(checkpoint, plan.identity, network, average, optimizer, history)
+    state.load()
     steps = feed.steps()
     written = time.monotonic()
-    for epoch in range(start, plan.epochs):
+    for epoch in range(len(history), epochs):
         module.train()
         sums: dict[str, Tensor] = {}
         for step, batch in enumerate(feed.epoch(epoch, fabric.device)):
-            _set_rates(optimizer, (epoch * steps + step) / (plan.epochs * steps))
+            _set_rates(optimizer, (epoch * steps + step) / (epochs * steps))
             terms = plan.loss(module(batch.inputs), batch)
             total = torch.stack(list(terms.values())).sum()
             optimizer.zero_grad(set_to_none=True)
@@ -107,12 +100,12 @@ def fit(
                 sums[name] = sums.get(name, 0) + term.detach()
         losses = {name: float(value) / steps for name, value in sums.items()}
         _check_finite(losses, epoch)
-        history.epochs.append(losses)
+        history.append(losses)
         if fabric.is_global_zero and time.monotonic() - written >= _CHECKPOINT_SECONDS:
             written = time.monotonic()
-            save_checkpoint(checkpoint, plan.identity, network, average, optimizer, history.epochs)
+            state.save()
         if progress is not None:
-            progress(epoch + 1, plan.epochs, losses)
+            progress(epoch + 1, epochs, losses)
     if average is not None:
         average.copy_to(network)
     network.eval()
@@ -126,7 +119,7 @@ def _decayed(plan: Plan) -> list[dict[str, Any]]:
         for decays in (True, False):
             chosen = [parameter for parameter in group["params"] if (parameter.ndim > 1) == decays]
             if chosen:
-                decay = plan.weight_decay if decays else 0.0
+                decay = plan.options.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "lr": group["lr"], "peak": group["lr"], "weight_decay": decay})
     return groups
 

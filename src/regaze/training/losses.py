@@ -46,7 +46,12 @@ def soft_labels(labels_B: Tensor, classes: int, kind: Literal["ordinal", "cross-
 
 
 def grade_loss(logits_BK: Tensor, target_BK: Tensor) -> Tensor:
-    """Cross-entropy against target distributions, mean over the photographs that have a grade (0 where none has)."""
+    """Cross-entropy against target distributions, mean over the photographs that have a grade (0 where none has).
+
+    Args:
+        logits_BK: (B, K).
+        target_BK: (B, K), see `soft_labels`.
+    """
     losses = -(target_BK * functional.log_softmax(logits_BK.float(), dim=1)).sum(dim=1)
     return losses.sum() / (target_BK.sum(dim=1) > 0).sum().clamp_min(1)
 
@@ -55,6 +60,10 @@ def classification_loss(output: Output, target_BK: Tensor) -> Tensor:
     """Σ_l (L_att + L_per)_l of equation 1, plus the fused grade's own cross-entropy.
 
     The paper's equation has no term for the fusion; without one its linear layer would not learn.
+
+    Args:
+        output: Logits of the network and of all branches.
+        target_BK: (B, K), see `soft_labels`.
     """
     logits = [output.logits, *output.attention_logits, *output.perception_logits]
     return torch.stack([grade_loss(item, target_BK) for item in logits]).sum()
@@ -70,7 +79,7 @@ def map_loss(
 
     Args:
         output: S maps (B, 1, H_l, W_l) in 0..1, and their logits.
-        targets: What each scale should show.
+        targets: One per scale.
         corrected_B: (B,) 0 or more: weight of each photograph's correction; 0: it has none and gives no L_map.
         weight: λ.
         kind: Which distance.
@@ -88,14 +97,14 @@ def map_loss(
         # `where` before the distance: whatever an uncorrected photograph's target holds, it gives neither loss nor
         # gradient.
         claim = torch.where(corrected, target.claim, 0.0)
-        distances = distance(_Compared(attention_map.float(), logits.float(), target.value, claim, target.inside))
+        distances = distance(_Scale(attention_map.float(), logits.float(), target.value, claim, target.inside))
         total = total + (torch.where(weights > 0, distances, 0.0) * share).sum() * weight
     return total
 
 
 @dataclass(frozen=True)
-class _Compared:
-    """One scale's maps beside what is wanted; all (B, 1, h, w) float32."""
+class _Scale:
+    """One scale's maps and logits beside its `Target`; all (B, 1, h, w) float32."""
 
     maps: Tensor
     logits: Tensor
@@ -113,51 +122,51 @@ def _mean(values_B1hw: Tensor, over_B1hw: Tensor) -> Tensor:
     return torch.div(_sum(values_B1hw * over_B1hw), _sum(over_B1hw).clamp_min(1))
 
 
-def _norm(one: _Compared) -> Tensor:
+def _norm(scale: _Scale) -> Tensor:
     """||M' - M||_2 over the claimed cells, divided by the square root of the number of *all* cells (equation 2)."""
-    squared = _sum(torch.where(one.claim > 0, one.maps - one.value, 0.0).square())
+    squared = _sum(torch.where(scale.claim > 0, scale.maps - scale.value, 0.0).square())
     # ε inside the root: the norm's gradient is undefined where map and target agree.
-    return torch.sqrt(squared + 1e-8) / math.sqrt(one.maps[0].numel())
+    return torch.sqrt(squared + 1e-8) / math.sqrt(scale.maps[0].numel())
 
 
-def _mse(one: _Compared) -> Tensor:
+def _mse(scale: _Scale) -> Tensor:
     """Mean squared difference."""
-    return _mean((one.maps - one.value).square(), one.claim)
+    return _mean((scale.maps - scale.value).square(), scale.claim)
 
 
-def _l1(one: _Compared) -> Tensor:
+def _l1(scale: _Scale) -> Tensor:
     """Mean absolute difference."""
-    return _mean((one.maps - one.value).abs(), one.claim)
+    return _mean((scale.maps - scale.value).abs(), scale.claim)
 
 
-def _bce(one: _Compared) -> Tensor:
+def _bce(scale: _Scale) -> Tensor:
     """Mean binary cross-entropy against M' as a probability; from the logits, so that no map saturates."""
-    losses = functional.binary_cross_entropy_with_logits(one.logits, one.value, reduction="none")
-    return _mean(losses, one.claim)
+    losses = functional.binary_cross_entropy_with_logits(scale.logits, scale.value, reduction="none")
+    return _mean(losses, scale.claim)
 
 
-def _dice(one: _Compared) -> Tensor:
+def _dice(scale: _Scale) -> Tensor:
     """1 - soft Dice, 2 Σ M M' / (Σ M² + Σ M'²) (Milletari et al. 2016); for an empty M' the mean of the map."""
-    both = 2 * _sum(one.maps * one.value * one.claim)
-    each = _sum((one.maps.square() + one.value.square()) * one.claim)
-    empty = _sum(one.value * one.claim) == 0
-    return torch.where(empty, _mean(one.maps, one.claim), 1 - both / each.clamp_min(1e-12))
+    both = 2 * _sum(scale.maps * scale.value * scale.claim)
+    each = _sum((scale.maps.square() + scale.value.square()) * scale.claim)
+    empty = _sum(scale.value * scale.claim) == 0
+    return torch.where(empty, _mean(scale.maps, scale.claim), 1 - both / each.clamp_min(1e-12))
 
 
-def _energy(one: _Compared) -> Tensor:
+def _energy(scale: _Scale) -> Tensor:
     """Share of the map's energy outside the lesions; where there are none, the mean of the map."""
-    inside = _sum(one.maps * one.inside * one.claim)
-    everything = _sum(one.maps * one.claim).clamp_min(1e-12)
-    empty = _sum(one.inside * one.claim) == 0
-    return torch.where(empty, _mean(one.maps, one.claim), 1 - inside / everything)
+    inside = _sum(scale.maps * scale.inside * scale.claim)
+    everything = _sum(scale.maps * scale.claim).clamp_min(1e-12)
+    empty = _sum(scale.inside * scale.claim) == 0
+    return torch.where(empty, _mean(scale.maps, scale.claim), 1 - inside / everything)
 
 
-def _outside(one: _Compared) -> Tensor:
+def _outside(scale: _Scale) -> Tensor:
     """Mean of M² where there is no lesion; inside, the map is free (right for the right reasons, Ross et al. 2017)."""
-    return _mean(one.maps.square(), one.claim * (one.inside == 0))
+    return _mean(scale.maps.square(), scale.claim * (scale.inside == 0))
 
 
-_MAP_LOSSES: dict[MapLoss, Callable[[_Compared], Tensor]] = {
+_MAP_LOSSES: dict[MapLoss, Callable[[_Scale], Tensor]] = {
     "norm": _norm,
     "mse": _mse,
     "l1": _l1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,6 @@ from regaze.training.losses import classification_loss, map_loss, soft_labels
 from regaze.training.options import FinetuneOptions, TrainingOptions
 from regaze.training.targets import render
 
-Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
-
 
 def make_fabric(machine: MachineOptions) -> Fabric:
     """Fabric for one process on the chosen device."""
@@ -38,25 +36,11 @@ def make_fabric(machine: MachineOptions) -> Fabric:
     return Fabric(accelerator=device.type, devices=devices, precision=precision)
 
 
-def train_phase1(
-    network: Network,
-    data: TrainingSet,
-    options: TrainingOptions,
-    *,
-    classes: int,
-    ordinal: bool,
-    normalisation: Normalisation,
-    seed: int,
-    machine: MachineOptions,
-    checkpoint: Path,
-    progress: Progress | None = None,
-) -> History:
-    """Learn grades from images alone (the paper's phase 1); `network` is changed in place.
+@dataclass(frozen=True)
+class Setup:
+    """What both recipes need besides network, data and options.
 
-    Args:
-        network: As `build_network` hands it out.
-        data: Training photographs; those without a grade are drawn but add no loss.
-        options: The recipe.
+    Attributes:
         classes: K.
         ordinal: False for classes without an order, which take plain cross-entropy.
         normalisation: Mean and standard deviation of the input.
@@ -66,10 +50,29 @@ def train_phase1(
             goes on from it.
         progress: See `training.loop.fit`.
     """
-    kind = options.loss if ordinal else "cross-entropy"
+
+    classes: int
+    ordinal: bool
+    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]]
+    seed: int
+    machine: MachineOptions
+    checkpoint: Path
+    progress: Progress | None = None
+
+
+def train_phase1(network: Network, data: TrainingSet, options: TrainingOptions, setup: Setup) -> History:
+    """Learn grades from images alone (the paper's phase 1).
+
+    Args:
+        network: As `build_network` hands it out; changed in place.
+        data: Training photographs; those without a grade are drawn but add no loss.
+        options: The recipe.
+        setup: Classes, seed, machine, checkpoint.
+    """
+    kind = options.loss if setup.ordinal else "cross-entropy"
 
     def loss(output: Output, batch: Batch) -> dict[str, Tensor]:
-        target = soft_labels(batch.labels, classes, kind, options.smoothing)
+        target = soft_labels(batch.labels, setup.classes, kind, options.smoothing)
         return {"grade": classification_loss(output, target)}
 
     rates = {
@@ -78,18 +81,12 @@ def train_phase1(
         "heads": options.lr_heads,
         "maps": options.lr_heads,
     }
-    fabric = make_fabric(machine)
+    fabric = make_fabric(setup.machine)
     augment: Augmentation = "free" if options.augment else "none"
-    feed = Feed(data, classes, options.batch, seed, options.sampling, augment, *normalisation)
-    plan = Plan(
-        epochs=options.epochs,
-        groups=_groups(network, rates),
-        loss=loss,
-        weight_decay=options.weight_decay,
-        averaging=options.averaging,
-        identity=_identity(["phase1", kind], options, feed, network, machine),
-    )
-    return fit(network, _shared(feed, fabric), plan, fabric, checkpoint, progress)
+    feed = Feed(data, setup.classes, options.batch, setup.seed, options.sampling, augment, *setup.normalisation)
+    identity = _identity(["phase1", kind], options, feed, network, setup.machine)
+    plan = Plan(options, _groups(network, rates), loss, identity)
+    return fit(network, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
 
 
 def finetune(
@@ -97,54 +94,55 @@ def finetune(
     data: TrainingSet,
     options: FinetuneOptions,
     phase1: TrainingOptions,
-    *,
-    classes: int,
-    ordinal: bool,
-    normalisation: Normalisation,
-    seed: int,
-    machine: MachineOptions,
-    checkpoint: Path,
-    progress: Progress | None = None,
+    setup: Setup,
     cache: FeatureCache | None = None,
 ) -> History:
-    """Fine-tune the branches on corrections (equations 1 and 2); `network` is changed in place.
+    """Fine-tune the branches on corrections (equations 1 and 2).
 
-    The extractor is frozen, weights and batch-norm statistics: the loop sees its features only. Start from the phase-1
-    model, with all corrections so far in `data`; the grade's loss is phase 1's. Arguments as `train_phase1`; `cache`
-    keeps the features (same result without it).
+    The extractor is frozen, weights and batch-norm statistics: the loop sees its features only.
+
+    Args:
+        network: The phase-1 model; changed in place.
+        data: Training photographs with all corrections so far.
+        options: The recipe.
+        phase1: Phase 1's recipe; the grade's loss is the same.
+        setup: Classes, seed, machine, checkpoint.
+        cache: Keeps the features; same result without it.
 
     Raises:
         ModelError: The network has no attention branches.
     """
     if not isinstance(network, AttentionNetwork):
         raise ModelError("A plain network has no attention map to correct: train single-scale or multi-scale first.")
-    kind = phase1.loss if ordinal else "cross-entropy"
+    kind = phase1.loss if setup.ordinal else "cross-entropy"
 
     def loss(output: Output, batch: Batch) -> dict[str, Tensor]:
-        target = soft_labels(batch.labels, classes, kind, phase1.smoothing)
+        target = soft_labels(batch.labels, setup.classes, kind, phase1.smoothing)
         terms = {"grade": classification_loss(output, target)}
         if options.map_weight > 0 and batch.look is not None and batch.corrected is not None:
             grids = [(int(item.shape[2]), int(item.shape[3])) for item in output.maps]
-            wanted = render(batch.look, batch.avoid, batch.doubt, batch.edited, grids)
-            terms["map"] = map_loss(output, wanted, batch.corrected, options.map_weight, options.map_loss)
+            targets = render(batch.look, batch.avoid, batch.doubt, batch.edited, grids)
+            terms["map"] = map_loss(output, targets, batch.corrected, options.map_weight, options.map_loss)
         return terms
 
     rates = {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
-    fabric = make_fabric(machine)
-    bf16 = uses_bf16(machine.precision, fabric.device)
-    frozen = FrozenFeatures(network.extractor, data.images, *normalisation, fabric.device, bf16=bf16, cache=cache)
+    fabric = make_fabric(setup.machine)
+    bf16 = uses_bf16(setup.machine.precision, fabric.device)
+    frozen = FrozenFeatures(network.extractor, data.images, *setup.normalisation, fabric.device, bf16=bf16, cache=cache)
     feed = Feed(
-        data, classes, options.batch, seed, phase1.sampling, options.augment, *normalisation, frozen, options.replay
+        data,
+        setup.classes,
+        options.batch,
+        setup.seed,
+        phase1.sampling,
+        options.augment,
+        *setup.normalisation,
+        frozen,
+        options.replay,
     )
-    plan = Plan(
-        epochs=options.epochs,
-        groups=_groups(network, rates),
-        loss=loss,
-        weight_decay=options.weight_decay,
-        averaging=options.averaging,
-        identity=_identity(["finetune", kind, phase1.smoothing], options, feed, network, machine),
-    )
-    history = fit(TrainableBranches(network), _shared(feed, fabric), plan, fabric, checkpoint, progress)
+    identity = _identity(["finetune", kind, phase1.smoothing], options, feed, network, setup.machine)
+    plan = Plan(options, _groups(network, rates), loss, identity)
+    history = fit(TrainableBranches(network), _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
     network.eval()
     return history
 
@@ -174,7 +172,7 @@ def _identity(
     """Hash of what decides the result; a checkpoint with another one is another run's.
 
     `recipe` is its name and what the other arguments do not say. Photographs count by every 16th pixel of every 16th
-    row; masks, labels and weights by every byte and its place, since two corrections may have equal areas.
+    row; masks, labels and weights by all bytes in order, since two corrections may have equal areas.
     """
     data = feed.data
     corrections = [data.look, data.corrected, data.avoid, data.doubt, data.edited]

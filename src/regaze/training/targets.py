@@ -25,7 +25,7 @@ class Target:
 
     Attributes:
         value: (B, 1, h, w) float32 in 0..1, M'; all zero for "nothing here deserves attention", else with maximum 1.
-        claim: (B, 1, h, w) float32 of 0 and 1: where the expert's word counts; elsewhere the map is left alone.
+        claim: (B, 1, h, w) float32 of 0 and 1: where the target holds; elsewhere the map is left alone.
         inside: (B, 1, h, w) float32 of 0 and 1: cells that hold a pixel of "look here".
     """
 
@@ -49,12 +49,12 @@ def render(
 
     Args:
         look_BPSS: (B, P, S, S), non-zero where the expert says "look here" (cropped pixels).
-        avoid_BPSS: The same with its own P, "not here"; None: nowhere in so many words.
+        avoid_BPSS: The same with its own P, "not here"; None: nowhere.
         doubt_BPSS: The same with its own P, where nothing is claimed; None: nowhere.
         edited_B: (B,) bool, True for an edit; None: every correction replaces the whole map.
         grids: (h, w) of every scale's map, finest first; P is 1 or their number.
     """
-    found = []
+    targets = []
     for scale, grid in enumerate(grids):
         inside = _pooled(look_BPSS, scale, grid)
         value = _soften(inside)
@@ -68,8 +68,8 @@ def render(
             refused = (_pooled(avoid_BPSS, scale, grid) > 0) & (inside == 0)
             value = torch.where(refused, 0.0, value)
             claim = torch.where(refused, 1.0, claim)
-        found.append(Target(value, claim, inside))
-    return found
+        targets.append(Target(value, claim, inside))
+    return targets
 
 
 def target_maps(masks_BSS: Tensor, grids: Sequence[tuple[int, int]]) -> list[Tensor]:
@@ -87,8 +87,8 @@ def target_maps(masks_BSS: Tensor, grids: Sequence[tuple[int, int]]) -> list[Ten
 
 def _pooled(planes_BPSS: Tensor, scale: int, grid: tuple[int, int]) -> Tensor:
     """(B, 1, h, w): 1 where a cell holds a pixel of the scale's plane."""
-    place = scale if planes_BPSS.shape[1] > 1 else 0
-    plane = planes_BPSS[:, place : place + 1]
+    index = scale if planes_BPSS.shape[1] > 1 else 0
+    plane = planes_BPSS[:, index : index + 1]
     height, width = grid
     if plane.shape[2] % height == 0 and plane.shape[3] % width == 0:  # rows, then columns: a sixth of the pool's time
         tall, wide = plane.shape[2] // height, plane.shape[3] // width

@@ -24,6 +24,7 @@ from regaze.records import Sample, timestamp
 from regaze.study.folder import Study
 from regaze.training.batches import TrainingSet
 from regaze.training.loop import History
+from regaze.training.recipes import Setup
 
 
 def arithmetic(machine: MachineOptions) -> str:
@@ -132,9 +133,7 @@ class FoldModel:
         start = time.monotonic()
         with study.voice.progress(f"{label} {self.name}{of_folds}") as feed:
             feed(0, epochs)
-            history = recipe(
-                network,
-                data,
+            setup = Setup(
                 classes=len(card.classes),
                 ordinal=card.ordinal,
                 normalisation=(card.mean, card.std),
@@ -143,6 +142,7 @@ class FoldModel:
                 checkpoint=checkpoint,
                 progress=lambda done, total, _losses: feed(done, total),
             )
+            history = recipe(network, data, setup=setup)
         seconds = round(time.monotonic() - start, 1)
         about_data = {
             "spec": study.options.data,
@@ -155,7 +155,7 @@ class FoldModel:
             card,
             name=self.name,
             data=about_data,
-            history=tuple(history.epochs),
+            history=tuple(history),
             key=self.key,
             details={"seed": study.options.seed, "machine": asdict(self.machine), "seconds": seconds} | details,
             versions=versions(),
