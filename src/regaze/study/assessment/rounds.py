@@ -1,4 +1,4 @@
-"""The rounds of a study: which model came from which corrections, whether it got better, and which one is in use.
+"""The rounds of a study: which model came from which corrections, whether it got better, and which one is active.
 
 Invariant: every round is judged on the same fixed validation part, also where the data has a test part, since rounds
 are choices and the test part is not for choosing. A round is credited with what exceeds its control alone.
@@ -16,7 +16,7 @@ from regaze.evaluation.verdicts import Verdict, compare, credited, judge, togeth
 from regaze.files import digest
 from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
-from regaze.study.active_model import active_model, choose
+from regaze.study.active_model import choose, chosen_model
 from regaze.study.assessment import summary
 from regaze.study.assessment.judge import judge_model
 from regaze.study.folder import Study
@@ -102,7 +102,7 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
     def rows_of(name: str) -> list[summary.Row]:
         return judge_model(study, name, options, machine, part="validation", folder="rounds")
 
-    chosen = active_model(study)
+    chosen = chosen_model(study)
     history: list[Round] = []
     for root in roots:
         before: tuple[str, Sequence[summary.Row]] | None = None
