@@ -24,7 +24,7 @@ Rule = Literal[
     "random",
 ]
 # Uncertainty scores that `collect` computes only with --signals; the others need one forward pass, made anyway.
-RULES_BY_SIGNALS: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
+RULES_OF_EXTRA_PASSES: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The whole loop in one call: train, collect, select, correct, fine-tune, and the control beside it.
 
-Every step finds what an earlier call finished and goes on from there.
+A step that an earlier call finished is not done again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from regaze.records import Dataset
 from regaze.selection.rules import NothingToSelect
 from regaze.study.check import check_options, check_selection
 from regaze.study.folder import Study
-from regaze.study.options import RULES_BY_SIGNALS, CollectOptions, CorrectOptions, SelectOptions
+from regaze.study.options import RULES_OF_EXTRA_PASSES, CollectOptions, CorrectOptions, SelectOptions
 from regaze.study.steps.collect import collect, is_collected
 from regaze.study.steps.correct import correct, is_selected, select
 from regaze.study.steps.finetune import finetune_model
@@ -24,15 +24,11 @@ from regaze.training.options import FinetuneOptions, TrainingOptions
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """All that the loop's steps need.
+    """Options of the loop's steps.
 
     Attributes:
         network: The network whose maps are corrected.
-        training: Phase 1.
-        finetuning: Fine-tuning on the corrections.
-        collect: When a map is said to miss the lesions.
-        select: Which photographs are corrected.
-        correct: Where corrections come from.
+        training, finetuning, collect, select, correct: Of each step.
         control: Also fine-tune equally long without the map loss.
         baselines: Also train the paper's other methods: plain, and single-scale fine-tuned likewise.
     """
@@ -109,20 +105,20 @@ def run_loop(study: Study, options: LoopOptions, machine: MachineOptions) -> Loo
     check_loop(options)
     _require_lesions(study.dataset, options)
     for kind in _kinds(options)[:-1]:
-        _one(study, replace(options, network=replace(options.network, network=kind), control=False), machine)
-    return _one(study, options, machine)
+        _run_network(study, replace(options, network=replace(options.network, network=kind), control=False), machine)
+    return _run_network(study, options, machine)
 
 
-def _one(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
+def _run_network(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
     before = train(study, options.network, options.training, machine)
     if options.network.network == "plain":
         return LoopResult(before, None, None)
-    collecting = options.collect
-    if options.select.by in RULES_BY_SIGNALS or options.select.diversity > 0:
-        collecting = replace(collecting, signals=True)
-    # What is corrected moves the signals: a call that goes on keeps the selection that it began with.
-    if not (is_collected(study, before, collecting) and is_selected(study, before, options.select)):
-        collect(study, before, machine, collecting)
+    collect_options = options.collect
+    if options.select.by in RULES_OF_EXTRA_PASSES or options.select.diversity > 0:
+        collect_options = replace(collect_options, signals=True)
+    # Corrections change the scores: a call that goes on keeps the selection that it began with.
+    if not (is_collected(study, before, collect_options) and is_selected(study, before, options.select)):
+        collect(study, before, machine, collect_options)
         try:
             select(study, before, options.select, options.correct.author)
         except NothingToSelect as reason:
