@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from regaze.study.active_model import active_model, model_folder
+from regaze.study.assessment.controls import control_of
 from regaze.study.assessment.rounds import Round, _judged, advice
-from regaze.study.assessment.summary import control_of
 
 
 @pytest.fixture
