@@ -28,10 +28,9 @@ def model_curves(rows: Mapping[str, Sequence[Row]]) -> dict[str, Any] | None:
         `n`, `shares`, and `lines`: name -> `deletion`, `insertion`; over the photographs measured with every model;
         None where there is none.
     """
-    measured = [
-        record for record in zip(*(map(_curves_of, records) for records in rows.values()), strict=True) if all(record)
-    ]
-    return _means({name: [record[index][FUSED] for record in measured] for index, name in enumerate(rows)})
+    curves = [[_curves_of(row) for row in records] for records in rows.values()]
+    measured = [of_models for of_models in zip(*curves, strict=True) if all(of_models)]
+    return _means({name: [of_models[index][FUSED] for of_models in measured] for index, name in enumerate(rows)})
 
 
 def ranking_curves(rows: Sequence[Row]) -> dict[str, Any] | None:

@@ -75,7 +75,7 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
     The model's map is cut where it is highest, at as many pixels as the photograph's experts marked in the mean.
 
     Args:
-        study: The study.
+        study: Whose corrections.
         name: The model whose maps were corrected and collected; corrections of its relatives' maps count too.
         tolerance: For `tolerant_dice`, in cropped pixels.
 

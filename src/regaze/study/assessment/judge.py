@@ -162,26 +162,20 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
 
 
 def _evaluations(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Evaluation]:
-    root, first = study.evaluation_folder / folder, study.folds[0]
+    root = study.evaluation_folder / folder
+
+    def evaluation(folds: Sequence[int], samples: Sequence[Sample], file: str) -> Evaluation:
+        if not samples:
+            raise DataError("There is no photograph to judge the models on: give data with a test or validation part.")
+        folders = tuple(study.model_folder(name, fold) for fold in folds)
+        return Evaluation(folders, tuple(map(read_card, folders)), tuple(samples), folds[0], root / file)
+
     if other is not None:
         samples = [item for item in other.samples if item.part == "test"] or other.samples
-        file = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"
-        return [_evaluation(study, name, study.folds, samples, first, file)]
+        return [evaluation(study.folds, samples, f"data-{digest([other.fingerprint])}/{name}.json")]
     if part == "test":
-        return [_evaluation(study, name, study.folds, study.test(), first, root / "test" / f"{name}.json")]
-    return [
-        _evaluation(study, name, [fold], study.validation(fold), fold, root / "validation" / f"{name}-fold{fold}.json")
-        for fold in study.folds
-    ]
-
-
-def _evaluation(
-    study: Study, name: str, folds: Sequence[int], samples: Sequence[Sample], fold: int, file: Path
-) -> Evaluation:
-    if not samples:
-        raise DataError("There is no photograph to judge the models on: give data with a test or validation part.")
-    folders = tuple(study.model_folder(name, fold) for fold in folds)
-    return Evaluation(folders, tuple(read_card(folder) for folder in folders), tuple(samples), fold, file)
+        return [evaluation(study.folds, study.test(), f"test/{name}.json")]
+    return [evaluation([fold], study.validation(fold), f"validation/{name}-fold{fold}.json") for fold in study.folds]
 
 
 def _key(study: Study, evaluation: Evaluation, options: EvaluateOptions, machine: MachineOptions) -> str:

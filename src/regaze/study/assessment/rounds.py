@@ -81,7 +81,7 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
     Controls (fine-tuned without the map loss) are no rounds.
 
     Args:
-        study: The study.
+        study: Whose rounds.
         machine: Device and precision.
         resamples: Bootstrap resamples of each interval.
 

@@ -52,8 +52,8 @@ def evaluate(
     """Judge all models of a study.
 
     Args:
-        study: The study.
-        options: Resamples, deletion and insertion.
+        study: Whose models.
+        options: What is measured.
         machine: Device and precision.
         other: Judge on this data instead of the study's own test or validation part.
         names: Models to judge; default: all that are complete.
@@ -79,11 +79,10 @@ def evaluate(
     }
     for name in names:
         parent = study.card(name).parent
-        if parent in rows:
-            result["paired"][f"{name} against {parent}"] = compare(study, rows[parent], rows[name], options)
-            control = control_of(study, name)
-            if control in rows:
-                result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
+        for other_name in (parent, control_of(study, name)) if parent in rows else ():
+            if other_name in rows:
+                pair = compare(study, rows[other_name], rows[name], options)
+                result["paired"][f"{name} against {other_name}"] = pair
     if other is None:
         write_json(study.evaluation_folder / f"{part}.json", result)
     return Assessment(result, rows)
@@ -152,23 +151,25 @@ def _notes(
     elif len(study.classes) > REFERABLE_FROM:
         notes.append(f"Referable: grade {study.classes[REFERABLE_FROM]} or worse.")
     # Where nothing is known about lesions, `lesion_pixels` is None.
-    used = sum(bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
-    if used == 0:
-        notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
-    else:
+    with_lesions = [row["sample"] for row in first if row["maps"]["fused"]["lesion_pixels"]]
+    if with_lesions:
         origins = {sample.id: sample.origin for sample in (other or study.dataset).samples}
-        boxes = sum(origins[row["sample"]] == "boxes" and bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
+        boxes = sum(origins[sample] == "boxes" for sample in with_lesions)
+        masks = len(with_lesions) - boxes
         notes.append(
-            f"Map figures over {used} photographs with lesions: {used - boxes} with masks, {boxes} with boxes."
+            f"Map figures over {masks + boxes} photographs with lesions: {masks} with masks, {boxes} with boxes."
         )
-    notes += _faithfulness_notes(first, options)
-    notes += _evidence_notes(first)
+    else:
+        notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
+    notes += [*_faithfulness_notes(first, options), *_map_notes(first)]
     if any(not study.card(name).has_maps for name in rows):
         notes.append("The map of a plain network is its class activation map.")
-    for name in rows:
-        dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]
-        notes += [f"{name}: the map of {scale} is constant on every photograph (dead)." for scale in dead]
-    return notes
+    return notes + [
+        f"{name}: the map of {scale} is constant on every photograph (dead)."
+        for name, records in rows.items()
+        for scale in records[0]["maps"]
+        if all(row["maps"][scale]["dead"] for row in records)
+    ]
 
 
 def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | None) -> list[str]:
@@ -178,17 +179,15 @@ def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | N
         notes.append(f"Judged on other data: {other.spec}.")
         learned = {sample.content for sample in study.dataset.samples if sample.part == "training"}
         judged = {row["sample"] for row in rows}
-        again = sum(sample.id in judged and sample.content in learned for sample in other.samples)
-        others = len(other.samples) - len(judged)
-        if others:
-            notes.append(f"{others} photographs of its training part are left out, since it has a test part.")
-        if again:
-            notes.append(f"{again} of the photographs belong to the study's own training part: the figures flatter.")
+        n_learned = sum(sample.id in judged and sample.content in learned for sample in other.samples)
+        n_left_out = len(other.samples) - len(judged)
+        if n_left_out:
+            notes.append(f"{n_left_out} photographs of its training part are left out, since it has a test part.")
+        if n_learned:
+            notes.append(f"{n_learned} of the photographs belong to the study's training part: the figures flatter.")
     elif part == "validation":
-        pooled_text = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
-        notes.append(
-            f"The data has no test part: judged on the validation photographs ({pooled_text}, split by patient)."
-        )
+        folds = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
+        notes.append(f"The data has no test part: judged on the validation photographs ({folds}, split by patient).")
     if len(study.folds) > 1 and (part == "test" or other is not None):
         notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
     return notes
@@ -213,7 +212,7 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
     return notes
 
 
-def _evidence_notes(rows: Sequence[Row]) -> list[str]:
+def _map_notes(rows: Sequence[Row]) -> list[str]:
     """On what lesion recall, reference rankings and sanity checks rest; nothing about what was not asked for."""
     notes = []
     outlined = sum(bool(row["lesions"]) and row["lesions"]["origin"] == "masks" for row in rows)

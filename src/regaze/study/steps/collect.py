@@ -90,15 +90,10 @@ def diagnose_all(
     collected = []
     for index, sample in enumerate(samples):
         has_lesions = bool(known[index] and masks[index].any())
-        error = rank = enrichment = None
-        if known[index]:
-            errors = [
-                squared_error(maps[index], target[index]) for maps, target in zip(predictions.maps, wanted, strict=True)
-            ]
-            error = float(np.mean(errors))
-        if has_lesions:
-            rank = relevance_rank(fused[index], masks[index])
-            enrichment = lesion_enrichment(fused[index], masks[index])
+        rank = relevance_rank(fused[index], masks[index]) if has_lesions else None
+        enrichment = lesion_enrichment(fused[index], masks[index]) if has_lesions else None
+        pairs = zip(predictions.maps, wanted, strict=True)
+        errors = [squared_error(maps[index], target[index]) for maps, target in pairs if known[index]]
         grade = int(predictions.grades[index])
         collected.append(
             Collected(
@@ -106,7 +101,7 @@ def diagnose_all(
                 label=sample.label,
                 grade=grade,
                 confidence=float(predictions.probabilities[index, grade]),
-                squared_error=error,
+                squared_error=float(np.mean(errors)) if errors else None,
                 relevance_rank=rank,
                 enrichment=enrichment,
                 diagnosis=diagnose(

@@ -17,8 +17,8 @@ from regaze.models.folder import load_network
 from regaze.models.options import MachineOptions
 from regaze.study.check import check_name, check_options
 from regaze.study.folder import Study
-from regaze.study.steps.fold_model import FoldModel, arithmetic, training_set
-from regaze.study.steps.supervision import author_weights, corrections_of, with_corrections
+from regaze.study.steps.fold_model import FoldModel, arithmetic
+from regaze.study.steps.supervision import author_weights, corrected_set, corrections_of
 from regaze.training.options import FinetuneOptions, TrainingOptions
 from regaze.training.recipes import finetune
 
@@ -33,7 +33,7 @@ def finetune_model(
     """Fine-tune a phase-1 model's branches on all corrections so far, on every fold.
 
     Args:
-        study: The study.
+        study: Where it goes.
         parent: Name of the phase-1 model to restart from.
         options: The recipe; `map_weight` 0 makes the control.
         machine: Device and precision.
@@ -98,15 +98,7 @@ def _finetune_fold(
     )
     samples = study.training(model.fold)
     pixels = study.pixels(samples, card.size, model.machine.workers)
-    data = with_corrections(
-        study,
-        training_set(samples, pixels),
-        samples,
-        pixels.geometries,
-        corrections,
-        options,
-        _cells(network, card.size),
-    )
+    data = corrected_set(study, samples, pixels, corrections, options, _cells(network, card.size))
     phase1, cache = TrainingOptions(**card.recipe["phase1"]), study.feature_cache(model.machine)
     recipe = partial(finetune, options=options, phase1=phase1, cache=cache)
     model.make("fine-tuning", tuned, network, data, recipe, options.epochs)

@@ -9,38 +9,16 @@ from dataclasses import dataclass, replace
 
 from regaze.errors import StudyError
 from regaze.models.build import build_network
-from regaze.models.options import MachineOptions, NetworkKind, NetworkOptions
+from regaze.models.options import MachineOptions, NetworkKind
 from regaze.records import Dataset
 from regaze.selection.rules import NothingToSelect
 from regaze.study.check import check_options, check_selection
 from regaze.study.folder import Study
-from regaze.study.options import RULES_OF_EXTRA_PASSES, CollectOptions, CorrectOptions, SelectOptions
+from regaze.study.options import RULES_OF_EXTRA_PASSES, LoopOptions
 from regaze.study.steps.collect import collect, is_collected
 from regaze.study.steps.correct import correct, is_selected, select
 from regaze.study.steps.finetune import finetune_model
 from regaze.study.steps.train import train
-from regaze.training.options import FinetuneOptions, TrainingOptions
-
-
-@dataclass(frozen=True)
-class LoopOptions:
-    """Options of the loop's steps.
-
-    Attributes:
-        network: The network whose maps are corrected.
-        training, finetuning, collect, select, correct: Of each step.
-        control: Also fine-tune equally long without the map loss.
-        baselines: Also train the paper's other methods: plain, and single-scale fine-tuned likewise.
-    """
-
-    network: NetworkOptions
-    training: TrainingOptions
-    finetuning: FinetuneOptions
-    collect: CollectOptions
-    select: SelectOptions
-    correct: CorrectOptions
-    control: bool = True
-    baselines: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +46,7 @@ def check_loop(options: LoopOptions) -> None:
     check_selection(options.select)
 
 
-def check_photographs(dataset: Dataset, options: LoopOptions, size: int) -> None:
+def check_photographs(dataset: Dataset, options: LoopOptions) -> None:
     """Make sure that the loop can be done on these photographs, before anything is written.
 
     Raises:
@@ -77,7 +55,7 @@ def check_photographs(dataset: Dataset, options: LoopOptions, size: int) -> None
     """
     _require_lesions(dataset, options)
     for kind in _kinds(options):
-        build_network(replace(options.network, network=kind), len(dataset.classes), size)
+        build_network(replace(options.network, network=kind), len(dataset.classes), options.study.size)
 
 
 def _kinds(options: LoopOptions) -> list[NetworkKind]:
@@ -98,11 +76,15 @@ def _require_lesions(dataset: Dataset, options: LoopOptions) -> None:
 def run_loop(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
     """Do the loop; models that are finished are taken as they are.
 
+    Args:
+        study: May be there already.
+        options: As `check_loop` passed them.
+        machine: Device and precision.
+
     Raises:
         StudyError: The data says nothing about lesions, so there is nothing to correct with.
         OptionError: A value is out of range.
     """
-    check_loop(options)
     _require_lesions(study.dataset, options)
     for kind in _kinds(options)[:-1]:
         _run_network(study, replace(options, network=replace(options.network, network=kind), control=False), machine)

@@ -7,6 +7,7 @@ every fold has its own selection.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from regaze.corrections.consensus import majority, staple
 from regaze.corrections.planes import Planes, make_planes
 from regaze.corrections.rows import CorrectionEntry
-from regaze.data.geometry import Geometry
+from regaze.data.pixels import Pixels
 from regaze.errors import OptionError
 from regaze.records import Sample
 from regaze.study.folder import Study
+from regaze.study.steps.fold_model import training_set
 from regaze.training.batches import TrainingSet
 from regaze.training.options import Experts, FinetuneOptions
 
@@ -67,28 +69,26 @@ def author_weights(texts: Iterable[str]) -> dict[str, float]:
     return weights
 
 
-def with_corrections(
+def corrected_set(
     study: Study,
-    data: TrainingSet,
     samples: Sequence[Sample],
-    geometries: Sequence[Geometry],
+    pixels: Pixels,
     entries: Sequence[CorrectionEntry],
     options: FinetuneOptions,
     cells: Sequence[float],
 ) -> TrainingSet:
-    """Lay the corrections beside their photographs, in cropped pixels.
+    """Photographs, grades and corrections, in cropped pixels.
 
     Args:
         study: Holds the corrections' masks.
-        data: N photographs.
-        samples: The same.
-        geometries: Their way into cropped pixels.
+        samples: N photographs.
+        pixels: The same in cropped pixels.
         entries: As `corrections_of` orders them; those of other photographs are left out.
         options: Tolerance, sizes, experts and their weights.
         cells: Side of a map cell per scale in cropped pixels, finest first.
     """
     rows = {sample.id: row for row, sample in enumerate(samples)}
-    count, size = data.images.shape[:2]
+    count, size = pixels.images.shape[:2]
     weights = author_weights(options.authors)
     shape = (count, len(cells) if options.match_sizes else 1, size, size)
     look, doubt = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -99,15 +99,15 @@ def with_corrections(
             continue
         row = rows[sample]
         corrections = [study.store.correction(entry.id) for entry in group]
-        looks = [geometries[row].mask(item.look) for item in corrections]
-        avoids = [None if item.avoid is None else geometries[row].mask(item.avoid) for item in corrections]
+        geometry = pixels.geometries[row]
+        looks = [geometry.mask(item.look) for item in corrections]
+        avoids = [None if item.avoid is None else geometry.mask(item.avoid) for item in corrections]
         planes = _planes(looks, avoids, options, cells)
         look[row], doubt[row], avoid[row] = planes.look, planes.doubt, planes.avoid
         edited[row] = all(item.mode == "edit" for item in corrections)
         corrected[row] = np.mean([weights.get(item.author, 1.0) for item in corrections])
-    return TrainingSet(
-        images=data.images,
-        labels=data.labels,
+    return replace(
+        training_set(samples, pixels),
         look=torch.from_numpy(look),
         corrected=torch.from_numpy(corrected),
         avoid=torch.from_numpy(avoid) if avoid.any() else None,

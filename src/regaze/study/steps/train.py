@@ -27,7 +27,7 @@ def train(
     """Phase 1: train a network on grades alone, on every fold of the study.
 
     Args:
-        study: The study.
+        study: Where it goes.
         network: What to train.
         training: The recipe.
         machine: Device and precision.
