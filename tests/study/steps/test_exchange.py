@@ -95,8 +95,8 @@ def learned(study, options):
     return corrected_set(study, samples, pixels, entries, options, [2.0, 4.0, 8.0])
 
 
-def test_several_experts_become_one_word(study_copy, open_quietly):
-    """`latest` takes the last word; `majority` what three of five said; weights are the authors'."""
+def test_several_experts_are_merged(study_copy, open_quietly):
+    """`latest` takes the last correction; `majority` what three of five marked; weights are the authors'."""
     study = open_quietly(study_copy)
     sample = study.training(0)[0]
     one = square(study, sample, 100, "anna")  # beside the one that the finished study has from the masks

@@ -93,23 +93,15 @@ def _difference(
 
 def _recall_pairs(before: Sequence[Row], after: Sequence[Row], resamples: int) -> Figures:
     patients = [row["patient"] for row in before]
-    counts = _lesion_counts(before, "masks")
+    counts = _counts(before, "masks", "found")
     kinds = [None, *dict.fromkeys(kind for row in counts if row for kind in row)]
-    return {
-        scale: {
-            kind or "all": recall_difference(
-                counts,
-                _lit_counts(before, "masks", scale),
-                _lit_counts(after, "masks", scale),
-                kind,
-                patients,
-                resamples,
-            )
-            for kind in kinds
+    recalls: Figures = {}
+    for scale in [name for name in before[0]["maps"] if name in after[0]["maps"]]:
+        lit_a, lit_b = (_counts(rows, "masks", "lit", scale) for rows in (before, after))
+        recalls[scale] = {
+            kind or "all": recall_difference(counts, lit_a, lit_b, kind, patients, resamples) for kind in kinds
         }
-        for scale in before[0]["maps"]
-        if scale in after[0]["maps"]
-    }
+    return recalls
 
 
 def _map_intervals(rows: Sequence[Row], scale: str, patients: Sequence[str | None], resamples: int) -> Figures:
@@ -132,8 +124,8 @@ def _lesion_recall(
         "chance": chances[0] if chances else None,
         **{
             origin: summarise_recall(
-                _lesion_counts(rows, origin),
-                {scale: _lit_counts(rows, origin, scale) for scale in scales},
+                _counts(rows, origin, "found"),
+                {scale: _counts(rows, origin, "lit", scale) for scale in scales},
                 patients,
                 resamples,
             )
@@ -142,16 +134,10 @@ def _lesion_recall(
     }
 
 
-def _lesion_counts(rows: Sequence[Row], origin: str) -> list[Counts | None]:
-    return [row["lesions"]["found"] if _is_of(row, origin) else None for row in rows]
-
-
-def _lit_counts(rows: Sequence[Row], origin: str, scale: str) -> list[Counts | None]:
-    return [row["lesions"]["lit"][scale] if _is_of(row, origin) else None for row in rows]
-
-
-def _is_of(row: Row, origin: str) -> bool:
-    return bool(row["lesions"]) and row["lesions"]["origin"] == origin
+def _counts(rows: Sequence[Row], origin: str, *path: str) -> list[Counts | None]:
+    """What stands at a path of the records' `lesions`; None for photographs whose lesions are not of this origin."""
+    lesions = [row["lesions"] for row in rows]
+    return [reduce(getitem, path, item) if item and item["origin"] == origin else None for item in lesions]
 
 
 def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures | None:

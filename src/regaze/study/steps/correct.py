@@ -136,7 +136,8 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
         model = study.fold_name(name, fold)
         wanted = [by_id[sample] for sample in selection.samples]
         if options.healthy and study.dataset.ordinal:
-            wanted += [item for item in study.training(fold) if item.label == 0 and item.id not in selection.samples]
+            selected = set(selection.samples)
+            wanted += [item for item in study.training(fold) if item.label == 0 and item.id not in selected]
         todo = [sample for sample in wanted if (model, sample.id) not in existing]
         counts["kept"] += len(wanted) - len(todo)
         written = study.store.add_corrections(_from_truth(study, model, todo, options, counts))

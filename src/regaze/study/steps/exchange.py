@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from regaze.corrections.author import default_author
@@ -100,13 +99,13 @@ def import_corrections(
     trained = {fold: {sample.id for sample in study.training(fold)} for fold in study.folds}
     learnable = [item for item in drawn if any(item.sample in ids for ids in trained.values())]
 
-    def rows() -> Iterator[Correction]:
-        for item in learnable:
-            for fold, ids in trained.items():
-                if item.sample in ids:
-                    yield _correction(item, album, study.fold_name(model, fold), author or default_author())
-
-    written = study.store.add_corrections(rows())
+    corrections = (
+        _correction(item, album, study.fold_name(model, fold), author or default_author())
+        for item in learnable
+        for fold, ids in trained.items()
+        if item.sample in ids
+    )
+    written = study.store.add_corrections(corrections)
     return {"read": len(drawn), "written": len(written), "set_aside": len(drawn) - len(learnable)}
 
 

@@ -23,13 +23,7 @@ from regaze.study.steps.train import train
 
 @dataclass(frozen=True)
 class LoopResult:
-    """Names of the models that the loop made.
-
-    Attributes:
-        before: The phase-1 model.
-        after: The fine-tuned model, or None for a plain network.
-        control: The model fine-tuned without the map loss, or None.
-    """
+    """Names of the models that the loop made: phase 1, fine-tuned, and control; None where there was none to make."""
 
     before: str
     after: str | None
@@ -47,7 +41,7 @@ def check_loop(options: LoopOptions) -> None:
 
 
 def check_photographs(dataset: Dataset, options: LoopOptions) -> None:
-    """Make sure that the loop can be done on these photographs, before anything is written.
+    """Refuse photographs on which the loop cannot be done.
 
     Raises:
         StudyError: The data says nothing about lesions.
