@@ -13,8 +13,8 @@ from regaze.corrections.formats.registry import FORMATS
 from regaze.data.boxes import with_boxes
 from regaze.data.folder import read_folder
 from regaze.data.table import read_table
-from regaze.lesion_names import lesion_type, named_lesion
-from regaze.records import Sample
+from regaze.lesion_names import DISPLAY_NAMES, lesion_type, named_lesion
+from regaze.records import LESION_TYPES, Sample
 
 LESIONS = {
     "MA": "microaneurysms",
@@ -195,3 +195,10 @@ def test_pictures_in_a_landmarks_folder(tmp_path):
         Image.fromarray(np.full((8, 8), 255, np.uint8)).save(tmp_path / name)
     album = Album([Photograph(name, (), 8, 8) for name in ("a", "b", "normal/c")])
     assert [drawn.sample for drawn in FORMATS["png"].read(tmp_path, album)] == ["b", "normal/c"]
+
+
+def test_every_lesion_type_has_a_name_for_people():
+    """In the order of the types; the abbreviation means the same type where a person types it."""
+    assert tuple(DISPLAY_NAMES) == LESION_TYPES
+    named = {kind: named_lesion(name.short) for kind, name in DISPLAY_NAMES.items() if kind != "lesion"}
+    assert all(kind == meant for kind, meant in named.items())

@@ -8,6 +8,25 @@ names (MA, HE, EX, SE, OD) count.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
+
+
+class DisplayName(NamedTuple):
+    """What a page (`full`) and a narrow table (`short`) call a lesion type."""
+
+    full: str
+    short: str
+
+
+DISPLAY_NAMES: dict[str, DisplayName] = {
+    "microaneurysms": DisplayName("Microaneurysms", "MA"),
+    "haemorrhages": DisplayName("Haemorrhages", "HE"),
+    "hard_exudates": DisplayName("Hard exudates", "EX"),
+    "soft_exudates": DisplayName("Soft exudates", "SE"),
+    "neovascularisation": DisplayName("New vessels", "NV"),
+    "lesion": DisplayName("Lesions of no stated type", "other"),
+}
+"""By the types of `records.LESION_TYPES`, in their order."""
 
 _TYPES: dict[str, str] = {
     # The first that fits decides; `haemorrhages and microaneurysms` counts as haemorrhages, see `data.boxes`.

@@ -31,7 +31,7 @@ class ClassBox(NamedTuple):
 
     Attributes:
         line: From 1.
-        number: The class.
+        number: The class's.
         x0, y0, x1, y1: Edges as shares of the photograph's width and height, 0..1, x0 < x1, y0 < y1.
     """
 
@@ -55,13 +55,9 @@ def box_files(folder: Path) -> list[Path]:
 
 
 def read_names(folder: Path) -> dict[int, str] | None:
-    """Read what the class numbers of a folder mean.
+    """The name of each class number; None where the folder does not say.
 
-    Args:
-        folder: Where `classes.txt`, `obj.names`, `data.yaml` or `data.yml` may lie; the first one there counts.
-
-    Returns:
-        Class number -> name, or None where the folder does not say.
+    The first of `classes.txt`, `obj.names`, `data.yaml` and `data.yml` counts.
 
     Raises:
         DataError: The file is there but cannot be read or holds no names.
@@ -75,52 +71,48 @@ def read_names(folder: Path) -> dict[int, str] | None:
 
 
 def read_boxes(file: Path, classes: Collection[int]) -> list[ClassBox]:
-    """Read the boxes of one photograph.
+    """Read the boxes of a photograph, in the file's order.
 
     Args:
-        file: One box per line; empty lines do no harm.
+        file: A box per line; empty lines do no harm.
         classes: The class numbers that have a name.
-
-    Returns:
-        The boxes in the file's order.
 
     Raises:
         DataError: A line is malformed, its class is unknown, or its box lies outside the photograph.
     """
     boxes = []
-    for line, text in enumerate(_text(file).split("\n"), start=1):
-        words = text.split()
-        if words:
-            number, edges = _box(words, file, line)
+    for line, text in enumerate(read_text(file).split("\n"), start=1):
+        values = text.split()
+        if values:
+            number, edges = _box(values, file, line)
             if number not in classes:
                 raise _mistake(file, line, f"class {number}", f"one of {sorted(classes)}, those with a name")
             boxes.append(ClassBox(line, number, *edges))
     return boxes
 
 
-def _box(words: list[str], file: Path, line: int) -> tuple[int, tuple[float, float, float, float]]:
+def _box(values: list[str], file: Path, line: int) -> tuple[int, tuple[float, float, float, float]]:
     """Class and edges (x0, y0, x1, y1), 0..1, of one line."""
-    shown = " ".join(words)[:80]
+    shown = " ".join(values)[:80]
     try:
-        if not re.fullmatch(r"[0-9]{1,9}", words[0]) or any("_" in word for word in words):  # float takes 1_0
+        if not re.fullmatch(r"[0-9]{1,9}", values[0]) or any("_" in value for value in values):  # float takes 1_0
             raise ValueError
-        x, y, width, height = (float(word) for word in words[1:])
+        x, y, width, height = (float(value) for value in values[1:])
     except ValueError:
-        expected = "class, centre x, centre y, width, height"
-        raise _mistake(file, line, f"{shown!r}", expected) from None
+        raise _mistake(file, line, f"{shown!r}", "class, centre x, centre y, width, height") from None
     edges = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
     if not all(-_ROUNDING <= edge <= 1 + _ROUNDING for edge in edges):  # NaN is not within either
         raise _mistake(file, line, f"the box {shown}", "shares of width and height, 0..1, not pixels")
     x0, y0, x1, y1 = (min(1.0, max(0.0, edge)) for edge in edges)
     if x0 >= x1 or y0 >= y1:
-        found = f"a box {x1 - x0:g} wide and {y1 - y0:g} high within the photograph"
-        raise _mistake(file, line, found, "both above 0")
-    return int(words[0]), (x0, y0, x1, y1)
+        size = f"a box {x1 - x0:g} wide and {y1 - y0:g} high within the photograph"
+        raise _mistake(file, line, size, "both above 0")
+    return int(values[0]), (x0, y0, x1, y1)
 
 
 def _listed(file: Path) -> dict[int, str]:
     """One name per line."""
-    names = [line.strip() for line in _text(file).rstrip().split("\n")]
+    names = [line.strip() for line in read_text(file).rstrip().split("\n")]
     if "" in names:  # some tools count an empty line, some do not
         raise _mistake(file, names.index("") + 1, "no name", "one per line, class 0 first, without empty lines")
     return dict(enumerate(names))
@@ -132,7 +124,7 @@ def _in_yaml(file: Path) -> dict[int, str]:
     The document's nodes are read, not the values they stand for: these know their line, `no` stays a name, and
     aliases that multiply are never unfolded.
     """
-    text = _text(file)
+    text = read_text(file)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -163,13 +155,16 @@ def _in_yaml(file: Path) -> dict[int, str]:
     return names
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """A text in UTF-8, with or without a byte order mark.
+
+    Raises:
+        DataError: It cannot be read, is too large, or is not UTF-8.
+    """
     try:
         size = file.stat().st_size
         if size > _MAX_BYTES:
-            raise DataError(
-                f"{file} has {size} bytes, expected at most {_MAX_BYTES}: this is no text of boxes or names"
-            )
+            raise DataError(f"{file} has {size} bytes, expected at most {_MAX_BYTES}: no text of boxes or names")
         return file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -178,5 +173,5 @@ def _text(file: Path) -> str:
         raise DataError(f"{file} cannot be read ({error}): check its permissions") from error
 
 
-def _mistake(file: Path, line: int, found: str, expected: str) -> DataError:
-    return DataError(f"{file}, line {line}: {found}, expected {expected}: correct it and try again")
+def _mistake(file: Path, line: int, wrong: str, expected: str) -> DataError:
+    return DataError(f"{file}, line {line}: {wrong}, expected {expected}: correct it and try again")

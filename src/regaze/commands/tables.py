@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from regaze.evaluation.verdicts import compare, judge, undecided
+from regaze.lesion_names import DISPLAY_NAMES
 from regaze.study.folder import Study
 
 if TYPE_CHECKING:  # these import torch, which `init` does without
@@ -90,22 +91,16 @@ def _view(title: str, names: Iterable[str], headings: Iterable[str], **style: An
     return view
 
 
-_SHORT = {
+_SHORT = {kind: name.short for kind, name in DISPLAY_NAMES.items()} | {
     "blurred-random": "noise",
-    "microaneurysms": "MA",
-    "haemorrhages": "HE",
-    "hard_exudates": "EX",
-    "soft_exudates": "SE",
-    "neovascularisation": "NV",
-    "lesion": "other",
     "below 1 %": "< 1 %",
     "1 to 2 %": "1-2 %",
     "2 to 4 %": "2-4 %",
     "4 % and more": "> 4 %",
 }
 _RECALL_LEGEND = (
-    "MA microaneurysms, HE haemorrhages, EX hard exudates, SE soft exudates, NV new vessels; then by diameter in "
-    "per cent of the side; in brackets: lesions"
+    ", ".join(f"{name.short} {name.full.lower()}" for kind, name in DISPLAY_NAMES.items() if kind != "lesion")
+    + "; then by diameter in per cent of the side; in brackets: lesions"
 )
 
 

@@ -9,6 +9,7 @@ names, see `CODRAS_CLASSES`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,13 +29,7 @@ together; it is called haemorrhages here because those make up nearly all of wha
 
 
 def read_classes(folder: Path) -> dict[int, str | None] | None:
-    """Read what the class numbers of a boxes folder mean.
-
-    Args:
-        folder: A folder in YOLO format (`regaze.yolo`).
-
-    Returns:
-        Class number -> lesion type (None: no lesion), or None where the folder does not say.
+    """The lesion type (None: no lesion) of each class number of a folder; None where the folder does not say.
 
     Raises:
         DataError: The file with the names is there but cannot be read or holds none.
@@ -52,24 +47,28 @@ def with_boxes(
 ) -> tuple[list[Sample], tuple[str, ...]]:
     """Attach a folder of boxes to photographs.
 
-    A text file belongs to the sample whose id it spells below the folder (`test/IDRiD_001.txt`), otherwise to
-    the one photograph whose file has its stem. Masks, being finer, win over boxes.
+    A text file belongs to the sample whose id it spells below the folder (`test/IDRiD_001.txt`), otherwise to the
+    only photograph whose file has its stem. Masks, being finer, win over boxes.
 
     Args:
         samples: Photographs; those with masks keep them.
         folder: The boxes folder.
         default_classes: Meaning of the class numbers where the folder does not say; None: it must say.
-        prefix: Where names repeat, as between the parts of IDRiD: what an id begins with if its box file lies
-            flat in the folder (`training/`). Stems alone then mean nothing.
+        prefix: Where names repeat, as between the parts of IDRiD: what an id begins with if its box file lies flat in
+            the folder (`training/`). Stems alone then mean nothing.
 
     Returns:
         The samples in the same order, and notes about what was attached and what was not.
 
     Raises:
-        DataError: No folder, no text files, a malformed file, a name that fits several photographs, or
-            nothing that fits any photograph.
+        DataError: No folder, no text files, a malformed file, a name that fits several photographs, or nothing that
+            fits any photograph.
     """
-    files = _box_files(folder)
+    if not folder.is_dir():
+        raise DataError(f"There is no boxes folder at {folder}: check the path.")
+    files = box_files(folder)
+    if not files:
+        raise DataError(f"{folder} holds no box files: expected one .txt per photograph in YOLO format.")
     classes = read_classes(folder) or default_classes
     if classes is None:
         raise DataError(
@@ -77,9 +76,9 @@ def with_boxes(
             f"in {folder / 'classes.txt'} (for example optic_disc, hard_exudates, haemorrhages)."
         )
     owners = _Owners(samples, prefix)
-    marked = list(samples)
+    result = list(samples)
     claimed: dict[int, Path] = {}
-    unmatched, covered = [], 0
+    unmatched = []
     for file in files:
         index = owners.find(file, folder)
         if index is None:
@@ -88,19 +87,17 @@ def with_boxes(
         if index in claimed:
             raise DataError(f"{claimed[index]} and {file} both describe {samples[index].id}: keep one of them.")
         claimed[index] = file
-        found = [(classes[box.number], box) for box in read_boxes(file, classes)]
-        if samples[index].origin == "masks":
-            covered += 1
-        else:
-            boxes = tuple(Box(lesion, box.x0, box.y0, box.x1, box.y1) for lesion, box in found if lesion is not None)
-            marked[index] = replace(samples[index], boxes=boxes, origin="boxes")
+        boxes = [(classes[number], edges) for _, number, *edges in read_boxes(file, classes)]
+        if samples[index].origin != "masks":
+            lesions = tuple(Box(lesion, *edges) for lesion, edges in boxes if lesion is not None)
+            result[index] = replace(samples[index], boxes=lesions, origin="boxes")
     if not claimed:
         raise DataError(
-            f"None of the {len(files)} box files in {folder} fits a photograph "
-            f"(for example {files[0].name}; photographs are called like {samples[0].image.stem}): name them "
-            f"alike."
+            f"None of the {len(files)} box files in {folder} fits a photograph (for example {files[0].name}; "
+            f"photographs are called like {samples[0].image.stem}): name them alike."
         )
-    return marked, _notes(marked, len(claimed), covered, unmatched)
+    covered = sum(samples[index].origin == "masks" for index in claimed)
+    return result, _notes(result, len(claimed), covered, unmatched)
 
 
 class _Owners:
@@ -117,41 +114,26 @@ class _Owners:
     def find(self, file: Path, folder: Path) -> int | None:
         """Return the sample's index, or None where no photograph fits."""
         relative = file.relative_to(folder).with_suffix("")
-        spelled = (
-            relative.as_posix().replace("train/", "training/", 1)
-            if relative.parts[0] == "train"
-            else relative.as_posix()
-        )
+        name = re.sub("^train/", "training/", relative.as_posix())
         if self._prefix:
-            return self._ids.get(spelled if len(relative.parts) > 1 else self._prefix + spelled)
-        if spelled in self._ids:
-            return self._ids[spelled]
+            return self._ids.get(name if "/" in name else self._prefix + name)
+        if name in self._ids:
+            return self._ids[name]
         fitting = self._stems.get(relative.name, [])
         if len(fitting) > 1:
             names = " and ".join(self._samples[index].id for index in fitting[:2])
             raise DataError(
-                f"{file} fits several photographs ({names}): lay the box files out like the photographs' "
-                f"ids, "
+                f"{file} fits several photographs ({names}): lay the box files out like the photographs' ids, "
                 f"for example {folder / (self._samples[fitting[0]].id + '.txt')}."
             )
         return fitting[0] if fitting else None
-
-
-def _box_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"There is no boxes folder at {folder}: check the path.")
-    files = box_files(folder)
-    if not files:
-        raise DataError(f"{folder} holds no box files: expected one .txt per photograph in YOLO format.")
-    return files
 
 
 def _notes(samples: Sequence[Sample], matched: int, covered: int, unmatched: Sequence[Path]) -> tuple[str, ...]:
     origins = Counter(sample.origin for sample in samples)
     unmarked = sum(sample.origin == "boxes" and not sample.boxes for sample in samples)
     notes = [
-        f"Boxes: {matched} files fit a photograph; {origins['boxes']} photographs take them ({unmarked} of "
-        f"these "
+        f"Boxes: {matched} files fit a photograph; {origins['boxes']} photographs take them ({unmarked} of these "
         f"with no lesion marked), {covered} keep their masks instead."
     ]
     if unmatched:

@@ -3,15 +3,15 @@
 Photographs lie at `DIR/CLASS/photo`, or `DIR/PART/CLASS/photo` with PART one of `training`, `train`, `val`,
 `validation` (all of them the training part) and `test`.
 
-Masks lie below `DIR/masks`, `DIR/ground_truth` or a sibling `DIR_masks`, at `[LESION/][PART/]CLASS/stem.png`;
-the stem may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or `_segmentation`. Where
-neither names the lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left out and counted.
-`ground_truth` is MVTec's layout: without PART its masks belong to the test part, where there is one.
+Masks lie below `DIR/masks`, `DIR/ground_truth` or a sibling `DIR_masks`, at `[LESION/][PART/]CLASS/stem.png`; the stem
+may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or `_segmentation`. Where neither names the
+lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left out and counted. `ground_truth` is MVTec's
+layout: without PART its masks belong to the test part, if the photographs have parts.
 
-What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its
-photographs were looked at, and one without a mask file is *known* to be free of lesions (a note counts them).
-In a class without such a folder nothing is known. So whoever annotated a class in part should move the rest
-into another data set, or leave it ungraded in a table (`data.table`).
+What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its photographs were
+looked at, and those without a mask file are *known* to be free of lesions (a note counts them). In a class without such
+a folder nothing is known. So whoever annotated a class in part should move the rest into another data set, or leave it
+ungraded in a table (`data.table`).
 """
 
 from __future__ import annotations
@@ -35,28 +35,33 @@ PARTS: dict[str, Part] = {
     "validation": "training",
     "test": "test",
 }
-"""Names of a part, in folders and tables. Validation photographs count as training: the study makes its own
-folds."""
+"""Names of a part, in folders and tables. Validation photographs count as training: the study makes its own folds."""
 
 _MASK_FOLDERS = ("masks", "ground_truth")
 _ENDING = re.compile(r"(.+)(_mask|-mask|_gt|_seg|_segmentation)")
 
 
 @dataclass(frozen=True)
-class _Place:
-    """One folder of photographs: `DIR/[PART/]CLASS`.
+class _ClassFolder:
+    """A folder of photographs of a class: `DIR/[PART/]CLASS`.
 
     Attributes:
-        folder: Where the photographs lie.
-        spelled: The part as the folder spells it, or '' without parts.
-        part: What it means.
-        name: The class's name.
+        path: Where the photographs lie.
+        part_name: The part as its folder spells it, or '' without parts.
     """
 
-    folder: Path
-    spelled: str
-    part: Part
-    name: str
+    path: Path
+    part_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """The class."""
+        return self.path.name
+
+    @property
+    def part(self) -> Part:
+        """What the part's name means."""
+        return PARTS[self.part_name.lower()] if self.part_name else "training"
 
 
 @dataclass
@@ -64,8 +69,8 @@ class _MaskTree:
     """Mask files by the folder of photographs they belong to.
 
     Attributes:
-        files: (spelled part or '', class) -> lesion type -> stem of the photograph that it fits -> file. A file
-            stands under every stem that its ending allows.
+        files: (lower-case name of the part or '', class) -> lesion type -> stem of the photograph that it fits -> file.
+            A file stands under every stem that its ending allows.
         landmarks: Files in folders of a landmark.
     """
 
@@ -82,23 +87,25 @@ def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
         patient: A regular expression with one group that finds the patient in a file's stem.
 
     Returns:
-        The data set; ids are `[PART/]CLASS/stem` with the part spelled `training` or `test`. Contents, twins
-        and fingerprint are left empty for `sources.load_dataset`.
+        The data set; ids are `[PART/]CLASS/stem` with the part spelled `training` or `test`. Contents, twins and
+        fingerprint are left empty for `sources.load_dataset`.
 
     Raises:
-        DataError: No folder, no classes, no photographs, two photographs or masks with one name, masks that
-            fit no photograph, or a `patient` that is no expression with one group or fits no name.
+        DataError: No folder, no classes, no photographs, two photographs or masks with the same name, masks that fit no
+            photograph, or a `patient` that is no expression with one group or fits no name.
     """
     if not root.is_dir():
         raise DataError(f"There is no folder at {root}: check the path after folder:.")
-    places, empty = _places(root)
-    classes, ordinal = ordered_classes({place.name for place in places})
+    folders, empty = _class_folders(root)
+    classes, ordinal = ordered_classes({folder.name for folder in folders})
     tree = _mask_tree(root)
-    samples = [_sample(photo, place, classes.index(place.name)) for place in places for photo in pictures(place.folder)]
+    samples = [
+        _sample(photo, folder, classes.index(folder.name)) for folder in folders for photo in pictures(folder.path)
+    ]
     _refuse_same_ids(samples)
     notes = [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
     if tree is not None:
-        samples, more = _with_masks(samples, places, tree)
+        samples, more = _with_masks(samples, folders, tree)
         notes += more
     if patient is not None:
         samples, more = with_patients(samples, patient)
@@ -109,12 +116,9 @@ def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
 def ordered_classes(names: Iterable[str]) -> tuple[tuple[str, ...], bool]:
     """Sort class names as people do (`grade_2` before `grade_10`); say whether they are grades on one scale.
 
-    Args:
-        names: Different class names.
-
     Returns:
-        The sorted names, and True where all of them are one (possibly empty) word followed by consecutive
-        whole numbers: 0, 1, 2; R0..R4; grade_1..grade_3. One name alone is no scale.
+        The sorted names, and True where all of them are the same (possibly empty) word followed by consecutive whole
+        numbers: 0, 1, 2; R0..R4; grade_1..grade_3. A single name is no scale.
     """
     ordered = tuple(sorted(set(names), key=natural_key))
     parsed = [re.fullmatch(r"([^\W\d]*?[_ -]?)(\d+)", name) for name in ordered]
@@ -126,14 +130,14 @@ def ordered_classes(names: Iterable[str]) -> tuple[tuple[str, ...], bool]:
 
 
 def natural_key(text: str) -> tuple[list[tuple[bool, int, str]], str]:
-    """Return a key that sorts numbers inside names by value, and ties (case, leading zeros) by the name."""
+    """A key that sorts numbers inside names by value, and ties (case, leading zeros) by the name."""
     pieces = re.split(r"(\d+)", text.casefold())
     # isdecimal, not isdigit: a superscript is a digit that int() does not read.
     return [(not piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces if piece], text
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Return the picture files directly in a folder, naturally sorted; hidden files are left out."""
+    """The picture files directly in a folder, naturally sorted; hidden files are left out."""
     return sorted(
         (
             file
@@ -165,57 +169,49 @@ def with_patients(samples: Sequence[Sample], expression: str) -> tuple[list[Samp
         ) from error
     if pattern.groups != 1:
         raise DataError(
-            f"patient '{expression}' has {pattern.groups} groups, expected 1: put brackets round the part "
-            f"of the "
+            f"patient '{expression}' has {pattern.groups} groups, expected 1: put brackets round the part of the "
             "file name that names the patient, such as ^(P[0-9]+)_."
         )
-    found = [pattern.search(sample.image.stem) for sample in samples]
-    marked = [
-        replace(sample, patient=(match.group(1) or None) if match else None)
-        for sample, match in zip(samples, found, strict=True)
-    ]
-    unknown = sum(sample.patient is None for sample in marked)
-    if samples and unknown == len(marked):
+    matches = [pattern.search(sample.image.stem) for sample in samples]
+    patients = [(match.group(1) or None) if match else None for match in matches]
+    unknown = patients.count(None)
+    if samples and unknown == len(samples):
         raise DataError(
             f"patient '{expression}' fits none of the {len(samples)} photographs (for example "
             f"{samples[0].image.stem}): correct the expression."
         )
-    note = f"The patient of {unknown} of {len(marked)} photographs is unknown: '{expression}' does not fit."
-    return marked, [note] if unknown else []
+    note = f"The patient of {unknown} of {len(samples)} photographs is unknown: '{expression}' does not fit."
+    named = [replace(sample, patient=patient) for sample, patient in zip(samples, patients, strict=True)]
+    return named, [note] if unknown else []
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    found = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return sorted(found, key=lambda path: natural_key(path.name))
+    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    return sorted(folders, key=lambda path: natural_key(path.name))
 
 
-def _places(root: Path) -> tuple[list[_Place], list[str]]:
-    """Return the folders of photographs, and the names of folders that hold none."""
+def _class_folders(root: Path) -> tuple[list[_ClassFolder], list[str]]:
+    """The folders of photographs, and the names of folders that hold none."""
     tops = [path for path in _subfolders(root) if path.name.lower() not in _MASK_FOLDERS]
     parts = [path for path in tops if path.name.lower() in PARTS and _subfolders(path)]
     if parts:
-        candidates = [
-            _Place(folder, top.name, PARTS[top.name.lower()], folder.name)
-            for top in parts
-            for folder in _subfolders(top)
-        ]
+        candidates = [_ClassFolder(path, top.name) for top in parts for path in _subfolders(top)]
         stray = [path.name for path in tops if path not in parts]
     else:
-        candidates, stray = [_Place(folder, "", "training", folder.name) for folder in tops], []
-    places = [place for place in candidates if pictures(place.folder)]
-    if not places:
+        candidates, stray = [_ClassFolder(path) for path in tops], []
+    folders = [folder for folder in candidates if pictures(folder.path)]
+    if not folders:
         raise DataError(
             f"{root} holds no photographs: expected {root.name}/CLASS/photo.jpg "
             f"({', '.join(sorted(IMAGE_SUFFIXES))}), one folder per class."
         )
-    used = {place.folder for place in places}
-    empty = [place.folder.relative_to(root).as_posix() for place in candidates if place.folder not in used]
-    return places, empty + stray
+    empty = [folder.path.relative_to(root).as_posix() for folder in candidates if folder not in folders]
+    return folders, empty + stray
 
 
-def _sample(photo: Path, place: _Place, label: int) -> Sample:
-    prefix = f"{place.part}/" if place.spelled else ""
-    return Sample(id=f"{prefix}{place.name}/{photo.stem}", image=photo, label=label, part=place.part)
+def _sample(photo: Path, folder: _ClassFolder, label: int) -> Sample:
+    prefix = f"{folder.part}/" if folder.part_name else ""
+    return Sample(id=f"{prefix}{folder.name}/{photo.stem}", image=photo, label=label, part=folder.part)
 
 
 def _refuse_same_ids(samples: Iterable[Sample]) -> None:
@@ -227,7 +223,7 @@ def _refuse_same_ids(samples: Iterable[Sample]) -> None:
 
 
 def _mask_tree(root: Path) -> _MaskTree | None:
-    """Read the mask trees beside or below the photographs; None where there are none."""
+    """The masks beside or below the photographs; None where no folder is for masks."""
     tree = _MaskTree()
     roots = [path for path in _subfolders(root) if path.name.lower() in _MASK_FOLDERS]
     sibling = root.resolve().with_name(f"{root.resolve().name}_masks")
@@ -243,14 +239,14 @@ def _mask_tree(root: Path) -> _MaskTree | None:
 
 
 def _collect(top: Path, kind: str, mvtec: bool, tree: _MaskTree) -> None:
-    """Take the masks of `top/[PART/]CLASS/` into the tree, as lesions of one kind."""
+    """Take the masks of `top/[PART/]CLASS/` into the tree, as lesions of a kind."""
     for folder in _subfolders(top):
         inner = _subfolders(folder) if folder.name.lower() in PARTS else []
-        for place in inner or [folder]:
+        for class_folder in inner or [folder]:
             part = folder.name if inner else ("test" if mvtec else "")
-            kinds = tree.files.setdefault((part.lower(), place.name), {})
+            kinds = tree.files.setdefault((part.lower(), class_folder.name), {})
             by_stem = kinds.setdefault(kind, {})
-            files = pictures(place)
+            files = pictures(class_folder)
             for file in files:
                 if file.stem in by_stem:
                     raise DataError(f"{by_stem[file.stem]} and {file} mask one photograph alike: keep one of them.")
@@ -261,7 +257,7 @@ def _collect(top: Path, kind: str, mvtec: bool, tree: _MaskTree) -> None:
 
 
 def _endings(stem: str) -> Iterator[tuple[str, str | None]]:
-    """Yield the shorter stems that a mask's stem may stand for, with the lesion that its ending names."""
+    """The shorter stems that a mask's stem may stand for, with the lesion that its ending names."""
     ended = _ENDING.fullmatch(stem)
     if ended:
         yield ended[1], None
@@ -272,26 +268,28 @@ def _endings(stem: str) -> Iterator[tuple[str, str | None]]:
                 yield text[: separator.start()], named
 
 
-def _with_masks(samples: Sequence[Sample], places: Sequence[_Place], tree: _MaskTree) -> tuple[list[Sample], list[str]]:
+def _with_masks(
+    samples: Sequence[Sample], folders: Sequence[_ClassFolder], tree: _MaskTree
+) -> tuple[list[Sample], list[str]]:
     """Give every photograph its masks, see the module for what a missing file means."""
-    place_of = {place.folder: place for place in places}
-    marked: list[Sample] = []
+    by_path = {folder.path: folder for folder in folders}
+    result: list[Sample] = []
     free: Counter[str] = Counter()
     owners: dict[Path, Sample] = {}
     for sample in samples:
-        place = place_of[sample.image.parent]
-        known, masks = _masks_of(sample.image.stem, place, tree)
+        folder = by_path[sample.image.parent]
+        known, masks = _masks_of(sample.image.stem, folder, tree)
         for file in masks.values():
             other = owners.setdefault(file, sample)
             if other is not sample:
                 raise DataError(
                     f"{file} could belong to {other.id} or {sample.id}: lay the masks out by part, "
-                    f"{place.spelled}/{place.name}/{file.name}."
+                    f"{folder.part_name}/{folder.name}/{file.name}."
                 )
         if known and not masks:
-            free[place.name] += 1
+            free[folder.name] += 1
         origin: Origin = "masks" if known else "none"
-        marked.append(replace(sample, masks={kind: (file,) for kind, file in masks.items()}, origin=origin))
+        result.append(replace(sample, masks={kind: (file,) for kind, file in masks.items()}, origin=origin))
     everything = dict.fromkeys(
         file for kinds in tree.files.values() for stems in kinds.values() for file in stems.values()
     )
@@ -300,18 +298,17 @@ def _with_masks(samples: Sequence[Sample], places: Sequence[_Place], tree: _Mask
     orphans = [file for file in orphans if not _is_landmark(file)]
     if orphans and not owners:
         raise DataError(
-            f"None of the {len(everything)} masks fits a photograph (for example {orphans[0]}): name a "
-            f"mask like "
+            f"None of the {len(everything)} masks fits a photograph (for example {orphans[0]}): name a mask like "
             "its photograph, in a folder with the name of its class."
         )
-    return marked, list(_mask_notes(marked, free, orphans, landmarks))
+    return result, list(_mask_notes(result, free, orphans, landmarks))
 
 
-def _masks_of(stem: str, place: _Place, tree: _MaskTree) -> tuple[bool, dict[str, Path]]:
-    """Return whether a photograph was looked at for lesions, and its masks by lesion type."""
-    keys = [(place.spelled.lower(), place.name), ("", place.name)]
+def _masks_of(stem: str, folder: _ClassFolder, tree: _MaskTree) -> tuple[bool, dict[str, Path]]:
+    """Whether a photograph was looked at for lesions, and its masks by lesion type."""
+    keys = [(folder.part_name.lower(), folder.name), ("", folder.name)]
     # `ground_truth` without parts was filed under test; without parts in the photographs it serves them all.
-    keys += [("test", place.name)] if not place.spelled else []
+    keys += [("test", folder.name)] if not folder.part_name else []
     kinds = [tree.files[key] for key in dict.fromkeys(keys) if key in tree.files]
     masks: dict[str, Path] = {}
     for by_kind in kinds:
@@ -334,10 +331,9 @@ def _mask_notes(
     counts = Counter(sample.origin for sample in samples)
     yield f"Masks: {counts['masks'] - free.total()} photographs have masks, {counts['none']} are unknown."
     if free:
-        listed = ", ".join(f"{name}: {count}" for name, count in sorted(free.items(), key=lambda p: natural_key(p[0])))
+        listed = ", ".join(f"{name}: {free[name]}" for name in sorted(free, key=natural_key))
         yield (
-            f"Masks: {free.total()} photographs without a mask file count as free of lesions, because their "
-            f"class "
+            f"Masks: {free.total()} photographs without a mask file count as free of lesions, because their class "
             f"has a folder of masks ({listed})."
         )
     if orphans:

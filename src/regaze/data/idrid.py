@@ -1,29 +1,28 @@
 """IDRiD (Porwal et al., *Data* 3(3):25, 2018, https://doi.org/10.3390/data3030025) in its official layout.
 
-Part A holds photographs with lesion masks, part B photographs with grades 0..4; either may be absent, and
-either may lack its test set. Both parts, and both sets, use the same file names for different pictures. So
-nothing is keyed by name: a segmented photograph and its graded twin are found by the picture (`data.match`),
-and the twin takes the masks. Segmented photographs without a twin stay, without a grade.
+Part A holds photographs with lesion masks, part B photographs with grades 0..4; either may be absent, and either may
+lack its test set. Both parts, and both sets, use the same file names for different pictures. So nothing is keyed by
+name: a segmented photograph and its graded twin are found by the picture (`data.match`), and the twin takes the masks.
+Segmented photographs without a twin stay, without a grade.
 
-A picture is in one set only. Its graded copy decides which; if it is graded in both sets, the test set keeps
-it and the training copy is left out. Copies within one set stay, with one `Sample.twin`.
+A picture is in one set only. Its graded copy decides which; if it is graded in both sets, the test set keeps it and the
+training copy is left out. Copies within one set stay, with one `Sample.twin`.
 
-The JPEG comment holds the patient's visit, typed by hand: both eyes carry it. `No ID` and no comment mean
-unknown.
+The JPEG comment holds the patient's visit, typed by hand: both eyes carry it. `No ID` and no comment mean unknown.
 """
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from regaze.data.folder import pictures
 from regaze.data.images import jpeg_comment
 from regaze.data.match import SAME_EYE, TWIN, Likeness, Progress, groups, likenesses, mark_twins
+from regaze.data.table import csv_lines
 from regaze.errors import DataError
 from regaze.lesion_names import named_lesion
 from regaze.records import Dataset, Part, Sample
@@ -44,16 +43,13 @@ _TABLES: dict[Part, str] = {
 _NO_PATIENT = ("", "no id")
 
 
-@dataclass
-class _Notes:
+class _Notes(list[str]):
     """Remarks collected while reading, in order."""
-
-    lines: list[str] = field(default_factory=list)
 
     def add(self, count: int, text: str) -> None:
         """Keep a remark that begins with a count, if there is anything to count."""
         if count:
-            self.lines.append(f"{count} {text}")
+            self.append(f"{count} {text}")
 
 
 def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Dataset:
@@ -65,13 +61,13 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Datas
         progress: Called with (done, total) while the photographs are compared.
 
     Returns:
-        The data set: graded photographs `training/IDRiD_001`, `test/IDRiD_001` in the order of their names,
-        then ungraded ones `segmentation-training/IDRiD_05`. Patients, masks and twins are filled in; contents
-        and fingerprint are left empty for `sources.load_dataset`.
+        The data set: graded photographs `training/IDRiD_001`, `test/IDRiD_001` in the order of their names, then
+        ungraded ones `segmentation-training/IDRiD_05`. Patients, masks and twins are filled in; contents and
+        fingerprint are left empty for `sources.load_dataset`.
 
     Raises:
-        DataError: No such folder, neither part, photographs without their label table or mask folder, a label
-            outside 0..4, a table without the expected columns, or a photograph that cannot be read.
+        DataError: No such folder, neither part, photographs without their label table or mask folder, a label outside
+            0..4, a table without the expected columns, or a photograph that cannot be read.
     """
     notes = _Notes()
     graded = list(_graded(_section(root, _GRADING), notes))
@@ -79,8 +75,7 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Datas
     everything = graded + segmented
     if not everything:
         raise DataError(
-            f"{root} holds no photographs of IDRiD: expected "
-            f"'{_SEGMENTATION}/{_IMAGES}/{_SETS['training']}/*.jpg' or "
+            f"{root} holds no photographs of IDRiD: expected '{_SEGMENTATION}/{_IMAGES}/{_SETS['training']}/*.jpg' or "
             f"'{_GRADING}/{_IMAGES}/{_SETS['training']}/*.jpg'; pass the folder that holds these two."
         )
     everything = _with_patients(everything)
@@ -89,35 +84,28 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Datas
     everything = _shared_patients(everything, same, alike, notes)
     kept = _merged(everything, len(graded), same, notes)
     _note_visits(kept, notes)
-    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes.lines))
+    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes))
 
 
 def read_labels(table: Path) -> dict[str, tuple[int, str]]:
     """Read a table of grades.
 
     Args:
-        table: CSV with the columns `Image name` and `Retinopathy grade`; blanks around names, further columns
-            and empty rows do no harm.
+        table: CSV with the columns `Image name` and `Retinopathy grade`; blanks around names, further columns and empty
+            rows do no harm.
 
     Returns:
-        Image name (without suffix) -> (grade 0..4, file and row for messages).
+        Image name (without suffix) -> (grade 0..4, file and row for errors).
 
     Raises:
         DataError: The table cannot be read, lacks a column, names an image twice, or holds another grade.
     """
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} cannot be read as a CSV table ({type(error).__name__}): restore the file.") from error
-    lines = [(number, cells) for number, cells in lines if any(cells)]
+    lines = csv_lines(table)
     header = [cell.lower() for cell in lines[0][1]] if lines else []
     if "image name" not in header or "retinopathy grade" not in header:
         raise DataError(
             f"{table} lacks the columns 'Image name' and 'Retinopathy grade' (its header: "
-            f"{', '.join(header) or 'none'}): "
-            "restore the official file."
+            f"{', '.join(header) or 'none'}): restore the official file."
         )
     name_at, grade_at = header.index("image name"), header.index("retinopathy grade")
     labels: dict[str, tuple[int, str]] = {}
@@ -134,29 +122,26 @@ def read_labels(table: Path) -> dict[str, tuple[int, str]]:
     return labels
 
 
-def _section(root: Path, name: str) -> Path | None:
-    """Return a part's folder; unpacking each archive into a folder of its own nests it once more."""
+def _section(root: Path, name: str) -> Path:
+    """A part's folder; unpacking each archive into a folder of its own nests it once more."""
     if not root.is_dir():
         raise DataError(f"There is no folder at {root}: check the path after idrid:.")
-    for folder in (root / name / name, root / name):
-        if (folder / _IMAGES).is_dir():
-            return folder
-    return None
+    nested = root / name / name
+    return nested if (nested / _IMAGES).is_dir() else root / name
 
 
-def _photographs(section: Path | None) -> Iterator[tuple[Part, list[Path]]]:
-    """Yield each set of a part with its photographs; sets that are absent or empty are left out."""
+def _photographs(section: Path) -> Iterator[tuple[Part, list[Path]]]:
+    """Each set of a part with its photographs; sets that are absent or empty are left out."""
     for part, name in _SETS.items():
-        folder = section / _IMAGES / name if section is not None else None
-        photos = pictures(folder) if folder is not None and folder.is_dir() else []
+        folder = section / _IMAGES / name
+        photos = pictures(folder) if folder.is_dir() else []
         if photos:
             yield part, photos
 
 
-def _graded(section: Path | None, notes: _Notes) -> Iterator[Sample]:
-    """Yield the photographs of part B with their grades."""
+def _graded(section: Path, notes: _Notes) -> Iterator[Sample]:
+    """The photographs of part B with their grades."""
     for part, photos in _photographs(section):
-        assert section is not None  # no section, no photographs
         table = section / _LABELS / _TABLES[part]
         if not table.is_file():
             raise DataError(f"The grades of {len(photos)} {part} photographs are missing: expected them at {table}.")
@@ -169,32 +154,28 @@ def _graded(section: Path | None, notes: _Notes) -> Iterator[Sample]:
             yield Sample(f"{part}/{photo.stem}", photo, label, part)
 
 
-def _segmented(section: Path | None, notes: _Notes) -> Iterator[Sample]:
-    """Yield the photographs of part A with their masks; no file of a type means no such lesion."""
+def _segmented(section: Path, notes: _Notes) -> Iterator[Sample]:
+    """The photographs of part A with their masks; no file of a type means no such lesion."""
     for part, photos in _photographs(section):
-        assert section is not None  # no section, no photographs
         top = section / _MASKS / _SETS[part]
         if not top.is_dir():
             raise DataError(f"The masks of {len(photos)} {part} photographs are missing: expected them in {top}.")
         names = {photo.stem for photo in photos}
         files: dict[str, dict[str, list[Path]]] = {}
-        # `5. Optic Disc` names no lesion.
-        kinds = {folder: kind for folder in sorted(top.iterdir()) if (kind := named_lesion(folder.name))}
-        for folder, kind in kinds.items():
-            for file in pictures(folder) if folder.is_dir() else []:
+        for folder in sorted(top.iterdir()):
+            kind = named_lesion(folder.name)
+            if kind is None or not folder.is_dir():  # `5. Optic Disc` names no lesion
+                continue
+            for file in pictures(folder):
                 files.setdefault(file.stem.rsplit("_", 1)[0], {}).setdefault(kind, []).append(file)
         if not names & files.keys():
             raise DataError(
-                f"None of the {len(photos)} {part} photographs of '{_SEGMENTATION}' has a lesion mask in "
-                f"{top}: "
+                f"None of the {len(photos)} {part} photographs of '{_SEGMENTATION}' has a lesion mask in {top}: "
                 f"expected files such as '1. Microaneurysms/{photos[0].stem}_MA.tif'."
             )
-        notes.add(
-            len(files.keys() - names),
-            f"photographs of the segmented {part} set are missing; they have masks.",
-        )
+        notes.add(len(files.keys() - names), f"photographs of the segmented {part} set are missing; they have masks.")
         for photo in photos:
-            masks = {kind: tuple(found) for kind, found in files.get(photo.stem, {}).items()}
+            masks = {kind: tuple(paths) for kind, paths in files.get(photo.stem, {}).items()}
             yield Sample(f"segmentation-{part}/{photo.stem}", photo, None, part, masks=masks, origin="masks")
 
 
@@ -211,17 +192,16 @@ def _shared_patients(
 ) -> list[Sample]:
     """Lend an unknown patient the visit of a copy, or of another shot of the same eye.
 
-    Most segmented files have lost their comment. Two of those without a graded twin are second shots of an
-    eye that is graded: without this, the one could teach a model on which the other is tried.
+    Most segmented files have lost their comment. Two of those without a graded twin are second shots of an eye that is
+    graded: without this, one shot could teach a model that is tried on the other.
     """
     lent = list(samples)
     # Copies first, as they are certain; then second shots.
-    links = [(group[0], other) for group in same for other in group[1:]]
-    shots = [(like.first, like.second) for like in alike if SAME_EYE <= like.correlation < TWIN]
-    for group in groups(len(samples), links):
-        known = [samples[index].patient for index in group if samples[index].patient is not None]
+    for group in same:
+        known = next((samples[index].patient for index in group if samples[index].patient is not None), None)
         for index in group:
-            lent[index] = replace(lent[index], patient=lent[index].patient or (known[0] if known else None))
+            lent[index] = replace(lent[index], patient=lent[index].patient or known)
+    shots = [(like.first, like.second) for like in alike if SAME_EYE <= like.correlation < TWIN]
     borrowed = 0
     for first, second in shots:
         for taker, giver in ((first, second), (second, first)):
@@ -245,39 +225,33 @@ def _merged(samples: Sequence[Sample], graded: int, same: Sequence[tuple[int, ..
         The samples that stay, in the order given, twins marked.
     """
     kept: dict[int, Sample] = {}
-    twin_of: list[tuple[int, ...]] = []
+    twins: list[list[int]] = []
     merged = moved = leaked = 0
     for group in same:
         with_masks = [index for index in group if index >= graded]
-        stay = [index for index in group if index < graded] or with_masks
-        in_test = [index for index in stay if samples[index].part == "test"]
-        leaked += len(stay) - len(in_test) if in_test else 0
-        stay = in_test or stay
+        candidates = [index for index in group if index < graded] or with_masks
+        stay = [index for index in candidates if samples[index].part == "test"] or candidates
+        leaked += len(candidates) - len(stay)
         if stay != with_masks and with_masks:
-            merged += len([index for index in with_masks if index not in stay])
+            merged += len(set(with_masks) - set(stay))
             moved += samples[with_masks[0]].part != samples[stay[0]].part
         for index in stay:
-            kept[index] = _with_masks_of(samples[index], [samples[other] for other in with_masks])
-        twin_of.append(tuple(stay))
+            kept[index] = samples[index]
+            if with_masks and samples[index].origin != "masks":
+                kept[index] = replace(samples[index], masks=samples[with_masks[0]].masks, origin="masks")
+        twins.append(stay)
     notes.add(merged, "segmented photographs are graded too: the graded copy takes the masks.")
     alone = sum(index >= graded for index in kept)
     notes.add(alone, "segmented photographs have no graded copy: no grade, masks only.")
     notes.add(moved, "segmented photographs belong to the other set, where their graded copy is.")
     notes.add(leaked, "training photographs are left out, because the test set holds the same picture.")
     order = sorted(kept)
-    position = {index: place for place, index in enumerate(order)}
+    position = {index: rank for rank, index in enumerate(order)}
     result = mark_twins(
-        [kept[index] for index in order], [tuple(position[index] for index in group) for group in twin_of]
+        [kept[index] for index in order], [tuple(position[index] for index in group) for group in twins]
     )
     _note_twins(result, notes)
     return result
-
-
-def _with_masks_of(sample: Sample, copies: Sequence[Sample]) -> Sample:
-    """Return a photograph with the masks of its segmented copy (the first, should there be several)."""
-    if sample.origin == "masks" or not copies:
-        return sample
-    return replace(sample, masks=copies[0].masks, origin="masks")
 
 
 def _note_twins(samples: Sequence[Sample], notes: _Notes) -> None:
@@ -291,16 +265,15 @@ def _note_twins(samples: Sequence[Sample], notes: _Notes) -> None:
             listed = ", ".join(
                 f"{sample.id} {'ungraded' if sample.label is None else CLASSES[sample.label]}" for sample in twins
             )
-            notes.lines.append(f"One picture, different grades: {listed}.")
+            notes.append(f"One picture, different grades: {listed}.")
 
 
 def _note_visits(samples: Sequence[Sample], notes: _Notes) -> None:
     """Say how many visits there are, and how many test photographs share one with training."""
     visits = {part: Counter(s.patient for s in samples if s.part == part and s.patient) for part in _SETS}
     unknown = sum(sample.patient is None for sample in samples)
-    notes.lines.append(
-        f"{len(visits['training'])} known visits in training, {len(visits['test'])} in test; the visit of "
-        f"{unknown} "
+    notes.append(
+        f"{len(visits['training'])} known visits in training, {len(visits['test'])} in test; the visit of {unknown} "
         "photographs is unknown, each counts as its own."
     )
     shared = sum(count for visit, count in visits["test"].items() if visit in visits["training"])

@@ -1,8 +1,8 @@
 """Reading photographs safely: an allow-list of formats, a pixel limit, and one clear line for a broken file.
 
-Invariant: pixels stay in *stored order*. The EXIF orientation is not applied, because lesion masks and boxes
-are drawn in stored pixel order and most carry no EXIF of their own: rotating the photograph alone would lay
-every lesion in the wrong place.
+Invariant: pixels stay in *stored order*. The EXIF orientation is not applied, because lesion masks and boxes are drawn
+in stored pixel order and most carry no EXIF of their own: rotating the photograph alone would lay every lesion in the
+wrong place.
 """
 
 from __future__ import annotations
@@ -52,9 +52,6 @@ _opening = threading.Lock()
 def open_image(path: Path) -> Iterator[Image.Image]:
     """Open a picture for the length of a `with` block; errors of decoding inside it are translated too.
 
-    Args:
-        path: A JPEG, PNG, TIFF or WebP file.
-
     Yields:
         The picture, its header read and its pixels not yet decoded.
 
@@ -85,12 +82,12 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 def read_photo(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
     """Decode a photograph.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 (the decoder's own reduction in the DCT, several times faster) as
-    long as the shorter side of the result keeps `at_least` pixels; its sides are then the stored ones divided
-    by that factor, rounded up. Other formats come at full size.
+    A JPEG is decoded at 1/2, 1/4 or 1/8 (the decoder's own reduction in the DCT, several times faster) as long as the
+    shorter side of the result keeps `at_least` pixels; its sides are then the stored ones divided by that factor,
+    rounded up. Other formats come at full size.
 
-    Greys are repeated over the three channels; 16-bit greys keep their upper 8 bits (a fixed range, so that
-    exposures stay comparable between photographs); transparent pixels become black, like a fundus' surround.
+    Greys are repeated over the three channels; 16-bit greys keep their upper 8 bits (a fixed range, so that exposures
+    stay comparable between photographs); transparent pixels become black, like a fundus' surround.
 
     Args:
         path: The photograph's file.
@@ -103,7 +100,7 @@ def read_photo(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
         DataError: The file is missing, broken, too large, or holds floating-point pixels.
     """
     with open_image(path) as image:
-        if at_least is not None and at_least > 0:
+        if at_least:
             image.draft(None, (at_least, at_least))
         image.load()
         return _to_rgb(image, path)

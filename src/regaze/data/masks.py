@@ -19,8 +19,7 @@ from regaze.data.images import open_image, photo_size
 from regaze.errors import DataError
 from regaze.records import Box, Sample
 
-# A picture of labels has a handful of levels (0/1, 0/255, one per class); soft edges and lossy noise have
-# dozens.
+# A picture of labels has a handful of levels (0/1, 0/255, one per class); soft edges and lossy noise have dozens.
 _MOST_LABELS = 8
 
 
@@ -31,13 +30,9 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     all black, every index but 0.
 
     Greys, RGB and RGBA: the strongest colour channel counts, transparent pixels (alpha 0) are background.
-    So RGBA masks work both as colour on opaque black and as colour on transparency. With up to 8 levels the
-    picture holds labels (0/1, 0/255, or one level per class) and every level but 0 is lesion. With more
-    levels, or in a JPEG, the
-    low ones are soft edges or lossy noise: lesion is what reaches half of the strongest level.
-
-    Args:
-        path: A TIFF, PNG, WebP or JPEG file.
+    So RGBA masks work both as colour on opaque black and as colour on transparency. With up to 8 levels the picture
+    holds labels (0/1, 0/255, or one level per class) and every level but 0 is lesion. With more levels, or in a JPEG,
+    the low ones are soft edges or lossy noise: lesion is what reaches half of the strongest level.
 
     Returns:
         (H, W) bool in the mask's own pixels.
@@ -51,7 +46,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
             return np.array(image)
         if image.mode == "P":
             return _palette_mask(image)
-        return _marked(_strength(image), lossy=image.format == "JPEG")
+        return _above_noise(_strength(image), lossy=image.format == "JPEG")
 
 
 def boxes_to_mask(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.bool_]:
@@ -63,8 +58,8 @@ def boxes_to_mask(boxes: Sequence[Box], width: int, height: int) -> NDArray[np.b
         height: Its height.
 
     Returns:
-        (height, width) bool in original pixels: True where a pixel's centre lies in a box, and at least in
-        the one pixel that holds the box's middle.
+        (height, width) bool in original pixels: True where a pixel's centre lies in a box, and at least in the pixel
+        that holds the box's middle.
     """
     mask = np.zeros((height, width), dtype=np.bool_)
     for box in boxes:
@@ -79,9 +74,8 @@ def lesion_masks(sample: Sample) -> dict[str, NDArray[np.bool_]]:
         sample: Its `origin` says whether masks or boxes count.
 
     Returns:
-        Lesion type -> (H, W) bool in original pixels of the photograph; types without a mask or box are
-        absent, and the mapping is empty where there is nothing. A mask of another size but of the
-        photograph's aspect (within 1 %) is brought to the photograph's size, any-of.
+        Lesion type -> (H, W) bool in original pixels of the photograph; types without a mask or box are absent. A mask
+        of another size but of the photograph's aspect (within 1 %) is brought to the photograph's size, any-of.
 
     Raises:
         DataError: A file cannot be read, or a mask's aspect differs from the photograph's.
@@ -110,11 +104,10 @@ def lesion_union(sample: Sample) -> NDArray[np.bool_]:
     Raises:
         DataError: As `lesion_masks`.
     """
-    masks = lesion_masks(sample)
-    if not masks:
-        width, height = photo_size(sample.image)
-        return np.zeros((height, width), dtype=np.bool_)
-    union: NDArray[np.bool_] = np.logical_or.reduce(list(masks.values()))
+    width, height = photo_size(sample.image)
+    union = np.zeros((height, width), dtype=np.bool_)
+    for mask in lesion_masks(sample).values():
+        union |= mask
     return union
 
 
@@ -142,13 +135,12 @@ def _strength(image: Image.Image) -> NDArray[np.int32] | NDArray[np.uint8]:
     return strongest
 
 
-def _marked(strength: NDArray[np.int32] | NDArray[np.uint8], *, lossy: bool) -> NDArray[np.bool_]:
+def _above_noise(strength: NDArray[np.int32] | NDArray[np.uint8], *, lossy: bool) -> NDArray[np.bool_]:
     """Tell lesion from background in levels; see `read_mask`."""
     levels = np.unique(strength) if strength.dtype != np.uint8 else np.flatnonzero(np.bincount(strength.ravel()))
     if len(levels) <= _MOST_LABELS and not lossy:
         return strength > 0
-    top = int(levels[-1])
-    return (strength > 0) & (strength >= top / 2)
+    return (strength > 0) & (strength >= int(levels[-1]) / 2)
 
 
 def _covered(low: float, high: float, count: int) -> slice:

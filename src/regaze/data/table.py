@@ -1,13 +1,13 @@
 """Photographs listed in a CSV table, with their labels, patients, parts and lesion masks.
 
-Columns (in any order, upper or lower case): `image` and `label`; if wanted `patient`, `split` (train,
-training, val, validation or test) and masks: a column named like a lesion (`regaze.lesion_names`: `haemorrhages`,
-`HE`), `mask`, or `LESION_mask` (`anything_mask` counts as type `lesion`, `optic_disc_mask` is no lesion).
-Columns of plain numbers hold no masks. Paths are relative to the table or absolute.
+Columns (in any order, upper or lower case): `image` and `label`; if wanted `patient`, `split` (train, training, val,
+validation or test) and masks: a column named like a lesion (`regaze.lesion_names`: `haemorrhages`, `HE`), `mask`, or
+`LESION_mask` (`anything_mask` counts as type `lesion`, `optic_disc_mask` is no lesion). Columns of plain numbers hold
+no masks. Paths are relative to the table or absolute.
 
-A mask cell lists files separated by `;`. `none` means: looked for and absent. An empty cell means absent too,
-where the row's other mask cells say anything; a row whose mask cells are all empty is not annotated. An empty
-label means: not graded.
+A mask cell lists files separated by `;`. `none` means: looked for and absent. An empty cell means absent too, where the
+row's other mask cells say anything; a row whose mask cells are all empty is not annotated. An empty label means: not
+graded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from regaze.data.folder import PARTS, ordered_classes, with_patients
@@ -29,17 +30,20 @@ _MOST_GRADES = 20  # a table with the "grade" 57 holds something else than grade
 
 @dataclass(frozen=True)
 class _Row:
-    """One line of the table.
+    """A photograph's line of the table.
 
     Attributes:
-        where: File and line, for messages.
-        line: Number of the line in the file, the header being 1.
+        file: The table.
+        line: From 1, the header's.
         cells: Column (lower case) -> stripped text; empty where the line is short.
     """
 
-    where: str
+    file: Path
     line: int
     cells: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}"
 
 
 def read_table(file: Path, spec: str, patient: str | None = None) -> Dataset:
@@ -48,68 +52,75 @@ def read_table(file: Path, spec: str, patient: str | None = None) -> Dataset:
     Args:
         file: The table, see the module.
         spec: The spelling that the user gave.
-        patient: Name of the column with the patient; if there is no such column, a regular expression with
-            one group that finds the patient in the photograph's stem. None: the column `patient`, if there is
-            one.
+        patient: Name of the column with the patient; if there is no such column, a regular expression with one group
+            that finds the patient in the photograph's stem. None: the column `patient`, if the table has it.
 
     Returns:
-        The data set. Classes: 0..K - 1 (ordinal) where all labels are such numbers, otherwise the names,
-        sorted, ordinal only if they are a word and consecutive numbers (`folder.ordered_classes`). Ids are
-        the photographs' paths without suffix. Contents, twins and fingerprint are left empty for
-        `sources.load_dataset`.
+        The data set. Classes: 0..K - 1 (ordinal) where all labels are such numbers, otherwise the names, sorted,
+        ordinal only if they are a word and consecutive numbers (`folder.ordered_classes`). Ids are the photographs'
+        paths without suffix. Contents, twins and fingerprint are left empty for `sources.load_dataset`.
 
     Raises:
-        DataError: No file, no rows, a missing column, a bad label or part, a photograph or mask that does not
-            exist or is listed twice. The message names file and line.
+        DataError: No file, no rows, a missing column, a bad label or part, a photograph or mask that does not exist or
+            is listed twice. The message names file and line.
     """
     columns, rows = _read_rows(file)
-    masks = _mask_columns(columns, rows)
-    images = [_existing(file, row, "image", row.cells["image"]) for row in rows]
+    mask_columns = _mask_columns(columns, rows)
+    images = [_existing(row, "image", row.cells["image"]) for row in rows]
     _refuse_twice(rows, images)
     labels = [_plain_number(row.cells["label"]) for row in rows]
     classes, ordinal, notes = _classes(rows, labels)
     index = {name: number for number, name in enumerate(classes)}
-    people = (patient or "patient").strip().lower()
-    samples = [
-        Sample(
-            id=name,
-            image=image,
-            label=index[label] if label else None,
-            part=_part(row),
-            patient=row.cells.get(people) or None,
-            masks=found,
-            origin=origin,
+    patient_column = (patient or "patient").strip().lower()
+    samples = []
+    for row, image, label, sample in zip(rows, images, labels, _ids(rows), strict=True):
+        masks, origin = _masks(row, mask_columns)
+        samples.append(
+            Sample(
+                id=sample,
+                image=image,
+                label=index[label] if label else None,
+                part=_part(row),
+                patient=row.cells.get(patient_column) or None,
+                masks=masks,
+                origin=origin,
+            )
         )
-        for row, image, label, name, (found, origin) in zip(
-            rows, images, labels, _ids(rows), (_masks(file, row, masks) for row in rows), strict=True
-        )
-    ]
-    if patient is not None and people not in columns:
+    if patient is not None and patient_column not in columns:
         samples, more = with_patients(samples, patient)
         notes += more
-    used = {"image", "label", "split", people, *masks}
+    used = {"image", "label", "split", patient_column, *mask_columns}
     ignored = [column for column in columns if column not in used]
     notes += [f"Columns of the table that are not used: {', '.join(ignored)}."] if ignored else []
     return Dataset(spec, classes, ordinal, tuple(samples), "", tuple(notes))
 
 
-def _read_rows(file: Path) -> tuple[list[str], list[_Row]]:
-    """Return the columns' names (lower case) and the rows that are not empty."""
+def csv_lines(file: Path) -> list[tuple[int, list[str]]]:
+    """The lines of a CSV table that are not empty: number from 1, stripped cells.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream)
-            lines = [(reader.line_num, cells) for cells in reader]
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         raise DataError(
             f"{file} cannot be read as a CSV table in UTF-8 ({reason}): check the path and file."
         ) from error
-    lines = [(number, cells) for number, cells in lines if any(cell.strip() for cell in cells)]
+    return [(number, cells) for number, cells in lines if any(cells)]
+
+
+def _read_rows(file: Path) -> tuple[list[str], list[_Row]]:
+    """The columns' names (lower case) and the photographs' rows."""
+    lines = csv_lines(file)
     if not lines:
         raise DataError(
             f"{file} is empty: expected a header with the columns image and label, and a row per photograph."
         )
-    columns = [name.strip().lower() for name in lines[0][1]]
+    columns = [name.lower() for name in lines[0][1]]
     for needed in ("image", "label"):
         if needed not in columns:
             raise DataError(f"{file} has no column '{needed}' (its columns: {', '.join(columns)}): add or rename it.")
@@ -118,18 +129,17 @@ def _read_rows(file: Path) -> tuple[list[str], list[_Row]]:
         raise DataError(f"{file} has two columns '{twice[0]}': rename one of them.")
     rows = []
     for number, cells in lines[1:]:
-        where = f"{file}, line {number}"
-        if any(cell.strip() for cell in cells[len(columns) :]):
-            raise DataError(f"{where} has {len(cells)} cells, expected {len(columns)}: quote cells that hold a comma.")
-        padded = [cell.strip() for cell in cells] + [""] * (len(columns) - len(cells))
-        rows.append(_Row(where, number, dict(zip(columns, padded, strict=False))))
+        row = _Row(file, number, dict(zip_longest(columns, cells[: len(columns)], fillvalue="")))
+        if any(cells[len(columns) :]):
+            raise DataError(f"{row} has {len(cells)} cells, expected {len(columns)}: quote cells that hold a comma.")
+        rows.append(row)
     if not rows:
         raise DataError(f"{file} lists no photographs: add a row per photograph below the header.")
     return [column for column in columns if column], rows
 
 
 def _mask_columns(columns: Sequence[str], rows: Sequence[_Row]) -> dict[str, str]:
-    """Return column -> lesion type for the columns that hold masks."""
+    """Column -> lesion type, of the columns that hold masks."""
     kinds = {}
     for column in columns:
         name = re.fullmatch(r"(?:(.+?)[\s_-]+)?masks?", column)
@@ -141,15 +151,13 @@ def _mask_columns(columns: Sequence[str], rows: Sequence[_Row]) -> dict[str, str
     return kinds
 
 
-def _existing(file: Path, row: _Row, column: str, text: str) -> Path:
-    """Return the file that a cell names, relative to the table."""
+def _existing(row: _Row, column: str, text: str) -> Path:
+    """The file that a cell names, relative to the table."""
     if not text or not text.isprintable():
-        raise DataError(f"{row.where}: the cell '{column}' is {text!r}: write the path of a file.")
-    path = file.parent / text
+        raise DataError(f"{row}: the cell '{column}' is {text!r}: write the path of a file.")
+    path = row.file.parent / text
     if not _is_file(path):
-        raise DataError(
-            f"{row.where}: there is no file {path} (column '{column}'): correct the path or remove the row."
-        )
+        raise DataError(f"{row}: there is no file {path} (column '{column}'): correct the path or remove the row.")
     return path
 
 
@@ -165,26 +173,25 @@ def _refuse_twice(rows: Sequence[_Row], images: Sequence[Path]) -> None:
     for row, image in zip(rows, images, strict=True):
         other = seen.setdefault(image.resolve(), row)
         if other is not row:
-            raise DataError(f"{row.where}: {row.cells['image']} is listed in line {other.line} already: keep one row.")
+            raise DataError(f"{row}: {row.cells['image']} is listed in line {other.line} already: keep one row.")
 
 
 def _plain_number(label: str) -> str:
-    """Return a label as written, but 3 for 03 and for 3.0, which spreadsheets write."""
+    """A label as written, but 3 for 03 and for 3.0, which spreadsheets write."""
     return str(int(float(label))) if re.fullmatch(r"-?\d{1,9}(\.0*)?", label) else label
 
 
 def _classes(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[str, ...], bool, list[str]]:
-    """Return classes, whether they are ordinal, and notes; the empty label is no class."""
+    """Classes, whether they are ordinal, and notes; the empty label is no class."""
     present = {label for label in labels if label}
     if not present:
-        raise DataError(f"{rows[0].where} and all rows below it have no label: grade at least some photographs.")
+        raise DataError(f"{rows[0]} and all rows below it have no label: grade at least some photographs.")
     if not all(re.fullmatch(r"-?\d+", label) for label in present):
         return *ordered_classes(present), []
     for row, label in zip(rows, labels, strict=True):
         if label and not 0 <= int(label) < _MOST_GRADES:
             raise DataError(
-                f"{row.where}: label {label} is outside 0..{_MOST_GRADES - 1}: number the grades from 0, or "
-                f"write names."
+                f"{row}: label {label} is outside 0..{_MOST_GRADES - 1}: number the grades from 0, or write names."
             )
     highest = max(int(label) for label in present)
     absent = [str(grade) for grade in range(highest) if str(grade) not in present]
@@ -195,21 +202,19 @@ def _classes(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[str, ..
 def _part(row: _Row) -> Part:
     text = row.cells.get("split", "").lower()
     if text and text not in PARTS:
-        raise DataError(f"{row.where}: split '{text}' is not one of {', '.join(PARTS)}: correct it.")
+        raise DataError(f"{row}: split '{text}' is not one of {', '.join(PARTS)}: correct it.")
     return PARTS[text] if text else "training"
 
 
-def _masks(file: Path, row: _Row, columns: Mapping[str, str]) -> tuple[dict[str, tuple[Path, ...]], Origin]:
-    """Return a row's masks by lesion type, and whether anything is known about its lesions."""
+def _masks(row: _Row, columns: Mapping[str, str]) -> tuple[dict[str, tuple[Path, ...]], Origin]:
+    """A row's masks by lesion type, and whether anything is known about its lesions."""
     masks: dict[str, tuple[Path, ...]] = {}
-    known = False
     for column, kind in columns.items():
         text = row.cells[column]
-        known = known or bool(text)
         if text and text.lower() != "none":
             names = [name.strip() for name in text.split(";") if name.strip()]
-            masks[kind] = masks.get(kind, ()) + tuple(_existing(file, row, column, name) for name in names)
-    return masks, "masks" if known else "none"
+            masks[kind] = masks.get(kind, ()) + tuple(_existing(row, column, name) for name in names)
+    return masks, "masks" if any(row.cells[column] for column in columns) else "none"
 
 
 def _ids(rows: Sequence[_Row]) -> Iterator[str]:
@@ -225,7 +230,6 @@ def _ids(rows: Sequence[_Row]) -> Iterator[str]:
 
 
 def _safe(text: str) -> str:
-    pieces = re.split(r"[/\\]+", text)
-    kept = [re.sub(r'[:*?"<>|]', "_", piece) for piece in pieces if piece not in ("", ".", "..")]
-    kept[-1] = Path(kept[-1]).stem
-    return "/".join(kept)
+    pieces = [piece for piece in re.split(r"[/\\]+", text) if piece not in ("", ".", "..")]
+    pieces = [re.sub(r'[:*?"<>|]', "_", piece) for piece in pieces]
+    return "/".join([*pieces[:-1], Path(pieces[-1]).stem])

@@ -13,6 +13,7 @@ from regaze.drawing.canvas import GOOD, Canvas
 from regaze.drawing.charts import Axis, Bar, Curve, curve_chart, interval_chart, swatch
 from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, compare, figure
+from regaze.lesion_names import DISPLAY_NAMES
 from regaze.report.data import ReportContent
 from regaze.report.tables import COLOURS, SCALES, figures_of, percent, roles, span
 
@@ -24,14 +25,6 @@ ORDERS = {
     "centre": "Centre first",
     "blurred-random": "Smooth noise",
     "lesions": "The expert's lesions first",
-}
-TYPES = {
-    "microaneurysms": "Microaneurysms",
-    "haemorrhages": "Haemorrhages",
-    "hard_exudates": "Hard exudates",
-    "soft_exudates": "Soft exudates",
-    "neovascularisation": "New vessels",
-    "lesion": "Lesions of no stated type",
 }
 CHANGES = {"flip": "Mirrored photograph", "shift": "Slightly shifted", "noise": "Slight noise"}
 
@@ -173,7 +166,7 @@ def lesions_lit(content: ReportContent) -> dict[str, Any]:
     if origin is None:
         return {"origin": None}
     # Group of lesions -> its name, and each model's entry of it; one type alone is all lesions.
-    types = {kind: TYPES.get(kind, kind) for kind in last[origin]["types"]}
+    types = {kind: DISPLAY_NAMES[kind].full for kind in last[origin]["types"]}
     groups = {
         kind: (words, [found[origin]["types"].get(kind) for *_, found in recalls]) for kind, words in types.items()
     }

@@ -26,7 +26,7 @@ def replaced(text, old, new):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "no text, expected a .txt for each photograph"),
+        ({}, "no .txt file, expected one for each photograph"),
         ({"eye.txt": ""}, "no classes.txt, expected the names of the classes"),
         ({"eye.txt": "", "classes.txt": "\n"}, "classes.txt, line 1: no name"),
         ({"eye.txt": "", "data.yaml": "nc: 3\n"}, "data.yaml, line 1: no list of names"),

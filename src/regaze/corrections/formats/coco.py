@@ -25,16 +25,16 @@ from regaze.corrections.formats.coco_rle import decode_counts, encode_counts
 from regaze.corrections.formats.drawn import (
     LABELS,
     Drawn,
-    check_box,
-    check_free,
-    check_points,
+    Notes,
+    box_shape,
     check_size,
-    mask_shapes,
+    mask_shape,
     meaning,
-    noted,
+    polygon_shape,
     sheets,
     simple_shapes,
 )
+from regaze.corrections.formats.folders import check_free
 from regaze.corrections.formats.json_paths import Finite, Key, read_json, write_lines
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs
@@ -45,16 +45,12 @@ from regaze.records import MAX_PIXELS, Correction, Shape
 _CATEGORIES = {1: True, 2: False}
 
 
-class _Image(Struct):
+class _Image(Notes, kw_only=True):
     id: Key
     file_name: str
     width: int
     height: int
     reviewed: bool | None = None
-    mode: str | None = None
-    author: str | None = None
-    time: str | None = None
-    remark: str | None = None
 
 
 class _Category(Struct):
@@ -100,7 +96,7 @@ def read_coco(path: Path, album: Album) -> list[Drawn]:
     document: _Document = read_json(path, _Document)
     looks = {category.id: meaning(category.name) for _, category in _by_id(path, "categories", document.categories)}
     images: dict[Key, tuple[_Image, Photograph, Source]] = {}
-    samples = set()
+    samples = set[str]()
     for source, image in _by_id(path, "images", document.images):
         photograph = album.find(image.file_name, source)
         if photograph.sample in samples:
@@ -114,20 +110,10 @@ def read_coco(path: Path, album: Album) -> list[Drawn]:
             raise source.refuse(f"image_id {shown(annotation.image_id)}", "the id of one of the images")
         if annotation.category_id not in looks:
             raise source.refuse(f"category_id {shown(annotation.category_id)}", "the id of one of the categories")
-        look = looks[annotation.category_id]
-        drawn = _shapes(annotation, bool(look), images[annotation.image_id][1], source)
-        if look is not None:
-            shapes[annotation.image_id] += drawn
+        photograph = images[annotation.image_id][1]
+        shapes[annotation.image_id] += _shapes(annotation, looks[annotation.category_id], photograph, source)
     return [
-        noted(
-            photograph.sample,
-            shapes[key],
-            source,
-            mode=image.mode,
-            time=image.time,
-            author=image.author,
-            remark=image.remark,
-        )
+        image.drawn(photograph.sample, shapes[key], source)
         for key, (image, photograph, source) in images.items()
         if shapes[key] or image.reviewed
     ]
@@ -148,7 +134,9 @@ def write_coco(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for photograph, drawn in sheets(items, album):
-        images.append(_image(len(images) + 1, photograph, drawn, album))
+        image = {"id": len(images) + 1, "file_name": album.name(photograph)}
+        size = {"width": photograph.width, "height": photograph.height}
+        images.append(image | size | {"reviewed": True} | drawn.notes)
         for shape in simple_shapes(drawn, photograph):
             annotation = {"id": len(annotations) + 1, "image_id": len(images)}
             annotations.append(annotation | _annotation(shape, photograph))
@@ -158,27 +146,12 @@ def write_coco(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
     write_text(path, write_lines(document))
 
 
-def _image(key: int, photograph: Photograph, drawn: Drawn, album: Album) -> dict[str, Any]:
-    return {
-        "id": key,
-        "file_name": album.name(photograph),
-        "width": photograph.width,
-        "height": photograph.height,
-        "reviewed": True,
-        "mode": drawn.mode,
-        "author": drawn.author,
-        "time": drawn.time,
-        "remark": drawn.remark,
-    }
-
-
 def _annotation(shape: Shape, photograph: Photograph) -> dict[str, Any]:
     category = next(key for key, look in _CATEGORIES.items() if look == shape.look)
     if shape.kind == "mask":
         height, width = photograph.height, photograph.width
         crop, top, left = crop_of_runs(shape.runs, width)
-        counts = encode_counts(shape.runs, height, width)
-        segmentation: Any = {"size": [height, width], "counts": counts}
+        segmentation: Any = {"size": [height, width], "counts": encode_counts(shape.runs, height, width)}
         box: list[float] = [left, top, crop.shape[1], crop.shape[0]]
         area = float(crop.sum())
     else:
@@ -208,7 +181,7 @@ def _by_id(path: Path, key: str, items: list[_Item]) -> Iterator[tuple[Source, _
         yield source, item
 
 
-def _shapes(annotation: _Annotation, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _shapes(annotation: _Annotation, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     segmentation = annotation.segmentation
     if isinstance(segmentation, _Rle):
         return _mask(segmentation, look, photograph, source)
@@ -217,11 +190,10 @@ def _shapes(annotation: _Annotation, look: bool, photograph: Photograph, source:
     if annotation.bbox is None or len(annotation.bbox) != 4:
         raise source.refuse(f"no segmentation and the bbox {shown(annotation.bbox)}", "4 numbers")
     x, y, width, height = annotation.bbox
-    check_box(x, y, x + width, y + height, photograph, source)
-    return (Shape("box", look, ((x, y), (x + width, y + height))),)
+    return box_shape((x, y, x + width, y + height), look, photograph, source)
 
 
-def _mask(rle: _Rle, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _mask(rle: _Rle, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     height, width = photograph.height, photograph.width
     if rle.size != (height, width):
         raise source.refuse(f"an RLE of size {shown(list(rle.size))}", f"[{height}, {width}], height first")
@@ -229,20 +201,18 @@ def _mask(rle: _Rle, look: bool, photograph: Photograph, source: Source) -> tupl
         runs = decode_counts(rle.counts, height, width)
     except ValueError as error:
         raise source.refuse(f"an RLE with {error}", "run lengths that fill the photograph") from error
-    return mask_shapes(runs, look, source)
+    return mask_shape(runs, look, source)
 
 
-def _polygons(parts: list[list[float]], look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    shapes = []
+def _polygons(parts: list[list[float]], look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+    shapes: list[Shape] = []
     for values in parts:
         if len(values) < 6 or len(values) % 2:
             raise source.refuse(f"a polygon of {len(values)} numbers", "x and y of three points or more")
-        points = tuple(zip(values[::2], values[1::2], strict=True))
-        check_points(points, photograph, source)
-        shapes.append(Shape("polygon", look, points))
+        shapes += polygon_shape(zip(values[::2], values[1::2], strict=True), look, photograph, source)
     if len(shapes) == 1 and len(shapes[0].points) == 4:
         corners = shapes[0].points
         (x0, y0), (x1, y1) = corners[0], corners[2]
         if corners == ((x0, y0), (x1, y0), (x1, y1), (x0, y1)):
-            return (Shape("box", look, (corners[0], corners[2])),)
+            return (Shape("box", shapes[0].look, (corners[0], corners[2])),)
     return tuple(shapes)

@@ -1,7 +1,7 @@
 """COCO's run lengths: column by column, as a list of numbers or packed into a text (`rleToString` of the COCO API).
 
 pycocotools packs. It would unpack a damaged text too, but reads past its end, and takes runs that do not fill the
-photograph for a mask: so a text is unpacked here, where each of its mistakes is told apart.
+photograph for a mask: so a text is unpacked here, where each of its mistakes is reported by itself.
 """
 
 from __future__ import annotations
@@ -19,15 +19,12 @@ _MAX_LETTERS = 6
 
 
 def encode_counts(runs: tuple[int, ...], height: int, width: int) -> str:
-    """Pack a mask.
+    """Pack a mask into the `counts` of a compressed RLE.
 
     Args:
         runs: Row by row (`Shape.runs`).
-        height: Rows.
+        height: Rows of the photograph.
         width: Columns.
-
-    Returns:
-        `counts` of a compressed RLE.
     """
     from pycocotools.mask import frPyObjects  # here: only an export needs it
 
@@ -41,7 +38,7 @@ def decode_counts(counts: str | Sequence[int], height: int, width: int) -> tuple
 
     Args:
         counts: The text of a compressed RLE, or the numbers of an uncompressed one.
-        height: Rows.
+        height: Rows of the photograph.
         width: Columns.
 
     Returns:

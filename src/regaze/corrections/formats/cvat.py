@@ -15,7 +15,6 @@ attention" only where it has the tag `reviewed`.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -26,16 +25,17 @@ import numpy as np
 from regaze.corrections.formats.drawn import (
     LABELS,
     Drawn,
-    check_box,
-    check_free,
-    check_points,
+    Notes,
+    box_shape,
     check_size,
-    mask_shapes,
+    mask_shape,
     meaning,
-    noted,
+    polygon_shape,
+    rotated,
     sheets,
     simple_shapes,
 )
+from regaze.corrections.formats.folders import check_free
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs, runs_of_crop
 from regaze.corrections.formats.source import Source, shown
@@ -45,7 +45,6 @@ from regaze.files import write_text
 from regaze.records import Correction, Shape
 
 _REVIEWED = "reviewed"
-_NOTES = ("mode", "author", "time", "remark")
 
 
 def read_cvat(path: Path, album: Album) -> list[Drawn]:
@@ -63,7 +62,8 @@ def read_cvat(path: Path, album: Album) -> list[Drawn]:
     """
     root = read_xml(path)
     _check_root(root)
-    result, samples, ids = [], set[str](), set[int]()
+    result: list[Drawn] = []
+    samples, ids = set[str](), set[int]()
     for image in root.named("image"):
         photograph = album.find(image.attribute("name"), image.source)
         key = image.whole("id")
@@ -74,8 +74,10 @@ def read_cvat(path: Path, album: Album) -> list[Drawn]:
         check_size(image.whole("width"), image.whole("height"), photograph, image.source)
         shapes = _shapes(image, photograph)
         reviewed = [tag for tag in image.named("tag") if tag.attribute("label") == _REVIEWED]
-        if shapes or reviewed:
-            result.append(_drawn(photograph, shapes, reviewed[-1] if reviewed else image))
+        if reviewed:
+            result.append(_notes(reviewed[-1]).drawn(photograph.sample, shapes, reviewed[-1].source))
+        elif shapes:
+            result.append(Drawn(photograph.sample, shapes))
     return result
 
 
@@ -101,7 +103,7 @@ def _meta(count: int) -> list[str]:
     notes = "".join(
         f"<attribute><name>{name}</name><mutable>False</mutable><input_type>text</input_type>"
         "<default_value></default_value><values></values></attribute>"
-        for name in _NOTES
+        for name in Notes.__struct_fields__
     )
     labels.append(f"      <label><name>{_REVIEWED}</name><type>tag</type><attributes>{notes}</attributes></label>")
     head = ["  <meta><task>", f"    <size>{count}</size><mode>annotation</mode>", "    <labels>"]
@@ -111,9 +113,8 @@ def _meta(count: int) -> list[str]:
 def _image(key: int, photograph: Photograph, drawn: Drawn, album: Album) -> list[str]:
     name = attribute_of(album.name(photograph))
     lines = [f'  <image id="{key}" name={name} width="{photograph.width}" height="{photograph.height}">']
-    notes = zip(_NOTES, (drawn.mode, drawn.author, drawn.time, drawn.remark), strict=True)
     lines.append(f'    <tag label="{_REVIEWED}" source="manual">')
-    lines += [f'      <attribute name="{note}">{text_of(text)}</attribute>' for note, text in notes]
+    lines += [f'      <attribute name="{note}">{text_of(text)}</attribute>' for note, text in drawn.notes.items()]
     lines.append("    </tag>")
     for z_order, shape in enumerate(simple_shapes(drawn, photograph)):
         values = {"label": LABELS[shape.look], "source": "manual", "occluded": 0, **_geometry(shape, photograph)}
@@ -145,12 +146,10 @@ def _check_root(root: Node) -> None:
         raise root.source.refuse("no <image>", "one for each photograph")
 
 
-def _drawn(photograph: Photograph, shapes: tuple[Shape, ...], node: Node) -> Drawn:
-    """What was drawn, with what the tag `reviewed` says (none: an image has no such attributes)."""
-    notes = {child.attribute("name"): child.text for child in node.named("attribute")}
-    mode, time = notes.get("mode", "").strip(), notes.get("time", "").strip()
-    author, remark = notes.get("author"), notes.get("remark")
-    return noted(photograph.sample, shapes, node.source, mode=mode, time=time, author=author, remark=remark)
+def _notes(tag: Node) -> Notes:
+    texts = {child.attribute("name"): child.text for child in tag.named("attribute")}
+    mode, time = (texts.get(name, "").strip() for name in ("mode", "time"))
+    return Notes(mode=mode, author=texts.get("author"), time=time, remark=texts.get("remark"))
 
 
 def _shapes(image: Node, photograph: Photograph) -> tuple[Shape, ...]:
@@ -160,10 +159,8 @@ def _shapes(image: Node, photograph: Photograph) -> tuple[Shape, ...]:
             continue
         if node.tag not in _READERS:
             raise node.source.refuse(f"a <{node.tag}>", f"one of {', '.join(_READERS)}")
-        look = meaning(node.attribute("label"))
-        shapes = _READERS[node.tag](node, bool(look), photograph)
-        if look is not None:
-            layers.append((_z_order(node), shapes))
+        shapes = _READERS[node.tag](node, meaning(node.attribute("label")), photograph)
+        layers.append((_z_order(node), shapes))
     layers.sort(key=lambda layer: layer[0])
     return tuple(shape for _, shapes in layers for shape in shapes)
 
@@ -175,28 +172,21 @@ def _z_order(node: Node) -> int:
     return int(text)
 
 
-def _box(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
+def _box(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
     x0, y0, x1, y1 = (node.number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
     angle = node.number("rotation") if "rotation" in node.attributes else 0.0
     if angle % 360 == 0:
-        check_box(x0, y0, x1, y1, photograph, node.source)
-        return (Shape("box", look, ((x0, y0), (x1, y1))),)
-    # Around the middle, clockwise.
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2
-    corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
-    turned = [((cx - x) * cosine - (cy - y) * sine, (cx - x) * sine + (cy - y) * cosine) for cx, cy in corners]
-    points = tuple((x + dx, y + dy) for dx, dy in turned)
-    check_points(points, photograph, node.source)
-    return (Shape("polygon", look, points),)
+        return box_shape((x0, y0, x1, y1), look, photograph, node.source)
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2  # the middle stays
+    corners = rotated(((x0 - x, y0 - y), (x1 - x, y0 - y), (x1 - x, y1 - y), (x0 - x, y1 - y)), angle)
+    return polygon_shape(((x + dx, y + dy) for dx, dy in corners), look, photograph, node.source)
 
 
-def _polygon(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
-    points = tuple(_points(node.attribute("points"), node.source))
+def _polygon(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
+    points = list(_points(node.attribute("points"), node.source))
     if len(points) < 3:
         raise node.source.refuse(f"a polygon of {len(points)} points", "three or more")
-    check_points(points, photograph, node.source)
-    return (Shape("polygon", look, points),)
+    return polygon_shape(points, look, photograph, node.source)
 
 
 def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
@@ -207,7 +197,7 @@ def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
         yield number(x, "x", source), number(y, "y", source)
 
 
-def _mask(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
+def _mask(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
     left, top, width, height = (node.whole(name) for name in ("left", "top", "width", "height"))
     if left + width > photograph.width or top + height > photograph.height:
         raise node.source.refuse(
@@ -219,10 +209,10 @@ def _mask(node: Node, look: bool, photograph: Photograph) -> tuple[Shape, ...]:
         raise node.source.refuse(f"rle={shown(text)}", "whole numbers with commas between them")
     runs = np.array(text.split(","), dtype=np.int64)
     if int(runs.sum()) != width * height:
-        found = f"an rle of {int(runs.sum())} pixels"
-        raise node.source.refuse(found, f"{width} x {height} = {width * height}, those of its rectangle")
+        expected = f"{width} x {height} = {width * height}, those of its rectangle"
+        raise node.source.refuse(f"an rle of {int(runs.sum())} pixels", expected)
     crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    return mask_shapes(runs_of_crop(crop, top, left, photograph.height, photograph.width), look, node.source)
+    return mask_shape(runs_of_crop(crop, top, left, photograph.height, photograph.width), look, node.source)
 
 
 _READERS = {"box": _box, "polygon": _polygon, "mask": _mask}

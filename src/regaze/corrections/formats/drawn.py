@@ -1,4 +1,4 @@
-"""What all formats share: photographs found by name, what was drawn on them, and how a mistake is reported.
+"""What somebody drew on a photograph, as all formats see it: shapes with their checks, labels and notes.
 
 Invariant: a name in a foreign file is compared with the names of photographs and is never opened. A reader returns
 all that a file holds or raises; a writer leaves a whole file or folder, or none.
@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.source import Source, shown
@@ -33,12 +31,10 @@ from regaze.errors import CorrectionError
 from regaze.lesion_names import lesion_type
 from regaze.records import Correction, Shape
 
-Mode = Literal["replace", "edit"]
-
 LABELS = {True: "look", False: "avoid"}
 """`Shape.look` -> the label that is written."""
 
-TOLERANCE = 0.5
+_TOLERANCE = 0.5
 """How far outside the photograph a coordinate may lie, in pixels: tools round to whole pixels at its edge."""
 
 # Thinner boxes would not survive formats that round.
@@ -65,18 +61,60 @@ class Drawn:
     shapes: tuple[Shape, ...]
     author: str = ""
     remark: str = ""
-    mode: Mode = "replace"
+    mode: Literal["replace", "edit"] = "replace"
     time: str = ""
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """What is said beside the shapes, in the order in which it is written."""
+        return {"mode": self.mode, "author": self.author, "time": self.time, "remark": self.remark}
+
+
+class Notes(Struct, kw_only=True):
+    """What a foreign file says beside the shapes; None or empty where it does not say.
+
+    Attributes:
+        mode: `replace`, the default, or `edit`.
+        author: Who drew it.
+        time: ISO 8601; one without a zone is UTC.
+        remark: Free text.
+    """
+
+    mode: str | None = None
+    author: str | None = None
+    time: str | None = None
+    remark: str | None = None
+
+    def drawn(self, sample: str, shapes: Iterable[Shape], source: Source) -> Drawn:
+        """What was drawn, with these notes.
+
+        Args:
+            sample: `Photograph.sample`.
+            shapes: In order.
+            source: Where the notes were read.
+
+        Raises:
+            CorrectionError: The mode is another word, or the time is none.
+        """
+        if self.mode not in (None, "", "replace", "edit"):
+            raise source.refuse(f"mode {shown(self.mode)}", "replace or edit")
+        time = ""
+        if self.time:
+            try:
+                moment = datetime.fromisoformat(self.time)
+                moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+            except (ValueError, OverflowError):
+                raise source.refuse(f"time {shown(self.time)}", "a time such as 2024-05-31T12:00:00Z") from None
+            time = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        mode: Literal["replace", "edit"] = "edit" if self.mode == "edit" else "replace"
+        return Drawn(sample, tuple(shapes), self.author or "", self.remark or "", mode, time)
 
 
 def as_drawn(item: Drawn | Correction) -> Drawn:
-    """Turn a stored correction into what was drawn.
+    """What was drawn, as it can be written.
 
-    Args:
-        item: A correction, whose masks become two shapes where it has none; or what was drawn already.
-
-    Returns:
-        What was drawn; half characters (lone surrogates), which no file can hold, become `?`.
+    A correction without shapes has its masks turned into two. Half characters (lone surrogates), which no file can
+    hold, become `?`.
     """
     shapes = item.shapes
     if isinstance(item, Correction) and not shapes:
@@ -84,7 +122,8 @@ def as_drawn(item: Drawn | Correction) -> Drawn:
         shapes = tuple(
             Shape("mask", look, runs=mask_to_runs(mask)) for look, mask in masks if mask is not None and mask.any()
         )
-    return Drawn(item.sample, shapes, _plain(item.author), _plain(item.remark), item.mode, item.time)
+    author, remark = (text.encode("utf-8", "replace").decode("utf-8") for text in (item.author, item.remark))
+    return Drawn(item.sample, shapes, author, remark, item.mode, item.time)
 
 
 def sheets(items: Iterable[Drawn | Correction], album: Album) -> Iterator[tuple[Photograph, Drawn]]:
@@ -95,7 +134,7 @@ def sheets(items: Iterable[Drawn | Correction], album: Album) -> Iterator[tuple[
         album: The photographs.
 
     Yields:
-        The photograph and what was drawn on it, in the order given.
+        In the order given.
 
     Raises:
         CorrectionError: A photograph is unknown, or comes twice.
@@ -126,7 +165,7 @@ def simple_shapes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
     simple: list[Shape] = []
     for (keep, look), group in groupby(drawn.shapes, key=lambda shape: (_is_simple(shape, photograph), shape.look)):
         if keep:
-            simple.extend(replace(one, points=tuple((float(x), float(y)) for x, y in one.points)) for one in group)
+            simple += [replace(shape, points=tuple((float(x), float(y)) for x, y in shape.points)) for shape in group]
             continue
         masks = rasterise(tuple(group), photograph.height, photograph.width)
         mask = masks[0] if look else masks[1]
@@ -135,70 +174,89 @@ def simple_shapes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
     return simple
 
 
-def mask_shapes(runs: tuple[int, ...], look: bool, source: Source) -> tuple[Shape, ...]:
-    """Make a shape of a mask that was read.
+def meaning(label: str) -> bool | None:
+    """What a foreign tool's label says: False "not here", True "look here", None neither (a landmark)."""
+    if re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") in _AVOID:
+        return False
+    return None if lesion_type(label) is None else True
+
+
+def box_shape(
+    edges: tuple[float, float, float, float], look: bool | None, photograph: Photograph, source: Source
+) -> tuple[Shape, ...]:
+    """The shape of a box that was read; none for a landmark's.
+
+    Args:
+        edges: x0, y0, x1, y1 in original pixels.
+        look: The `meaning` of its label.
+        photograph: Where it lies.
+        source: Where it was read.
+
+    Raises:
+        CorrectionError: It has no inside, or lies outside the photograph.
+    """
+    x0, y0, x1, y1 = edges
+    points = ((x0, y0), (x1, y1))
+    _check_points(points, photograph, source)
+    if x0 >= x1 or y0 >= y1:
+        raise source.refuse(f"a box {x1 - x0:g} wide and {y1 - y0:g} high", "both above 0")
+    return () if look is None else (Shape("box", look, points),)
+
+
+def polygon_shape(
+    points: Iterable[tuple[float, float]], look: bool | None, photograph: Photograph, source: Source
+) -> tuple[Shape, ...]:
+    """The shape of a polygon that was read; none for a landmark's.
+
+    Args:
+        points: (x, y) in original pixels, three or more.
+        look: The `meaning` of its label.
+        photograph: Where it lies.
+        source: Where it was read.
+
+    Raises:
+        CorrectionError: It leaves the photograph.
+    """
+    corners = tuple(points)
+    _check_points(corners, photograph, source)
+    return () if look is None else (Shape("polygon", look, corners),)
+
+
+def mask_shape(runs: tuple[int, ...], look: bool | None, source: Source) -> tuple[Shape, ...]:
+    """The shape of a mask that was read; none for a landmark's, and for a mask without pixels, which says nothing.
 
     Args:
         runs: Row by row.
-        look: "look here" or "not here".
+        look: The `meaning` of its label.
         source: Where it was read.
-
-    Returns:
-        One shape; none for a mask without pixels, which says nothing.
 
     Raises:
         CorrectionError: It has more runs than a shape may have.
     """
     if len(runs) > MAX_POINTS:
         raise source.refuse(f"a mask of {len(runs)} runs", f"at most {MAX_POINTS}, which no drawing reaches")
-    return (Shape("mask", look, runs=runs),) if len(runs) > 1 else ()
+    return () if look is None or len(runs) < 2 else (Shape("mask", look, runs=runs),)
 
 
-def meaning(label: str) -> bool | None:
-    """Say what a label stands for.
-
-    Args:
-        label: As the foreign tool writes it.
-
-    Returns:
-        False for "not here"; None for a landmark that says neither; True, "look here", for any other.
-    """
-    if re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") in _AVOID:
-        return False
-    return None if lesion_type(label) is None else True
-
-
-def check_points(points: Iterable[tuple[float, float]], photograph: Photograph, source: Source) -> None:
-    """Refuse coordinates that are no numbers or lie outside the photograph.
+def rotated(offsets: Iterable[tuple[float, float]], degrees: float) -> list[tuple[float, float]]:
+    """Turn (dx, dy) clockwise as one sees it, for y runs down.
 
     Args:
-        points: (x, y) in original pixels.
-        photograph: Whose edges count.
-        source: Where they were read.
-
-    Raises:
-        CorrectionError: One is not finite or more than `TOLERANCE` outside.
+        offsets: From the point that stays.
+        degrees: By how much.
     """
-    width, height = photograph.width, photograph.height
-    for x, y in points:
-        inside = -TOLERANCE <= x <= width + TOLERANCE and -TOLERANCE <= y <= height + TOLERANCE
-        if not (math.isfinite(x) and math.isfinite(y) and inside):
-            raise source.refuse(f"the point ({x:g}, {y:g})", f"inside the photograph, 0..{width} and 0..{height}")
-
-
-def check_box(x0: float, y0: float, x1: float, y1: float, photograph: Photograph, source: Source) -> None:
-    """Refuse a box without an inside, or outside the photograph; x0, y0, x1, y1 in original pixels.
-
-    Raises:
-        CorrectionError: It is.
-    """
-    check_points(((x0, y0), (x1, y1)), photograph, source)
-    if x0 >= x1 or y0 >= y1:
-        raise source.refuse(f"a box {x1 - x0:g} wide and {y1 - y0:g} high", "both above 0")
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return [(dx * cosine - dy * sine, dx * sine + dy * cosine) for dx, dy in offsets]
 
 
 def check_size(width: int | None, height: int | None, photograph: Photograph, source: Source) -> None:
     """Refuse an image size that is not the photograph's.
+
+    Args:
+        width: As the file says it; None where it does not.
+        height: Likewise.
+        photograph: Whose size counts.
+        source: Where it was read.
 
     Raises:
         CorrectionError: It is another one, or no size.
@@ -210,92 +268,13 @@ def check_size(width: int | None, height: int | None, photograph: Photograph, so
         )
 
 
-def noted(
-    sample: str,
-    shapes: Iterable[Shape],
-    source: Source,
-    *,
-    mode: str | None,
-    time: str | None,
-    author: str | None = None,
-    remark: str | None = None,
-) -> Drawn:
-    """What was drawn, with what a file says of it; whatever it does not say is None or empty.
-
-    Args:
-        sample: `Photograph.sample`.
-        shapes: In order.
-        source: Where it was read.
-        mode: `replace`, the default, or `edit`.
-        time: ISO 8601; one without a zone is UTC.
-        author: Who drew it.
-        remark: Free text.
-
-    Returns:
-        It.
-
-    Raises:
-        CorrectionError: The mode is another word, or the time is none.
-    """
-    if mode not in (None, "", "replace", "edit"):
-        raise source.refuse(f"mode {shown(mode)}", "replace or edit")
-    if time:
-        try:
-            moment = datetime.fromisoformat(time)
-            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            raise source.refuse(f"time {shown(time)}", "a time such as 2024-05-31T12:00:00Z") from None
-        time = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-    drawn_mode: Mode = "edit" if mode == "edit" else "replace"
-    return Drawn(sample, tuple(shapes), author or "", remark or "", drawn_mode, time or "")
-
-
-def check_free(path: Path, *, or_empty_folder: bool = False) -> None:
-    """Refuse to write over what is there.
-
-    Raises:
-        CorrectionError: There is something, and not just an empty folder where that may be.
-    """
-    is_empty = or_empty_folder and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    if (path.exists() or path.is_symlink()) and not is_empty:
-        raise CorrectionError(f"{path} is there already: export under another name, or remove it")
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Hand out a temporary folder beside `path`; it becomes `path` when the block ends well, and goes otherwise.
-
-    Raises:
-        CorrectionError: There is something at `path`.
-    """
-    check_free(path, or_empty_folder=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
-        yield temporary
-        if path.is_dir():
-            path.rmdir()
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def member(folder: Path, sample: str, suffix: str) -> Path:
-    """The file of a sample in a folder of files named by sample.
-
-    Returns:
-        The path, below `folder`.
-
-    Raises:
-        CorrectionError: The id is no safe relative path.
-    """
-    parts = sample.split("/")
-    if any(
-        not part or part.startswith(".") or not part.isprintable() or set(part) & set('\\:*?"<>|') for part in parts
-    ):
-        raise CorrectionError(f"the id {sample!r} cannot name a file in {folder.name}: export to another format")
-    return folder.joinpath(*parts[:-1], parts[-1] + suffix)
+def _check_points(points: Iterable[tuple[float, float]], photograph: Photograph, source: Source) -> None:
+    """Refuse coordinates that are no numbers or lie more than `_TOLERANCE` outside the photograph."""
+    width, height = photograph.width, photograph.height
+    for x, y in points:
+        # Not-a-number and infinity are not within either.
+        if not (-_TOLERANCE <= x <= width + _TOLERANCE and -_TOLERANCE <= y <= height + _TOLERANCE):
+            raise source.refuse(f"the point ({x:g}, {y:g})", f"inside the photograph, 0..{width} and 0..{height}")
 
 
 def _is_simple(shape: Shape, photograph: Photograph) -> bool:
@@ -305,7 +284,3 @@ def _is_simple(shape: Shape, photograph: Photograph) -> bool:
     if shape.kind == "box" and any(abs(a - b) < _THIN for a, b in zip(*shape.points, strict=True)):
         return False
     return all(0 <= x <= photograph.width and 0 <= y <= photograph.height for x, y in shape.points)
-
-
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""JSON of other tools, decoded into typed structs, and JSON written so that a line is one thing.
+"""JSON of other tools, decoded into typed structs, and JSON written with one object in a line.
 
 Every mistake is refused with the path of the value, such as `$.annotations[150].image_id`: many tools write one line.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import msgspec
 
-from regaze.corrections.formats.source import Source, read_text, shown
+from regaze.corrections.formats.source import Source, decode_text, read_bytes, shown
 
 Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 """A number that is no infinity, also where it was written as a whole number."""
@@ -23,25 +22,22 @@ Key = int | str
 
 
 def read_json(path: Path, kind: Any) -> Any:
-    """Read a JSON file.
+    """Read a JSON file into a value of a kind.
 
     Args:
         path: The file.
-        kind: What to make of it: a `msgspec.Struct`, or a list of them; keys that it does not name are passed over.
-
-    Returns:
-        The value, of that kind.
+        kind: A `msgspec.Struct`, or a list of them; keys that it does not name are passed over.
 
     Raises:
         CorrectionError: It is no JSON, holds NaN, is nested too deeply, an object has a key twice, or something in it
             is of another kind.
     """
     try:
-        value = json.loads(read_text(path), object_pairs_hook=_object, parse_constant=_constant)
+        value = json.loads(decode_text(read_bytes(path), path), object_pairs_hook=_object, parse_constant=_constant)
     except json.JSONDecodeError as error:
-        found = shown(error.doc[error.pos : error.pos + 20]) if error.pos < len(error.doc) else "the file ends"
+        problem = shown(error.doc[error.pos : error.pos + 20]) if error.pos < len(error.doc) else "the file ends"
         source = Source(path, f"line {error.lineno}, column {error.colno}")
-        raise source.refuse(f"{found} ({error.msg})", "JSON") from error
+        raise source.refuse(f"{problem} ({error.msg})", "JSON") from error
     except RecursionError:
         raise Source(path).refuse("lists and objects too deep in each other", "at most some hundred") from None
     except ValueError as error:
@@ -50,15 +46,12 @@ def read_json(path: Path, kind: Any) -> Any:
 
 
 def converted(value: Any, kind: Any, source: Source) -> Any:
-    """Check a value and what is in it.
+    """Turn decoded JSON into a value of a kind.
 
     Args:
         value: Dicts, lists, texts and numbers.
-        kind: What it must be, see `read_json`.
+        kind: See `read_json`.
         source: Where it was read.
-
-    Returns:
-        The value, of that kind.
 
     Raises:
         CorrectionError: It is of another kind; names the path.
@@ -69,31 +62,25 @@ def converted(value: Any, kind: Any, source: Source) -> Any:
         text, _, path = str(error).partition(" - at `$")
         path = path.removesuffix("`")
         missing = re.search("missing required field (`.*`)", text)
+        if missing:
+            raise source.inner(path).refuse(f"no {missing[1]}", "one") from None
         for key, index in re.findall(r"\.(\w+)|\[([0-9]+)\]", path):
             value = value[key or int(index)]
-        expected = re.sub("^Expected |, got .*$", "", text)
-        found, expected = (f"no {missing[1]}", "one") if missing else (shown(value), expected)
-        raise source.inner(path).refuse(found, expected.replace("Number out of range", "a finite number")) from None
+        expected = re.sub("^Expected |, got .*$", "", text).replace("Number out of range", "a finite number")
+        raise source.inner(path).refuse(shown(value), expected) from None
 
 
 def write_lines(value: Any) -> str:
-    """JSON in which every object without objects in it has a line of its own.
-
-    Args:
-        value: Dicts, lists, texts and finite numbers.
-
-    Returns:
-        The text.
-    """
+    """The JSON text of dicts, lists, texts and finite numbers; an object without objects in it is one line."""
     return _written(value, "\n") + "\n"
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} twice")
-    return made
+    return value
 
 
 def _constant(name: str) -> NoReturn:
@@ -103,13 +90,12 @@ def _constant(name: str) -> NoReturn:
 def _written(value: Any, newline: str) -> str:
     inner = newline + " "
     if isinstance(value, dict) and any(map(_holds_objects, value.values())):
-        lines = [f"{json.dumps(key, ensure_ascii=False)}: {_written(one, inner)}" for key, one in value.items()]
+        lines = [f"{json.dumps(key, ensure_ascii=False)}: {_written(item, inner)}" for key, item in value.items()]
         return "{" + inner + f",{inner}".join(lines) + newline + "}"
     if isinstance(value, list) and value and _holds_objects(value):
-        return "[" + inner + f",{inner}".join(_written(one, inner) for one in value) + newline + "]"
+        return "[" + inner + f",{inner}".join(_written(item, inner) for item in value) + newline + "]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _holds_objects(value: Any) -> bool:
-    items: Sequence[Any] = value if isinstance(value, list) else ()
-    return isinstance(value, dict) or any(isinstance(item, dict) for item in items)
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value))

@@ -22,7 +22,6 @@ An annotation without drawn results is *not corrected*; it means "nothing here d
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from itertools import groupby
@@ -36,16 +35,17 @@ from regaze.corrections.formats.brush_rle import decode_brush, encode_brush
 from regaze.corrections.formats.drawn import (
     LABELS,
     Drawn,
+    Notes,
     as_drawn,
-    check_box,
-    check_free,
-    check_points,
+    box_shape,
     check_size,
-    mask_shapes,
+    mask_shape,
     meaning,
-    noted,
+    polygon_shape,
+    rotated,
     simple_shapes,
 )
+from regaze.corrections.formats.folders import check_free
 from regaze.corrections.formats.json_paths import Finite, Key, converted, read_json, write_lines
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.source import Source, shown
@@ -54,16 +54,6 @@ from regaze.records import Correction, Shape
 
 # Results that say something of the whole picture and draw nothing.
 _UNDRAWN = frozenset({"choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "relation"})
-# The type of a result without its label -> what it draws.
-_DRAWN = {
-    "brushlabels": "brush",
-    "polygonlabels": "polygon",
-    "rectanglelabels": "rectangle",
-    "labels": "",
-    "brush": "brush",
-    "polygon": "polygon",
-    "rectangle": "rectangle",
-}
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 _DIGITS = 6
 
@@ -159,7 +149,6 @@ def write_label_studio(items: Iterable[Drawn | Correction], album: Album, path: 
     """
     check_free(path)
     tasks: dict[str, dict[str, Any]] = {}
-    count = 0
     for count, drawn in enumerate(map(as_drawn, items), start=1):
         photograph = album.photograph(drawn.sample)
         new = {"id": len(tasks) + 1, "data": {"image": album.name(photograph)}, "annotations": []}
@@ -182,13 +171,11 @@ def _written(drawn: Drawn, photograph: Photograph, key: int) -> dict[str, Any]:
         {"id": f"{key}-{number}", "image_rotation": 0, **frame, **_result(shape, photograph)}
         for number, shape in enumerate(simple_shapes(drawn, photograph), start=1)
     ]
-    choice = {"choices": [drawn.mode]}
-    results.append({"id": f"{key}-mode", "type": "choices", "from_name": "mode", "to_name": "image", "value": choice})
+    controls: list[tuple[str, str, dict[str, Any]]] = [("mode", "choices", {"choices": [drawn.mode]})]
     if drawn.remark:
-        text = {"text": [drawn.remark]}
-        results.append(
-            {"id": f"{key}-remark", "type": "textarea", "from_name": "remark", "to_name": "image", "value": text}
-        )
+        controls.append(("remark", "textarea", {"text": [drawn.remark]}))
+    for name, kind, value in controls:
+        results.append({"id": f"{key}-{name}", "type": kind, "from_name": name, "to_name": "image", "value": value})
     annotation: dict[str, Any] = {"id": key, "was_cancelled": False}
     if drawn.author:
         annotation["completed_by"] = {"email": drawn.author}
@@ -215,9 +202,9 @@ def _photograph(task: _Task, album: Album, source: Source) -> Photograph:
     texts = [task.data.get("image"), *task.data.values(), task.file_upload]
     names = [name for text in texts if isinstance(text, str) for name in _names(text)]
     for name in names:
-        found = album.match(name, source.inner(".data"))
-        if found is not None:
-            return found
+        photograph = album.match(name, source.inner(".data"))
+        if photograph is not None:
+            return photograph
     return album.find(names[0] if names else "", source.inner(".data"))
 
 
@@ -245,12 +232,12 @@ def _annotation(annotation: _Annotation, photograph: Photograph, source: Source)
     # Results of one region follow each other and share its id.
     for _, group in groupby(located, key=lambda item: item[1].id if isinstance(item[1].id, str) else str(item[0])):
         shapes += _region_shapes(list(group), photograph)
-    mode = _said(located, "choices", "mode", "choices")
+    mode, remark = _control(located, "choices", "mode", "choices"), _control(located, "textarea", "remark", "text")
     if not shapes and not mode:
         return []
-    author, remark = _author(annotation.completed_by), _said(located, "textarea", "remark", "text")
-    time = annotation.created_at
-    return [noted(photograph.sample, shapes, source, mode=mode, time=time, author=author, remark=remark)]
+    author = _author(annotation.completed_by)
+    notes = Notes(mode=mode, author=author, time=annotation.created_at, remark=remark)
+    return [notes.drawn(photograph.sample, shapes, source)]
 
 
 def _region_shapes(located: list[tuple[Source, _Result]], photograph: Photograph) -> tuple[Shape, ...]:
@@ -259,7 +246,7 @@ def _region_shapes(located: list[tuple[Source, _Result]], photograph: Photograph
     for source, result in located:
         if result.type in _UNDRAWN or (is_labelled and result.type != "labels"):
             continue
-        if result.type not in _DRAWN:
+        if result.type != "labels" and result.type.removesuffix("labels") not in _READERS:
             raise source.refuse(f"a result of type {shown(result.type)}", "brush, polygon or rectangle labels")
         shapes += _shapes(result, photograph, source)
     return shapes
@@ -271,11 +258,12 @@ def _shapes(result: _Result, photograph: Photograph, source: Source) -> tuple[Sh
         raise source.refuse(f"a picture turned by {shown(result.image_rotation)} degrees", "the picture as it is")
     inside = source.inner(".value")
     value: dict[str, Any] = converted(result.value, dict[str, Any], inside)
-    kind = _DRAWN[result.type] or ("brush" if "rle" in value else "polygon" if "points" in value else "rectangle")
+    # `labels` goes with any of the three.
+    kind = result.type.removesuffix("labels")
+    kind = kind or ("brush" if "rle" in value else "polygon" if "points" in value else "rectangle")
     look = _look(converted(value.get(result.type), _Labels, inside.inner(f".{result.type}")), source)
     struct, draw = _READERS[kind]
-    shapes = draw(converted(value, struct, inside), bool(look), photograph, inside)
-    return shapes if look is not None else ()
+    return draw(converted(value, struct, inside), look, photograph, inside)
 
 
 def _look(labels: list[str], source: Source) -> bool | None:
@@ -285,54 +273,45 @@ def _look(labels: list[str], source: Source) -> bool | None:
     return looks.pop() if looks else None
 
 
-def _brush(value: _Brush, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _brush(value: _Brush, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     if value.format != "rle":
         raise source.refuse(f"a brush of format {shown(value.format)}", "format 'rle'")
     try:
         runs = decode_brush(value.rle, photograph.height, photograph.width)
     except ValueError as error:
         raise source.refuse(f"a brush RLE with {error}", "an RGBA picture of the photograph's size") from error
-    return mask_shapes(runs, look, source)
+    return mask_shape(runs, look, source)
 
 
-def _polygon(value: _Polygon, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    return _corners(value.points, look, photograph, source)
+def _polygon(value: _Polygon, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+    return polygon_shape((_pixels(point, photograph) for point in value.points), look, photograph, source)
 
 
-def _rectangle(value: _Rectangle, look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _rectangle(value: _Rectangle, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
     x, y, width, height = value.x, value.y, value.width, value.height
     if value.rotation % 360:
         # Around the top left corner, clockwise, in pixels: percent are not square.
         wide, high = width * photograph.width, height * photograph.height
-        cosine, sine = math.cos(math.radians(value.rotation)), math.sin(math.radians(value.rotation))
-        sides = ((0.0, 0.0), (wide, 0.0), (wide, high), (0.0, high))
-        offsets = [(a * cosine - b * sine, a * sine + b * cosine) for a, b in sides]
-        pairs = [(x + dx / photograph.width, y + dy / photograph.height) for dx, dy in offsets]
-        return _corners(pairs, look, photograph, source)
-    (x0, y0), (x1, y1) = (_pixels(pair, photograph) for pair in ((x, y), (x + width, y + height)))
-    check_box(x0, y0, x1, y1, photograph, source)
-    return (Shape("box", look, ((x0, y0), (x1, y1))),)
+        offsets = rotated(((0.0, 0.0), (wide, 0.0), (wide, high), (0.0, high)), value.rotation)
+        corners = [(x + dx / photograph.width, y + dy / photograph.height) for dx, dy in offsets]
+        return polygon_shape((_pixels(corner, photograph) for corner in corners), look, photograph, source)
+    edges = (*_pixels((x, y), photograph), *_pixels((x + width, y + height), photograph))
+    return box_shape(edges, look, photograph, source)
 
 
-def _corners(pairs: list[tuple[float, float]], look: bool, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    points = tuple(_pixels(pair, photograph) for pair in pairs)
-    check_points(points, photograph, source)
-    return (Shape("polygon", look, points),)
-
-
-def _pixels(pair: tuple[float, float], photograph: Photograph) -> tuple[float, float]:
+def _pixels(percent: tuple[float, float], photograph: Photograph) -> tuple[float, float]:
     # Rounded so that a border in the middle of a pixel comes back there.
-    x, y = pair
+    x, y = percent
     return round(x * photograph.width / 100, _DIGITS), round(y * photograph.height / 100, _DIGITS)
 
 
-def _said(located: list[tuple[Source, _Result]], kind: str, name: str, key: str) -> str:
+def _control(located: list[tuple[Source, _Result]], kind: str, name: str, key: str) -> str:
     """What a control of the whole picture says; empty where it is not there. Several texts: a line each."""
     for source, result in located:
         if result.type == kind and result.from_name == name:
             value: dict[str, Any] = converted(result.value, dict[str, Any], source.inner(".value"))
-            said: str | list[str] = converted(value.get(key), str | list[str], source.inner(f".value.{key}"))
-            return said if isinstance(said, str) else "\n".join(said)
+            text: str | list[str] = converted(value.get(key), str | list[str], source.inner(f".value.{key}"))
+            return text if isinstance(text, str) else "\n".join(text)
     return ""
 
 
@@ -343,7 +322,7 @@ def _author(completed_by: _User | Key | None) -> str:
     return f"user {completed_by}" if isinstance(completed_by, int) else completed_by or ""
 
 
-_READERS: dict[str, tuple[type[Struct], Callable[[Any, bool, Photograph, Source], tuple[Shape, ...]]]] = {
+_READERS: dict[str, tuple[type[Struct], Callable[[Any, bool | None, Photograph, Source], tuple[Shape, ...]]]] = {
     "brush": (_Brush, _brush),
     "polygon": (_Polygon, _polygon),
     "rectangle": (_Rectangle, _rectangle),

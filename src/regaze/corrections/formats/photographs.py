@@ -22,8 +22,7 @@ class Photograph:
         sample: `Sample.id`.
         files: How its file is called: its path relative to the data's folder, `/` between the parts; more names
             where there are more; may be empty.
-        width: Original pixels.
-        height: Original pixels.
+        width, height: Original pixels.
     """
 
     sample: str
@@ -41,61 +40,36 @@ class Album:
     """
 
     def __init__(self, photographs: Iterable[Photograph]):
-        """Take the photographs in.
-
-        Args:
-            photographs: Unique ids.
-
-        Raises:
-            CorrectionError: Two have one id, or a size is impossible.
-        """
+        """Raises CorrectionError where two photographs have one id, or a size is impossible."""
         self._photographs: dict[str, Photograph] = {}
         self._endings: dict[str, set[str]] = {}
         for photograph in photographs:
             self._add(photograph)
 
-    def __len__(self) -> int:
-        return len(self._photographs)
-
     def photograph(self, sample: str) -> Photograph:
-        """The photograph of a sample.
-
-        Args:
-            sample: `Sample.id`.
-
-        Returns:
-            The photograph.
+        """The photograph of a sample (`Sample.id`).
 
         Raises:
             CorrectionError: There is none.
         """
         if sample not in self._photographs:
-            raise CorrectionError(f"there is no photograph {sample!r} among {len(self)}: pass those of its study")
+            raise CorrectionError(
+                f"there is no photograph {sample!r} among {len(self._photographs)}: pass those of its study"
+            )
         return self._photographs[sample]
 
     def name(self, photograph: Photograph) -> str:
-        """What to call a photograph in a file for other tools.
-
-        Args:
-            photograph: One of these.
-
-        Returns:
-            Its first file name if that leads back to it, its id otherwise.
-        """
-        for name in photograph.files[:1]:
-            if self._fitting(name) == {photograph.sample}:
-                return name
+        """What to call one of these photographs in a file: its first file name if that finds it, else its id."""
+        if photograph.files and self._fitting(photograph.files[0]) == {photograph.sample}:
+            return photograph.files[0]
         return photograph.sample
 
     def match(self, name: str, source: Source) -> Photograph | None:
-        """Find the photograph that a foreign file names.
+        """The photograph that a foreign file names, or None where none fits.
 
         Args:
             name: Id, path, base name or stem.
             source: Where it was read.
-
-        Returns:
-            The photograph, or None where no name fits.
 
         Raises:
             CorrectionError: Several fit.
@@ -108,19 +82,16 @@ class Album:
         return self._photographs[fitting[0]] if fitting else None
 
     def find(self, name: str, source: Source) -> Photograph:
-        """Find the photograph that a foreign file names, or refuse; see `match`.
-
-        Returns:
-            The photograph.
+        """The photograph that a foreign file names; arguments as `match`.
 
         Raises:
             CorrectionError: None or several fit.
         """
-        found = self.match(name, source)
-        if found is None:
+        photograph = self.match(name, source)
+        if photograph is None:
             example = f" such as {next(iter(self._photographs))}" if self._photographs else ""
-            raise source.refuse(f"the image {shown(name)}", f"one of the {len(self)} photographs{example}")
-        return found
+            raise source.refuse(f"the image {shown(name)}", f"one of the {len(self._photographs)} photographs{example}")
+        return photograph
 
     def _add(self, photograph: Photograph) -> None:
         sample = photograph.sample
@@ -145,9 +116,9 @@ class Album:
         parts = _parts(name)
         for start in range(len(parts)):
             for ending in (parts[start:], _without_suffix(parts[start:])):
-                found = self._endings.get("/".join(ending), set())
-                if found:
-                    return found
+                samples = self._endings.get("/".join(ending))
+                if samples:
+                    return samples
         return set()
 
 

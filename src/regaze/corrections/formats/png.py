@@ -18,20 +18,12 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import asdict
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from regaze.corrections.formats.drawn import (
-    Drawn,
-    check_size,
-    mask_shapes,
-    member,
-    new_folder,
-    noted,
-    sheets,
-)
+from regaze.corrections.formats.drawn import Drawn, Notes, check_size, mask_shape, sheets
+from regaze.corrections.formats.folders import by_name, member, new_folder
 from regaze.corrections.formats.json_paths import read_json, write_lines
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.source import Source, read_bytes, shown
@@ -47,13 +39,10 @@ _FORMAT, _VERSION = "regaze corrections", 1
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-class _Entry(Struct, kw_only=True):
+class _Entry(Notes, kw_only=True):
+    mode: str
     sample: str
     file: str
-    mode: str
-    author: str | None = None
-    time: str | None = None
-    remark: str | None = None
     width: int
     height: int
 
@@ -78,27 +67,21 @@ def read_png(path: Path, album: Album) -> list[Drawn]:
         CorrectionError: A picture or `corrections.json` is damaged, does not fit a photograph, or they do not fit
             each other.
     """
-    files = _pictures(path)
     sidecar = path / SIDECAR
-    entries = _entries(sidecar, album) if sidecar.is_file() else None
-    if entries is not None and set(entries) != set(files):
-        odd = sorted(set(entries) ^ set(files))[0]
-        found = f"no picture {odd}" if odd in entries else f"no entry for the picture {odd}"
-        raise (entries[odd][2] if odd in entries else Source(sidecar)).refuse(found, "one entry for each")
-    result, owners = [], dict[str, str]()
+    files = by_name(path, _pictures(path), suffix=".png", may_be_empty=sidecar.is_file())
+    entries = _entries(sidecar, album, set(files)) if sidecar.is_file() else {}
+    result, owners = list[Drawn](), dict[str, str]()
     for name, file in files.items():
         source = Source(file)
-        photograph = entries[name][1] if entries is not None else album.find(name, source)
-        if entries is None and _is_landmark(name, photograph):
+        entry, photograph, entry_source = entries.get(name) or (None, album.find(name, source), source)
+        if entry is None and _is_landmark(name, photograph):
             continue
-        if photograph.sample in owners:
-            raise source.refuse(f"a second picture of {photograph.sample} beside {owners[photograph.sample]}", "one")
-        owners[photograph.sample] = name
+        first = owners.setdefault(photograph.sample, name)
+        if first != name:
+            raise source.refuse(f"a second picture of {photograph.sample} beside {first}", "one")
         shapes = _shapes(_decode(read_bytes(file), photograph, source), source)
-        if entries is not None:
-            entry, _, source = entries[name]
-            notes = {"mode": entry.mode, "time": entry.time, "author": entry.author, "remark": entry.remark}
-            result.append(noted(photograph.sample, shapes, source, **notes))
+        if entry is not None:
+            result.append(entry.drawn(photograph.sample, shapes, entry_source))
         elif shapes:
             result.append(Drawn(photograph.sample, shapes))
     return result
@@ -123,56 +106,43 @@ def write_png(items: Iterable[Drawn | Correction], album: Album, path: Path) -> 
             values = np.where(look, LOOK, np.where(avoid, AVOID, 0)).astype(np.uint8)
             with replacing(file) as temporary:
                 Image.fromarray(values).save(temporary, format="PNG")
-            entry = _Entry(
-                sample=drawn.sample,
-                file=file.relative_to(folder).as_posix(),
-                mode=drawn.mode,
-                author=drawn.author,
-                time=drawn.time,
-                remark=drawn.remark,
-                width=photograph.width,
-                height=photograph.height,
-            )
-            entries.append(asdict(entry))
+            entry = {"sample": drawn.sample, "file": file.relative_to(folder).as_posix(), **drawn.notes}
+            entries.append(entry | {"width": photograph.width, "height": photograph.height})
         write_text(folder / SIDECAR, write_lines({"format": _FORMAT, "version": _VERSION, "corrections": entries}))
 
 
-def _pictures(path: Path) -> dict[str, Path]:
-    """The PNGs below a folder by their relative names, sorted."""
-    if not path.is_dir():
-        raise Source(path).refuse("no folder", "a folder of PNG masks")
-    files = {
-        file.relative_to(path).as_posix(): file
+def _pictures(path: Path) -> list[Path]:
+    """The PNGs below a folder, sorted, without hidden ones."""
+    return [
+        file
         for file in sorted(path.rglob("*"))
         if file.suffix.lower() == ".png" and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    }
-    for file in files.values():
-        if file.is_symlink():
-            raise Source(file).refuse("a link", "the picture itself")
-    if not files and not (path / SIDECAR).is_file():
-        raise Source(path).refuse("no PNG", "one for each photograph")
-    return files
+    ]
 
 
 def _is_landmark(name: str, photograph: Photograph) -> bool:
     """Whether a picture lies in a folder of what is no lesion, which is not merely the photograph's own folder."""
-    own = photograph.sample.split("/")
-    return any(lesion_type(part) is None for part in name.split("/")[:-1] if part not in own)
+    return any(lesion_type(part) is None for part in set(name.split("/")[:-1]) - set(photograph.sample.split("/")))
 
 
-def _entries(sidecar: Path, album: Album) -> dict[str, tuple[_Entry, Photograph, Source]]:
-    """What `corrections.json` says, by the name of the picture."""
-    notes: _Sidecar = read_json(sidecar, _Sidecar)
-    if notes.format != _FORMAT or notes.version != _VERSION:
+def _entries(sidecar: Path, album: Album, pictures: set[str]) -> dict[str, tuple[_Entry, Photograph, Source]]:
+    """What `corrections.json` says, by the name of the picture: one entry for each."""
+    document: _Sidecar = read_json(sidecar, _Sidecar)
+    if document.format != _FORMAT or document.version != _VERSION:
         raise Source(sidecar).refuse("another kind of file", f"format {_FORMAT!r} and version {_VERSION}")
     entries: dict[str, tuple[_Entry, Photograph, Source]] = {}
-    for index, entry in enumerate(notes.corrections):
+    for index, entry in enumerate(document.corrections):
         source = Source(sidecar, f"$.corrections[{index}]")
         photograph = album.find(entry.sample, source)
         check_size(entry.width, entry.height, photograph, source)
         if entry.file in entries:
             raise source.refuse(f"the picture {shown(entry.file)} again", "each once")
         entries[entry.file] = entry, photograph, source
+    odd = sorted(entries.keys() ^ pictures)
+    if odd and odd[0] in entries:
+        raise entries[odd[0]][2].refuse(f"no picture {odd[0]}", "one for each entry")
+    if odd:
+        raise Source(sidecar).refuse(f"no entry for the picture {odd[0]}", "one entry for each")
     return entries
 
 
@@ -197,5 +167,5 @@ def _shapes(values: NDArray[np.uint8], source: Source) -> tuple[Shape, ...]:
     if present.any():
         wrong = int(np.flatnonzero(present)[0])
         raise source.refuse(f"the value {wrong}", f"0, {LOOK} (or 1) for look here, {AVOID} for not here")
-    look = mask_shapes(mask_to_runs((values == LOOK) | (values == 1)), True, source)
-    return look + mask_shapes(mask_to_runs(values == AVOID), False, source)
+    look = mask_shape(mask_to_runs((values == LOOK) | (values == 1)), True, source)
+    return look + mask_shape(mask_to_runs(values == AVOID), False, source)

@@ -17,7 +17,7 @@ def crop_of_runs(runs: tuple[int, ...], width: int) -> tuple[NDArray[np.bool_], 
         width: Of the frame.
 
     Returns:
-        (h, w) bool, its top row, its left column; 0 x 0 for an empty mask.
+        The rectangle (h, w) bool, its top row, its left column; 0 x 0 for an empty mask.
     """
     ends = np.cumsum(np.asarray(runs, dtype=np.int64))
     starts, stops = ends[:-1][::2], ends[1::2]
@@ -28,7 +28,7 @@ def crop_of_runs(runs: tuple[int, ...], width: int) -> tuple[NDArray[np.bool_], 
     lengths = np.asarray(runs, dtype=np.int64)[: 2 * len(stops)].copy()
     lengths[0] -= top * width
     inside = np.resize(np.array([False, True]), len(lengths))
-    rows = np.zeros(((bottom - top), width), dtype=np.bool_)
+    rows = np.zeros((bottom - top, width), dtype=np.bool_)
     flat = np.repeat(inside, lengths)
     rows.reshape(-1)[: len(flat)] = flat
     columns = np.flatnonzero(rows.any(axis=0))
@@ -43,8 +43,8 @@ def runs_of_crop(crop: NDArray[np.bool_], top: int, left: int, height: int, widt
         crop: (h, w) bool.
         top: Row of the frame where the crop's first row lies; the crop fits into the frame.
         left: Column likewise.
-        height: Of the frame.
-        width: Of the frame.
+        height: Rows of the frame.
+        width: Columns.
 
     Returns:
         The frame's runs, row by row.
@@ -70,11 +70,8 @@ def transpose_runs(runs: tuple[int, ...], height: int, width: int) -> tuple[int,
 
     Args:
         runs: Row by row.
-        height: Rows.
+        height: Rows of the frame.
         width: Columns.
-
-    Returns:
-        Column by column.
     """
     crop, top, left = crop_of_runs(runs, width)
     return runs_of_crop(crop.T, left, top, width, height)

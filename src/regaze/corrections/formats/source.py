@@ -37,17 +37,14 @@ class Source:
         """The spot of a value within a JSON value; `step` is `.key` or `[0]`, or several of them."""
         return Source(self.file, f"{self.at}{step}")
 
-    def refuse(self, found: str, expected: str) -> CorrectionError:
-        """The error to raise for a mistake here.
+    def refuse(self, wrong: str, expected: str) -> CorrectionError:
+        """The error to raise for a mistake here; its message is one line.
 
         Args:
-            found: What stands there.
+            wrong: What stands here.
             expected: What should.
-
-        Returns:
-            The error; its message is one line.
         """
-        return CorrectionError(f"{self}: {found}, expected {expected}: correct it and import again, nothing was taken")
+        return CorrectionError(f"{self}: {wrong}, expected {expected}: correct it and import again, nothing was taken")
 
 
 def shown(value: object) -> str:
@@ -56,15 +53,8 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """Read a file of a size that fits into memory.
-
-    Args:
-        path: What the user named.
-        may_be_empty: Accept a file of no bytes.
-
-    Returns:
-        Its bytes.
 
     Raises:
         CorrectionError: It cannot be read, is empty, too large, or a zip archive.
@@ -74,7 +64,7 @@ def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
         if not path.is_file():
             raise source.refuse("no file", "a file there")
         size = path.stat().st_size
-        if size > MAX_BYTES or not (size or may_be_empty):
+        if not 0 < size <= MAX_BYTES:
             raise source.refuse(f"{size} bytes", f"1 to {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
@@ -84,31 +74,12 @@ def read_bytes(path: Path, *, may_be_empty: bool = False) -> bytes:
     return data
 
 
-def read_text(path: Path, *, may_be_empty: bool = False) -> str:
-    """Read a text in UTF-8, with or without a byte order mark.
-
-    Args:
-        path: What the user named.
-        may_be_empty: Accept a file of no bytes.
-
-    Returns:
-        The text.
-
-    Raises:
-        CorrectionError: It cannot be read (see `read_bytes`), or is not UTF-8.
-    """
-    return decode_text(read_bytes(path, may_be_empty=may_be_empty), path)
-
-
 def decode_text(data: bytes, path: Path) -> str:
     """Decode UTF-8, with or without a byte order mark.
 
     Args:
-        data: What was read.
-        path: Named in the message.
-
-    Returns:
-        The text.
+        data: The file's bytes.
+        path: Named in the error.
 
     Raises:
         CorrectionError: It is not UTF-8; names the line of the first wrong byte.

@@ -65,16 +65,13 @@ class Node:
         return [child for child in self.children if child.tag == tag]
 
 
-def number(text: str, what: str, source: Source) -> float:
+def number(text: str, name: str, source: Source) -> float:
     """Read a finite number.
 
     Args:
         text: Decimal, with or without exponent.
-        what: Names it in the message.
+        name: Names it in the error.
         source: Where it was read.
-
-    Returns:
-        The number.
 
     Raises:
         CorrectionError: It is something else.
@@ -84,18 +81,12 @@ def number(text: str, what: str, source: Source) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or "_" in text:
-        raise source.refuse(f"{what} is {shown(text)}", "a finite number")
+        raise source.refuse(f"{name} is {shown(text)}", "a finite number")
     return value
 
 
 def read_xml(path: Path) -> Node:
-    """Read an XML file in UTF-8.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its root.
+    """The root of an XML file in UTF-8.
 
     Raises:
         CorrectionError: It is not well formed, not UTF-8, declares a document type, or is nested too deeply.
@@ -103,30 +94,21 @@ def read_xml(path: Path) -> Node:
     data = read_bytes(path)
     decode_text(data, path)
     builder = _Builder(path)
-    parser = builder.parser
     try:
-        parser.Parse(data, True)
+        builder.parser.Parse(data, True)
     except expat.ExpatError as error:
-        found = f"no XML ({expat.errors.messages[error.code]})"
-        raise Source(path, error.lineno).refuse(found, "a well-formed document") from error
+        problem = f"no XML ({expat.errors.messages[error.code]})"
+        raise Source(path, error.lineno).refuse(problem, "a well-formed document") from error
     return builder.top.children[0]
 
 
 def text_of(text: str) -> str:
-    """Text between tags; characters that XML cannot hold become `?`.
-
-    Returns:
-        It, escaped.
-    """
+    """Text to stand between tags, escaped; characters that XML cannot hold become `?`."""
     return escape(_FORBIDDEN.sub("?", text), {"\r": "&#13;"})
 
 
 def attribute_of(value: object) -> str:
-    """An attribute's value in its quotes; characters that XML cannot hold become `?`.
-
-    Returns:
-        It, escaped and quoted.
-    """
+    """An attribute's value, escaped and in quotes; characters that XML cannot hold become `?`."""
     # The parser would turn line ends and tabs of an attribute into spaces.
     return quoteattr(_FORBIDDEN.sub("?", str(value)), {"\r": "&#13;", "\n": "&#10;", "\t": "&#9;"})
 

@@ -18,23 +18,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.corrections.formats.drawn import (
-    LABELS,
-    Drawn,
-    check_box,
-    meaning,
-    member,
-    new_folder,
-    sheets,
-    simple_shapes,
-)
+from regaze.corrections.formats.drawn import LABELS, Drawn, box_shape, meaning, sheets, simple_shapes
+from regaze.corrections.formats.folders import by_name, member, new_folder
 from regaze.corrections.formats.photographs import Album, Photograph
-from regaze.corrections.formats.source import Source, read_text
+from regaze.corrections.formats.source import Source
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError, DataError
 from regaze.files import write_text
 from regaze.records import Correction, Shape
-from regaze.yolo import box_files, is_box_file, read_boxes, read_names
+from regaze.yolo import box_files, is_box_file, read_boxes, read_names, read_text
 
 REVIEWED = "reviewed.list"
 
@@ -61,18 +53,18 @@ def read_yolo(path: Path, album: Album) -> list[Drawn]:
 
 
 def _read(path: Path, album: Album) -> list[Drawn]:
-    texts = _texts(path)
+    texts = by_name(path, box_files(path), suffix=".txt", may_be_empty=(path / REVIEWED).is_file())
     names = read_names(path)
     if names is None:
         raise Source(path).refuse("no classes.txt", "the names of the classes, one per line, class 0 first")
     looks = {number: meaning(name) for number, name in names.items()}
     reviewed = _reviewed(path, album)
-    result, owners = [], dict[str, Path]()
-    for file in texts:
-        photograph = album.find(file.relative_to(path).as_posix(), Source(file))
-        if photograph.sample in owners:
-            raise Source(file).refuse(f"a second text of {photograph.sample} beside {owners[photograph.sample]}", "one")
-        owners[photograph.sample] = file
+    result, owners = list[Drawn](), dict[str, str]()
+    for name, file in texts.items():
+        photograph = album.find(name, Source(file))
+        first = owners.setdefault(photograph.sample, name)
+        if first != name:
+            raise Source(file).refuse(f"a second text of {photograph.sample} beside {first}", "one")
         shapes = _boxes(file, looks, photograph)
         if shapes or photograph.sample in reviewed:
             result.append(Drawn(photograph.sample, shapes))
@@ -134,34 +126,19 @@ def _line(shape: Shape, photograph: Photograph) -> str:
     return " ".join([str(kind), *(f"{value:.12f}" for value in values)]) + "\n"
 
 
-def _texts(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise Source(path).refuse("no folder", "a folder of YOLO texts")
-    texts = box_files(path)
-    if not texts and not (path / REVIEWED).is_file():
-        raise Source(path).refuse("no text", "a .txt for each photograph")
-    for file in texts:
-        if file.is_symlink():
-            raise Source(file).refuse("a link", "the text itself")
-    return texts
-
-
 def _reviewed(path: Path, album: Album) -> dict[str, Source]:
     """The samples that `reviewed.list` names, and where."""
     file = path / REVIEWED
-    lines = read_text(file, may_be_empty=True).split("\n") if file.is_file() else []
+    lines = read_text(file).split("\n") if file.is_file() else []
     sources = ((text.strip(), Source(file, line)) for line, text in enumerate(lines, start=1))
     return {album.find(name, source).sample: source for name, source in sources if name}
 
 
 def _boxes(file: Path, looks: dict[int, bool | None], photograph: Photograph) -> tuple[Shape, ...]:
     sides = (photograph.width, photograph.height) * 2
-    shapes = []
-    for line, number, *edges in read_boxes(file, looks):
-        look = looks[number]
+    shapes: list[Shape] = []
+    for line, number, *shares in read_boxes(file, looks):
         # To a millionth of a pixel: a border in the middle of a pixel must come back there.
-        x0, y0, x1, y1 = (round(edge * side, 6) for edge, side in zip(edges, sides, strict=True))
-        check_box(x0, y0, x1, y1, photograph, Source(file, line))
-        if look is not None:
-            shapes.append(Shape("box", look, ((x0, y0), (x1, y1))))
+        x0, y0, x1, y1 = (round(share * side, 6) for share, side in zip(shares, sides, strict=True))
+        shapes += box_shape((x0, y0, x1, y1), looks[number], photograph, Source(file, line))
     return tuple(shapes)
