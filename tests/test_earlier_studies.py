@@ -59,7 +59,7 @@ def test_an_earlier_evaluation_keeps_its_figures(earlier, regaze, tiny):
 
 
 def test_an_earlier_study_goes_on(earlier, regaze, tiny):
-    """The chosen round is still in use, and a second round starts from the stored corrections."""
+    """The chosen round is still the active model, and a second round starts from the stored corrections."""
     listed = regaze("rounds", earlier, "--resamples", "50", *tiny["machine"], "--json").json["rounds"]
     assert [one["model"] for one in listed if one["in_use"]] == ["multi-scale-finetuned"]
     made = regaze("finetune", earlier, "--epochs", "1", "--batch", "8", *tiny["machine"], "--json")

@@ -29,118 +29,66 @@ from regaze.commands.reproduce import Reproduce
 from regaze.commands.steps import Collect, Correct, Evaluate, Finetune, Init, Select, Train
 from regaze.errors import RegazeError
 
-# Command -> its class, what it does in one line, and lines that can be run, with which its help ends.
-COMMANDS: dict[str, tuple[Any, str, tuple[str, ...]]] = {
-    "init": (
-        Init,
-        "Make a study: read the photographs and fix the split by patient.",
-        (
-            "regaze init study --data idrid:IDRiD --boxes BOXES",
-            "regaze init study --data csv:grades.csv --folds 5 --size 512",
-        ),
-    ),
-    "train": (
-        Train,
-        "Phase 1: learn grades from the photographs alone.",
-        (
-            "regaze train study --backbone resnet18 --weights hub",
-            "regaze train study --network plain --name baseline",
-        ),
-    ),
-    "collect": (
-        Collect,
-        "Collect the attention map of each training photograph, and diagnose it.",
-        ("regaze collect study", "regaze collect study --signals"),
-    ),
-    "select": (
-        Select,
-        "Rank the photographs that an expert should correct.",
-        ("regaze select study --count 10 --more", "regaze select study --by combined --diversity 0.5 --count 10"),
-    ),
-    "correct": (
-        Correct,
-        "Write the corrections that lesion masks or a clinician's boxes give.",
-        ("regaze correct study --from masks", "regaze correct study --healthy --author 'A. Expert'"),
-    ),
-    "import": (
-        Import,
-        "Read corrections from another tool's file.",
-        ("regaze import study drawn.json --format coco --author 'A. Expert'",),
-    ),
-    "export": (
-        Export,
-        "Write the corrections for another tool.",
-        ("regaze export study --to masks", "regaze export study --to drawn.json --format coco"),
-    ),
-    "agree": (
-        Agree,
-        "Measure how far experts, and the model, agree on where to look.",
-        ("regaze agree study", "regaze agree study --model multi-scale-finetuned --tolerance 4"),
-    ),
-    "finetune": (
-        Finetune,
-        "Fine-tune the branches on all corrections so far.",
-        ("regaze finetune study", "regaze finetune study --map-weight 0"),
-    ),
-    "rounds": (
-        Rounds,
-        "List the rounds of corrections: what each changed, and whether to go on.",
-        ("regaze rounds study",),
-    ),
-    "use": (
-        Use,
-        "Make a model of an earlier or later round the active model.",
-        ("regaze use study 1", "regaze use study multi-scale-finetuned"),
-    ),
-    "verify": (Verify, "Check that nothing in a study was altered since it was written.", ("regaze verify study",)),
-    "evaluate": (
-        Evaluate,
-        "Evaluate the study's models on photographs they never saw.",
-        ("regaze evaluate study --json", "regaze evaluate study --data idrid:IDRiD --sanity 8"),
-    ),
-    "report": (
-        Report,
-        "Write the report: did fine-tuning help, by how much, how sure.",
-        ("regaze report study", "regaze report study --to report.html --faithfulness 8"),
-    ),
-    "predict": (
-        Predict,
-        "Grade photographs with a model and show where it looked.",
-        (
-            "regaze predict study photo.jpg folder",
-            "regaze predict study/models/multi-scale/fold0 photo.jpg --out predictions",
-        ),
-    ),
-    "explain": (
-        Explain,
-        "Show which pixels a model's grade rests on.",
-        (
-            "regaze explain study photo.jpg",
-            "regaze explain study photo.jpg --by attention,grad-cam --to panel.png",
-        ),
-    ),
-    "reproduce": (
-        Reproduce,
-        "Reproduce the paper's tables and figures on one's own data.",
-        (
-            "regaze reproduce all --data idrid:IDRiD --boxes BOXES --plan",
-            "regaze reproduce table2 --data idrid:IDRiD --seeds 5 --to reproduce",
-        ),
-    ),
-    "run": (
-        Run,
-        "Run the whole loop; called again, it goes on where it stopped.",
-        (
-            "regaze run study --data idrid:IDRiD --boxes BOXES --weights hub",
-            "regaze run study",
-        ),
-    ),
-    "demo": (
-        Demo,
-        "Run the whole loop on synthetic photographs, in a few minutes.",
-        ("regaze demo", "regaze demo --folder demo-hub --weights hub"),
-    ),
+# Command -> its class, and what it does in one line.
+COMMANDS: dict[str, tuple[Any, str]] = {
+    "init": (Init, "Make a study: read the photographs and fix the split by patient."),
+    "train": (Train, "Phase 1: learn grades from the photographs alone."),
+    "collect": (Collect, "Collect the attention map of each training photograph, and diagnose it."),
+    "select": (Select, "Rank the photographs that an expert should correct."),
+    "correct": (Correct, "Write the corrections that lesion masks or a clinician's boxes give."),
+    "import": (Import, "Read corrections from another tool's file."),
+    "export": (Export, "Write the corrections for another tool."),
+    "agree": (Agree, "Measure how far experts, and the model, agree on where to look."),
+    "finetune": (Finetune, "Fine-tune the branches on all corrections so far."),
+    "rounds": (Rounds, "List the rounds of corrections: what each changed, and whether to go on."),
+    "use": (Use, "Make a model of an earlier or later round the active model."),
+    "verify": (Verify, "Check that nothing in a study was altered since it was written."),
+    "evaluate": (Evaluate, "Evaluate the study's models on photographs they never saw."),
+    "report": (Report, "Write the report: did fine-tuning help, by how much, how sure."),
+    "predict": (Predict, "Grade photographs with a model and show where it looked."),
+    "explain": (Explain, "Show which pixels a model's grade rests on."),
+    "reproduce": (Reproduce, "Reproduce the paper's tables and figures on one's own data."),
+    "run": (Run, "Run the whole loop; called again, it goes on where it stopped."),
+    "demo": (Demo, "Run the whole loop on synthetic photographs, in a few minutes."),
 }
+# Lines that can be run; the help of a command ends with its own.
+EXAMPLES = """
+regaze init study --data idrid:IDRiD --boxes BOXES
+regaze init study --data csv:grades.csv --folds 5 --size 512
+regaze train study --backbone resnet18 --weights hub
+regaze train study --network plain --name baseline
+regaze collect study
+regaze collect study --signals
+regaze select study --count 10 --more
+regaze select study --by combined --diversity 0.5 --count 10
+regaze correct study --from masks
+regaze correct study --healthy --author 'A. Expert'
+regaze import study drawn.json --format coco --author 'A. Expert'
+regaze export study --to masks
+regaze export study --to drawn.json --format coco
+regaze agree study
+regaze agree study --model multi-scale-finetuned --tolerance 4
+regaze finetune study
+regaze finetune study --map-weight 0
+regaze rounds study
+regaze use study 1
+regaze use study multi-scale-finetuned
+regaze verify study
+regaze evaluate study --json
+regaze evaluate study --data idrid:IDRiD --sanity 8
+regaze report study
+regaze report study --to report.html --faithfulness 8
+regaze predict study photo.jpg folder
+regaze predict study/models/multi-scale/fold0 photo.jpg --out predictions
+regaze explain study photo.jpg
+regaze explain study photo.jpg --by attention,grad-cam --to panel.png
+regaze reproduce all --data idrid:IDRiD --boxes BOXES --plan
+regaze reproduce table2 --data idrid:IDRiD --seeds 5 --to reproduce
+regaze run study --data idrid:IDRiD --boxes BOXES --weights hub
+regaze run study
+regaze demo
+regaze demo --folder demo-hub --weights hub
+"""
 # Old spelling -> new spelling and the commands that have it. Kept for one version; then the line goes.
 RENAMED: dict[str, tuple[str, tuple[str, ...]]] = {
     "--rule": ("--by", ("select", "run")),
@@ -159,8 +107,7 @@ def parse(words: list[str]) -> Command:
         The command, ready to run.
     """
     kinds: list[Any] = [
-        Annotated[kind, tyro.conf.subcommand(name, description=summary)]
-        for name, (kind, summary, _) in COMMANDS.items()
+        Annotated[kind, tyro.conf.subcommand(name, description=summary)] for name, (kind, summary) in COMMANDS.items()
     ]
     registry = tyro.constructors.ConstructorRegistry()
     registry.struct_rule(_HelpOnOneLine())
@@ -220,14 +167,17 @@ def _with_new_spellings(words: list[str]) -> list[str]:
     return new
 
 
+def examples_of(name: str) -> list[str]:
+    """The examples of a command."""
+    return [line for line in EXAMPLES.splitlines() if line.startswith(f"regaze {name} ") or line == f"regaze {name}"]
+
+
 def _end_of_help(name: str) -> str:
-    """What tyro has no place for: the command's docstring, wrapped to the terminal, and its examples."""
-    kind, _, examples = COMMANDS[name]
+    """What tyro has no room for: the command's docstring, wrapped to the terminal, and its examples."""
     width = shutil.get_terminal_size().columns
-    paragraphs = [
-        textwrap.fill(" ".join(text.split()), width) for text in inspect.cleandoc(kind.__doc__ or "").split("\n\n")
-    ]
-    return "\n".join(["", "\n\n".join(paragraphs), "", "Examples:", *(f"  {line}" for line in examples)])
+    paragraphs = inspect.cleandoc(COMMANDS[name][0].__doc__ or "").split("\n\n")
+    about = "\n\n".join(textwrap.fill(" ".join(text.split()), width) for text in paragraphs)
+    return "\n".join(["", about, "", "Examples:", *(f"  {line}" for line in examples_of(name))])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -236,17 +186,16 @@ def main(arguments: list[str] | None = None) -> None:
     if given in (["--version"], ["-V"]):
         print(f"regaze {__version__}")  # noqa: T201 - the result
         return
-    command = parse(given)
-    sys.exit(_guarded(command.run, command))
+    sys.exit(_guarded(parse(given)))
 
 
-def _guarded(call: Callable[[], tuple[dict[str, Any], int]], command: Command) -> int:
+def _guarded(command: Command) -> int:
     """Run a command; a user's mistake becomes one line on stderr, never a traceback."""
     # With --json stdout is the object's alone, whatever a library prints.
     aside = contextlib.redirect_stdout(sys.stderr) if command.output.json else contextlib.nullcontext()
     try:
         with aside:
-            result, code = call()
+            result, code = command.run()
     except RegazeError as error:
         print(f"regaze: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors
         return 1

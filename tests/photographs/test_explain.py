@@ -145,7 +145,7 @@ def test_masks_are_outlined(call, tmp_path):
     assert changed.mean() < 0.2
 
 
-def test_a_study_stands_for_its_model_in_use(regaze, finished, photo, tmp_path):
+def test_a_study_stands_for_its_active_model(regaze, finished, photo, tmp_path):
     """As `predict` takes it."""
     from regaze.study.active_model import model_folder
 

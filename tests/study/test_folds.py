@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory, regaze, tiny, table_of):
     """A study of two folds on a table without a test part, two of whose photographs have no grade."""
-    from regaze.study.steps import finetune, fold_model, train
+    from regaze.study.steps import fold_model, supervision, train
 
     folder = tmp_path_factory.mktemp("folds")
     ungraded = iter((True, True))
@@ -31,7 +31,7 @@ def folds(tmp_path_factory, regaze, tiny, table_of):
         return original(samples, pixels)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (train, finetune):
+        for module in (train, supervision):
             patch.setattr(module, "training_set", spy)
         options = [word for word in tiny["run"] if word != tiny["data"] and word != "--data"]
         outcome = regaze("run", folder / "study", "--data", f"csv:{table}", "--folds", "2", *options, "--json")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from regaze.commands.base import Command, Result, StudyFolder
+from regaze.commands.base import Result, StudyCommand
 from regaze.models.options import MachineOptions
 from regaze.study.options import EvaluateOptions
 
@@ -16,11 +16,9 @@ FormatName = Literal["png", "coco", "yolo", "label-studio", "cvat"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounds(Command):
+class Rounds(StudyCommand):
     """Judged on the fixed validation part; a round is credited with what exceeds its control alone."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     resamples: int = EvaluateOptions.resamples
     """Bootstrap resamples of each interval, 1 or more."""
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -30,46 +28,41 @@ class Rounds(Command):
         from regaze.commands.tables import rounds_table
         from regaze.study.assessment.rounds import advice, rounds
         from regaze.study.check import check_value
-        from regaze.study.folder import open_study
 
         check_value("resamples", self.resamples)
-        study = open_study(self.folder, self.voice())
-        found = rounds(study, self.machine, self.resamples)
-        histories: dict[str, list[Any]] = {}
-        for one in found:
-            histories.setdefault(one.parent or one.model, []).append(one)
-        advices = {root: advice(history) for root, history in histories.items()}
+        study = self.open()
+        history = rounds(study, self.machine, self.resamples)
+        by_root: dict[str, list[Any]] = {}
+        for item in history:
+            by_root.setdefault(item.parent or item.model, []).append(item)
+        advices = {root: advice(items) for root, items in by_root.items()}
         if not self.output.json:
-            rounds_table(histories, advices)
-        return {"rounds": [asdict(one) for one in found], "advice": advices}, 0
+            rounds_table(by_root, advices)
+        return {"rounds": [asdict(item) for item in history], "advice": advices}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Use(Command):
+class Use(StudyCommand):
     """Later commands use the active model unless --model names another. No model is deleted."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     which: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ROUND|STR")]
     """Name of a model, or number of a round as `regaze rounds` shows it."""
 
     def run(self) -> Result:
         """Choose a round."""
         from regaze.study.assessment.rounds import use
-        from regaze.study.folder import open_study
 
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         name = use(study, self.which)
-        self.say(f"active model: {name}, {study.model_folder(name, 0).parent}")
-        return {"model": name, "folder": str(study.model_folder(name, 0).parent)}, 0
+        folder = str(study.model_folder(name, 0).parent)
+        self.say(f"active model: {name}, {folder}")
+        return {"model": name, "folder": folder}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export(Command):
+class Export(StudyCommand):
     """Most formats turn strokes into masks, and YOLO holds boxes only; the output says what is lost."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     to: Path
     """New file (coco, label-studio, cvat) or folder (png, yolo)."""
     format: FormatName = "png"
@@ -79,10 +72,9 @@ class Export(Command):
 
     def run(self) -> Result:
         """Export."""
-        from regaze.study.folder import open_study
         from regaze.study.steps.exchange import export_corrections, format_named
 
-        study = open_study(self.folder, self.voice())
+        study = self.open()
         count = export_corrections(study, self.to, self.format, self.model)
         loses = format_named(self.format).loses
         self.say(f"{count} corrections written to {self.to} ({self.format}: {loses})")
@@ -90,11 +82,9 @@ class Export(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import(Command):
+class Import(StudyCommand):
     """A file with a mistake is refused as a whole; the error names the line, in JSON the path, of the mistake."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     path: Annotated[Path, tyro.conf.Positional]
     """File or folder to read."""
     format: FormatName = "png"
@@ -106,12 +96,11 @@ class Import(Command):
 
     def run(self) -> Result:
         """Import."""
-        from regaze.study.active_model import model_or_default
-        from regaze.study.folder import open_study
+        from regaze.study.active_model import active_model
         from regaze.study.steps.exchange import import_corrections
 
-        study = open_study(self.folder, self.voice())
-        model = model_or_default(study, self.model)
+        study = self.open()
+        model = self.model or active_model(study)
         counts = import_corrections(study, self.path, self.format, model, self.author)
         self.say(
             f"{counts['read']} corrections read, {counts['written']} written, {counts['set_aside']} set aside "
@@ -121,11 +110,9 @@ class Import(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agree(Command):
+class Agree(StudyCommand):
     """Dice, intersection over union and kappa over the pixels of the network's input, for each pair of annotators."""
 
-    folder: StudyFolder
-    """Folder of the study."""
     model: str | None = None
     """Name of the model whose maps were corrected and collected; default: the active model, else multi-scale."""
     tolerance: float = 2.0
@@ -134,39 +121,33 @@ class Agree(Command):
     def run(self) -> Result:
         """Compare."""
         from regaze.commands.tables import agreement_table
-        from regaze.study.active_model import model_or_default
+        from regaze.study.active_model import active_model
         from regaze.study.assessment.experts import agree
         from regaze.study.check import check_value
-        from regaze.study.folder import open_study
 
         check_value("tolerance", self.tolerance)
-        study = open_study(self.folder, self.voice())
-        model = model_or_default(study, self.model)
-        found = agree(study, model, self.tolerance)
+        study = self.open()
+        model = self.model or active_model(study)
+        agreement = agree(study, model, self.tolerance)
         if not self.output.json:
-            agreement_table(found)
-        return {"model": model, "tolerance": self.tolerance, **asdict(found), "verdict": found.verdict}, 0
+            agreement_table(agreement)
+        return {"model": model, "tolerance": self.tolerance, **asdict(agreement), "verdict": agreement.verdict}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verify(Command):
+class Verify(StudyCommand):
     """Checks every row and their hash chain, every model's weights, and the corrections that each learned from."""
-
-    folder: StudyFolder
-    """Folder of the study."""
 
     def run(self) -> Result:
         """Verify; exit code 1 where something is wrong."""
-        from regaze.study.folder import open_study
         from regaze.study.verify import verify
 
-        study = open_study(self.folder, self.voice())
-        found = verify(study)
+        result = verify(self.open())
         self.say(
-            f"{found.corrections} corrections, {found.selections} selections, {found.links} links, "
-            f"{found.models} model folders",
-            *(f"problem: {problem}" for problem in found.problems),
-            f"chain: {found.head or 'empty'}",
-            "no problems found" if not found.problems else f"{len(found.problems)} problems found",
+            f"{result.corrections} corrections, {result.selections} selections, {result.links} links, "
+            f"{result.models} model folders",
+            *(f"problem: {problem}" for problem in result.problems),
+            f"chain: {result.head or 'empty'}",
+            f"{len(result.problems) or 'no'} problems found",
         )
-        return {**asdict(found), "problems": list(found.problems)}, 1 if found.problems else 0
+        return {**asdict(result), "problems": list(result.problems)}, 1 if result.problems else 0

@@ -1,21 +1,22 @@
-"""The commands of the whole loop, and the report on it: what `regaze run` remembers beside the study.
+"""The commands of the whole loop and of the report on it; `run.json` beside the study holds the last run.
 
 Importing this module imports no torch.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
 from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError, RegazeError, StudyError
 from regaze.models.options import MachineOptions, NetworkOptions
-from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
-from regaze.training.options import FinetuneOptions, TrainingOptions
+from regaze.study.options import EvaluateOptions, LoopOptions, StudyOptions
+from regaze.training.options import TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +36,8 @@ class Report(StudyCommand):
 
         study = self.open()
         compared_models(study)  # refuses before anything is judged
-        commands = [f"regaze report {self.folder}"]
         stored = _stored_run(study.path)
-        if stored is not None:
-            commands.insert(0, stored[0])
+        commands = [*([] if stored is None else stored[:1]), f"regaze report {self.folder}"]
         assessment = evaluate(study, self.evaluate, self.machine)
         content = assemble(study, assessment, self.machine, commands)
         path = write_report(content, self.to or study.path / "report.html")
@@ -47,7 +46,7 @@ class Report(StudyCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(Command):
+class Run(LoopOptions, StudyCommand):
     """Runs init, train, collect, select, correct, finetune (and its control), evaluate and report.
 
     Without --data it goes on with the study's last run.
@@ -55,20 +54,6 @@ class Run(Command):
 
     folder: StudyFolder
     """Folder of the study; made if it does not exist."""
-    study: StudyOptions = field(default_factory=lambda: StudyOptions(data=""))
-    network: NetworkOptions = field(default_factory=NetworkOptions)
-    training: TrainingOptions = field(default_factory=TrainingOptions)
-    finetune_epochs: int = FinetuneOptions.epochs
-    """Passes over the training part in fine-tuning, 1 or more."""
-    map_weight: float = FinetuneOptions.map_weight
-    """Weight λ of the map loss, 0 or more."""
-    collect: CollectOptions = field(default_factory=CollectOptions)
-    select: SelectOptions = field(default_factory=SelectOptions)
-    correct: CorrectOptions = field(default_factory=CorrectOptions)
-    control: bool = True
-    """Also fine-tune a control: equally long, without the map loss."""
-    baselines: bool = False
-    """Also train the paper's other methods: plain, and single-scale with the same fine-tuning."""
     evaluate: EvaluateOptions = field(default_factory=EvaluateOptions)
     machine: MachineOptions = field(default_factory=MachineOptions)
 
@@ -84,40 +69,23 @@ class Run(Command):
 
         if not self.study.data:
             return self._go_on()
-        loop = self._loop()
-        check_loop(loop)
+        check_loop(self)
         check_options(self.evaluate)
-        study = create_study(
-            self.folder, self.study, self.voice(), lambda dataset: check_photographs(dataset, loop, self.study.size)
-        )
+        study = create_study(self.folder, self.study, self.voice(), lambda dataset: check_photographs(dataset, self))
         command = _command_line(self)
         with _storing_run(study.path, self, command):
-            done = run_loop(study, loop, self.machine)
+            models = run_loop(study, self, self.machine)
         assessment = evaluate(study, self.evaluate, self.machine)
         report = None
-        if done.after is not None:
+        if models.after is not None:
             content = assemble(study, assessment, self.machine, [command])
             report = str(write_report(content, study.path / "report.html"))
         if not self.output.json:
             table(assessment.figures)
-            self.say(f"report: {report}" if report else f"no report: {_why_none(self)}")
-        models = {"before": done.before, "after": done.after, "control": done.control}
-        return {**assessment.figures, "report": report, **models}, 0
-
-    def _loop(self) -> Any:
-        from regaze.study.steps.run import LoopOptions
-
-        finetuning = FinetuneOptions(epochs=self.finetune_epochs, batch=self.training.batch, map_weight=self.map_weight)
-        return LoopOptions(
-            network=self.network,
-            training=self.training,
-            finetuning=finetuning,
-            collect=self.collect,
-            select=self.select,
-            correct=self.correct,
-            control=self.control,
-            baselines=self.baselines,
-        )
+            plain = self.network.network == "plain"
+            why = "a plain network has no maps to correct" if plain else "no photograph needed a correction"
+            self.say(f"report: {report}" if report else f"no report: {why}")
+        return {**assessment.figures, "report": report, **asdict(models)}, 0
 
     def _go_on(self) -> Result:
         """Take up the study's last run with the options it had."""
@@ -179,7 +147,7 @@ def _given(run: Run, usual: Run) -> list[str]:
     for part, default in [study, (run, usual), *others]:
         for item in fields(part):
             value = getattr(part, item.name)
-            # Parts of the run have their own turn; inside a part, `network` is an option like any other.
+            # Groups of options are read by themselves; inside a group, `network` is an option like any other.
             if part is run and item.name in (*_PARTS, "output", "folder"):
                 continue
             if value == getattr(default, item.name):
@@ -193,36 +161,18 @@ def _given(run: Run, usual: Run) -> list[str]:
 
 def _command_line(run: Run) -> str:
     """The command that does this run again, however it was called (`regaze demo`, or `regaze run` to go on)."""
-    import shlex
-
     return shlex.join(["regaze", "run", str(run.folder), *_given(run, Run(folder=run.folder))])
 
 
 def _plain(run: Run) -> dict[str, Any]:
-    from dataclasses import asdict
-
     values = asdict(run)
-    for key in ("output", "folder", "study"):
-        values.pop(key)
-    return run.study.plain() | values
+    return run.study.plain() | {key: values[key] for key in values if key not in ("output", "folder", "study")}
 
 
-_PARTS: dict[str, type[Any]] = {
-    "study": StudyOptions,
-    "network": NetworkOptions,
-    "training": TrainingOptions,
-    "collect": CollectOptions,
-    "select": SelectOptions,
-    "correct": CorrectOptions,
-    "evaluate": EvaluateOptions,
-    "machine": MachineOptions,
+# A run's groups of options: name -> class.
+_PARTS: dict[str, Any] = {
+    name: kind for name, kind in get_type_hints(Run).items() if is_dataclass(kind) and name != "output"
 }
-
-
-def _why_none(run: Run) -> str:
-    if run.network.network == "plain":
-        return "a plain network has no maps to correct"
-    return "no photograph needed a correction"
 
 
 def _command_from(values: dict[str, Any]) -> Run:

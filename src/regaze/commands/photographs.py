@@ -32,11 +32,11 @@ class Predict(Command):
         from regaze.study.active_model import model_folder
 
         voice = self.voice()
-        found = predict_files(model_folder(self.model), self.images, self.out, self.machine, self.batch, voice)
-        voice.say(f"model: {found['model']}")
-        for item in found["predictions"]:
+        result = predict_files(model_folder(self.model), self.images, self.out, self.machine, self.batch, voice)
+        voice.say(f"model: {result['model']}")
+        for item in result["predictions"]:
             self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
-        return found, 1 if found["failed"] else 0
+        return result, 1 if result["failed"] else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +70,13 @@ class Explain(Command):
 
         voice = self.voice()
         models = [model_folder(path) for path in (self.model, *self.beside)]
-        found = explain_files(
-            models,
-            self.images,
-            self.by,
-            self.to,
-            self.class_name,
-            self.mask,
-            self.machine,
-            self.batch,
-            voice,
+        result = explain_files(
+            models, self.images, self.by, self.to, self.class_name, self.mask, self.machine, self.batch, voice
         )
-        for answer in (found, *found["beside"]):
+        for answer in (result, *result["beside"]):
             voice.say(f"model: {answer['model']}")
             for item in answer["photographs"]:
                 explained = f", explained: {item['explained']}" if item["explained"] is not None else ""
                 self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f}){explained}")
-        self.say(f"{', '.join(found['explainers'])}: {found['panel']}")
-        return found, 0
+        self.say(f"{', '.join(result['explainers'])}: {result['panel']}")
+        return result, 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -41,8 +41,8 @@ class Reproduce(Command):
 
         names = chosen(self.what)
         bench = open_bench(self.to, self.reproduce, self.machine, self.voice())
-        expected = plan(bench, names) if self.plan else None
-        if expected is not None:
+        if self.plan:
+            expected = plan(bench, names)
             self.say(*plan_lines(expected))
             return expected, 0
         result = reproduce(bench, names, self.markdown)
@@ -52,10 +52,9 @@ class Reproduce(Command):
         return result, 0
 
 
-def plan_lines(expected: dict[str, object]) -> list[str]:
+def plan_lines(expected: dict[str, Any]) -> list[str]:
     """The plan for a person."""
     runs = expected["runs"]
-    assert isinstance(runs, list)
     lines = [
         f"{run['id']}  {run['kind']:8}  seed {run['seed']}  {run['model']}  "
         + ("done" if run["done"] else "unknown" if run["seconds"] is None else duration(run["seconds"]))

@@ -11,9 +11,6 @@ from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, TrainingOptions
 
-# Diagnoses whose stored name, which scripts read, is not the word for a person.
-_SAID = {"elsewhere": "off-target"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Init(Command):
@@ -29,9 +26,9 @@ class Init(Command):
         from regaze.study.folder import create_study
 
         study = create_study(self.folder, self.study, self.voice())
-        summary = describe(study)
-        self.say(*summary["lines"])
-        return {key: value for key, value in summary.items() if key != "lines"}, 0
+        contents, lines = describe(study)
+        self.say(*lines)
+        return contents, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +49,9 @@ class Train(StudyCommand):
 
         study = self.open()
         name = train(study, self.network, self.training, self.machine, self.name, self.size)
-        self.say(f"{name}: trained, {study.model_folder(name, 0).parent}")
-        return {"model": name, "folds": len(study.folds), "folder": str(study.model_folder(name, 0).parent)}, 0
+        folder = str(study.model_folder(name, 0).parent)
+        self.say(f"{name}: trained, {folder}")
+        return {"model": name, "folds": len(study.folds), "folder": folder}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,16 +65,15 @@ class Collect(StudyCommand):
 
     def run(self) -> Result:
         """Collect."""
-        from regaze.study.active_model import model_or_default
+        from regaze.study.active_model import active_model
         from regaze.study.steps.collect import collect
 
         study = self.open()
-        model = model_or_default(study, self.model)
+        model = self.model or active_model(study)
         counts = collect(study, model, self.machine, self.collect)
-        self.say(
-            f"{model}: "
-            + ", ".join(f"{count} {_SAID.get(diagnosis, diagnosis)}" for diagnosis, count in counts.items())
-        )
+        # The stored diagnosis, which scripts read, is not the word for a person.
+        shown = [f"{count} {'off-target' if name == 'elsewhere' else name}" for name, count in counts.items()]
+        self.say(f"{model}: {', '.join(shown)}")
         return {"model": model, "diagnosis": counts, "folder": str(study.collected_folder(model, 0).parent)}, 0
 
 
@@ -92,11 +89,11 @@ class Select(StudyCommand):
 
     def run(self) -> Result:
         """Select."""
-        from regaze.study.active_model import model_or_default
+        from regaze.study.active_model import active_model
         from regaze.study.steps.correct import select
 
         study = self.open()
-        model = model_or_default(study, self.model)
+        model = self.model or active_model(study)
         selections = select(study, model, self.select, self.author)
         for selection in selections:
             self.say(f"{selection.model}: {len(selection.samples)} photographs by {selection.rule}")
@@ -117,11 +114,11 @@ class Correct(StudyCommand):
 
     def run(self) -> Result:
         """Correct."""
-        from regaze.study.active_model import model_or_default
+        from regaze.study.active_model import active_model
         from regaze.study.steps.correct import correct
 
         study = self.open()
-        model = model_or_default(study, self.model)
+        model = self.model or active_model(study)
         counts = correct(study, model, self.correct)
         self.say(
             f"{counts['written']} corrections written ({counts['healthy']} of them empty: nothing deserves attention), "
@@ -144,18 +141,18 @@ class Finetune(StudyCommand):
 
     def run(self) -> Result:
         """Fine-tune."""
-        from regaze.study.active_model import model_or_default
+        from regaze.study.active_model import active_model
         from regaze.study.steps.finetune import finetune_model
 
         study = self.open()
-        chosen = self.model or study.require_model(model_or_default(study, None)).root
-        name = finetune_model(study, chosen, self.finetuning, self.machine, self.name)
+        parent = self.model or study.require_model(active_model(study)).root
+        name = finetune_model(study, parent, self.finetuning, self.machine, self.name)
         corrections = study.card(name).corrections
         self.say(f"{name}: fine-tuned on {corrections['n']} corrections, {study.model_folder(name, 0).parent}")
         study.voice.say(
             f"`regaze use {self.folder} {name}` makes it the active model: predict, explain and the next round use it"
         )
-        return {"model": name, "parent": chosen, "corrections": corrections["n"]}, 0
+        return {"model": name, "parent": parent, "corrections": corrections["n"]}, 0
 
 
 @dataclass(frozen=True, kw_only=True)

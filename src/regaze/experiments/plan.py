@@ -13,7 +13,7 @@ from typing import Any, Literal
 from regaze.experiments.options import ReproduceOptions
 from regaze.files import digest
 from regaze.models.options import NetworkKind, NetworkOptions
-from regaze.study.steps.fold_model import weights_mark
+from regaze.study.steps.fold_model import weights_identity
 
 Kind = Literal["phase1", "finetune", "judge", "maps"]
 Order = Literal["map-error", "confidence", "random"]
@@ -135,7 +135,7 @@ class Grid:
 
     def _models(self, cell: Cell, seed: int) -> list[Run]:
         network = asdict(self.network(cell))
-        network["weights"] = weights_mark(network["weights"])
+        network["weights"] = weights_identity(network["weights"])
         mark = digest([self.study_mark(seed), network, asdict(self.options.training())])
         parent = _named(cell.parent, mark)
         first = Run(mark, "phase1", seed, cell.parent, parent, parent)

@@ -12,10 +12,11 @@ from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
 from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.page import SMALL
-from regaze.study.assessment.curves import model_curves, order_curves
+from regaze.study.assessment.controls import control_of, is_control
+from regaze.study.assessment.curves import model_curves, ranking_curves
 from regaze.study.assessment.judge import judged_maps
 from regaze.study.assessment.kept_maps import Maps
-from regaze.study.assessment.summary import Assessment, control_of, is_control
+from regaze.study.assessment.summary import Assessment
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, known_lesions
 
@@ -67,7 +68,7 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
         commands=commands,
         curves={
             "models": model_curves({role: rows[name] for role, name in names_by_role.items()}),
-            "orders": order_curves(rows[after]),
+            "orders": ranking_curves(rows[after]),
         },
     )
 

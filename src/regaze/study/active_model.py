@@ -1,4 +1,4 @@
-"""The active model, which commands take where none is named: the one that `regaze use` chose, else the default.
+"""The active model, which commands take where none is named: the one that `regaze use` chose, else the usual one.
 
 Importing this module imports no torch.
 """
@@ -13,12 +13,22 @@ from regaze.files import read_json, write_json
 from regaze.records import timestamp
 from regaze.study.folder import Study, open_study
 
-DEFAULT = "multi-scale"
-_FILE = "in_use.json"
+_USUAL = "multi-scale"
+_FILE = "in_use.json"  # the name that studies on disk have
 
 
-def active_model(study: Study) -> str | None:
-    """The model that `use` chose; None where nobody has chosen, or the model is gone.
+def active_model(study: Study) -> str:
+    """The chosen model, else the only one that there is, else the usual one, whether or not it is there.
+
+    Raises:
+        StudyError: The note of the choice is damaged.
+    """
+    models = study.models()
+    return chosen_model(study) or (models[0] if len(models) == 1 else _USUAL)
+
+
+def chosen_model(study: Study) -> str | None:
+    """The model that `regaze use` chose; None where nobody has chosen, or the model is gone.
 
     Raises:
         StudyError: The note of the choice is damaged.
@@ -43,24 +53,15 @@ def choose(study: Study, name: str) -> None:
     write_json(file, {"model": name, "time": timestamp(), "before": before})
 
 
-def model_or_default(study: Study, name: str | None) -> str:
-    """The model that was named, else the active one, else the only one that there is, else the default."""
-    chosen = name or active_model(study)
-    if chosen is None:
-        models = study.models()
-        chosen = models[0] if len(models) == 1 else DEFAULT
-    return chosen
-
-
 def model_folder(path: Path) -> Path:
     """A model folder as it is, or the first fold of a study's active model.
 
     Raises:
-        StudyError: The study has no active model and not the default one.
+        StudyError: The active model is not there.
     """
     if not (path / "study.json").is_file() or (path / "model.json").is_file():
         return path
     study = open_study(path, Voice(quiet=True))
-    name = model_or_default(study, None)
+    name = active_model(study)
     study.require_model(name)
     return study.model_folder(name, study.folds[0])

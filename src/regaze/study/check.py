@@ -12,40 +12,24 @@ from typing import Any
 from regaze.errors import OptionError
 from regaze.study.options import SelectOptions
 
-# Option -> smallest value, whether that value itself is allowed, largest value. Batch norm needs two images per step.
+_RATES = ("lr_extractor", "lr_branches", "lr_heads", "lr_maps", "weight_decay", "map_weight")
+_COUNTS = ("faithfulness", "reference_rankings", "sanity", "seed")
+# Option -> smallest value, whether that value itself is allowed, largest value.
 _RANGES: dict[str, tuple[float, bool, float]] = {
-    "epochs": (1, True, math.inf),
-    "batch": (2, True, math.inf),
-    "smoothing": (0, True, 1),
-    "lr_extractor": (0, True, math.inf),
-    "lr_branches": (0, True, math.inf),
-    "lr_heads": (0, True, math.inf),
-    "lr_maps": (0, True, math.inf),
-    "weight_decay": (0, True, math.inf),
+    **dict.fromkeys(("epochs", "count", "steps", "patch", "resamples"), (1, True, math.inf)),
+    **dict.fromkeys((*_RATES, *_COUNTS, "tolerance", "min_enrichment"), (0, True, math.inf)),
+    **dict.fromkeys(("smoothing", "diversity", "min_rank"), (0, True, 1)),
+    **dict.fromkeys(("replay", "share"), (0, False, 1)),
+    "batch": (2, True, math.inf),  # batch norm needs two images per step
     "averaging": (0, True, 0.9999),
-    "map_weight": (0, True, math.inf),
-    "replay": (0, False, 1),
-    "tolerance": (0, True, math.inf),
-    "share": (0, False, 1),
-    "count": (1, True, math.inf),
-    "diversity": (0, True, 1),
-    "min_rank": (0, True, 1),
-    "min_enrichment": (0, True, math.inf),
-    "faithfulness": (0, True, math.inf),
-    "steps": (1, True, math.inf),
-    "patch": (1, True, math.inf),
-    "reference_rankings": (0, True, math.inf),
-    "sanity": (0, True, math.inf),
-    "resamples": (1, True, math.inf),
     "size": (32, True, 4096),
     "folds": (1, True, 20),
-    "seed": (0, True, math.inf),
     "seeds": (1, True, 100),
 }
 
 
 def check_options(*several: Any) -> None:
-    """Refuse options that cannot work; None is not given.
+    """Refuse options dataclasses with a value that cannot work; None counts as not given.
 
     Raises:
         OptionError: A value is out of range.
@@ -77,10 +61,10 @@ def check_value(option: str, value: float) -> None:
     least, inclusive, most = _RANGES[option]
     # `not (...)`, so that NaN is refused too.
     if not (least <= value <= most if inclusive else least < value <= most) or math.isinf(value):
-        words = f"{least:g} or more" if inclusive else f"above {least:g}"
-        if math.isfinite(most):
-            words = f"{least:g} to {most:g}" if inclusive else f"above {least:g}, up to {most:g}"
-        raise OptionError(f"--{option.replace('_', '-')} {value}: expected {words}.")
+        expected = f"{least:g} to {most:g}" if inclusive else f"above {least:g}, up to {most:g}"
+        if math.isinf(most):
+            expected = f"{least:g} or more"
+        raise OptionError(f"--{option.replace('_', '-')} {value}: expected {expected}.")
 
 
 def check_name(name: str) -> None:

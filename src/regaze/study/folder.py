@@ -55,7 +55,7 @@ class Study:
         options: As the study was made.
         dataset: The photographs.
         split: Sample id -> fold, for photographs of the training part.
-        voice: Says what is going on.
+        voice: For notes and progress.
     """
 
     path: Path
@@ -181,7 +181,7 @@ def create_study(
     Args:
         path: Its folder.
         options: What it is about.
-        voice: Says what is going on.
+        voice: For notes and progress.
         check: Raises where the photographs do not suit what the study is made for; asked before anything is written.
 
     Raises:
@@ -200,7 +200,7 @@ def create_study(
         raise StudyError(f"{path} is not empty and no study: give a new folder.")
     made = not path.exists()
     try:
-        dataset = _load(path, options, voice)
+        dataset = load_photographs(path, options, voice)
         if not any(sample.label is not None for sample in dataset.samples if sample.part == "training"):
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
         if check is not None:
@@ -245,7 +245,7 @@ def open_study(path: Path, voice: Voice) -> Study:
         fingerprint = str(values["fingerprint"])
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
-    dataset = _load(path, options, voice)
+    dataset = load_photographs(path, options, voice)
     if dataset.fingerprint != fingerprint:
         raise StudyError(
             f"The data of study {path} ({options.data}) has changed since the study was made: "
@@ -254,7 +254,17 @@ def open_study(path: Path, voice: Voice) -> Study:
     return Study(path, options, dataset, split, voice)
 
 
-def _load(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
+def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
+    """Read the data that options name; synthetic photographs are made in the study's folder.
+
+    Args:
+        path: The study's folder.
+        options: Data, boxes, patients and seed.
+        voice: Shows the progress.
+
+    Raises:
+        DataError: The data cannot be read.
+    """
     with voice.progress("reading photographs") as feed:
         return load_dataset(
             options.data,
@@ -281,5 +291,5 @@ def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:
 
 def _differences(stored: StudyOptions, asked: StudyOptions) -> str:
     """The stored options that differ from the asked ones, as they would be written on the command line."""
-    one, other = stored.plain(), asked.plain()
-    return " ".join(f"--{key} {one[key]}" for key in one if one[key] != other[key])
+    before, now = stored.plain(), asked.plain()
+    return " ".join(f"--{key} {value}" for key, value in before.items() if value != now[key])

@@ -40,15 +40,19 @@ def lesion_status(sample: Sample, has_lesions: bool, ordinal: bool) -> LesionSta
 def known_lesions(
     samples: Sequence[Sample], pixels: Pixels, ordinal: bool
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Lesion masks and where they are known.
+    """Lesion masks of N photographs, and where they can be relied on.
+
+    Args:
+        samples: N photographs.
+        pixels: The same in cropped pixels.
+        ordinal: See `lesion_status`.
 
     Returns:
         (N, S, S) bool masks in cropped pixels and (N,) bool: True where the lesions are known, or known to be absent.
     """
     masks = pixels.union
-    pairs = zip(samples, masks, strict=True)
-    known = [lesion_status(sample, bool(mask.any()), ordinal) != "unknown" for sample, mask in pairs]
-    return masks, np.array(known, dtype=bool)
+    states = [lesion_status(sample, mask.any(), ordinal) for sample, mask in zip(samples, masks, strict=True)]
+    return masks, np.array([state != "unknown" for state in states], dtype=bool)
 
 
 def targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]]) -> list[NDArray[np.float32]]:
@@ -63,10 +67,10 @@ def mean_targets(masks_NSS: NDArray[np.bool_], grids: Sequence[tuple[int, int]])
     Returns:
         One (h, w) float32 array per scale; all zero where no photograph has lesions.
     """
-    some = masks_NSS[masks_NSS.any(axis=(1, 2))]
-    if len(some) == 0:
+    with_lesions = masks_NSS[masks_NSS.any(axis=(1, 2))]
+    if len(with_lesions) == 0:
         return [np.zeros(grid, dtype=np.float32) for grid in grids]
-    return [item.mean(axis=0) for item in targets(some, grids)]
+    return [item.mean(axis=0) for item in targets(with_lesions, grids)]
 
 
 def enlarge(maps_Nhw: NDArray[np.float32], side: int) -> NDArray[np.float32]:

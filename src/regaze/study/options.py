@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from regaze.models.options import NetworkOptions
 from regaze.records import Substrate
 from regaze.selection.diagnosis import MIN_ENRICHMENT, MIN_RANK
+from regaze.training.options import FinetuneOptions, TrainingOptions
 
 Rule = Literal[
     "map-error",
@@ -25,7 +27,7 @@ Rule = Literal[
     "random",
 ]
 # Uncertainty scores that `collect` computes only with --signals; the others need one forward pass, made anyway.
-RULES_BY_SIGNALS: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
+RULES_OF_EXTRA_PASSES: tuple[Rule, ...] = ("cam", "instability", "prior", "combined")
 
 
 @dataclass(frozen=True)
@@ -144,3 +146,28 @@ class EvaluateOptions:
     and noise; 0: none."""
     resamples: int = 2000
     """Bootstrap resamples of each interval, 1 or more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """A study, and each step of the loop."""
+
+    study: StudyOptions = field(default_factory=lambda: StudyOptions(data=""))
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    finetune_epochs: int = FinetuneOptions.epochs
+    """Passes over the training part in fine-tuning, 1 or more."""
+    map_weight: float = FinetuneOptions.map_weight
+    """Weight λ of the map loss, 0 or more."""
+    collect: CollectOptions = field(default_factory=CollectOptions)
+    select: SelectOptions = field(default_factory=SelectOptions)
+    correct: CorrectOptions = field(default_factory=CorrectOptions)
+    control: bool = True
+    """Also fine-tune a control: equally long, without the map loss."""
+    baselines: bool = False
+    """Also train the paper's other methods: plain, and single-scale with the same fine-tuning."""
+
+    @property
+    def finetuning(self) -> FinetuneOptions:
+        """Options of fine-tuning, in batches as large as those of phase 1."""
+        return FinetuneOptions(epochs=self.finetune_epochs, batch=self.training.batch, map_weight=self.map_weight)

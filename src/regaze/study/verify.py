@@ -1,4 +1,4 @@
-"""Is everything in a study what it was when it was written? Rows, their chain, models, and what they learned from."""
+"""Checks that nothing in a study was altered: rows, their chain, models, and what these learned from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from regaze.study.folder import Study
 
 @dataclass(frozen=True)
 class Verification:
-    """What was looked at, and what is wrong.
+    """How much was checked, and what is wrong.
 
     Attributes:
         corrections, selections, links: Rows and links of the store.
@@ -31,10 +31,7 @@ class Verification:
 
 
 def verify(study: Study) -> Verification:
-    """Look at everything; nothing is changed.
-
-    Opening a study has already compared its data with what it was.
-    """
+    """Check everything but the data, which opening the study has compared with its fingerprint."""
     problems: list[str] = []
     index = study.store.correction_index()
     hashes: dict[int, str] = {}
@@ -52,24 +49,21 @@ def verify(study: Study) -> Verification:
     except CorrectionError as error:
         problems.append(str(error))
     chain = study.store.chain()
-    problems += chain.problems
     folders = sorted(path.parent for path in (study.path / "models").glob("*/fold*/model.json"))
-    for folder in folders:
-        problems += _model(folder, hashes)
+    problems += [*chain.problems, *(problem for folder in folders for problem in _model_problems(folder, hashes))]
     return Verification(len(index), selections, chain.n_links, len(folders), chain.head, tuple(problems))
 
 
-def _model(folder: Path, hashes: dict[int, str]) -> list[str]:
-    """What is wrong with one model folder."""
+def _model_problems(folder: Path, hashes: dict[int, str]) -> list[str]:
     try:
         card = read_card(folder)
         check_weights(folder, card)
     except ModelError as error:
         return [str(error)]
     ids = card.corrections.get("ids", [])
-    gone = [number for number in ids if number not in hashes]
-    if gone:
-        return [f"{folder} learned from correction {gone[0]}, which the store does not hold (whole)."]
+    missing = [number for number in ids if number not in hashes]
+    if missing:
+        return [f"{folder} learned from correction {missing[0]}, which the store does not hold (whole)."]
     if ids and digest([hashes[number] for number in ids]) != card.corrections["fingerprint"]:
-        return [f"{folder} learned from corrections that were others than the store holds under their ids."]
+        return [f"{folder} learned from other corrections than the store holds under their ids."]
     return []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from regaze.study.assessment.curves import model_curves, order_curves
+from regaze.study.assessment.curves import model_curves, ranking_curves
 
 
 def row(**heights):
@@ -28,9 +28,9 @@ def test_models_are_averaged_over_the_photographs_that_all_of_them_have():
 def test_orders_rest_on_the_same_photographs():
     """Where the lesions are an order too, every curve is over the photographs that have lesions."""
     rows = [row(fused=0.2, random=0.4, lesions=0.1), row(fused=0.8, random=0.8), row(fused=0.9), row()]
-    found = order_curves(rows)
+    found = ranking_curves(rows)
     assert (found["n"], list(found["lines"])) == (1, ["fused", "random", "lesions"])
-    without = order_curves(rows[1:])
+    without = ranking_curves(rows[1:])
     assert (without["n"], list(without["lines"])) == (1, ["fused", "random"])
     assert without["lines"]["fused"]["deletion"] == pytest.approx([0.8] * 3)
 
@@ -39,4 +39,4 @@ def test_nothing_measured_gives_nothing():
     """No records, no measured photograph and no control give None."""
     assert model_curves({}) is None
     assert model_curves({"before": [row()], "after": [row(fused=1)]}) is None
-    assert order_curves([row(fused=0.5), row()]) is None
+    assert ranking_curves([row(fused=0.5), row()]) is None

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from regaze.study.active_model import model_folder, model_or_default
+from regaze.study.active_model import active_model, model_folder
+from regaze.study.assessment.controls import control_of
 from regaze.study.assessment.rounds import Round, _judged, advice
-from regaze.study.assessment.summary import control_of
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_using_a_round_and_going_forward_again(two_rounds, regaze, tiny, files_o
     assert files_of(two_rounds / "models") == before
 
 
-def test_later_commands_take_the_model_in_use(two_rounds, regaze, tiny):
+def test_later_commands_take_the_active_model(two_rounds, regaze, tiny):
     """`collect`, `select` and `predict` without a model's name mean the chosen one; a name still wins."""
     regaze("use", two_rounds, "1")
     assert regaze("collect", two_rounds, *tiny["machine"], "--json").json["model"] == "multi-scale-finetuned"
@@ -117,8 +117,8 @@ def test_later_commands_take_the_model_in_use(two_rounds, regaze, tiny):
     assert said["model"].endswith("models/multi-scale-finetuned/fold0")
 
 
-def test_fine_tuning_restarts_from_phase_1_whatever_is_in_use(two_rounds, regaze, tiny):
-    """With a fine-tuned model in use, `finetune` means its phase-1 model."""
+def test_fine_tuning_restarts_from_phase_1_whatever_model_is_active(two_rounds, regaze, tiny):
+    """With a fine-tuned model active, `finetune` means its phase-1 model."""
     regaze("use", two_rounds, "1")
     said = regaze("finetune", two_rounds, "--epochs", "2", "--batch", "8", *tiny["machine"], "--json").json
     assert said["parent"] == "multi-scale"
@@ -284,8 +284,8 @@ def test_the_only_model_is_the_default(study_copy, open_quietly):
     assert len(study.models()) > 1
     shutil.rmtree(study_copy / "models" / "multi-scale")
     rest = study.models()
-    assert model_or_default(study, None) == "multi-scale"
+    assert active_model(study) == "multi-scale"
     for name in rest[1:]:
         shutil.rmtree(study_copy / "models" / name)
-    assert model_or_default(study, None) == rest[0]
+    assert active_model(study) == rest[0]
     assert model_folder(study_copy) == study.model_folder(rest[0], 0)

@@ -7,8 +7,7 @@ import pytest
 
 from regaze.data.images import photo_size
 from regaze.records import Correction, Shape
-from regaze.study.steps.fold_model import training_set
-from regaze.study.steps.supervision import author_weights, corrections_of, with_corrections
+from regaze.study.steps.supervision import author_weights, corrected_set, corrections_of
 from regaze.training.options import FinetuneOptions
 
 
@@ -93,12 +92,11 @@ def learned(study, options):
     samples = study.training(0)
     entries = corrections_of(study, "multi-scale", 0, options.experts)
     pixels = study.pixels(samples, card.size, 1)
-    data = training_set(samples, pixels)
-    return with_corrections(study, data, samples, pixels.geometries, entries, options, [2.0, 4.0, 8.0])
+    return corrected_set(study, samples, pixels, entries, options, [2.0, 4.0, 8.0])
 
 
-def test_several_experts_become_one_word(study_copy, open_quietly):
-    """`latest` takes the last word; `majority` what three of five said; weights are the authors'."""
+def test_several_experts_are_merged(study_copy, open_quietly):
+    """`latest` takes the last correction; `majority` what three of five marked; weights are the authors'."""
     study = open_quietly(study_copy)
     sample = study.training(0)[0]
     one = square(study, sample, 100, "anna")  # beside the one that the finished study has from the masks

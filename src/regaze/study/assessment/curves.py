@@ -13,7 +13,7 @@ import numpy as np
 from regaze.records import FUSED
 
 Row = dict[str, Any]
-Curves = Mapping[str, Mapping[str, Sequence[float | None]]]  # order -> shares, deletion, insertion
+Curves = Mapping[str, Mapping[str, Sequence[float | None]]]  # map or ranking -> shares, deletion, insertion
 
 LESIONS = "lesions"
 
@@ -28,27 +28,22 @@ def model_curves(rows: Mapping[str, Sequence[Row]]) -> dict[str, Any] | None:
         `n`, `shares`, and `lines`: name -> `deletion`, `insertion`; over the photographs measured with every model;
         None where there is none.
     """
-    records = {name: [_curves_of(row) for row in some] for name, some in rows.items()}
-    count = min(map(len, records.values()), default=0)
-    places = [place for place in range(count) if all(some[place] for some in records.values())]
-    return _means({name: [some[place][FUSED] for place in places] for name, some in records.items()})
+    curves = [[_curves_of(row) for row in records] for records in rows.values()]
+    measured = [of_models for of_models in zip(*curves, strict=True) if all(of_models)]
+    return _means({name: [of_models[index][FUSED] for of_models in measured] for index, name in enumerate(rows)})
 
 
-def order_curves(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Average the curves of one model's fused map and of its reference rankings.
-
-    Args:
-        rows: Records of `judge_model`.
+def ranking_curves(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Average the curves of one model's fused map and of its reference rankings, from records of `judge_model`.
 
     Returns:
-        As `model_curves`, by order: `fused` and each control. Where the lesions are an order too, over the
-        photographs that have lesions, so that every curve rests on the same ones. None without any control.
+        As `model_curves`, for `fused` and each ranking. Where the lesions are a ranking too, over the photographs
+        that have lesions, so that every curve rests on the same ones. None without any ranking.
     """
-    records = [found for found in map(_curves_of, rows) if len(found) > 1]
-    with_lesions = [found for found in records if LESIONS in found]
-    kept = with_lesions or records
-    shared = [name for name in (kept[0] if kept else {}) if all(name in found for found in kept)]
-    return _means({name: [found[name] for found in kept] for name in shared})
+    measured = [curves for curves in map(_curves_of, rows) if len(curves) > 1]
+    kept = [curves for curves in measured if LESIONS in curves] or measured
+    shared = [name for name in (kept[0] if kept else {}) if all(name in curves for curves in kept)]
+    return _means({name: [curves[name] for curves in kept] for name in shared})
 
 
 def _curves_of(row: Row) -> Curves:
@@ -64,9 +59,9 @@ def _means(curves: Mapping[str, Sequence[Mapping[str, Sequence[float | None]]]])
         "shares": first[0]["shares"],
         "lines": {
             name: {
-                measure: np.array([one[measure] for one in some], dtype=np.float64).mean(axis=0).tolist()
+                measure: np.array([item[measure] for item in items], dtype=np.float64).mean(axis=0).tolist()
                 for measure in ("deletion", "insertion")
             }
-            for name, some in curves.items()
+            for name, items in curves.items()
         },
     }

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from regaze.corrections.consensus import PairAgreement, agreement
 from regaze.errors import StudyError
@@ -19,7 +18,7 @@ from regaze.evaluation.intervals import mean_interval, paired_mean_difference
 from regaze.evaluation.verdicts import Verdict, compare, judge
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge
-from regaze.study.steps.collect import read_collected
+from regaze.study.steps.collect import read_collected, read_fused
 from regaze.study.steps.supervision import corrections_of
 
 MODEL_NAME = "the model"
@@ -27,12 +26,12 @@ MODEL_NAME = "the model"
 
 @dataclass(frozen=True)
 class PairSummary:
-    """Two who said something about the same photographs.
+    """Two authors of masks of the same photographs.
 
     Attributes:
         first, second: Authors; `the model` for the model's map.
-        n: Photographs that both said something about.
-        n_both_empty: Of them, those where neither marks anything (they agree).
+        n: Photographs of which both have a mask.
+        n_both_empty: Of them, those where both masks are empty (they agree).
         dice, iou, kappa, tolerant_dice: Means over the n photographs, see `corrections.consensus.PairAgreement`.
         dice_interval: [low, high] of the mean Dice, 95 %, resampled by patient.
     """
@@ -50,7 +49,7 @@ class PairSummary:
 
 @dataclass(frozen=True)
 class ExpertAgreement:
-    """What `agree` found.
+    """Agreement of each pair of experts, and of the model with them.
 
     Attributes:
         pairs: Experts first, then the model with each of them.
@@ -76,7 +75,7 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
     The model's map is cut where it is highest, at as many pixels as the photograph's experts marked in the mean.
 
     Args:
-        study: The study.
+        study: Whose corrections.
         name: The model whose maps were corrected and collected; corrections of its relatives' maps count too.
         tolerance: For `tolerant_dice`, in cropped pixels.
 
@@ -87,40 +86,29 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
     root, side = card.root, card.size
     photographs: list[tuple[str | None, list[PairAgreement]]] = []
     for fold in study.folds:
-        places = {one.sample: place for place, one in enumerate(read_collected(study, name, fold))}
-        words: dict[str, dict[str, NDArray[np.bool_]]] = {}
-        samples = [sample for sample in study.training(fold) if sample.id in places]
+        rows = {item.sample: row for row, item in enumerate(read_collected(study, name, fold))}
+        samples = [sample for sample in study.training(fold) if sample.id in rows]
         patients = {sample.id: sample.patient for sample in samples}
-        geometries = dict(zip((item.id for item in samples), study.pixels(samples, side).geometries, strict=True))
+        geometries = dict(zip(patients, study.pixels(samples, side).geometries, strict=True))
+        looks: dict[str, dict[str, NDArray[np.bool_]]] = {}  # photograph -> author -> where to look
         for entry in corrections_of(study, root, fold, experts="majority"):
-            if entry.sample in places:
+            if entry.sample in rows:
                 look = geometries[entry.sample].mask(study.store.correction(entry.id).look)
-                words.setdefault(entry.sample, {})[entry.author] = look
-        if not words:
+                looks.setdefault(entry.sample, {})[entry.author] = look
+        if not looks:
             continue
-        fused = _fused(study, name, fold)
-        for sample, masks in words.items():
-            own = _highest(enlarge(fused[places[sample]][None], side)[0], list(masks.values()))
-            pairs = agreement({**masks, MODEL_NAME: own}, tolerance)
-            photographs.append((patients[sample], pairs))
+        fused = read_fused(study, name, fold)
+        for sample, masks in looks.items():
+            highest = _highest(enlarge(fused[rows[sample]][None], side)[0], list(masks.values()))
+            photographs.append((patients[sample], agreement({**masks, MODEL_NAME: highest}, tolerance)))
     if not photographs:
         raise StudyError(f"Nobody has corrected a map of {name} yet: run `regaze correct` or `regaze import` first.")
     summaries = _summaries([(patient, pair) for patient, pairs in photographs for pair in pairs])
     return ExpertAgreement(summaries, _model_against_experts(photographs))
 
 
-def _fused(study: Study, name: str, fold: int) -> NDArray[np.float32]:
-    """The collected fused maps (N, h, w)."""
-    file = study.collected_folder(name, fold) / "maps.safetensors"
-    try:
-        with safe_open(file, framework="numpy") as stream:
-            return np.asarray(stream.get_tensor("fused"), dtype=np.float32)
-    except (OSError, SafetensorError) as error:
-        raise StudyError(f"{file} cannot be read ({error}): run `regaze collect {study.path}` again.") from error
-
-
 def _highest(fused_SS: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    """The map's highest pixels, as many as the masks have in the mean; ties by place."""
+    """The map's highest pixels, as many as the masks have in the mean; of equal ones the first."""
     count = round(float(np.mean([mask.sum() for mask in masks])))
     cut = np.zeros(fused_SS.size, dtype=bool)
     cut[np.argsort(-fused_SS.reshape(-1), kind="stable")[:count]] = True

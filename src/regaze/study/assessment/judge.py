@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from regaze.data.pixels import Pixels
-from regaze.data.sources import load_dataset
 from regaze.errors import DataError, StudyError
 from regaze.evaluation.faithfulness import Procedure
 from regaze.evaluation.substrates import normalised_black
@@ -26,9 +25,11 @@ from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.assessment.kept_maps import Maps, keep_maps, read_maps
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
-from regaze.study.folder import Study
+from regaze.study.folder import Study, load_photographs
 from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
+
+Row = dict[str, Any]
 
 _FORMAT = 4  # of the records; raise it when their content changes
 
@@ -39,10 +40,10 @@ class Evaluation:
 
     Attributes:
         folders: The model's folders; of several their mean is judged.
-        cards: What lies in them.
+        cards: Of these models.
         samples: Photographs to judge on, none of which the model saw.
         fold: Whose training part gives the mean-map baseline.
-        file: Where the records go.
+        file: Of the records; the maps lie beside it.
     """
 
     folders: tuple[Path, ...]
@@ -65,13 +66,13 @@ def judge_model(
     part: str | None = None,
     other: Dataset | None = None,
     folder: str = "",
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     """Records of one model on every photograph of a part.
 
     Args:
-        study: The study.
+        study: Whose model and data.
         name: A complete model.
-        options: How many photographs get deletion and insertion, reference rankings, sanity checks; number of steps.
+        options: What is measured.
         machine: Device and precision.
         part: `test` or `validation`; default: `part_of`.
         other: Judge on this data instead.
@@ -84,7 +85,7 @@ def judge_model(
     """
     study.require_model(name)
     evaluations = _evaluations(study, name, part or part_of(study), other, folder)
-    rows: list[list[dict[str, Any]]] = []
+    folds: list[list[Row]] = []
     for evaluation in evaluations:
         key = _key(study, evaluation, options, machine)
         records = _stored(evaluation.file, key)
@@ -92,60 +93,62 @@ def judge_model(
             ensemble, pixels, predictions = _predict(study, evaluation, machine)
             if other is None and not folder:
                 keep_maps(evaluation.file.with_suffix(".safetensors"), _maps_key(evaluation, machine), predictions)
-            records = _judge(study, evaluation, ensemble, pixels, predictions, options)
+            records = _judge(study, evaluation, options, ensemble, pixels, predictions)
             write_json(evaluation.file, {"key": key, "model": name, "photographs": records})
-        rows.append(records)
+        folds.append(records)
     judged = [sample for evaluation in evaluations for sample in evaluation.samples]
-    add_iou(study, name, machine, judged, rows, crossed=len(evaluations) > 1)
-    return [row for some in rows for row in some]
+    add_iou(study, name, machine, judged, folds, crossed=len(evaluations) > 1)
+    return [record for records in folds for record in records]
 
 
 def judged_maps(study: Study, name: str, wanted: Collection[str], machine: MachineOptions) -> dict[str, Maps]:
     """The maps of photographs that `judge_model` judged: as it kept them, else (an earlier version) predicted.
 
     Args:
-        study: The study.
+        study: Whose model and data.
         name: A model that was judged on the study's own test or validation part.
         wanted: Ids of photographs of that part.
         machine: As given to `judge_model`.
     """
     maps: dict[str, Maps] = {}
     for evaluation in _evaluations(study, name, part_of(study), None, ""):
-        indices = [index for index, sample in enumerate(evaluation.samples) if sample.id in wanted]
-        if not indices:
+        rows = {row: sample.id for row, sample in enumerate(evaluation.samples) if sample.id in wanted}
+        if not rows:
             continue
         file, key = evaluation.file.with_suffix(".safetensors"), _maps_key(evaluation, machine)
-        kept = read_maps(file, key, indices)
+        kept = read_maps(file, key, list(rows))
         if kept is None:
             keep_maps(file, key, _predict(study, evaluation, machine)[2])
-            kept = read_maps(file, key, indices)
+            kept = read_maps(file, key, list(rows))
         assert kept is not None
-        maps |= {evaluation.samples[index].id: layers for index, layers in zip(indices, kept, strict=True)}
+        maps |= zip(rows.values(), kept, strict=True)
     return maps
 
 
-def _stored(file: Path, key: str) -> list[dict[str, Any]] | None:
+def _stored(file: Path, key: str) -> list[Row] | None:
     """Records of an earlier call; None where there are none, they are of another key, or the file is damaged."""
-    if not file.is_file():
-        return None
     try:
         values = read_json(file)
         return list(values["photographs"]) if values["key"] == key else None
-    except (ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
 def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None = None) -> Dataset:
     """Read other data of the same classes; a small set may lack the last of them (the worst grades).
 
+    Args:
+        study: Whose classes.
+        spec: As for a new study, see `PhotographOptions.data`; likewise the next two.
+        boxes: Folder of boxes.
+        patient: Column or regular expression.
+
     Raises:
         StudyError: Its classes are not the study's.
         DataError: It cannot be read.
     """
-    with study.voice.progress("reading photographs") as feed:
-        dataset = load_dataset(
-            spec, boxes=boxes, patient=patient, folder=study.path / "data", seed=study.options.seed, progress=feed
-        )
+    options = replace(study.options, data=spec, boxes=boxes, patient=patient)
+    dataset = load_photographs(study.path, options, study.voice)
     if dataset.classes == study.classes[: len(dataset.classes)]:
         return replace(dataset, classes=study.classes, ordinal=study.dataset.ordinal)
     # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
@@ -159,26 +162,20 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
 
 
 def _evaluations(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Evaluation]:
-    root, first = study.evaluation_folder / folder, study.folds[0]
+    root = study.evaluation_folder / folder
+
+    def evaluation(folds: Sequence[int], samples: Sequence[Sample], file: str) -> Evaluation:
+        if not samples:
+            raise DataError("There is no photograph to judge the models on: give data with a test or validation part.")
+        folders = tuple(study.model_folder(name, fold) for fold in folds)
+        return Evaluation(folders, tuple(map(read_card, folders)), tuple(samples), folds[0], root / file)
+
     if other is not None:
-        own = [item for item in other.samples if item.part == "test"] or other.samples
-        file = root / f"data-{digest([other.fingerprint])}" / f"{name}.json"
-        return [_evaluation(study, name, study.folds, own, first, file)]
+        samples = [item for item in other.samples if item.part == "test"] or other.samples
+        return [evaluation(study.folds, samples, f"data-{digest([other.fingerprint])}/{name}.json")]
     if part == "test":
-        return [_evaluation(study, name, study.folds, study.test(), first, root / "test" / f"{name}.json")]
-    return [
-        _evaluation(study, name, [fold], study.validation(fold), fold, root / "validation" / f"{name}-fold{fold}.json")
-        for fold in study.folds
-    ]
-
-
-def _evaluation(
-    study: Study, name: str, folds: Sequence[int], samples: Sequence[Sample], fold: int, file: Path
-) -> Evaluation:
-    if not samples:
-        raise DataError("There is no photograph to judge the models on: give data with a test or validation part.")
-    folders = tuple(study.model_folder(name, fold) for fold in folds)
-    return Evaluation(folders, tuple(read_card(folder) for folder in folders), tuple(samples), fold, file)
+        return [evaluation(study.folds, study.test(), f"test/{name}.json")]
+    return [evaluation([fold], study.validation(fold), f"validation/{name}-fold{fold}.json") for fold in study.folds]
 
 
 def _key(study: Study, evaluation: Evaluation, options: EvaluateOptions, machine: MachineOptions) -> str:
@@ -190,8 +187,8 @@ def _key(study: Study, evaluation: Evaluation, options: EvaluateOptions, machine
 
 
 def _maps_key(evaluation: Evaluation, machine: MachineOptions) -> str:
-    pictures = [[sample.id, sample.content] for sample in evaluation.samples]
-    return digest([[card.key for card in evaluation.cards], pictures, machine.precision])
+    photographs = [[sample.id, sample.content] for sample in evaluation.samples]
+    return digest([[card.key for card in evaluation.cards], photographs, machine.precision])
 
 
 def _predict(study: Study, evaluation: Evaluation, machine: MachineOptions) -> tuple[Ensemble, Pixels, Predictions]:
@@ -203,12 +200,13 @@ def _predict(study: Study, evaluation: Evaluation, machine: MachineOptions) -> t
 def _judge(
     study: Study,
     evaluation: Evaluation,
+    options: EvaluateOptions,
     ensemble: Ensemble,
     pixels: Pixels,
     predictions: Predictions,
-    options: EvaluateOptions,
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [
+) -> list[Row]:
+    samples, card, member = evaluation.samples, evaluation.cards[0], ensemble.members[0]
+    rows: list[Row] = [
         {
             "sample": sample.id,
             "label": sample.label,
@@ -216,44 +214,26 @@ def _judge(
             "probabilities": [float(value) for value in probabilities],
             "grade": int(grade),
         }
-        for sample, probabilities, grade in zip(
-            evaluation.samples, predictions.probabilities, predictions.grades, strict=True
-        )
+        for sample, probabilities, grade in zip(samples, predictions.probabilities, predictions.grades, strict=True)
     ]
-    _measure(study, evaluation, ensemble, pixels, predictions, rows, options)
+    _, known = known_lesions(samples, pixels, study.dataset.ordinal)
+    training = study.training_masks(evaluation.fold, card.size)
+    with study.voice.progress(f"measuring maps of {card.name}") as feed:
+        measure_maps(rows, samples, pixels, known, training, predictions, feed)
+
+    def share(count: int) -> int:
+        # Options count photographs over all folds, so each fold takes its share.
+        return count if len(evaluation.folders) > 1 else -(-count // len(study.folds))
+
+    counts = share(options.faithfulness), share(options.reference_rankings)
+    procedure = _procedure(options, member)
+    with study.voice.progress(f"deletion and insertion of {card.name}") as feed:
+        measure_faithfulness(rows, ensemble, pixels, known, predictions.probabilities, procedure, *counts, feed)
+    measure_sanity(rows, member, pixels.images, share(options.sanity), study.options.seed)
     return rows
 
 
-def _measure(
-    study: Study,
-    evaluation: Evaluation,
-    ensemble: Ensemble,
-    pixels: Pixels,
-    predictions: Predictions,
-    rows: list[dict[str, Any]],
-    options: EvaluateOptions,
-) -> None:
-    """What the grades do not say; see `measure`."""
-    name, samples = evaluation.cards[0].name, evaluation.samples
-    _, known = known_lesions(samples, pixels, study.dataset.ordinal)
-    training = study.training_masks(evaluation.fold, evaluation.cards[0].size)
-    with study.voice.progress(f"measuring maps of {name}") as feed:
-        measure_maps(rows, samples, pixels, known, training, predictions, feed)
-
-    def share(wanted: int) -> int:
-        # Options count photographs over all folds, so each fold takes its share.
-        return wanted if len(evaluation.folders) > 1 else -(-wanted // len(study.folds))
-
-    with study.voice.progress(f"deletion and insertion of {name}") as feed:
-        wanted, rankings = share(options.faithfulness), share(options.reference_rankings)
-        procedure = procedure_of(options, ensemble.members[0])
-        measure_faithfulness(
-            rows, ensemble, pixels, known, predictions.probabilities, procedure, wanted, rankings, feed
-        )
-    measure_sanity(rows, ensemble.members[0], pixels.images, share(options.sanity), study.options.seed)
-
-
-def procedure_of(options: EvaluateOptions, predictor: Predictor) -> Procedure:
+def _procedure(options: EvaluateOptions, predictor: Predictor) -> Procedure:
     """How deletion and insertion change pixels for a model of this normalisation."""
     mean, std = (values.flatten().tolist() for values in (predictor.mean, predictor.std))
     return Procedure(
@@ -263,8 +243,3 @@ def procedure_of(options: EvaluateOptions, predictor: Predictor) -> Procedure:
         insertion=options.insertion_substrate,
         black=normalised_black(mean, std),
     )
-
-
-def pooled(rows: Sequence[dict[str, Any]], scale: str, field: str) -> list[float | None]:
-    """One figure per photograph, in the records' order: `field` of the agreement record of `scale`."""
-    return [row["maps"][scale][field] if scale in row["maps"] else None for row in rows]

@@ -28,13 +28,13 @@ def keep_maps(file: Path, key: str, predictions: Predictions) -> None:
         save_file(tensors, temporary, {"key": key})
 
 
-def read_maps(file: Path, key: str, places: Sequence[int]) -> list[Maps] | None:
-    """The maps of the photographs at some places among the N; None where none are kept under this key."""
+def read_maps(file: Path, key: str, rows: Sequence[int]) -> list[Maps] | None:
+    """The maps of some of the N photographs, by their indices; None where none are kept under this key."""
     try:
         with safe_open(file, framework="numpy") as stream:
             if (stream.metadata() or {}).get("key") != key:
                 return None
             layers = {name: stream.get_slice(name) for name in stream.keys()}  # noqa: SIM118 - no mapping
-            return [{name: np.asarray(maps[place], np.float32) for name, maps in layers.items()} for place in places]
+            return [{name: np.asarray(maps[row], np.float32) for name, maps in layers.items()} for row in rows]
     except (SafetensorError, OSError):
         return None

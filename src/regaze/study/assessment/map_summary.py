@@ -1,11 +1,13 @@
-"""From records per photograph to figures about the maps: means with 95 % intervals by patient, and paired differences.
+"""Figures about maps from records per photograph: means with 95 % intervals by patient, and paired differences.
 
 Invariant: whatever is averaged says over how many photographs (`n_used`, `n_skipped`); what cannot be computed is None.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import getitem, itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,12 +22,12 @@ from regaze.records import FUSED
 Row = dict[str, Any]
 Figures = dict[str, Any]
 
-#: Whose lesions are told apart: an expert's outlines. A box may hold many lesions or none, so it is counted apart.
+# An expert's outlines tell single lesions; a box may hold many lesions or none, so the two are not pooled.
 ORIGINS = ("masks", "boxes")
 
 
-def evidence_figures(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
-    """Figures of one model beyond its grades.
+def map_figures(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
+    """Figures of one model's maps.
 
     Args:
         rows: Records of `judge_model`, at least one.
@@ -49,64 +51,57 @@ def evidence_figures(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figu
     }
 
 
-def evidence_pairs(before: Sequence[Row], after: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
-    """Paired differences after - before beyond the grades, over the same photographs, resampled by patient.
+def map_pairs(before: Sequence[Row], after: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
+    """Paired differences after - before of the maps, over the same photographs, resampled by patient.
 
     Args:
         before: Records of one model.
         after: Records of another, of the same photographs in the same order.
-        ordinal: As in `evidence_figures`.
+        ordinal: As in `map_figures`.
         resamples: Bootstrap resamples of each interval.
 
     Returns:
-        `deletion`, `insertion` (over all photographs measured with both), `without_grade_0` (the same two; None where
-        the classes are no grades), `iou` of the fused map, and `lesion_recall`: map's name -> `all` and each lesion
-        type -> what `recall_difference` gives; masks only.
+        `enrichment`, `squared_error` and `iou` of the fused map; `deletion`, `insertion` (over all photographs measured
+        with both), `without_grade_0` (these two; None where the classes are no grades), and `lesion_recall`: map's
+        name -> `all` and each lesion type -> what `recall_difference` gives; masks only.
     """
-    patients = [row["patient"] for row in before]
-    pairs: Figures = {
-        measure: _difference(
-            before, after, [row[measure] for row in before], [row[measure] for row in after], resamples
-        )
-        for measure in MEASURES
+    graded = [index for index, row in enumerate(before) if row["label"] not in (None, 0)]
+    diseased = [before[index] for index in graded], [after[index] for index in graded]
+
+    def faithfulness(before: Sequence[Row], after: Sequence[Row]) -> Figures:
+        return {measure: _difference(before, after, itemgetter(measure), resamples) for measure in MEASURES}
+
+    def fused(field: str) -> Figures:
+        return _difference(before, after, lambda row: row["maps"][FUSED][field], resamples)
+
+    return {
+        "enrichment": fused("lesion_enrichment"),
+        "squared_error": fused("squared_error"),
+        **faithfulness(before, after),
+        "without_grade_0": faithfulness(*diseased) if ordinal else None,
+        "iou": fused("iou"),
+        "lesion_recall": _recall_pairs(before, after, resamples),
     }
-    pairs["without_grade_0"] = None
-    if ordinal:
-        kept = [place for place, row in enumerate(before) if row["label"] not in (None, 0)]
-        some, others = [before[place] for place in kept], [after[place] for place in kept]
-        pairs["without_grade_0"] = {
-            measure: _difference(
-                some, others, [row[measure] for row in some], [row[measure] for row in others], resamples
-            )
-            for measure in MEASURES
-        }
-    pairs["iou"] = _difference(
-        before, after, _map_values(before, FUSED, "iou"), _map_values(after, FUSED, "iou"), resamples
-    )
-    found = _found(before, "masks")
-    kinds = [None, *dict.fromkeys(kind for row in found if row for kind in row)]
-    shared = [scale for scale in before[0]["maps"] if scale in after[0]["maps"]]
-    pairs["lesion_recall"] = {
-        scale: {
-            kind or "all": recall_difference(
-                found, _lit(before, "masks", scale), _lit(after, "masks", scale), kind, patients, resamples
-            )
-            for kind in kinds
-        }
-        for scale in shared
-    }
-    return pairs
 
 
 def _difference(
-    before: Sequence[Row], after: Sequence[Row], values: Sequence[Any], others: Sequence[Any], resamples: int
+    before: Sequence[Row], after: Sequence[Row], value: Callable[[Row], float | None], resamples: int
 ) -> Figures:
-    assert [row["sample"] for row in before] == [row["sample"] for row in after]
-    return paired_mean_difference(_array(values), _array(others), [row["patient"] for row in before], resamples)
+    values, others = (_array([value(row) for row in rows]) for rows in (before, after))
+    return paired_mean_difference(values, others, [row["patient"] for row in before], resamples)
 
 
-def _map_values(rows: Sequence[Row], scale: str, field: str) -> list[Any]:
-    return [row["maps"][scale][field] for row in rows]
+def _recall_pairs(before: Sequence[Row], after: Sequence[Row], resamples: int) -> Figures:
+    patients = [row["patient"] for row in before]
+    counts = _counts(before, "masks", "found")
+    kinds = [None, *dict.fromkeys(kind for row in counts if row for kind in row)]
+    recalls: Figures = {}
+    for scale in [name for name in before[0]["maps"] if name in after[0]["maps"]]:
+        lit_a, lit_b = (_counts(rows, "masks", "lit", scale) for rows in (before, after))
+        recalls[scale] = {
+            kind or "all": recall_difference(counts, lit_a, lit_b, kind, patients, resamples) for kind in kinds
+        }
+    return recalls
 
 
 def _map_intervals(rows: Sequence[Row], scale: str, patients: Sequence[str | None], resamples: int) -> Figures:
@@ -115,8 +110,9 @@ def _map_intervals(rows: Sequence[Row], scale: str, patients: Sequence[str | Non
 
 
 def _iou(rows: Sequence[Row], scale: str, patients: Sequence[str | None], resamples: int) -> Figures:
-    thresholds = {value for value in _map_values(rows, scale, "iou_threshold") if value is not None}
-    return {**_mean(_map_values(rows, scale, "iou"), patients, resamples), "thresholds": sorted(thresholds)}
+    maps = [row["maps"][scale] for row in rows]
+    thresholds = {record["iou_threshold"] for record in maps} - {None}
+    return {**_mean([record["iou"] for record in maps], patients, resamples), "thresholds": sorted(thresholds)}
 
 
 def _lesion_recall(
@@ -128,23 +124,20 @@ def _lesion_recall(
         "chance": chances[0] if chances else None,
         **{
             origin: summarise_recall(
-                _found(rows, origin), {scale: _lit(rows, origin, scale) for scale in scales}, patients, resamples
+                _counts(rows, origin, "found"),
+                {scale: _counts(rows, origin, "lit", scale) for scale in scales},
+                patients,
+                resamples,
             )
             for origin in ORIGINS
         },
     }
 
 
-def _found(rows: Sequence[Row], origin: str) -> list[Counts | None]:
-    return [row["lesions"]["found"] if _is_of(row, origin) else None for row in rows]
-
-
-def _lit(rows: Sequence[Row], origin: str, scale: str) -> list[Counts | None]:
-    return [row["lesions"]["lit"][scale] if _is_of(row, origin) else None for row in rows]
-
-
-def _is_of(row: Row, origin: str) -> bool:
-    return bool(row["lesions"]) and row["lesions"]["origin"] == origin
+def _counts(rows: Sequence[Row], origin: str, *path: str) -> list[Counts | None]:
+    """What stands at a path of the records' `lesions`; None for photographs whose lesions are not of this origin."""
+    lesions = [row["lesions"] for row in rows]
+    return [reduce(getitem, path, item) if item and item["origin"] == origin else None for item in lesions]
 
 
 def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures | None:
@@ -162,12 +155,12 @@ def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures
     records = [row["faithfulness"] for row in measured]
     labels = [row["label"] for row in measured] if ordinal else None
     patients = [row["patient"] for row in measured]
-    found: Figures = {"without_grade_0": None, **summarise_faithfulness(records, labels, patients, resamples)}
-    for ranking in [name for name in found["all"] if name != FUSED]:
+    parts: Figures = {"without_grade_0": None, **summarise_faithfulness(records, labels, patients, resamples)}
+    for ranking in [name for name in parts["all"] if name != FUSED]:
         against = faithfulness_difference((records, ranking), (records, FUSED), labels, patients, resamples)
         for part, pair in against.items():
-            found[part][ranking]["against"] = pair
-    return {part: found[part] for part in ("all", "without_grade_0")}
+            parts[part][ranking]["against"] = pair
+    return {part: parts[part] for part in ("all", "without_grade_0")}
 
 
 def _sanity(rows: Sequence[Row], patients: Sequence[str | None], resamples: int) -> Figures | None:
@@ -183,7 +176,10 @@ def _sanity(rows: Sequence[Row], patients: Sequence[str | None], resamples: int)
         return None
 
     def mean(*path: str) -> Figures:
-        return _mean([_dig(row["sanity"], path) for row in rows], patients, resamples)
+        records = [row["sanity"] for row in rows]
+        return _mean(
+            [None if record is None else reduce(getitem, path, record) for record in records], patients, resamples
+        )
 
     return {
         "stability": {change: mean("stability", change) for change in first["stability"]},
@@ -192,15 +188,6 @@ def _sanity(rows: Sequence[Row], patients: Sequence[str | None], resamples: int)
             for stage, measures in first["randomisation"].items()
         },
     }
-
-
-def _dig(record: Mapping[str, Any] | None, path: Iterable[str]) -> Any:
-    value: Any = record
-    for key in path:
-        if value is None:
-            return None
-        value = value[key]
-    return value
 
 
 def _mean(values: Sequence[Any], patients: Sequence[str | None], resamples: int) -> Figures:

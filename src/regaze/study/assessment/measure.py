@@ -17,7 +17,7 @@ from regaze.data.pixels import Pixels
 from regaze.evaluation.agreement import agree_all
 from regaze.evaluation.comparison import faithfulness_records
 from regaze.evaluation.faithfulness import Procedure, compare_orders
-from regaze.evaluation.lesion_coverage import Lesions, chance, count, find_lesions, lesion_light
+from regaze.evaluation.lesion_coverage import chance, count, find_lesions, lesion_light
 from regaze.evaluation.overlap import iou_curve
 from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.evaluation.sanity import parameter_randomisation, stability
@@ -32,23 +32,13 @@ from regaze.study.lesions import enlarge, grids_of, mean_targets, targets
 Row = dict[str, Any]
 Feed = Callable[[int, int], None]
 
-#: Name of the fused map among the orders of deletion and insertion.
-_CURVE_DIGITS = 4
+_CURVE_DIGITS = 4  # of curves in JSON
 
 
 def layers_of(predictions: Predictions) -> dict[str, NDArray[np.float32]]:
     """The maps by name: `scale1` (finest) and so on, then `fused`; each (N, h, w) float32, 0..1."""
     scales = {f"scale{index + 1}": maps for index, maps in enumerate(predictions.maps)}
     return {**scales, FUSED: predictions.fused}
-
-
-def lesions_by_type(lesions_SS: NDArray[np.uint8]) -> Lesions:
-    """The single lesions of one photograph.
-
-    Args:
-        lesions_SS: (S, S) uint8 as in `Pixels.lesions`: bit i set where a pixel holds a lesion of type i.
-    """
-    return find_lesions({kind: (lesions_SS >> bit & 1).astype(bool) for bit, kind in enumerate(LESION_TYPES)})
 
 
 def measure_maps(
@@ -75,18 +65,16 @@ def measure_maps(
     """
     side = pixels.images.shape[1]
     masks = pixels.union
-    some = known_N & masks.any(axis=(1, 2))
-    lesions = [lesions_by_type(plane) if has else None for plane, has in zip(pixels.lesions, some, strict=True)]
+    # Bit i of `pixels.lesions` is set where a pixel holds a lesion of type i.
+    lesions = [
+        find_lesions({kind: (plane >> bit & 1).astype(bool) for bit, kind in enumerate(LESION_TYPES)}) if has else None
+        for plane, has in zip(pixels.lesions, known_N & masks.any(axis=(1, 2)), strict=True)
+    ]
     for row, sample, single in zip(rows, samples, lesions, strict=True):
         row["maps"], row["overlap"], row["lesions"] = {}, None, None
         if single is not None:
             row["overlap"] = {}
-            row["lesions"] = {
-                "origin": sample.origin,
-                "chance": chance(side),
-                "found": count(single),
-                "lit": {},
-            }
+            row["lesions"] = {"origin": sample.origin, "chance": chance(side), "found": count(single), "lit": {}}
     layers = layers_of(predictions)
     grids = [*grids_of(predictions), (int(predictions.fused.shape[1]), int(predictions.fused.shape[2]))]
     baselines = zip(layers.items(), targets(masks, grids), mean_targets(training_NSS, grids), strict=True)
@@ -143,19 +131,18 @@ def measure_faithfulness(
     side = pixels.images.shape[1]
     masks = pixels.union
     for done, index in enumerate(chosen, start=1):
-        here = slice(index, index + 1)
-        followed = probabilities_NK[here].argmax(axis=1).astype(np.int64)
-        maps = {FUSED: ensemble.order(pixels.images[here], followed)}
+        image, mask = pixels.images[index : index + 1], masks[index : index + 1]
+        followed = probabilities_NK[index : index + 1].argmax(axis=1).astype(np.int64)
+        maps = {FUSED: ensemble.order(image, followed)}
         if index in with_rankings:
-            has = bool(known_N[index] and masks[index].any())
             # The index is the seed: another order for each photograph, the same for each model.
             maps |= {
-                name: np.array(make(1, side, index, masks[here]))
+                name: np.array(make(1, side, index, mask))
                 for name, make in RANKINGS.items()
-                if name != "lesions" or has
+                if name != "lesions" or (known_N[index] and mask.any())
             }
-        image = ensemble.members[0].normalise(pixels.images[here])
-        results = compare_orders(ensemble.scores, image, maps, procedure, classes=followed)
+        normalised = ensemble.members[0].normalise(image)
+        results = compare_orders(ensemble.scores, normalised, maps, procedure, classes=followed)
         record = faithfulness_records(results)[0]
         rows[index]["faithfulness"] = record | {"curves": _rounded(record["curves"])}
         rows[index] |= record["maps"][FUSED]
@@ -179,7 +166,7 @@ def measure_sanity(
         rows: N records; those measured get `sanity`: `stability` (`flip`, `shift`, `noise` -> rank correlation) and
             `randomisation` (group of layers, from the top -> `spearman`, `ssim`); None inside where a map is constant.
             All others get None.
-        member: One model; of several folds the first, whose weights are destroyed in a copy.
+        member: One model, of several folds the first; weights are destroyed in a copy of it.
         images_NSSC: (N, S, S, 3) uint8, the photographs.
         wanted: Photographs to measure.
         seed: Of the new weights and of the noise.
@@ -199,11 +186,11 @@ def measure_sanity(
 
     stages = parameter_randomisation(member.network, layer_groups(member.network), fused, seed=seed)
     steady = stability(lambda changed: enlarge(member.predict(changed).fused, side), images, seed=seed)
-    for number, index in enumerate(chosen):
+    for checked, index in enumerate(chosen):
         rows[index]["sanity"] = {
-            "stability": {change: json_number(values[number]) for change, values in steady.items()},
+            "stability": {change: json_number(values[checked]) for change, values in steady.items()},
             "randomisation": {
-                stage.name: {"spearman": json_number(stage.spearman[number]), "ssim": json_number(stage.ssim[number])}
+                stage.name: {"spearman": json_number(stage.spearman[checked]), "ssim": json_number(stage.ssim[checked])}
                 for stage in stages
             },
         }
@@ -223,10 +210,8 @@ def layer_groups(network: Network) -> list[tuple[str, list[str]]]:
     segments = getattr(network.extractor, "segments", None)
     if segments is None:  # a backbone that is not cut runs whole
         return [*top, ("extractor", ["extractor"])]
-    return [
-        *top,
-        *((f"block{index + 1}", [f"extractor.segments.{index}"]) for index in reversed(range(len(segments)))),
-    ]
+    blocks = reversed(range(len(segments)))
+    return [*top, *((f"block{index + 1}", [f"extractor.segments.{index}"]) for index in blocks)]
 
 
 def spread(total: int, wanted: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The rounds of a study: which model came from which corrections, whether it got better, and which one is in use.
+"""The rounds of a study: which model came from which corrections, whether it got better, and which one is active.
 
 Invariant: every round is judged on the same fixed validation part, also where the data has a test part, since rounds
 are choices and the test part is not for choosing. A round is credited with what exceeds its control alone.
@@ -6,23 +6,19 @@ are choices and the test part is not for choosing. A round is credited with what
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from regaze.errors import StudyError
 from regaze.evaluation.verdicts import Verdict, compare, credited, judge, together, undecided
-from regaze.files import digest
-from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
-from regaze.study.active_model import active_model, choose
+from regaze.study.active_model import choose, chosen_model
 from regaze.study.assessment import summary
+from regaze.study.assessment.controls import control_command, control_of, is_control
 from regaze.study.assessment.judge import judge_model
 from regaze.study.folder import Study
 from regaze.study.options import EvaluateOptions
-from regaze.study.steps.supervision import corrections_of
-from regaze.training.options import FinetuneOptions
 
 # Rounds without a gain, in a row, after which the next one is not worth an expert's time.
 _PATIENCE = 2
@@ -85,7 +81,7 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
     Controls (fine-tuned without the map loss) are no rounds.
 
     Args:
-        study: The study.
+        study: Whose rounds.
         machine: Device and precision.
         resamples: Bootstrap resamples of each interval.
 
@@ -102,7 +98,7 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
     def rows_of(name: str) -> list[summary.Row]:
         return judge_model(study, name, options, machine, part="validation", folder="rounds")
 
-    chosen = active_model(study)
+    chosen = chosen_model(study)
     history: list[Round] = []
     for root in roots:
         before: tuple[str, Sequence[summary.Row]] | None = None
@@ -123,12 +119,11 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
                 in_use=name == chosen,
             )
             if before is not None:
-                control = summary.control_of(study, name)
-                item = replace(
-                    item, control=control, control_command=None if control else _control_command(study, name)
-                )
-                against = None if control is None else summary.compare(study, rows_of(control), rows, options)
-                item = _judged(item, before[0], summary.compare(study, before[1], rows, options), against)
+                control = control_of(study, name)
+                command = None if control else control_command(study, name)
+                pair = summary.compare(study, before[1], rows, options)
+                pair_control = summary.compare(study, rows_of(control), rows, options) if control else None
+                item = _judged(replace(item, control=control, control_command=command), before[0], pair, pair_control)
             history.append(item)
             before = (name, rows)
     return history
@@ -139,9 +134,9 @@ def advice(history: Sequence[Round]) -> str:
     if len(history) < 2:
         return "No round yet: correct some maps, then run `regaze finetune`."
     last = history[-1]
-    why = [undecided(compare(pair)) for pair in (last.kappa_difference, last.enrichment_difference)]
-    if all(why):
-        return f"Inconclusive: the validation part cannot judge a round ({why[1]})."
+    reasons = [undecided(compare(pair)) for pair in (last.kappa_difference, last.enrichment_difference)]
+    if all(reasons):
+        return f"Inconclusive: the validation part cannot judge a round ({reasons[1]})."
     if "worse" in (last.grading, last.attention):
         before = history[-2].model
         return f"The last round made it worse: go back with `regaze use STUDY {before}`, and look at its corrections."
@@ -169,10 +164,10 @@ def _idle(history: Sequence[Round]) -> int:
 
 
 def use(study: Study, which: str) -> str:
-    """Choose the model that later commands take where none is named.
+    """Make a model the active one.
 
     Args:
-        study: The study.
+        study: Whose active model.
         which: A model's name, or a round's number where the study has one phase-1 model with maps.
 
     Returns:
@@ -183,12 +178,13 @@ def use(study: Study, which: str) -> str:
     """
     name = which
     if which.isdigit() and which not in study.models():
-        histories = [_history(study, root) for root in _roots(study)]
-        if len(histories) != 1:
-            raise StudyError(f"Round {which} of which model? The study has {len(histories)} histories: give a name.")
-        if int(which) >= len(histories[0]):
-            raise StudyError(f"Study {study.path} has no round {which} (rounds: 0 to {len(histories[0]) - 1}).")
-        name = histories[0][int(which)]
+        roots = _roots(study)
+        if len(roots) != 1:
+            raise StudyError(f"Round {which} of which model? The study has {len(roots)} histories: give a name.")
+        history = _history(study, roots[0])
+        if int(which) >= len(history):
+            raise StudyError(f"Study {study.path} has no round {which} (rounds: 0 to {len(history) - 1}).")
+        name = history[int(which)]
     study.require_model(name)
     choose(study, name)
     return name
@@ -202,52 +198,25 @@ def _roots(study: Study) -> list[str]:
 def _history(study: Study, root: str) -> list[str]:
     """A phase-1 model and what was fine-tuned from it, in the order of making, without controls."""
     line = [name for name, card in study.cards().items() if card.root == root]  # in the order they were made
-    return [name for name in line if name == root or not summary.is_control(study, name)]
+    return [name for name in line if name == root or not is_control(study, name)]
 
 
 def _judged(item: Round, against: str, pair: dict[str, Any], pair_control: dict[str, Any] | None) -> Round:
-    """Give a round its verdicts.
-
-    Args:
-        item: The round; `control` says whether there is one.
-        against: The round before.
-        pair: Paired differences from it.
-        pair_control: Paired differences from the control; None: there is none.
-    """
-    keys = ("kappa", "enrichment")
-    words = [judge(compare(pair[key]), key) for key in keys]
-    beyond = [None if pair_control is None else judge(compare(pair_control[key]), key) for key in keys]
+    """A round with its verdicts, by the paired differences from the round before and from the control, if any."""
+    grading, attention = _verdicts(pair)
+    beyond = (None, None) if pair_control is None else _verdicts(pair_control)
     return replace(
         item,
         against=against,
         kappa_difference=pair["kappa"],
         enrichment_difference=pair["enrichment"],
-        grading=words[0],
-        attention=words[1],
-        kappa_against_control=None if pair_control is None else pair_control["kappa"],
-        enrichment_against_control=None if pair_control is None else pair_control["enrichment"],
-        verdict=together(credited(*both) for both in zip(words, beyond, strict=True)),
+        grading=grading,
+        attention=attention,
+        kappa_against_control=pair_control and pair_control["kappa"],
+        enrichment_against_control=pair_control and pair_control["enrichment"],
+        verdict=together((credited(grading, beyond[0]), credited(attention, beyond[1]))),
     )
 
 
-def _control_command(study: Study, name: str) -> str | None:
-    """The command line that makes a round's control; None where later corrections would change its draws."""
-    parent = str(study.card(name).parent)
-    cards = {fold: read_card(study.model_folder(name, fold)) for fold in study.folds}
-    recipe = cards[study.folds[0]].recipe["finetune"]
-    if recipe["replay"] < 1 and not all(_is_current(study, parent, fold, card) for fold, card in cards.items()):
-        return None
-    words = ["regaze", "finetune", "STUDY", "--model", parent, "--map-weight", "0"]
-    defaults = asdict(FinetuneOptions())
-    for key, value in recipe.items():
-        if key == "map_weight" or value == defaults.get(key) or value == []:
-            continue
-        values = value if isinstance(value, list) else [] if value is True else [value]
-        words += [f"--{key.replace('_', '-')}", *map(str, values)]
-    return shlex.join(words)
-
-
-def _is_current(study: Study, parent: str, fold: int, card: ModelCard) -> bool:
-    """Whether the study holds just the corrections that a model learned from."""
-    entries = corrections_of(study, parent, fold, card.recipe["finetune"]["experts"])
-    return bool(card.corrections["fingerprint"] == digest([entry.hash for entry in entries]))
+def _verdicts(pair: dict[str, Any]) -> tuple[Verdict, Verdict]:
+    return judge(compare(pair["kappa"]), "kappa"), judge(compare(pair["enrichment"]), "enrichment")

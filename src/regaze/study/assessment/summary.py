@@ -10,15 +10,16 @@ import numpy as np
 
 from regaze.errors import StudyError
 from regaze.evaluation.agreement import summarise_maps
+from regaze.evaluation.comparison import MEASURES
 from regaze.evaluation.grading import grading_summary, reliability
-from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
+from regaze.evaluation.intervals import paired_kappa_difference
 from regaze.evaluation.lesion_coverage import BUDGET
 from regaze.files import write_json
-from regaze.models.card import read_card
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset
-from regaze.study.assessment.judge import judge_model, part_of, pooled
-from regaze.study.assessment.map_summary import evidence_figures, evidence_pairs
+from regaze.study.assessment.controls import control_of
+from regaze.study.assessment.judge import judge_model, part_of
+from regaze.study.assessment.map_summary import map_figures, map_pairs
 from regaze.study.check import check_options
 from regaze.study.folder import Study
 from regaze.study.options import EvaluateOptions
@@ -51,8 +52,8 @@ def evaluate(
     """Judge all models of a study.
 
     Args:
-        study: The study.
-        options: Resamples, deletion and insertion.
+        study: Whose models.
+        options: What is measured.
         machine: Device and precision.
         other: Judge on this data instead of the study's own test or validation part.
         names: Models to judge; default: all that are complete.
@@ -78,11 +79,10 @@ def evaluate(
     }
     for name in names:
         parent = study.card(name).parent
-        if parent in rows:
-            result["paired"][f"{name} against {parent}"] = compare(study, rows[parent], rows[name], options)
-            control = control_of(study, name)
-            if control in rows:
-                result["paired"][f"{name} against {control}"] = compare(study, rows[control], rows[name], options)
+        for other_name in (parent, control_of(study, name)) if parent in rows else ():
+            if other_name in rows:
+                pair = compare(study, rows[other_name], rows[name], options)
+                result["paired"][f"{name} against {other_name}"] = pair
     if other is None:
         write_json(study.evaluation_folder / f"{part}.json", result)
     return Assessment(result, rows)
@@ -91,97 +91,53 @@ def evaluate(
 def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
     """All figures of one model."""
     graded = [row for row in rows if row["label"] is not None]
-    figures: dict[str, Any] = {}
-    if graded:
-        probabilities = np.array([row["probabilities"] for row in graded], dtype=np.float64)
-        labels = np.array([row["label"] for row in graded])
-        figures = grading_summary(
-            probabilities,
-            np.array([row["grade"] for row in graded]),
-            labels,
-            referable_from=REFERABLE_FROM if study.dataset.ordinal else None,
-            groups=[row["patient"] for row in graded],
-            resamples=options.resamples,
-            ordinal=study.dataset.ordinal,
-        )
-        figures["reliability"] = reliability(probabilities, labels)
-    else:
-        figures = dict.fromkeys(_GRADING_KEYS)
+    figures = _grading(study, graded, options) if graded else dict.fromkeys(_GRADING_KEYS)
     measured = [row for row in rows if row["deletion"] is not None]
-    figures["deletion"] = float(np.mean([row["deletion"] for row in measured])) if measured else None
-    figures["insertion"] = float(np.mean([row["insertion"] for row in measured])) if measured else None
+    for measure in MEASURES:
+        figures[measure] = float(np.mean([row[measure] for row in measured])) if measured else None
     figures["n_faithfulness"] = len(measured)
     scales = list(rows[0]["maps"])
     figures["maps"] = {scale: summarise_maps([row["maps"][scale] for row in rows]) for scale in scales}
-    return figures | evidence_figures(rows, study.dataset.ordinal, options.resamples)
+    return figures | map_figures(rows, study.dataset.ordinal, options.resamples)
 
 
 _GRADING_KEYS = (
-    "quadratic_weighted_kappa",
-    "interval",
-    "accuracy",
-    "recall",
-    "confusion",
-    "referable",
-    "calibration_error",
+    *("quadratic_weighted_kappa", "interval", "accuracy", "recall", "confusion", "referable", "calibration_error"),
     "reliability",
 )
+
+
+def _grading(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
+    probabilities = np.array([row["probabilities"] for row in rows], dtype=np.float64)
+    labels = np.array([row["label"] for row in rows])
+    figures = grading_summary(
+        probabilities,
+        np.array([row["grade"] for row in rows]),
+        labels,
+        referable_from=REFERABLE_FROM if study.dataset.ordinal else None,
+        groups=[row["patient"] for row in rows],
+        resamples=options.resamples,
+        ordinal=study.dataset.ordinal,
+    )
+    return {**figures, "reliability": reliability(probabilities, labels)}
 
 
 def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
     """Paired differences after - before over the same photographs, resampled by patient."""
     assert [row["sample"] for row in before] == [row["sample"] for row in after]
-    places = [place for place, row in enumerate(before) if row["label"] is not None]
+    graded = [pair for pair in zip(before, after, strict=True) if pair[0]["label"] is not None]
     kappa = None
-    if places:
+    if graded:
         kappa = paired_kappa_difference(
-            [before[place]["label"] for place in places],
-            [before[place]["grade"] for place in places],
-            [after[place]["grade"] for place in places],
+            [row["label"] for row, _ in graded],
+            [row["grade"] for row, _ in graded],
+            [row["grade"] for _, row in graded],
             len(study.classes),
-            groups=[before[place]["patient"] for place in places],
+            groups=[row["patient"] for row, _ in graded],
             resamples=options.resamples,
             ordinal=study.dataset.ordinal,
         )
-    found: dict[str, Any] = {"kappa": kappa}
-    for key, field in (("enrichment", "lesion_enrichment"), ("squared_error", "squared_error")):
-        found[key] = paired_mean_difference(
-            np.array(pooled(before, "fused", field), dtype=np.float64),
-            np.array(pooled(after, "fused", field), dtype=np.float64),
-            groups=[row["patient"] for row in before],
-            resamples=options.resamples,
-        )
-    return found | evidence_pairs(before, after, study.dataset.ordinal, options.resamples)
-
-
-def is_control(study: Study, name: str) -> bool:
-    """True for a model that was fine-tuned without the map loss."""
-    recipe = study.card(name).recipe
-    return "finetune" in recipe and recipe["finetune"]["map_weight"] == 0
-
-
-def control_of(study: Study, name: str) -> str | None:
-    """The control of a fine-tuned model: trained equally long on the same draws, without the map loss.
-
-    That is: on the same folds from the same parent, by the same recipe but for `map_weight`, and on the same
-    corrections where these decide which photographs an epoch draws (`replay` below 1). The latest such; None for
-    phase 1, for a control, and where there is none.
-    """
-    if study.card(name).parent is None or is_control(study, name):
-        return None
-    wanted = _training_of(study, name)
-    found = [other for other in study.models() if is_control(study, other) and _training_of(study, other) == wanted]
-    return found[-1] if found else None
-
-
-def _training_of(study: Study, name: str) -> list[Any]:
-    """What a fine-tuned model and its control share, fold by fold."""
-    shared = []
-    for fold in study.folds:
-        card = read_card(study.model_folder(name, fold))
-        recipe = {**card.recipe["finetune"], "map_weight": None}
-        shared.append([card.lineage[-1], recipe, card.corrections["fingerprint"] if recipe["replay"] < 1 else None])
-    return shared
+    return {"kappa": kappa, **map_pairs(before, after, study.dataset.ordinal, options.resamples)}
 
 
 def _notes(
@@ -195,23 +151,25 @@ def _notes(
     elif len(study.classes) > REFERABLE_FROM:
         notes.append(f"Referable: grade {study.classes[REFERABLE_FROM]} or worse.")
     # Where nothing is known about lesions, `lesion_pixels` is None.
-    used = sum(bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
-    if used == 0:
-        notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
-    else:
+    with_lesions = [row["sample"] for row in first if row["maps"]["fused"]["lesion_pixels"]]
+    if with_lesions:
         origins = {sample.id: sample.origin for sample in (other or study.dataset).samples}
-        boxes = sum(origins[row["sample"]] == "boxes" and bool(row["maps"]["fused"]["lesion_pixels"]) for row in first)
+        boxes = sum(origins[sample] == "boxes" for sample in with_lesions)
+        masks = len(with_lesions) - boxes
         notes.append(
-            f"Map figures over {used} photographs with lesions: {used - boxes} with masks, {boxes} with boxes."
+            f"Map figures over {masks + boxes} photographs with lesions: {masks} with masks, {boxes} with boxes."
         )
-    notes += _faithfulness_notes(first, options)
-    notes += _evidence_notes(first)
+    else:
+        notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
+    notes += [*_faithfulness_notes(first, options), *_map_notes(first)]
     if any(not study.card(name).has_maps for name in rows):
         notes.append("The map of a plain network is its class activation map.")
-    for name in rows:
-        dead = [scale for scale in rows[name][0]["maps"] if all(row["maps"][scale]["dead"] for row in rows[name])]
-        notes += [f"{name}: the map of {scale} is constant on every photograph (dead)." for scale in dead]
-    return notes
+    return notes + [
+        f"{name}: the map of {scale} is constant on every photograph (dead)."
+        for name, records in rows.items()
+        for scale in records[0]["maps"]
+        if all(row["maps"][scale]["dead"] for row in records)
+    ]
 
 
 def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | None) -> list[str]:
@@ -221,17 +179,15 @@ def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | N
         notes.append(f"Judged on other data: {other.spec}.")
         learned = {sample.content for sample in study.dataset.samples if sample.part == "training"}
         judged = {row["sample"] for row in rows}
-        again = sum(sample.id in judged and sample.content in learned for sample in other.samples)
-        others = len(other.samples) - len(judged)
-        if others:
-            notes.append(f"{others} photographs of its training part are left out, since it has a test part.")
-        if again:
-            notes.append(f"{again} of the photographs belong to the study's own training part: the figures flatter.")
+        n_learned = sum(sample.id in judged and sample.content in learned for sample in other.samples)
+        n_left_out = len(other.samples) - len(judged)
+        if n_left_out:
+            notes.append(f"{n_left_out} photographs of its training part are left out, since it has a test part.")
+        if n_learned:
+            notes.append(f"{n_learned} of the photographs belong to the study's training part: the figures flatter.")
     elif part == "validation":
-        pooled_text = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
-        notes.append(
-            f"The data has no test part: judged on the validation photographs ({pooled_text}, split by patient)."
-        )
+        folds = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
+        notes.append(f"The data has no test part: judged on the validation photographs ({folds}, split by patient).")
     if len(study.folds) > 1 and (part == "test" or other is not None):
         notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
     return notes
@@ -256,7 +212,7 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
     return notes
 
 
-def _evidence_notes(rows: Sequence[Row]) -> list[str]:
+def _map_notes(rows: Sequence[Row]) -> list[str]:
     """On what lesion recall, reference rankings and sanity checks rest; nothing about what was not asked for."""
     notes = []
     outlined = sum(bool(row["lesions"]) and row["lesions"]["origin"] == "masks" for row in rows)

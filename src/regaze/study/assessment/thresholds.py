@@ -1,4 +1,4 @@
-"""The threshold at which a map's bright part is compared with the lesions, chosen on other photographs.
+"""Intersection over union of maps and lesions, at a threshold that is chosen on other photographs.
 
 Invariant: no photograph has a say in its own threshold. On the test part and on other data the threshold comes from the
 validation photographs (each judged by the model that never saw it); in a cross-validated validation part a fold's comes
@@ -7,7 +7,7 @@ from the other folds; where a study has one fixed validation part, from photogra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from regaze.evaluation.overlap import at_threshold, best_threshold
@@ -39,18 +39,18 @@ def add_iou(
     """Give every record of a model its intersection over union.
 
     Args:
-        study: The study.
+        study: Whose data.
         name: The model.
         machine: Device and precision.
         judged: The photographs of the records.
         folds: Records of `measure_maps`; `overlap` is taken out of each, and `iou` and `iou_threshold` are added to
-            each record in `maps` (None where the photograph has no known lesion, or no photograph tells a threshold).
+            each record in `maps` (None where the photograph has no known lesion, or no photograph gives a threshold).
         crossed: The records are a cross-validated validation part, one sequence per fold.
     """
-    own = [_curves(rows) for rows in folds] if crossed else []
+    curves = [_joined(_by_map(row) for row in rows) for rows in folds] if crossed else []
     common = {} if crossed else _best(_choosing_curves(study, name, machine, judged))
     for fold, rows in enumerate(folds):
-        chosen = _best(_joined([curves for other, curves in enumerate(own) if other != fold])) if crossed else common
+        chosen = _best(_joined(curves[:fold] + curves[fold + 1 :])) if crossed else common
         for row in rows:
             overlap = row.pop("overlap")
             for scale, record in row["maps"].items():
@@ -61,31 +61,27 @@ def add_iou(
 
 
 def _best(curves: Mapping[str, Sequence[Sequence[float]]]) -> dict[str, float]:
-    best = {scale: best_threshold(some) for scale, some in curves.items()}
+    best = {scale: best_threshold(items) for scale, items in curves.items()}
     return {scale: threshold for scale, threshold in best.items() if threshold is not None}
 
 
-def _curves(rows: Sequence[Row]) -> Curves:
-    joined: Curves = {}
-    for row in rows:
-        for scale, curve in (row["overlap"] or {}).items():
-            joined.setdefault(scale, []).append(curve)
-    return joined
+def _by_map(row: Row) -> Curves:
+    return {scale: [curve] for scale, curve in (row["overlap"] or {}).items()}
 
 
-def _joined(many: Sequence[Curves]) -> Curves:
+def _joined(parts: Iterable[Curves]) -> Curves:
     joined: Curves = {}
-    for curves in many:
-        for scale, some in curves.items():
-            joined.setdefault(scale, []).extend(some)
+    for part in parts:
+        for scale, curves in part.items():
+            joined.setdefault(scale, []).extend(curves)
     return joined
 
 
 def _choosing_curves(study: Study, name: str, machine: MachineOptions, judged: Sequence[Sample]) -> Curves:
     """Curves of photographs other than those of the records, kept in `evaluation/thresholds/`."""
-    pictures = {_picture(sample) for sample in judged}
-    groups = {fold: _choosing(study, fold, pictures) for fold in study.folds}
-    contents = [[fold, [[s.id, s.content, s.label, s.origin] for s in some]] for fold, some in groups.items()]
+    excluded = {_content(sample) for sample in judged}
+    groups = {fold: _choosing(study, fold, excluded) for fold in study.folds}
+    contents = [[fold, [[s.id, s.content, s.label, s.origin] for s in group]] for fold, group in groups.items()]
     cards = [read_card(study.model_folder(name, fold)).key for fold in study.folds]
     key = digest([_FORMAT, cards, contents, study.dataset.fingerprint, machine.precision])
     file = study.evaluation_folder / "thresholds" / f"{name}-{digest([contents])[:8]}.json"
@@ -95,23 +91,22 @@ def _choosing_curves(study: Study, name: str, machine: MachineOptions, judged: S
             return dict(stored["curves"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, of another key, or damaged: made again
-    curves = _joined([_fold_curves(study, name, fold, some, machine) for fold, some in groups.items() if some])
+    curves = _joined([_fold_curves(study, name, fold, group, machine) for fold, group in groups.items() if group])
     write_json(file, {"key": key, "curves": curves})
     return curves
 
 
 def _choosing(study: Study, fold: int, judged: set[str]) -> list[Sample]:
     """Photographs with lesions from which a fold's model may choose: its validation part, else what it learned from."""
-    for some in (study.validation(fold), study.training(fold)):
-        others = [sample for sample in some if _picture(sample) not in judged]
-        marked = [sample for sample in others if sample.masks or sample.boxes]
-        if marked:
-            return [marked[index] for index in spread(len(marked), _MOST)]
+    for samples in (study.validation(fold), study.training(fold)):
+        usable = [item for item in samples if (item.masks or item.boxes) and _content(item) not in judged]
+        if usable:
+            return [usable[index] for index in spread(len(usable), _MOST)]
     return []
 
 
-def _picture(sample: Sample) -> str:
-    """What tells a photograph in other data too: its bytes."""
+def _content(sample: Sample) -> str:
+    """Identifies a photograph in other data too."""
     return sample.content or sample.id
 
 
@@ -119,13 +114,8 @@ def _fold_curves(study: Study, name: str, fold: int, samples: Sequence[Sample], 
     predictor, card = load_model(study.model_folder(name, fold), machine)
     pixels = study.pixels(samples, card.size, machine.workers)
     masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
-    layers = layers_of(predictor.predict(pixels.images))
-    curves_of: Curves = {}
-    for scale, maps in layers.items():
-        curves = [
-            rounded_curve(enlarged, mask)
-            for enlarged, mask, sure in zip(enlarge(maps, card.size), masks, known, strict=True)
-            if sure
-        ]
-        curves_of[scale] = [curve for curve in curves if curve is not None]
-    return curves_of
+    curves: Curves = {}
+    for scale, maps in layers_of(predictor.predict(pixels.images)).items():
+        pairs = zip(enlarge(maps, card.size)[known], masks[known], strict=True)
+        curves[scale] = [curve for curve in (rounded_curve(*pair) for pair in pairs) if curve is not None]
+    return curves

@@ -1,4 +1,4 @@
-"""Collect: what the model says of its training photographs, where it looked, and whether an expert should look."""
+"""Collects what a model says of its training photographs, where it looked, and whether an expert should look."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
         card = read_card(study.model_folder(name, fold))
         hashes = [entry.hash for entry in corrections_of(study, card.root, fold)] if options.signals else []
         key = digest([_basis(card, options), hashes])
-        if not _is_current(folder, key):
+        if _stored(folder).get("key") != key or not (folder / "maps.safetensors").is_file():
             predictor, card = load_model(study.model_folder(name, fold), machine)
             samples = study.training(fold)
             pixels = study.pixels(samples, card.size, machine.workers)
@@ -85,24 +85,18 @@ def diagnose_all(
         predictions: Of the model to be corrected.
         masks: (N, S, S) bool lesions in cropped pixels.
         known: (N,) bool, False where nothing is known about lesions.
-        options: When a map misses the lesions.
+        options: Thresholds of an off-target map.
         scores: Uncertainty scores of the N photographs.
     """
-    side = masks.shape[1]
     wanted = targets(masks, grids_of(predictions))
-    fused = enlarge(predictions.fused, side)
+    fused = enlarge(predictions.fused, masks.shape[1])
     collected = []
     for index, sample in enumerate(samples):
         has_lesions = bool(known[index] and masks[index].any())
-        error = rank = enrichment = None
-        if known[index]:
-            errors = [
-                squared_error(maps[index], target[index]) for maps, target in zip(predictions.maps, wanted, strict=True)
-            ]
-            error = float(np.mean(errors))
-        if has_lesions:
-            rank = relevance_rank(fused[index], masks[index])
-            enrichment = lesion_enrichment(fused[index], masks[index])
+        rank = relevance_rank(fused[index], masks[index]) if has_lesions else None
+        enrichment = lesion_enrichment(fused[index], masks[index]) if has_lesions else None
+        pairs = zip(predictions.maps, wanted, strict=True)
+        errors = [squared_error(maps[index], target[index]) for maps, target in pairs if known[index]]
         grade = int(predictions.grades[index])
         collected.append(
             Collected(
@@ -110,7 +104,7 @@ def diagnose_all(
                 label=sample.label,
                 grade=grade,
                 confidence=float(predictions.probabilities[index, grade]),
-                squared_error=error,
+                squared_error=float(np.mean(errors)) if errors else None,
                 relevance_rank=rank,
                 enrichment=enrichment,
                 diagnosis=diagnose(
@@ -149,15 +143,20 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
 
 def is_collected(study: Study, name: str, options: CollectOptions) -> bool:
     """Whether all folds were collected from this very model with these options, whatever was corrected since."""
-    for fold in study.folds:
-        file = study.collected_folder(name, fold) / "collected.json"
-        try:
-            basis = read_json(file)["basis"] if file.is_file() else None
-        except (ValueError, KeyError, TypeError):  # damaged, or an older version's
-            return False
-        if basis != _basis(read_card(study.model_folder(name, fold)), options):
-            return False
-    return True
+    return all(
+        _stored(study.collected_folder(name, fold)).get("basis")
+        == _basis(read_card(study.model_folder(name, fold)), options)
+        for fold in study.folds
+    )
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    """What `_write` wrote as JSON; empty where there is none, or it is damaged: then it is collected again."""
+    try:
+        values = read_json(folder / "collected.json")
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _basis(card: ModelCard, options: CollectOptions) -> str:
@@ -170,27 +169,31 @@ def read_features(study: Study, name: str, fold: int) -> NDArray[np.float32]:
     Raises:
         StudyError: They were not collected.
     """
+    features = _read_array(study, name, fold, "features")
+    if features is None:
+        cure = f"run `regaze collect {study.path} --model {name} --signals` first"
+        raise StudyError(f"--diversity needs features of photographs: {cure}.")
+    return features
+
+
+def read_fused(study: Study, name: str, fold: int) -> NDArray[np.float32]:
+    """Fused maps (N, h, w) of one fold's photographs, in the order of `read_collected`.
+
+    Raises:
+        StudyError: They cannot be read.
+    """
+    fused = _read_array(study, name, fold, "fused")
+    assert fused is not None  # `_write` always writes it
+    return fused
+
+
+def _read_array(study: Study, name: str, fold: int, key: str) -> NDArray[np.float32] | None:
     file = study.collected_folder(name, fold) / "maps.safetensors"
     try:
         with safe_open(file, framework="numpy") as stream:
-            if "features" in stream.keys():  # noqa: SIM118 - no mapping
-                features: NDArray[np.float32] = stream.get_tensor("features")
-                return features
+            return np.asarray(stream.get_tensor(key), np.float32) if key in stream.keys() else None  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
         raise StudyError(f"{file} cannot be read ({error}): run `regaze collect {study.path}` again.") from error
-    raise StudyError(
-        f"--diversity needs features of photographs: run `regaze collect {study.path} --model {name} --signals` first."
-    )
-
-
-def _is_current(folder: Path, key: str) -> bool:
-    file = folder / "collected.json"
-    if not (file.is_file() and (folder / "maps.safetensors").is_file()):
-        return False
-    try:
-        return bool(read_json(file)["key"] == key)
-    except (ValueError, KeyError, TypeError):  # damaged: collected again
-        return False
 
 
 def _write(

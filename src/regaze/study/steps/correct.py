@@ -1,4 +1,4 @@
-"""Select and correct: which photographs the expert gets, and what the expert's masks or boxes say about them."""
+"""Selects the photographs that an expert should correct, and corrects them from lesion masks or a clinician's boxes."""
 
 from __future__ import annotations
 
@@ -84,14 +84,13 @@ def _rank(study: Study, name: str, fold: int, options: SelectOptions) -> Ranking
     """The ranking of one fold's training photographs."""
     collected = read_collected(study, name, fold)
     features = read_features(study, name, fold) if options.diversity > 0 else None
-    pool = list(range(len(collected)))
-    done: list[int] = []
+    corrected: set[str] = set()
     if options.more:
         corrected = {entry.sample for entry in corrections_of(study, study.card(name).root, fold)}
-        done = [index for index in pool if collected[index].sample in corrected]
-        pool = [index for index in pool if collected[index].sample not in corrected]
-        if not pool:
-            raise NothingToSelect(f"All {len(done)} collected photographs have been corrected: leave out --more.")
+    done = [index for index, item in enumerate(collected) if item.sample in corrected]
+    pool = [index for index, item in enumerate(collected) if item.sample not in corrected]
+    if options.more and not pool:
+        raise NothingToSelect(f"All {len(done)} collected photographs have been corrected: leave out --more.")
     patients = {sample.id: sample.patient for sample in study.dataset.samples}
     return rank(
         [collected[index] for index in pool],
@@ -125,20 +124,20 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
     if options.source != "all" and not any(sample.origin == options.source for sample in study.dataset.samples):
         cure = "pass --boxes DIR to `regaze init`" if options.source == "boxes" else "add masks, or pass --from boxes"
         raise StudyError(f"{study.options.data} has no {options.source} for any photograph: {cure}.")
+    selections = {fold: study.store.latest_selection(study.fold_name(name, fold)) for fold in study.folds}
+    if not any(selections.values()):
+        raise StudyError(f"Nothing has been selected for {name}: run `regaze select {study.path}` first.")
     counts = {"written": 0, "kept": 0, "without_knowledge": 0, "healthy": 0}
     by_id = {sample.id: sample for sample in study.dataset.samples}
-    if not any(study.store.latest_selection(study.fold_name(name, fold)) for fold in study.folds):
-        raise StudyError(f"Nothing has been selected for {name}: run `regaze select {study.path}` first.")
     existing = {(entry.model, entry.sample) for entry in study.store.correction_index()}
-    for fold in study.folds:
-        model = study.fold_name(name, fold)
-        selection = study.store.latest_selection(model)
+    for fold, selection in selections.items():
         if selection is None:
             continue
+        model = study.fold_name(name, fold)
         wanted = [by_id[sample] for sample in selection.samples]
         if options.healthy and study.dataset.ordinal:
-            chosen = set(selection.samples)
-            wanted += [item for item in study.training(fold) if item.label == 0 and item.id not in chosen]
+            selected = set(selection.samples)
+            wanted += [item for item in study.training(fold) if item.label == 0 and item.id not in selected]
         todo = [sample for sample in wanted if (model, sample.id) not in existing]
         counts["kept"] += len(wanted) - len(todo)
         written = study.store.add_corrections(_from_truth(study, model, todo, options, counts))
@@ -149,7 +148,7 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
 def _from_truth(
     study: Study, model: str, samples: list[Sample], options: CorrectOptions, counts: dict[str, int]
 ) -> Iterator[Correction]:
-    """Corrections that replace the whole map by what masks or boxes say."""
+    """Corrections that replace the whole map by masks or boxes; counts those that are left out or empty."""
     author = options.author or default_author()
     for sample in samples:
         usable = sample.origin != "none" and options.source in ("all", sample.origin)

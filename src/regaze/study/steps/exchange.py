@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from regaze.corrections.author import default_author
@@ -30,11 +29,11 @@ def format_named(name: str) -> Format:
 def album_of(study: Study) -> Album:
     """The study's photographs as other tools know them: by id and by file name."""
     photographs = []
+    samples = study.dataset.samples
     with study.voice.progress("measuring photographs") as feed:
-        for done, sample in enumerate(study.dataset.samples, start=1):
-            width, height = photo_size(sample.image)
-            photographs.append(Photograph(sample.id, (sample.image.name,), width, height))
-            feed(done, len(study.dataset.samples))
+        for done, sample in enumerate(samples, start=1):
+            photographs.append(Photograph(sample.id, (sample.image.name,), *photo_size(sample.image)))
+            feed(done, len(samples))
     return Album(photographs)
 
 
@@ -44,7 +43,7 @@ def export_corrections(study: Study, path: Path, format_name: str, model: str | 
     The latest of each photograph; where the format holds several, the latest of each expert.
 
     Args:
-        study: The study.
+        study: Whose corrections.
         path: The new file or folder.
         format_name: One of `FORMATS`.
         model: Only corrections of this model's maps; default: of any.
@@ -57,16 +56,16 @@ def export_corrections(study: Study, path: Path, format_name: str, model: str | 
         OptionError: The format is unknown.
         CorrectionError: The file exists or cannot be written.
     """
-    chosen = format_named(format_name)
+    file_format = format_named(format_name)
     latest: dict[tuple[str, str], int] = {}
     for entry in study.store.correction_index():
         if model is None or entry.model.rpartition("/")[0] == model:
-            latest[entry.sample, entry.author if chosen.several else ""] = entry.id
+            latest[entry.sample, entry.author if file_format.several else ""] = entry.id
     if not latest:
         whose = "" if model is None else f" of {model}"
         raise StudyError(f"Study {study.path} has no correction{whose} to export: run `regaze correct` first.")
-    corrections = (study.store.correction(number) for _, number in sorted(latest.items()))
-    chosen.write(corrections, album_of(study), path)
+    corrections = (study.store.correction(correction) for _, correction in sorted(latest.items()))
+    file_format.write(corrections, album_of(study), path)
     return len(latest)
 
 
@@ -78,7 +77,7 @@ def import_corrections(
     With cross-validation a correction is written once per fold that trains on the photograph.
 
     Args:
-        study: The study.
+        study: Where they go.
         path: The file or folder.
         format_name: One of `FORMATS`.
         model: Whose maps were corrected.
@@ -93,20 +92,20 @@ def import_corrections(
         OptionError: The format is unknown.
         CorrectionError: The file cannot be read or something in it is wrong; the message names the line or path.
     """
-    chosen = format_named(format_name)
+    file_format = format_named(format_name)
     study.require_model(model)
     album = album_of(study)
-    drawn = chosen.read(path, album)
+    drawn = file_format.read(path, album)
     trained = {fold: {sample.id for sample in study.training(fold)} for fold in study.folds}
     learnable = [item for item in drawn if any(item.sample in ids for ids in trained.values())]
 
-    def rows() -> Iterator[Correction]:
-        for item in learnable:
-            for fold, ids in trained.items():
-                if item.sample in ids:
-                    yield _correction(item, album, study.fold_name(model, fold), author or default_author())
-
-    written = study.store.add_corrections(rows())
+    corrections = (
+        _correction(item, album, study.fold_name(model, fold), author or default_author())
+        for item in learnable
+        for fold, ids in trained.items()
+        if item.sample in ids
+    )
+    written = study.store.add_corrections(corrections)
     return {"read": len(drawn), "written": len(written), "set_aside": len(drawn) - len(learnable)}
 
 

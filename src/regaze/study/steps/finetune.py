@@ -12,14 +12,13 @@ from regaze.corrections.rows import CorrectionEntry
 from regaze.errors import OptionError, StudyError
 from regaze.files import digest
 from regaze.models.build import Network
-from regaze.models.card import read_card
+from regaze.models.card import ModelCard, read_card
 from regaze.models.folder import load_network
 from regaze.models.options import MachineOptions
 from regaze.study.check import check_name, check_options
 from regaze.study.folder import Study
-from regaze.study.steps.fold_model import FoldModel, arithmetic, training_set
-from regaze.study.steps.supervision import author_weights, corrections_of, with_corrections
-from regaze.training.batches import TrainingSet
+from regaze.study.steps.fold_model import FoldModel, arithmetic
+from regaze.study.steps.supervision import author_weights, corrected_set, corrections_of
 from regaze.training.options import FinetuneOptions, TrainingOptions
 from regaze.training.recipes import finetune
 
@@ -34,7 +33,7 @@ def finetune_model(
     """Fine-tune a phase-1 model's branches on all corrections so far, on every fold.
 
     Args:
-        study: The study.
+        study: Where it goes.
         parent: Name of the phase-1 model to restart from.
         options: The recipe; `map_weight` 0 makes the control.
         machine: Device and precision.
@@ -50,8 +49,8 @@ def finetune_model(
         OptionError: An option is out of range.
     """
     check_options(options)
-    author_weights(options.authors)
-    study.feature_cache(machine)
+    weighted = author_weights(options.authors).keys()
+    study.feature_cache(machine)  # refuses a wrong --cache before any work
     if name is not None:
         check_name(name)
     card = study.require_model(parent)
@@ -62,11 +61,14 @@ def finetune_model(
     corrections = {fold: corrections_of(study, parent, fold, options.experts) for fold in study.folds}
     if not any(corrections.values()) and options.map_weight > 0:
         raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
-    known = {entry.author for entries in corrections.values() for entry in entries}
-    strange = sorted(author_weights(options.authors).keys() - known)
-    if strange:
-        raise OptionError(f"--authors: no correction is by {strange[0]!r}; the authors are {', '.join(sorted(known))}.")
-    keys = {fold: _finetune_key(study, parent, fold, options, machine, corrections[fold]) for fold in study.folds}
+    authors = {entry.author for entries in corrections.values() for entry in entries}
+    if weighted - authors:
+        strange, known = min(weighted - authors), ", ".join(sorted(authors))
+        raise OptionError(f"--authors: no correction is by {strange!r}; the authors are {known}.")
+    keys = {
+        fold: _key(read_card(study.model_folder(parent, fold)), fold, options, machine, corrections[fold])
+        for fold in study.folds
+    }
     suffix = "finetuned" if options.map_weight > 0 else "control"
     name = name or _free_name(study, f"{parent}-{suffix}", keys)
     for fold in study.folds:
@@ -94,24 +96,12 @@ def _finetune_fold(
             "ids": [entry.id for entry in corrections],
         },
     )
-    data = _training_part(model, card.size, corrections, options, _cells(network, card.size))
+    samples = study.training(model.fold)
+    pixels = study.pixels(samples, card.size, model.machine.workers)
+    data = corrected_set(study, samples, pixels, corrections, options, _cells(network, card.size))
     phase1, cache = TrainingOptions(**card.recipe["phase1"]), study.feature_cache(model.machine)
     recipe = partial(finetune, options=options, phase1=phase1, cache=cache)
     model.make("fine-tuning", tuned, network, data, recipe, options.epochs)
-
-
-def _training_part(
-    model: FoldModel,
-    size: int,
-    corrections: Sequence[CorrectionEntry],
-    options: FinetuneOptions,
-    cells: Sequence[float],
-) -> TrainingSet:
-    """Photographs, grades and corrections, read once."""
-    samples = model.study.training(model.fold)
-    pixels = model.study.pixels(samples, size, model.machine.workers)
-    data = training_set(samples, pixels)
-    return with_corrections(model.study, data, samples, pixels.geometries, corrections, options, cells)
 
 
 @torch.no_grad()
@@ -121,32 +111,26 @@ def _cells(network: Network, size: int) -> list[float]:
     return [size / item.shape[-1] for item in maps]
 
 
-def _finetune_key(
-    study: Study,
-    parent: str,
-    fold: int,
-    options: FinetuneOptions,
-    machine: MachineOptions,
-    corrections: list[CorrectionEntry],
+def _key(
+    parent: ModelCard, fold: int, options: FinetuneOptions, machine: MachineOptions, corrections: list[CorrectionEntry]
 ) -> str:
-    parent_key = read_card(study.model_folder(parent, fold)).key
     # Without the map loss corrections count for one thing only: which photographs a shortened epoch draws.
     counts = options.map_weight > 0 or options.replay < 1
-    marks = [entry.hash for entry in corrections] if counts else []
-    return digest([parent_key, asdict(options), marks, fold, arithmetic(machine)])
+    hashes = [entry.hash for entry in corrections] if counts else []
+    return digest([parent.key, asdict(options), hashes, fold, arithmetic(machine)])
 
 
 def _free_name(study: Study, wanted: str, keys: dict[int, str]) -> str:
     """The first of NAME, NAME-2, NAME-3 … that is free or holds this very model (a result is never overwritten)."""
-    number = 1
-    while True:
-        name = wanted if number == 1 else f"{wanted}-{number}"
-        cards = [study.model_folder(name, fold) / "model.json" for fold in study.folds]
-        others = [
-            fold
-            for fold, card in zip(study.folds, cards, strict=True)
-            if card.is_file() and read_card(card.parent).key != keys[fold]
-        ]
-        if not others:
-            return name
+
+    def is_taken(name: str) -> bool:
+        folders = {study.model_folder(name, fold): key for fold, key in keys.items()}
+        return any(
+            (folder / "model.json").is_file() and read_card(folder).key != key for folder, key in folders.items()
+        )
+
+    name, number = wanted, 1
+    while is_taken(name):
         number += 1
+        name = f"{wanted}-{number}"
+    return name

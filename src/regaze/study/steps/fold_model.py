@@ -1,4 +1,4 @@
-"""Making one fold's model, whatever the recipe: is it there already, its data, its progress, its card."""
+"""One fold's model, whatever the recipe: whether it is there, its training with progress, its card."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def arithmetic(machine: MachineOptions) -> str:
     return "bf16" if uses_bf16(machine.precision, choose_device(machine.device)) else "fp32"
 
 
-def weights_mark(weights: str) -> str:
+def weights_identity(weights: str) -> str:
     """A weights file counts by its content, so that another spelling of its path is the same model."""
     path = Path(weights).expanduser()
     return content_hash(path) if path.is_file() else weights
@@ -59,8 +59,7 @@ class FoldModel:
     """One fold's model, to be made unless it is there.
 
     Attributes:
-        study: The study.
-        name: The model's name.
+        study, name: Where it goes.
         fold: The fold whose validation part it never sees.
         key: Hash of everything that decides its weights.
         machine: Device and precision.
@@ -100,11 +99,9 @@ class FoldModel:
         Raises:
             StudyError: Another process is at it.
         """
-        busy = (
-            f"Another process is making {self.name!r} (fold {self.fold}) of study {self.study.path}: wait for it, or "
-            "give another --name."
-        )
-        with alone(self.study.path / ".locks" / f"{self.name}.fold{self.fold}", busy):
+        busy = f"Another process is making {self.name!r} (fold {self.fold}) of study {self.study.path}"
+        lock = self.study.path / ".locks" / f"{self.name}.fold{self.fold}"
+        with alone(lock, f"{busy}: wait for it, or give another --name."):
             yield
 
     def make(
@@ -129,9 +126,9 @@ class FoldModel:
             **details: For the card, beside seed, machine and wall time.
         """
         study, checkpoint = self.study, checkpoint_file(self.study, self.name, self.fold)
-        of_folds = "" if len(study.folds) == 1 else f", fold {self.fold + 1} of {len(study.folds)}"
+        which_fold = "" if len(study.folds) == 1 else f", fold {self.fold + 1} of {len(study.folds)}"
         start = time.monotonic()
-        with study.voice.progress(f"{label} {self.name}{of_folds}") as feed:
+        with study.voice.progress(f"{label} {self.name}{which_fold}") as feed:
             feed(0, epochs)
             setup = Setup(
                 classes=len(card.classes),
@@ -144,17 +141,16 @@ class FoldModel:
             )
             history = recipe(network, data, setup=setup)
         seconds = round(time.monotonic() - start, 1)
-        about_data = {
-            "spec": study.options.data,
-            "fingerprint": study.dataset.fingerprint,
-            "folds": study.options.folds,
-            "fold": self.fold,
-            "n_training": len(data),
-        }
         finished = replace(
             card,
             name=self.name,
-            data=about_data,
+            data={
+                "spec": study.options.data,
+                "fingerprint": study.dataset.fingerprint,
+                "folds": study.options.folds,
+                "fold": self.fold,
+                "n_training": len(data),
+            },
             history=tuple(history),
             key=self.key,
             details={"seed": study.options.seed, "machine": asdict(self.machine), "seconds": seconds} | details,
@@ -163,4 +159,4 @@ class FoldModel:
             schema_version=SCHEMA_VERSION,
         )
         save_model(study.model_folder(self.name, self.fold), network, finished)
-        checkpoint.unlink(missing_ok=True)  # it has served
+        checkpoint.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """The whole loop in one call: train, collect, select, correct, fine-tune, and the control beside it.
 
-Every step finds what an earlier call finished and goes on from there.
+A step that an earlier call finished is not done again.
 """
 
 from __future__ import annotations
@@ -9,53 +9,21 @@ from dataclasses import dataclass, replace
 
 from regaze.errors import StudyError
 from regaze.models.build import build_network
-from regaze.models.options import MachineOptions, NetworkKind, NetworkOptions
+from regaze.models.options import MachineOptions, NetworkKind
 from regaze.records import Dataset
 from regaze.selection.rules import NothingToSelect
 from regaze.study.check import check_options, check_selection
 from regaze.study.folder import Study
-from regaze.study.options import RULES_BY_SIGNALS, CollectOptions, CorrectOptions, SelectOptions
+from regaze.study.options import RULES_OF_EXTRA_PASSES, LoopOptions
 from regaze.study.steps.collect import collect, is_collected
 from regaze.study.steps.correct import correct, is_selected, select
 from regaze.study.steps.finetune import finetune_model
 from regaze.study.steps.train import train
-from regaze.training.options import FinetuneOptions, TrainingOptions
-
-
-@dataclass(frozen=True)
-class LoopOptions:
-    """All that the loop's steps need.
-
-    Attributes:
-        network: The network whose maps are corrected.
-        training: Phase 1.
-        finetuning: Fine-tuning on the corrections.
-        collect: When a map is said to miss the lesions.
-        select: Which photographs are corrected.
-        correct: Where corrections come from.
-        control: Also fine-tune equally long without the map loss.
-        baselines: Also train the paper's other methods: plain, and single-scale fine-tuned likewise.
-    """
-
-    network: NetworkOptions
-    training: TrainingOptions
-    finetuning: FinetuneOptions
-    collect: CollectOptions
-    select: SelectOptions
-    correct: CorrectOptions
-    control: bool = True
-    baselines: bool = False
 
 
 @dataclass(frozen=True)
 class LoopResult:
-    """Names of the models that the loop made.
-
-    Attributes:
-        before: The phase-1 model.
-        after: The fine-tuned model, or None for a plain network.
-        control: The model fine-tuned without the map loss, or None.
-    """
+    """Names of the models that the loop made: phase 1, fine-tuned, and control; None where there was none to make."""
 
     before: str
     after: str | None
@@ -72,8 +40,8 @@ def check_loop(options: LoopOptions) -> None:
     check_selection(options.select)
 
 
-def check_photographs(dataset: Dataset, options: LoopOptions, size: int) -> None:
-    """Make sure that the loop can be done on these photographs, before anything is written.
+def check_photographs(dataset: Dataset, options: LoopOptions) -> None:
+    """Refuse photographs on which the loop cannot be done.
 
     Raises:
         StudyError: The data says nothing about lesions.
@@ -81,7 +49,7 @@ def check_photographs(dataset: Dataset, options: LoopOptions, size: int) -> None
     """
     _require_lesions(dataset, options)
     for kind in _kinds(options):
-        build_network(replace(options.network, network=kind), len(dataset.classes), size)
+        build_network(replace(options.network, network=kind), len(dataset.classes), options.study.size)
 
 
 def _kinds(options: LoopOptions) -> list[NetworkKind]:
@@ -102,27 +70,31 @@ def _require_lesions(dataset: Dataset, options: LoopOptions) -> None:
 def run_loop(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
     """Do the loop; models that are finished are taken as they are.
 
+    Args:
+        study: May be there already.
+        options: As `check_loop` passed them.
+        machine: Device and precision.
+
     Raises:
         StudyError: The data says nothing about lesions, so there is nothing to correct with.
         OptionError: A value is out of range.
     """
-    check_loop(options)
     _require_lesions(study.dataset, options)
     for kind in _kinds(options)[:-1]:
-        _one(study, replace(options, network=replace(options.network, network=kind), control=False), machine)
-    return _one(study, options, machine)
+        _run_network(study, replace(options, network=replace(options.network, network=kind), control=False), machine)
+    return _run_network(study, options, machine)
 
 
-def _one(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
+def _run_network(study: Study, options: LoopOptions, machine: MachineOptions) -> LoopResult:
     before = train(study, options.network, options.training, machine)
     if options.network.network == "plain":
         return LoopResult(before, None, None)
-    collecting = options.collect
-    if options.select.by in RULES_BY_SIGNALS or options.select.diversity > 0:
-        collecting = replace(collecting, signals=True)
-    # What is corrected moves the signals: a call that goes on keeps the selection that it began with.
-    if not (is_collected(study, before, collecting) and is_selected(study, before, options.select)):
-        collect(study, before, machine, collecting)
+    collect_options = options.collect
+    if options.select.by in RULES_OF_EXTRA_PASSES or options.select.diversity > 0:
+        collect_options = replace(collect_options, signals=True)
+    # Corrections change the scores: a call that goes on keeps the selection that it began with.
+    if not (is_collected(study, before, collect_options) and is_selected(study, before, options.select)):
+        collect(study, before, machine, collect_options)
         try:
             select(study, before, options.select, options.correct.author)
         except NothingToSelect as reason:

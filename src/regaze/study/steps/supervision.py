@@ -7,6 +7,8 @@ every fold has its own selection.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -15,10 +17,11 @@ from numpy.typing import NDArray
 from regaze.corrections.consensus import majority, staple
 from regaze.corrections.planes import Planes, make_planes
 from regaze.corrections.rows import CorrectionEntry
-from regaze.data.geometry import Geometry
+from regaze.data.pixels import Pixels
 from regaze.errors import OptionError
 from regaze.records import Sample
 from regaze.study.folder import Study
+from regaze.study.steps.fold_model import training_set
 from regaze.training.batches import TrainingSet
 from regaze.training.options import Experts, FinetuneOptions
 
@@ -32,7 +35,7 @@ def corrections_of(study: Study, root: str, fold: int, experts: Experts = "lates
     of a comparison learns from its own.
 
     Args:
-        study: The study.
+        study: Holds the corrections.
         root: A phase-1 model.
         fold: Of its folds.
         experts: `latest`: one per photograph, whoever made it. Otherwise the latest of each expert.
@@ -66,45 +69,45 @@ def author_weights(texts: Iterable[str]) -> dict[str, float]:
     return weights
 
 
-def with_corrections(
+def corrected_set(
     study: Study,
-    data: TrainingSet,
     samples: Sequence[Sample],
-    geometries: Sequence[Geometry],
+    pixels: Pixels,
     entries: Sequence[CorrectionEntry],
     options: FinetuneOptions,
     cells: Sequence[float],
 ) -> TrainingSet:
-    """Lay the corrections beside their photographs, in cropped pixels.
+    """Photographs, grades and corrections, in cropped pixels.
 
     Args:
-        study: The study, for the corrections' masks.
-        data: The photographs.
-        samples: The same photographs' names.
-        geometries: Their way into cropped pixels.
-        entries: See `corrections_of`.
+        study: Holds the corrections' masks.
+        samples: N photographs.
+        pixels: The same in cropped pixels.
+        entries: As `corrections_of` orders them; those of other photographs are left out.
         options: Tolerance, sizes, experts and their weights.
         cells: Side of a map cell per scale in cropped pixels, finest first.
     """
     rows = {sample.id: row for row, sample in enumerate(samples)}
-    count, size = data.images.shape[:2]
+    count, size = pixels.images.shape[:2]
     weights = author_weights(options.authors)
     shape = (count, len(cells) if options.match_sizes else 1, size, size)
     look, doubt = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     avoid = np.zeros((count, size, size), dtype=bool)
     corrected, edited = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=bool)
-    for row, group in _by_photograph(entries, rows).items():
+    for sample, group in groupby(entries, key=lambda entry: entry.sample):
+        if sample not in rows:
+            continue
+        row = rows[sample]
         corrections = [study.store.correction(entry.id) for entry in group]
-        geometry = geometries[row]
+        geometry = pixels.geometries[row]
         looks = [geometry.mask(item.look) for item in corrections]
         avoids = [None if item.avoid is None else geometry.mask(item.avoid) for item in corrections]
         planes = _planes(looks, avoids, options, cells)
         look[row], doubt[row], avoid[row] = planes.look, planes.doubt, planes.avoid
         edited[row] = all(item.mode == "edit" for item in corrections)
         corrected[row] = np.mean([weights.get(item.author, 1.0) for item in corrections])
-    return TrainingSet(
-        images=data.images,
-        labels=data.labels,
+    return replace(
+        training_set(samples, pixels),
         look=torch.from_numpy(look),
         corrected=torch.from_numpy(corrected),
         avoid=torch.from_numpy(avoid) if avoid.any() else None,
@@ -113,24 +116,10 @@ def with_corrections(
     )
 
 
-def _by_photograph(entries: Sequence[CorrectionEntry], rows: dict[str, int]) -> dict[int, list[CorrectionEntry]]:
-    """Photographs of the training part with all their corrections that count."""
-    groups: dict[int, list[CorrectionEntry]] = {}
-    for entry in entries:
-        if entry.sample in rows:
-            groups.setdefault(rows[entry.sample], []).append(entry)
-    return groups
-
-
 def _planes(looks: list[Mask], avoids: list[Mask | None], options: FinetuneOptions, cells: Sequence[float]) -> Planes:
-    """Of one expert, or of several merged."""
+    """The planes of one expert's masks, or of several experts' merged masks."""
     look, avoid = looks[0], avoids[0]
     if len(looks) > 1:
-        agreed = _agreed(looks, options.experts)
-        refused = _agreed([np.zeros_like(look) if item is None else item for item in avoids], "majority")
-        look, avoid = agreed, refused & ~agreed
+        look = staple(looks) >= 0.5 if options.experts == "staple" else majority(looks)
+        avoid = majority([np.zeros_like(look) if item is None else item for item in avoids]) & ~look
     return make_planes(look, avoid, options.tolerance, cells if options.match_sizes else None)
-
-
-def _agreed(masks: list[Mask], experts: Experts) -> Mask:
-    return staple(masks) >= 0.5 if experts == "staple" else majority(masks)

@@ -11,7 +11,7 @@ from regaze.models.card import ModelCard
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.check import check_name, check_options, check_value
 from regaze.study.folder import Study
-from regaze.study.steps.fold_model import FoldModel, arithmetic, training_set, weights_mark
+from regaze.study.steps.fold_model import FoldModel, arithmetic, training_set, weights_identity
 from regaze.training.options import TrainingOptions
 from regaze.training.recipes import train_phase1
 
@@ -27,7 +27,7 @@ def train(
     """Phase 1: train a network on grades alone, on every fold of the study.
 
     Args:
-        study: The study.
+        study: Where it goes.
         network: What to train.
         training: The recipe.
         machine: Device and precision.
@@ -46,8 +46,7 @@ def train(
     check_name(name)
     check_value("size", side)
     check_options(training)
-    # A weights file counts by its content, so that another spelling of its path is the same model.
-    start = asdict(network) | {"weights": weights_mark(network.weights)}
+    start = asdict(network) | {"weights": weights_identity(network.weights)}
     recipe = {"phase1": asdict(training)}
     for fold in study.folds:
         key = digest([start, recipe, study.options.seed, side, study.dataset.fingerprint, fold, arithmetic(machine)])
@@ -60,9 +59,9 @@ def train(
 def _train_fold(model: FoldModel, network: NetworkOptions, training: TrainingOptions, side: int) -> None:
     study = model.study
     built = build_network(network, len(study.classes), side, seed=model.seed)
-    taken = "from scratch" if built.report is None else built.report.line()
+    weights = "from scratch" if built.report is None else built.report.line()
     if built.report is not None and model.fold == study.folds[0]:
-        study.voice.say(taken)
+        study.voice.say(weights)
     with model.making():
         if model.is_done():
             return
@@ -81,4 +80,4 @@ def _train_fold(model: FoldModel, network: NetworkOptions, training: TrainingOpt
         samples = study.training(model.fold)
         data = training_set(samples, study.pixels(samples, side, model.machine.workers))
         recipe = partial(train_phase1, options=training)
-        model.make("training", card, built.network, data, recipe, training.epochs, weights=taken)
+        model.make("training", card, built.network, data, recipe, training.epochs, weights=weights)

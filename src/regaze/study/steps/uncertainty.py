@@ -44,10 +44,10 @@ def all_scores(
     """Those and the scores that need extra forward passes, for the photographs of a fold's training part.
 
     Args:
-        study: The study, for the corrections so far.
+        study: Holds the corrections so far.
         card: Of the model whose maps are collected.
-        fold: Of the study.
-        predictor: That model.
+        fold: Whose training part.
+        predictor: The model.
         samples: N photographs.
         pixels: The same in cropped pixels.
         predictions: What the model says of them.
@@ -79,24 +79,17 @@ def _prior(
     predictions: Predictions,
 ) -> NDArray[np.float64] | None:
     """(N,) distance of the maps to the prior, on the coarsest scale's grid; None with too few corrections."""
-    index = {sample.id: number for number, sample in enumerate(samples)}
-    entries = [entry for entry in corrections_of(study, root, fold) if entry.sample in index]
+    rows = {sample.id: row for row, sample in enumerate(samples)}
+    entries = [entry for entry in corrections_of(study, root, fold) if entry.sample in rows]
     if len(entries) < _MIN_CORRECTIONS:
         return None
     grid = grids_of(predictions)[-1]
     features = cell_features(predictor, pixels.images, grid)
-    corrected = [index[entry.sample] for entry in entries]
-    looks = [
-        pixels.geometries[number].mask(study.store.correction(entry.id).look)
-        for number, entry in zip(corrected, entries, strict=True)
-    ]
+    corrected = [rows[entry.sample] for entry in entries]
+    looks = [pixels.geometries[rows[entry.sample]].mask(study.store.correction(entry.id).look) for entry in entries]
     wanted = targets(np.stack(looks), [grid])[0]
-    groups = [samples[number].patient or samples[number].id for number in corrected]
+    groups = [samples[row].patient or samples[row].id for row in corrected]
     prior = Prior.fit(features[corrected], wanted, study.options.seed, groups=groups)
-    maps = np.mean([_shrunk(item, grid) for item in predictions.maps], axis=0)
-    return prior.distance(features, maps)
-
-
-def _shrunk(maps_Nhw: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
-    """Maps averaged to a coarser grid."""
-    return functional.adaptive_avg_pool2d(torch.from_numpy(maps_Nhw).unsqueeze(1), grid).squeeze(1).numpy()
+    # (N, 1, h, w) each: the scales' maps averaged to the coarsest grid.
+    scales = [functional.adaptive_avg_pool2d(torch.from_numpy(item).unsqueeze(1), grid) for item in predictions.maps]
+    return prior.distance(features, np.mean([scale.squeeze(1).numpy() for scale in scales], axis=0))

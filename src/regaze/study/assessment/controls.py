@@ -1,0 +1,67 @@
+"""The control of a fine-tuned model: which model it is, and the command that makes it.
+
+A control is fine-tuned equally long on the same draws of photographs, without the map loss.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from typing import Any
+
+from regaze.files import digest
+from regaze.models.card import ModelCard, read_card
+from regaze.study.folder import Study
+from regaze.study.steps.supervision import corrections_of
+from regaze.training.options import FinetuneOptions
+
+
+def is_control(study: Study, name: str) -> bool:
+    """True for a model that was fine-tuned without the map loss."""
+    recipe = study.card(name).recipe
+    return "finetune" in recipe and recipe["finetune"]["map_weight"] == 0
+
+
+def control_of(study: Study, name: str) -> str | None:
+    """The latest control of a fine-tuned model; None for phase 1, for a control, and where there is none.
+
+    It shares folds, parent and recipe but for `map_weight`, and the corrections where these decide which photographs
+    an epoch draws (`replay` below 1).
+    """
+    if study.card(name).parent is None or is_control(study, name):
+        return None
+    wanted = _training_of(study, name)
+    controls = [other for other in study.models() if is_control(study, other) and _training_of(study, other) == wanted]
+    return controls[-1] if controls else None
+
+
+def _training_of(study: Study, name: str) -> list[Any]:
+    """What a fine-tuned model and its control share, fold by fold."""
+    shared = []
+    for fold in study.folds:
+        card = read_card(study.model_folder(name, fold))
+        recipe = {**card.recipe["finetune"], "map_weight": None}
+        shared.append([card.lineage[-1], recipe, card.corrections["fingerprint"] if recipe["replay"] < 1 else None])
+    return shared
+
+
+def control_command(study: Study, name: str) -> str | None:
+    """The command line that makes a round's control; None where later corrections would change its draws."""
+    parent = str(study.card(name).parent)
+    cards = {fold: read_card(study.model_folder(name, fold)) for fold in study.folds}
+    recipe = cards[study.folds[0]].recipe["finetune"]
+    if recipe["replay"] < 1 and not all(_is_current(study, parent, fold, card) for fold, card in cards.items()):
+        return None
+    words = ["regaze", "finetune", "STUDY", "--model", parent, "--map-weight", "0"]
+    usual = asdict(FinetuneOptions(map_weight=recipe["map_weight"]))
+    for key, value in recipe.items():
+        if value not in (usual.get(key), []):
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            words += [f"--{key.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
+
+
+def _is_current(study: Study, parent: str, fold: int, card: ModelCard) -> bool:
+    """Whether the study holds just the corrections that a model learned from."""
+    entries = corrections_of(study, parent, fold, card.recipe["finetune"]["experts"])
+    return bool(card.corrections["fingerprint"] == digest([entry.hash for entry in entries]))
