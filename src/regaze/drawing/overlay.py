@@ -28,8 +28,7 @@ _SATURATION = 0.5  # of the photograph below a map; full colour stands beside it
 
 def _ramp() -> NDArray[np.uint8]:
     positions = np.linspace(0, 1, len(_STOPS))
-    wanted = np.linspace(0, 1, 256)
-    channels = [np.interp(wanted, positions, _STOPS[:, c]) for c in range(3)]
+    channels = [np.interp(np.linspace(0, 1, 256), positions, _STOPS[:, c]) for c in range(3)]
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
@@ -49,8 +48,7 @@ def relative(attention_map: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         (h, w) float32, 0..1; all zero for an empty map.
     """
-    values = np.nan_to_num(np.asarray(attention_map, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
-    values = np.maximum(values, 0)
+    values = _finite(attention_map)
     peak = float(np.percentile(values, 99.5)) or float(values.max(initial=0.0))
     if peak < 1e-6:
         return np.zeros_like(values)
@@ -59,19 +57,16 @@ def relative(attention_map: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def peak_of(attention_map: NDArray[np.float32]) -> float:
     """Return the largest finite value of a map (0 for an empty one)."""
+    return float(_finite(attention_map).max(initial=0.0))
+
+
+def _finite(attention_map: NDArray[np.float32]) -> NDArray[np.float32]:
     values = np.nan_to_num(np.asarray(attention_map, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
-    return float(values.max(initial=0.0))
+    return np.maximum(values, 0)
 
 
 def colourise(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Paint values with the ramp.
-
-    Args:
-        values: (h, w) float, 0..1.
-
-    Returns:
-        (h, w, 3) uint8 RGB.
-    """
+    """Paint values (h, w) float, 0..1, with the ramp: (h, w, 3) uint8 RGB."""
     return np.asarray(RAMP[np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)])
 
 
@@ -178,14 +173,11 @@ def outlined(pixels: NDArray[np.uint8], lesions: NDArray[np.bool_]) -> NDArray[n
 
 
 def data_uri(pixels: NDArray[np.uint8], form: Literal["webp", "png"] = "webp") -> str:
-    """Encode a picture for the `src` of an image.
+    """Encode a picture as a `data:` URI.
 
     Args:
         pixels: (h, w, 3) uint8 RGB.
         form: `webp` (lossy, for photographs) or `png` (exact, for the cells of a map).
-
-    Returns:
-        A `data:` URI.
     """
     buffer = io.BytesIO()
     picture = Image.fromarray(pixels)
