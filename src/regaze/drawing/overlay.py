@@ -124,23 +124,21 @@ def overlay(photo: NDArray[np.uint8], attention_map: NDArray[np.float32], side: 
     return np.asarray(np.rint(np.clip(mixed, 0, 255)), np.uint8)
 
 
-def outline_path(mask: NDArray[np.bool_], margin: int | None = None) -> str:
+def outline_path(mask: NDArray[np.bool_]) -> str:
     """Trace lesions as an SVG path that runs around them, not over them.
 
-    The mask is widened by `margin` pixels and the line follows the centres of its outermost pixels, i.e.
-    `margin` - 0.5 pixels outside the lesion. A lesion of one pixel thus gets a visible ring, and clusters
-    share one line.
+    The mask is widened by 1/128 of its side, at least a pixel, and the line follows the centres of its outermost
+    pixels, half a pixel further in. A lesion of one pixel thus gets a visible ring, and clusters share one line.
 
     Args:
         mask: (S, S) bool, cropped pixels.
-        margin: Pixels, at least 1; None: 1/128 of the side, at least 1.
 
     Returns:
         SVG path data in the mask's pixel frame; empty where there is no lesion.
     """
     if not mask.any():
         return ""
-    reach = max(1, round(mask.shape[0] / 128)) if margin is None else margin
+    reach = max(1, round(mask.shape[0] / 128))
     padded = np.pad(mask.astype(np.uint8), reach)  # a lesion at the rim is outlined too
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT if reach == 1 else cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
     contours, _ = cv2.findContours(cv2.dilate(padded, kernel), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)

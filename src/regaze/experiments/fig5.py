@@ -15,7 +15,7 @@ from regaze.experiments.outcome import Outcome, grades, number, shown
 from regaze.experiments.plan import Cell, Want
 from regaze.experiments.runs import Bench
 
-PLACE = "section 3.1, figure 5"
+SOURCE = "section 3.1, figure 5"
 
 
 def methods(options: ReproduceOptions) -> dict[str, tuple[Cell, str]]:
@@ -49,10 +49,10 @@ def make(bench: Bench) -> Outcome:
         return kappa_claim(bench, text, source, graded[better], graded[worse])
 
     claims = [
-        claim("The proposed method grades better than the plain network", PLACE, proposed, plain),
-        claim("The proposed method grades better than the single-scale ABN", PLACE, proposed, abn),
-        claim("The expert's knowledge makes the single-scale ABN grade better", PLACE, tuned, abn),
-        claim("Several scales grade better than one, both fine-tuned", PLACE, proposed, tuned),
+        claim("The proposed method grades better than the plain network", SOURCE, proposed, plain),
+        claim("The proposed method grades better than the single-scale ABN", SOURCE, proposed, abn),
+        claim("The expert's knowledge makes the single-scale ABN grade better", SOURCE, tuned, abn),
+        claim("Several scales grade better than one, both fine-tuned", SOURCE, proposed, tuned),
         claim("Fine-tuning makes the multi-scale network grade better", "control", proposed, untuned),
         claim("... and the gain comes from the corrections, not from training longer", "control", proposed, control),
     ]

@@ -13,12 +13,12 @@ from regaze.drawing.overlay import outlined, overlay
 from regaze.evaluation.seeds import Estimate, Value, mean_difference, mean_over_seeds
 from regaze.experiments.claims import Claim
 from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Outcome, Record, shown, values
+from regaze.experiments.outcome import Outcome, shown, values
 from regaze.experiments.plan import Cell, Want
-from regaze.experiments.runs import Bench
+from regaze.experiments.runs import Bench, Record
 from regaze.study.lesions import enlarge
 
-PLACE = "section 3.1, figure 6"
+SOURCE = "section 3.1, figure 6"
 _SIDE, _GAP, _LEFT, _TOP = 130, 8, 14, 52
 _PIXELS = 2 * _SIDE
 
@@ -63,7 +63,7 @@ def make(bench: Bench) -> Outcome:
 def _claims(bench: Bench, before: list[list[Record]], after: list[list[Record]], scales: list[str]) -> list[Claim]:
     def claim(text: str, measure: str, worse: list[list[Value]], better: list[list[Value]]) -> Claim:
         difference = mean_difference(worse, better, bench.options.resamples)
-        return Claim(text, PLACE, measure, difference, bench.trainings)
+        return Claim(text, SOURCE, measure, difference, bench.trainings)
 
     finest, deepest = (values(after, "views", scale, "area") for scale in (scales[0], scales[-1]))
     return [

@@ -18,12 +18,12 @@ from regaze.evaluation.seeds import (
 )
 from regaze.experiments.claims import Claim, kappa, kappa_claim
 from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Outcome, Record, grades, shown, values
+from regaze.experiments.outcome import Outcome, grades, shown, values
 from regaze.experiments.paper import ATTENTION_SHARE, GRADING_SHARE
 from regaze.experiments.plan import Cell, Order, Want
-from regaze.experiments.runs import Bench
+from regaze.experiments.runs import Bench, Record
 
-PLACE = "section 3.3, figure 7"
+SOURCE = "section 3.3, figure 7"
 ORDERS: dict[Order, str] = {"map-error": AFTER, "confidence": CONTROL, "random": BEFORE}
 Point = tuple[str, float]
 
@@ -104,16 +104,16 @@ def _claims(
     none, error, doubt, chance = ("map-error", 0.0), ("map-error", early), ("confidence", early), ("random", early)
     nearer = f"{few} by map error bring the maps nearer than {few}"
     about_maps: list[tuple[str, str, Point, Point]] = [
-        (f"{few} corrected by map error bring the maps nearer to the lesions than none", PLACE, error, none),
-        (f"{nearer} by confidence", PLACE, error, doubt),
-        (f"By confidence the maps still gain between {few} and {more}", PLACE, ("confidence", late), doubt),
+        (f"{few} corrected by map error bring the maps nearer to the lesions than none", SOURCE, error, none),
+        (f"{nearer} by confidence", SOURCE, error, doubt),
+        (f"By confidence the maps still gain between {few} and {more}", SOURCE, ("confidence", late), doubt),
         (f"{nearer} in random order", "control", error, chance),
     ]
     about_grades = {
         f"{few} corrected by {order} grade better than none": order for order in ("map-error", "confidence")
     }
     return [
-        kappa_claim(bench, text, PLACE, graded[order, GRADING_SHARE], graded[order, 0.0])
+        kappa_claim(bench, text, SOURCE, graded[order, GRADING_SHARE], graded[order, 0.0])
         for text, order in about_grades.items()
         if (order, GRADING_SHARE) in graded
     ] + [claim(*wording) for wording in about_maps if wording[2] in errors and wording[3] in errors]

@@ -13,9 +13,9 @@ from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
 from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.evaluation.seeds import Value
 from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Record, values
+from regaze.experiments.outcome import values
 from regaze.experiments.plan import Cell, Want
-from regaze.experiments.runs import Bench
+from regaze.experiments.runs import Bench, Record
 
 
 @dataclass(frozen=True)

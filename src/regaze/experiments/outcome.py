@@ -14,9 +14,8 @@ from regaze.drawing.canvas import Canvas
 from regaze.errors import OptionError
 from regaze.evaluation.seeds import Estimate, Grade, Value
 from regaze.experiments.claims import Claim
+from regaze.experiments.runs import Record
 from regaze.files import write_json, write_text
-
-Record = dict[str, Any]
 
 
 @dataclass

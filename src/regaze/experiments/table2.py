@@ -20,7 +20,7 @@ from regaze.experiments.runs import Bench
 
 __all__ = ["make", "wants"]
 
-PLACE = "section 3.2, table 2"
+SOURCE = "section 3.2, table 2"
 _GRAD_CAM, _ABN, _PROPOSED, _, _GRAD_CAM_TOO = LINES[:5]
 _SHARE = (0.0, 1.0)
 _BLIND = "on its own network it is not shown to beat a random order: the networks may differ, and not what maps know"
@@ -88,7 +88,7 @@ def _claims(bench: Bench, cells: Cells) -> list[Claim]:
         return Claim(f"{cells.backbone}: {text}", source, measure, difference, bench.trainings)
 
     def against(text: str, measure: str, line: grid9.Line) -> Claim:
-        made = claim(text, PLACE, measure, cells.values(line, measure))
+        made = claim(text, SOURCE, measure, cells.values(line, measure))
         blind = claim("", "control", measure, cells.control("multi-scale", measure)).verdict != "holds"
         return replace(made, void=_BLIND) if blind else made
 

@@ -20,7 +20,7 @@ from regaze.experiments.runs import Bench
 
 __all__ = ["make", "wants"]
 
-PLACE = "section 3.2, table 3"
+SOURCE = "section 3.2, table 3"
 _BASELINES = {"zero": "control: empty map", "mean": "control: mean lesion map"}
 _LINES = [line for line in LINES if line.view != "lesions"]  # which are what maps are compared with
 
@@ -89,8 +89,8 @@ def _claims(bench: Bench, cells: Cells) -> list[Claim]:
 
     empty, mean = (values(cells.records["multi-scale"], key) for key in _BASELINES)
     return [
-        claim("Grad-CAM's", PLACE, cells.values(LINES[0], "squared_error")),
-        claim("ABN's", PLACE, cells.values(LINES[1], "squared_error")),
+        claim("Grad-CAM's", SOURCE, cells.values(LINES[0], "squared_error")),
+        claim("ABN's", SOURCE, cells.values(LINES[1], "squared_error")),
         claim("an empty map", "control", empty),
         claim("the mean lesion map", "control", mean),
     ]

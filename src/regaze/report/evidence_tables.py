@@ -116,15 +116,15 @@ def _areas(content: ReportContent, part: str) -> list[dict[str, Any]]:
             "first": measure == "deletion",
             "words": f"{words} {'↓' if measure == 'deletion' else '↑'}",
             "n": max(entry["n_used"] for entry in entries if entry is not None),
-            "cells": [_NOT_MEASURED if entry is None else _mean(entry[measure], 3) for entry in entries],
+            "cells": [_mean(entry and entry[measure], 3) for entry in entries],
             "pairs": [_difference(pair[measure]) for pair in pairs],
         }
         for measure, words in TITLES.items()
     ]
 
 
-def _mean(entry: Mapping[str, Any], digits: int = 2) -> tuple[str, str]:
-    return figure(entry["mean"], digits), span(entry["interval"])
+def _mean(entry: Mapping[str, Any] | None, digits: int = 2) -> tuple[str, str]:
+    return _NOT_MEASURED if entry is None else (figure(entry["mean"], digits), span(entry["interval"]))
 
 
 def _difference(pair: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -264,7 +264,7 @@ def sanity(content: ReportContent) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "words": CHANGES[step] if part == "stability" else _stage(step),
-                    "cells": [_NOT_MEASURED if entry is None else _mean(entry) for entry in entries],
+                    "cells": [_mean(entry) for entry in entries],
                     "n": max(entry["n_used"] for entry in entries if entry is not None),
                     "part": words,
                     "begins": len(first[part]) if index == 0 else 0,
