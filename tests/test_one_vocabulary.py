@@ -73,9 +73,7 @@ def ask_report(measure, pair, capsys):
         cases=[],
         worse_graded=[],
         worse_maps=[],
-        n_worse_graded=0,
         n_better_graded=0,
-        n_worse_maps=0,
         n_better_maps=0,
         provenance={},
     )

@@ -87,7 +87,7 @@ def test_outline_runs_half_a_pixel_outside_a_rectangle():
     """Lesion pixels x 5..8, y 4..7 have edges at 5, 9, 4, 8; margin 1 puts the line at 4.5, 9.5, 3.5, 8.5."""
     mask = np.zeros((20, 20), bool)
     mask[4:8, 5:9] = True
-    (ring,) = points_of(overlay.outline_path(mask, margin=1))
+    (ring,) = points_of(overlay.outline_path(mask))
     assert {tuple(p) for p in ring} == {(4.5, 3.5), (9.5, 3.5), (9.5, 8.5), (4.5, 8.5)}
 
 

@@ -110,8 +110,9 @@ def test_content_of_a_study(finished, open_quietly):
         assert case.after.fused.shape == (64, 64)
         assert [maps.shape for maps in case.after.scales] == [(16, 16), (8, 8), (4, 4)]
         assert not np.array_equal(case.before.fused, case.after.fused)
-    assert content.n_worse_graded == len(content.worse_graded), "each with a picture"
-    assert content.n_worse_maps == len(content.worse_maps)
+    was, now = (judge_model(study, name, JUDGING, MACHINE) for name in (content.before, content.after))
+    assert len(content.worse_graded) == len(_grade_changes(was, now)[0]), "each with a picture"
+    assert len(content.worse_maps) == len(_map_changes(was, now)[0])
     curves = content.curves["models"]
     assert (curves["n"], list(curves["lines"]), len(curves["shares"])) == (2, ["before", "control", "after"], 5)
     areas = np.array([row["deletion"] for row in rows.values() if row["deletion"] is not None])

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from regaze.commands.base import Command, Result
-from regaze.experiments.options import ReproduceOptions
+from regaze.experiments.options import EXPERIMENTS, ReproduceOptions
 from regaze.models.options import MachineOptions
 
 
@@ -36,10 +36,10 @@ class Reproduce(Command):
 
     def run(self) -> Result:
         """Plan, run, write."""
-        from regaze.experiments.reproduce import chosen, plan, reproduce
+        from regaze.experiments.reproduce import plan, reproduce
         from regaze.experiments.runs import open_bench
 
-        names = chosen(self.what)
+        names = EXPERIMENTS if self.what == "all" else (self.what,)
         bench = open_bench(self.to, self.reproduce, self.machine, self.voice())
         if self.plan:
             expected = plan(bench, names)

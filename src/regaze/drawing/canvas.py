@@ -48,10 +48,9 @@ class Canvas:
 
     def line(self, points: Sequence[Point], colour: str, width: float = 1, dash: Dash = ()) -> None:
         """A line through points."""
-        spots = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         dashes = f' stroke-dasharray="{" ".join(f"{length:g}" for length in dash)}"' if dash else ""
         self._parts.append(
-            f'<polyline points="{spots}" fill="none" stroke="{colour}" stroke-width="{width:g}" '
+            f'<polyline points="{_points(points)}" fill="none" stroke="{colour}" stroke-width="{width:g}" '
             f'stroke-linejoin="round"{dashes}/>'
         )
         pieces = _dashes(points, dash) if dash else [points]
@@ -75,14 +74,13 @@ class Canvas:
         corners = (x - reach, y - reach, x + reach, y + reach)
         self._strokes.append(lambda _, pen: pen.ellipse(corners, fill=colour, outline=PAPER, width=SCALE))
 
-    def diamond(self, at: Point, colour: str = INK, radius: float = 4.5) -> None:
+    def diamond(self, at: Point, radius: float = 4.5) -> None:
         """An empty diamond: a number of the paper's."""
         x, y = at
         corners = [(x, y - radius), (x + radius, y), (x, y + radius), (x - radius, y)]
-        spots = " ".join(f"{a:.1f},{b:.1f}" for a, b in corners)
-        self._parts.append(f'<polygon points="{spots}" fill="#fff" stroke="{colour}" stroke-width="1.5"/>')
+        self._parts.append(f'<polygon points="{_points(corners)}" fill="#fff" stroke="{INK}" stroke-width="1.5"/>')
         pixels, thick = [_pixel(p) for p in corners], round(1.5 * SCALE)
-        self._strokes.append(lambda _, pen: pen.polygon(pixels, fill=PAPER, outline=colour, width=thick))
+        self._strokes.append(lambda _, pen: pen.polygon(pixels, fill=PAPER, outline=INK, width=thick))
 
     def box(self, at: Point, width: float, height: float, colour: str) -> None:
         """A filled rectangle."""
@@ -122,14 +120,13 @@ class Canvas:
             f"{more}>{escape(words)}</text>"
         )
         rim, rim_colour = (1.5 * SCALE, PAPER) if halo else (0.4 * SCALE if bold else 0, colour)
-        where = {"start": "ls", "middle": "ms", "end": "rs"}[anchor]
         self._strokes.append(
             lambda _, pen: pen.text(
                 _pixel(at),
                 words.translate(_PILLOW_LACKS),
                 fill=colour,
                 font=ImageFont.load_default(size * SCALE),
-                anchor=where,
+                anchor={"start": "ls", "middle": "ms", "end": "rs"}[anchor],
                 stroke_width=rim,
                 stroke_fill=rim_colour,
             )
@@ -185,16 +182,20 @@ def _pixel(point: Point) -> Point:
     return point[0] * SCALE, point[1] * SCALE
 
 
+def _points(points: Sequence[Point]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
 def _dashes(points: Sequence[Point], dash: Dash) -> list[list[Point]]:
     """A line cut into dashes, which begin anew at each of its points."""
     pieces: list[list[Point]] = []
     for (x0, y0), (x1, y1) in pairwise(points):
         length = float(np.hypot(x1 - x0, y1 - y0))
         start = 0.0
-        for place, step in enumerate(cycle(dash)):
+        for number, step in enumerate(cycle(dash)):
             if start >= length:
                 break
-            if place % 2 == 0:
+            if number % 2 == 0:  # strokes and gaps take turns
                 ends = [start / length, min(start + step, length) / length]
                 pieces.append([(x0 + (x1 - x0) * t, y0 + (y1 - y0) * t) for t in ends])
             start += step

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from regaze.drawing.canvas import AFTER, BAND, BEFORE, INK, LINE, SOFT, Canvas, Dash
 from regaze.evaluation.seeds import Estimate
@@ -19,6 +20,7 @@ from regaze.evaluation.verdicts import MINUS
 NARROW = 340  # user units
 _SMALL = 11
 _RULE: Dash = (3, 3)
+_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ def interval_chart(
     bottom = levels[-1] + 13
     width = NARROW if narrow else left + len(panels) * (panel + gap) - gap + 30
     canvas = Canvas(width, bottom + (21 if narrow else 52), label)
-    for place, (title, bars) in enumerate(panels):
-        start, scale = left + place * (panel + gap), axis or _axis_of(bars)
+    for column, (title, bars) in enumerate(panels):
+        start, scale = left + column * (panel + gap), axis or _axis_of(bars)
         _x_axis(canvas, scale, start, start + panel, top - 6, bottom)
         canvas.text((start, 24), title, size=13.5, bold=True)
         across = _scale(scale, start, start + panel)
@@ -138,15 +140,15 @@ def curve_chart(
     canvas = Canvas(width, bottom + (38 if narrow else 70), label)
     if not narrow:
         _key(canvas, {curve.name: curve for _, curves in panels for curve in curves}.values(), left0)
-    for place, (title, curves) in enumerate(panels):
-        left = left0 + place * (side + gap)
+    for column, (title, curves) in enumerate(panels):
+        left = left0 + column * (side + gap)
         up = axis or _axis_of([Bar("", estimate) for curve in curves for _, estimate in curve.points])
         across, rise = _scale(Axis(0, 1), left, left + side), _scale(up, bottom, top)
         canvas.text((left, 50), title, size=13.5, bold=True)
         for tick in ticks(up.low, up.high):
             canvas.line([(left, rise(tick)), (left + side, rise(tick))], LINE)
             canvas.text((left - 6, rise(tick) + 4), up.written(tick), SOFT, _SMALL, "end")
-        for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        for tick in _QUARTERS:
             canvas.text((across(tick), bottom + 17), f"{100 * tick:g} %", SOFT, _SMALL, "middle")
         for number, curve in enumerate(curves):
             _curve(canvas, curve, across, rise, None if narrow else 3.0 * (number - (len(curves) - 1) / 2))
@@ -176,7 +178,7 @@ def reliability_chart(bins: Sequence[tuple[float, float, int]], label: str, colo
     side, left, top = 190, 34, 8
     canvas = Canvas(left + side + 20, top + side + 20, label)
     across, up = _scale(Axis(0, 1), left, left + side), _scale(Axis(0, 1), top + side, top)
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+    for tick in _QUARTERS:
         canvas.line([(left, up(tick)), (left + side, up(tick))], LINE)
         canvas.line([(across(tick), top), (across(tick), top + side)], LINE)
         if tick in (0.0, 0.5, 1.0):
@@ -186,7 +188,7 @@ def reliability_chart(bins: Sequence[tuple[float, float, int]], label: str, colo
     spots = [(across(confidence), up(right)) for confidence, right, _ in bins]
     if len(spots) > 1:
         canvas.line(spots, colour, 1.2)
-    largest = max((n for *_, n in bins), default=1)
+    largest = max(n for *_, n in bins)
     for spot, (*_, n) in zip(spots, bins, strict=True):
         canvas.dot(spot, colour, 2 + 6 * math.sqrt(n / largest))
     return canvas
@@ -228,11 +230,8 @@ def probability_chart(
 def _levels(rows: Sequence[Bar], top: float, narrow: bool) -> list[float]:
     """Where each row's dot lies: below its name in a narrow chart, else beside it."""
     if not narrow:
-        return [top + 26 * place + 13 for place in range(len(rows))]
-    levels: list[float] = []
-    for bar in rows:
-        levels.append((levels[-1] if levels else top - 10) + (34 if bar.name else 9))
-    return levels
+        return [top + 26 * row + 13 for row in range(len(rows))]
+    return list(accumulate((34 if bar.name else 9 for bar in rows), initial=top - 10))[1:]
 
 
 def _x_axis(canvas: Canvas, axis: Axis, left: float, right: float, top: float, bottom: float) -> None:
@@ -257,7 +256,7 @@ def _bar(canvas: Canvas, bar: Bar, y: float, at: _Scale) -> None:
     if figure is not None and figure.value is not None:
         canvas.dot((at(figure.value), y), bar.colour)
     if bar.paper is not None:
-        canvas.diamond((at(bar.paper), y), INK)
+        canvas.diamond((at(bar.paper), y))
 
 
 def _key(canvas: Canvas, curves: Iterable[Curve], x: float) -> None:
@@ -291,11 +290,9 @@ def _scale(axis: Axis, start: float, end: float) -> _Scale:
 
 def _axis_of(bars: Sequence[Bar]) -> Axis:
     """What holds all figures, with a little room."""
-    values = [bar.paper for bar in bars]
-    for bar in bars:
-        if bar.estimate is not None:
-            values += [bar.estimate.value, bar.estimate.low, bar.estimate.high]
-    known = [value for value in values if value is not None]
+    estimates = [bar.estimate for bar in bars if bar.estimate is not None]
+    ends = [end for estimate in estimates for end in (estimate.value, estimate.low, estimate.high)]
+    known = [value for value in (*ends, *(bar.paper for bar in bars)) if value is not None]
     if not known:
         return Axis(0, 1)
     low, high = min(known), max(known)

@@ -28,8 +28,7 @@ _SATURATION = 0.5  # of the photograph below a map; full colour stands beside it
 
 def _ramp() -> NDArray[np.uint8]:
     positions = np.linspace(0, 1, len(_STOPS))
-    wanted = np.linspace(0, 1, 256)
-    channels = [np.interp(wanted, positions, _STOPS[:, c]) for c in range(3)]
+    channels = [np.interp(np.linspace(0, 1, 256), positions, _STOPS[:, c]) for c in range(3)]
     return np.rint(np.stack(channels, axis=1)).astype(np.uint8)
 
 
@@ -49,8 +48,7 @@ def relative(attention_map: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         (h, w) float32, 0..1; all zero for an empty map.
     """
-    values = np.nan_to_num(np.asarray(attention_map, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
-    values = np.maximum(values, 0)
+    values = _finite(attention_map)
     peak = float(np.percentile(values, 99.5)) or float(values.max(initial=0.0))
     if peak < 1e-6:
         return np.zeros_like(values)
@@ -59,19 +57,16 @@ def relative(attention_map: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def peak_of(attention_map: NDArray[np.float32]) -> float:
     """Return the largest finite value of a map (0 for an empty one)."""
+    return float(_finite(attention_map).max(initial=0.0))
+
+
+def _finite(attention_map: NDArray[np.float32]) -> NDArray[np.float32]:
     values = np.nan_to_num(np.asarray(attention_map, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
-    return float(values.max(initial=0.0))
+    return np.maximum(values, 0)
 
 
 def colourise(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Paint values with the ramp.
-
-    Args:
-        values: (h, w) float, 0..1.
-
-    Returns:
-        (h, w, 3) uint8 RGB.
-    """
+    """Paint values (h, w) float, 0..1, with the ramp: (h, w, 3) uint8 RGB."""
     return np.asarray(RAMP[np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)])
 
 
@@ -129,23 +124,21 @@ def overlay(photo: NDArray[np.uint8], attention_map: NDArray[np.float32], side: 
     return np.asarray(np.rint(np.clip(mixed, 0, 255)), np.uint8)
 
 
-def outline_path(mask: NDArray[np.bool_], margin: int | None = None) -> str:
+def outline_path(mask: NDArray[np.bool_]) -> str:
     """Trace lesions as an SVG path that runs around them, not over them.
 
-    The mask is widened by `margin` pixels and the line follows the centres of its outermost pixels, i.e.
-    `margin` - 0.5 pixels outside the lesion. A lesion of one pixel thus gets a visible ring, and clusters
-    share one line.
+    The mask is widened by 1/128 of its side, at least a pixel, and the line follows the centres of its outermost
+    pixels, half a pixel further in. A lesion of one pixel thus gets a visible ring, and clusters share one line.
 
     Args:
         mask: (S, S) bool, cropped pixels.
-        margin: Pixels, at least 1; None: 1/128 of the side, at least 1.
 
     Returns:
         SVG path data in the mask's pixel frame; empty where there is no lesion.
     """
     if not mask.any():
         return ""
-    reach = max(1, round(mask.shape[0] / 128)) if margin is None else margin
+    reach = max(1, round(mask.shape[0] / 128))
     padded = np.pad(mask.astype(np.uint8), reach)  # a lesion at the rim is outlined too
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT if reach == 1 else cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
     contours, _ = cv2.findContours(cv2.dilate(padded, kernel), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
@@ -178,14 +171,11 @@ def outlined(pixels: NDArray[np.uint8], lesions: NDArray[np.bool_]) -> NDArray[n
 
 
 def data_uri(pixels: NDArray[np.uint8], form: Literal["webp", "png"] = "webp") -> str:
-    """Encode a picture for the `src` of an image.
+    """Encode a picture as a `data:` URI.
 
     Args:
         pixels: (h, w, 3) uint8 RGB.
         form: `webp` (lossy, for photographs) or `png` (exact, for the cells of a map).
-
-    Returns:
-        A `data:` URI.
     """
     buffer = io.BytesIO()
     picture = Image.fromarray(pixels)

@@ -76,7 +76,7 @@ def strength(values: NDArray[np.float32]) -> NDArray[np.float32]:
     Returns:
         (S, S) float32 in 0..1.
     """
-    floor, peak = (float(item) for item in np.percentile(values, [50, 99.5]))
+    floor, peak = map(float, np.percentile(values, [50, 99.5]))
     if not peak > floor:  # more than 99.5 % tie: what is left over is all there is to see
         peak = float(values.max())
     if not peak > floor:
@@ -85,13 +85,10 @@ def strength(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def draw_panel(rows: Sequence[Row]) -> Image.Image:
-    """Draw the sheet.
+    """Draw the sheet, `WIDTH` pixels wide, RGB.
 
     Args:
         rows: At least one; each with as many tiles as the others.
-
-    Returns:
-        An RGB picture `WIDTH` pixels wide.
     """
     columns = min(len(rows[0].tiles), _MOST_IN_LINE)
     side = min((WIDTH - 2 * _MARGIN - (columns - 1) * _GAP) // columns, _LARGEST_TILE)
@@ -105,9 +102,9 @@ def draw_panel(rows: Sequence[Row]) -> Image.Image:
             pen.line((_MARGIN, top - _BETWEEN, WIDTH - _MARGIN, top - _BETWEEN), fill=_LINE)
         _write(pen, (_MARGIN, top), row.title, 26, _INK, WIDTH - 2 * _MARGIN)
         _write(pen, (_MARGIN, top + 36), row.text, 16, _FAINT, WIDTH - 2 * _MARGIN)
-        for place, tile in enumerate(row.tiles):
-            x = _MARGIN + place % columns * (side + _GAP)
-            y = top + _HEAD + place // columns * (side + _CAPTION + _GAP)
+        for number, tile in enumerate(row.tiles):
+            x = _MARGIN + number % columns * (side + _GAP)
+            y = top + _HEAD + number // columns * (side + _CAPTION + _GAP)
             sheet.paste(_picture(row, tile, side), (x, y))
             _write(pen, (x, y + side + 6), tile.title, 19, _INK, side)
             _write(pen, (x, y + side + 30), tile.text, _SMALL, _FAINT, side)
@@ -147,7 +144,7 @@ def _foot(sheet: Image.Image, pen: ImageDraw.ImageDraw, outlined: bool) -> None:
 
 def _write(
     pen: ImageDraw.ImageDraw,
-    place: tuple[int, int],
+    at: tuple[int, int],
     text: str,
     size: int,
     colour: tuple[int, int, int],
@@ -158,5 +155,5 @@ def _write(
     shown = text
     while width is not None and len(shown) > 1 and pen.textlength(shown, font=font) > width:
         shown = shown.removesuffix("…")[:-1].rstrip() + "…"
-    pen.text(place, shown, fill=colour, font=font)
+    pen.text(at, shown, fill=colour, font=font)
     return round(pen.textlength(shown, font=font))

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from regaze.evaluation import verdicts
-from regaze.evaluation.seeds import Estimate
+from regaze.evaluation.seeds import Estimate, Grade, kappa_difference, kappa_over_seeds, unlearned
+from regaze.experiments.runs import Bench
 
 Answer = Literal["holds", "does not hold", "inconclusive"]
 
@@ -28,7 +29,7 @@ class Claim:
 
     Attributes:
         text: "A … than B", as a sentence without its full stop.
-        place: Where the paper says so, or `control` for what we ask beside it.
+        source: Where the paper says so, or `control` for what we ask beside it.
         measure: A key of `evaluation.verdicts.MEASURES`, its words apart.
         difference: Of the measure, the better one minus the other, paired.
         trainings: Independent trainings behind each side.
@@ -36,7 +37,7 @@ class Claim:
     """
 
     text: str
-    place: str
+    source: str
     measure: str
     difference: Estimate
     trainings: int
@@ -55,7 +56,7 @@ class Claim:
     @property
     def sentence(self) -> str:
         """The answer for a person, with the figures that decided it."""
-        return f"{self.text} ({self.place}): **{self.verdict}**. {self._why()}"
+        return f"{self.text} ({self.source}): **{self.verdict}**. {self._why()}"
 
     @property
     def _key(self) -> str:
@@ -63,18 +64,18 @@ class Claim:
 
     @property
     def _comparison(self) -> verdicts.Comparison:
-        found = self.difference
+        paired = self.difference
         # A seed on whose photographs the figure is undefined has no say.
-        seeds = min(self.trainings, sum(value is not None for value in found.per_seed))
-        return verdicts.Comparison(found.value, found.low, found.high, patients=found.patients, seeds=seeds)
+        seeds = min(self.trainings, sum(value is not None for value in paired.per_seed))
+        return verdicts.Comparison(paired.value, paired.low, paired.high, patients=paired.patients, seeds=seeds)
 
     def _why(self) -> str:
-        found, margin = self.difference, verdicts.MEASURES[self._key].margin
-        if found.value is None or found.low is None or found.high is None:
+        paired, margin = self.difference, verdicts.MEASURES[self._key].margin
+        if paired.value is None or paired.low is None or paired.high is None:
             return "The difference is not defined on these photographs."
         digits = 4 if self.measure == "squared error" else 3
-        value, least, most = (f"{item:+.{digits}f}" for item in (found.value, found.low, found.high))
-        figures = f"{self.measure} {value} [{least}, {most}]"
+        value, low, high = (f"{number:+.{digits}f}" for number in (paired.value, paired.low, paired.high))
+        figures = f"{self.measure} {value} [{low}, {high}]"
         few = verdicts.undecided(self._comparison)
         if self.void or few:
             cure = ": raise --seeds" if "training run" in few else ""
@@ -91,7 +92,7 @@ class Claim:
         """As JSON."""
         return {
             "text": self.text,
-            "place": self.place,
+            "place": self.source,
             "measure": self.measure,
             "verdict": self.verdict,
             "sentence": self.sentence,
@@ -99,3 +100,30 @@ class Claim:
             "margin": verdicts.MEASURES[self._key].margin,
             "trainings": self.trainings,
         }
+
+
+def kappa(bench: Bench, graded: list[list[Grade]]) -> Estimate:
+    """Kappa of one model's grades, a list of them per seed, as the data's classes want it.
+
+    Args:
+        bench: Whose photographs are graded.
+        graded: One list per seed.
+    """
+    classes, ordinal = len(bench.dataset.classes), bench.dataset.ordinal
+    return kappa_over_seeds(graded, classes, bench.options.resamples, ordinal=ordinal)
+
+
+def kappa_claim(bench: Bench, text: str, source: str, better: list[list[Grade]], worse: list[list[Grade]]) -> Claim:
+    """That one model grades better than another; void where neither has learned to grade.
+
+    Args:
+        bench: Whose photographs are graded.
+        text: As in `Claim`.
+        source: As in `Claim`.
+        better: The grades that are claimed to be better, one list per seed.
+        worse: Those of the other model.
+    """
+    classes, ordinal = len(bench.dataset.classes), bench.dataset.ordinal
+    difference = kappa_difference(worse, better, classes, bench.options.resamples, ordinal=ordinal)
+    void = unlearned([kappa(bench, better), kappa(bench, worse)])
+    return Claim(text, source, "kappa", difference, bench.trainings, void)

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
 from regaze.drawing.charts import Bar, interval_chart
-from regaze.evaluation.seeds import (
-    accuracy_values,
-    kappa_difference,
-    kappa_over_seeds,
-    mean_over_seeds,
-    unlearned,
-)
-from regaze.experiments.claims import Claim
+from regaze.evaluation.seeds import accuracy_values, mean_over_seeds
+from regaze.experiments.claims import Claim, kappa, kappa_claim
 from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Outcome, grades, shown
+from regaze.experiments.outcome import Outcome, grades, number, shown
 from regaze.experiments.plan import Cell, Want
 from regaze.experiments.runs import Bench
 
-PLACE = "section 3.1, figure 5"
+SOURCE = "section 3.1, figure 5"
 
 
 def methods(options: ReproduceOptions) -> dict[str, tuple[Cell, str]]:
@@ -44,42 +38,45 @@ def wants(options: ReproduceOptions) -> list[Want]:
 
 def make(bench: Bench) -> Outcome:
     """Kappa and accuracy of each method, and the paper's claims about them."""
-    options, classes, ordinal = bench.options, len(bench.dataset.classes), bench.dataset.ordinal
-    named = methods(options)
-    found = {name: grades(bench.rows(Want("judge", cell))) for name, (cell, _) in named.items()}
-    kappa = {name: kappa_over_seeds(rows, classes, options.resamples, ordinal=ordinal) for name, rows in found.items()}
-    right = {name: mean_over_seeds(accuracy_values(rows), options.resamples, (0, 1)) for name, rows in found.items()}
+    named = methods(bench.options)
+    graded = {name: grades(bench.rows(Want("judge", cell))) for name, (cell, _) in named.items()}
+    kappas = {name: kappa(bench, rows) for name, rows in graded.items()}
+    resamples = bench.options.resamples
+    accuracies = {name: mean_over_seeds(accuracy_values(rows), resamples, (0, 1)) for name, rows in graded.items()}
     plain, abn, tuned, proposed, untuned, control = named
 
-    def claim(text: str, place: str, better: str, worse: str) -> Claim:
-        difference = kappa_difference(found[worse], found[better], classes, options.resamples, ordinal=ordinal)
-        void = unlearned([kappa[better], kappa[worse]])
-        return Claim(text, place, "kappa", difference, bench.trainings, void)
+    def claim(text: str, source: str, better: str, worse: str) -> Claim:
+        return kappa_claim(bench, text, source, graded[better], graded[worse])
 
     claims = [
-        claim("The proposed method grades better than the plain network", PLACE, proposed, plain),
-        claim("The proposed method grades better than the single-scale ABN", PLACE, proposed, abn),
-        claim("The expert's knowledge makes the single-scale ABN grade better", PLACE, tuned, abn),
-        claim("Several scales grade better than one, both fine-tuned", PLACE, proposed, tuned),
+        claim("The proposed method grades better than the plain network", SOURCE, proposed, plain),
+        claim("The proposed method grades better than the single-scale ABN", SOURCE, proposed, abn),
+        claim("The expert's knowledge makes the single-scale ABN grade better", SOURCE, tuned, abn),
+        claim("Several scales grade better than one, both fine-tuned", SOURCE, proposed, tuned),
         claim("Fine-tuning makes the multi-scale network grade better", "control", proposed, untuned),
         claim("... and the gain comes from the corrections, not from training longer", "control", proposed, control),
     ]
+    measure = "quadratic weighted kappa" if bench.dataset.ordinal else "kappa"
     panels = [
         (title, [Bar(name, values[name], colour) for name, (_, colour) in named.items()])
-        for title, values in (("quadratic weighted kappa" if ordinal else "kappa", kappa), ("accuracy", right))
+        for title, values in ((measure, kappas), ("accuracy", accuracies))
     ]
-    spoken = "; ".join(f"{name} {shown(kappa[name])}" for name in named)
+    spoken = "; ".join(f"{name} {shown(kappas[name])}" for name in named)
     return Outcome(
         experiment="fig5",
         title="Figure 5: grading",
         headers=("method", "kappa", "kappa of each seed", "accuracy"),
-        rows=[(name, shown(kappa[name]), _each(kappa[name].per_seed), shown(right[name])) for name in named],
-        figures={name: {"kappa": kappa[name], "accuracy": right[name]} for name in named},
+        rows=[
+            (
+                name,
+                shown(kappas[name]),
+                ", ".join(number(value, 3) for value in kappas[name].per_seed),
+                shown(accuracies[name]),
+            )
+            for name in named
+        ],
+        figures={name: {"kappa": kappas[name], "accuracy": accuracies[name]} for name in named},
         claims=claims,
         picture=interval_chart(panels, f"Kappa of each method: {spoken}", "Mean over seeds with its 95 % interval."),
         notes=["The paper gives figure 5 as a picture without numbers, so none stands beside ours."],
     )
-
-
-def _each(values: tuple[float | None, ...]) -> str:
-    return ", ".join("-" if value is None else f"{value:.3f}" for value in values)

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from regaze.drawing.canvas import SOFT, Canvas
 from regaze.drawing.overlay import outlined, overlay
-from regaze.evaluation.seeds import Estimate, mean_difference, mean_over_seeds
+from regaze.evaluation.seeds import Estimate, Value, mean_difference, mean_over_seeds
 from regaze.experiments.claims import Claim
 from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Outcome, Record, shown, viewed
+from regaze.experiments.outcome import Outcome, shown, values
 from regaze.experiments.plan import Cell, Want
-from regaze.experiments.runs import Bench
+from regaze.experiments.runs import Bench, Record
 from regaze.study.lesions import enlarge
 
-PLACE = "section 3.1, figure 6"
+SOURCE = "section 3.1, figure 6"
 _SIDE, _GAP, _LEFT, _TOP = 130, 8, 14, 52
 _PIXELS = 2 * _SIDE
 
@@ -40,7 +40,7 @@ def make(bench: Bench) -> Outcome:
     for scale in scales:
         for when, seeds in records.items():
             area, gain, error = (
-                mean_over_seeds(viewed(seeds, scale, key), resamples, limits)
+                mean_over_seeds(values(seeds, "views", scale, key), resamples, limits)
                 for key, limits in (("area", (0, 1)), ("enrichment", (0, math.inf)), ("squared_error", (0, 1)))
             )
             rows.append((f"{scale}, {when}", shown(area), shown(gain, 2), shown(error, 4), str(area.n)))
@@ -61,37 +61,44 @@ def make(bench: Bench) -> Outcome:
 
 
 def _claims(bench: Bench, before: list[list[Record]], after: list[list[Record]], scales: list[str]) -> list[Claim]:
-    resamples, first, last = bench.options.resamples, scales[0], scales[-1]
-    wider = mean_difference(viewed(after, first, "area"), viewed(after, last, "area"), resamples)
-    text = "The deepest branch looks at wider regions than the finest"
-    claims = [Claim(text, PLACE, "area", wider, bench.trainings)]
-    for scale in scales:
-        gain = mean_difference(viewed(before, scale, "enrichment"), viewed(after, scale, "enrichment"), resamples)
-        text = f"After fine-tuning the map of {scale} lies more on the lesions than before"
-        claims.append(Claim(text, PLACE, "enrichment", gain, bench.trainings))
-    return claims
+    def claim(text: str, measure: str, worse: list[list[Value]], better: list[list[Value]]) -> Claim:
+        difference = mean_difference(worse, better, bench.options.resamples)
+        return Claim(text, SOURCE, measure, difference, bench.trainings)
+
+    finest, deepest = (values(after, "views", scale, "area") for scale in (scales[0], scales[-1]))
+    return [
+        claim("The deepest branch looks at wider regions than the finest", "area", finest, deepest),
+        *(
+            claim(
+                f"After fine-tuning the map of {scale} lies more on the lesions than before",
+                "enrichment",
+                *(values(seeds, "views", scale, "enrichment") for seeds in (before, after)),
+            )
+            for scale in scales
+        ),
+    ]
 
 
 def _picture(bench: Bench, before: Want, after: Want, scales: list[str]) -> Canvas:
     """A row per photograph: lesions outlined, then each branch's map before and after."""
-    with np.load(bench.shown(before)) as one, np.load(bench.shown(after)) as other:
-        images, masks, ids = other["images"], other["masks"], [str(item) for item in other["ids"]]
-        assert ids == [str(item) for item in one["ids"]]
-        maps = [one[f"map {scale}"] for scale in scales] + [other[f"map {scale}"] for scale in scales]
+    with np.load(bench.shown(before)) as old, np.load(bench.shown(after)) as new:
+        images, masks, ids = new["images"], new["masks"], new["ids"].tolist()
+        assert ids == old["ids"].tolist()
+        maps = [kept[f"map {scale}"] for kept in (old, new) for scale in scales]
     columns = [f"{scale}, {when}" for when in ("before", "after") for scale in scales]
     pitch = _SIDE + _GAP
     width, height = _LEFT + (1 + len(columns)) * pitch + _GAP, _TOP + len(ids) * (pitch + 14) + 8
     canvas = Canvas(width, height, f"Where each branch looks in {len(ids)} photographs, before and after fine-tuning")
-    for place, name in enumerate(("lesions", *columns)):
-        canvas.text((_LEFT + place * pitch, _TOP - 8), name, size=12.5, bold=True)
+    for column, name in enumerate(("lesions", *columns)):
+        canvas.text((_LEFT + column * pitch, _TOP - 8), name, size=12.5, bold=True)
     canvas.text((_LEFT, 20), "Brighter: where the branch looks, relative to its own peak.", SOFT, 12)
     for line, sample in enumerate(ids):
         y = _TOP + line * (pitch + 14)
         side = images.shape[1]
         canvas.image((_LEFT, y), _SIDE, outlined(_sized(images[line]), masks[line]))
-        for place, item in enumerate(maps, start=1):
-            large = enlarge(item[line : line + 1].astype(np.float32), side)[0]
-            canvas.image((_LEFT + place * pitch, y), _SIDE, _sized(overlay(images[line], large, side)))
+        for column, layer in enumerate(maps, start=1):
+            large = enlarge(layer[line : line + 1].astype(np.float32), side)[0]
+            canvas.image((_LEFT + column * pitch, y), _SIDE, _sized(overlay(images[line], large, side)))
         canvas.text((_LEFT, y + _SIDE + 13), sample, SOFT, 11)
     return canvas
 

@@ -13,20 +13,17 @@ from regaze.evaluation.seeds import (
     Grade,
     Value,
     accuracy_values,
-    kappa_difference,
-    kappa_over_seeds,
     mean_difference,
     mean_over_seeds,
-    unlearned,
 )
-from regaze.experiments.claims import Claim
+from regaze.experiments.claims import Claim, kappa, kappa_claim
 from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Outcome, Record, grades, judged, shown
+from regaze.experiments.outcome import Outcome, grades, shown, values
 from regaze.experiments.paper import ATTENTION_SHARE, GRADING_SHARE
 from regaze.experiments.plan import Cell, Order, Want
-from regaze.experiments.runs import Bench
+from regaze.experiments.runs import Bench, Record
 
-PLACE = "section 3.3, figure 7"
+SOURCE = "section 3.3, figure 7"
 ORDERS: dict[Order, str] = {"map-error": AFTER, "confidence": CONTROL, "random": BEFORE}
 Point = tuple[str, float]
 
@@ -43,19 +40,17 @@ def wants(options: ReproduceOptions) -> list[Want]:
 
 def make(bench: Bench) -> Outcome:
     """Kappa, accuracy and map error at every point, and the paper's claims about them."""
-    options, classes, ordinal = bench.options, len(bench.dataset.classes), bench.dataset.ordinal
-    shares, resamples = options.share_values(), options.resamples
+    shares, resamples = bench.options.share_values(), bench.options.resamples
     rows: dict[Point, list[list[Record]]] = {
-        (o, s): bench.rows(Want("judge", cell(options, o, s))) for o in ORDERS for s in shares
+        (o, s): bench.rows(Want("judge", cell(bench.options, o, s))) for o in ORDERS for s in shares
     }
-    graded = {point: grades(items) for point, items in rows.items()}
-    errors = {point: judged(items, "fused", "squared_error") for point, items in rows.items()}
-    kappa = {point: kappa_over_seeds(items, classes, resamples, ordinal=ordinal) for point, items in graded.items()}
-    right = {point: mean_over_seeds(accuracy_values(items), resamples, (0, 1)) for point, items in graded.items()}
-    error = {point: mean_over_seeds(items, resamples, (0, 1)) for point, items in errors.items()}
-    measures = {"kappa": kappa, "accuracy": right, "map's squared error": error}
-    panels = [(title, _curves(found, shares)) for title, found in measures.items()]
-    claims = _claims(bench, graded, errors)
+    graded = {point: grades(seeds) for point, seeds in rows.items()}
+    errors = {point: values(seeds, "maps", "fused", "squared_error") for point, seeds in rows.items()}
+    kappas = {point: kappa(bench, seeds) for point, seeds in graded.items()}
+    right = {point: mean_over_seeds(accuracy_values(seeds), resamples, (0, 1)) for point, seeds in graded.items()}
+    error = {point: mean_over_seeds(seeds, resamples, (0, 1)) for point, seeds in errors.items()}
+    measures = {"kappa": kappas, "accuracy": right, "map's squared error": error}
+    panels = [(title, _curves(points, shares)) for title, points in measures.items()]
     notes = [
         "A share is one of the training photographs with known lesions. Order by map error knows the true maps "
         "beforehand, which nobody does in practice.",
@@ -68,15 +63,15 @@ def make(bench: Bench) -> Outcome:
         title="Figure 7: how many corrections",
         headers=("share", "order", "kappa", "accuracy", "map's squared error"),
         rows=[
-            (f"{100 * s:g} %", o if 0 < s < 1 else "any", shown(kappa[o, s]), shown(right[o, s]), shown(error[o, s], 4))
+            (f"{100 * s:g} %", name, shown(kappas[o, s]), shown(right[o, s]), shown(error[o, s], 4))
             for s in shares
-            for o in (ORDERS if 0 < s < 1 else ("map-error",))
+            for name, o in ([(o, o) for o in ORDERS] if 0 < s < 1 else [("any", "map-error")])
         ],
         figures={
-            f"{share:g}, {order}": {title: found[order, share] for title, found in measures.items()}
-            for order, share in kappa
+            f"{share:g}, {order}": {title: points[order, share] for title, points in measures.items()}
+            for order, share in kappas
         },
-        claims=claims,
+        claims=_claims(bench, graded, errors),
         picture=curve_chart(
             panels,
             "Kappa, accuracy and map error against the share of corrected photographs; the numbers are in the table",
@@ -87,52 +82,38 @@ def make(bench: Bench) -> Outcome:
     )
 
 
-def _curves(found: dict[Point, Estimate], shares: tuple[float, ...]) -> list[Curve]:
-    return [
-        Curve(
-            f"by {order}" if order != "random" else "random order", points, colour, (4, 3) if order == "random" else ()
-        )
-        for order, colour in ORDERS.items()
-        for points in ([(share, found[order, share]) for share in shares],)
-    ]
+def _curves(figures: dict[Point, Estimate], shares: tuple[float, ...]) -> list[Curve]:
+    curves = []
+    for order, colour in ORDERS.items():
+        name, dash = ("random order", (4, 3)) if order == "random" else (f"by {order}", ())
+        curves.append(Curve(name, [(share, figures[order, share]) for share in shares], colour, dash))
+    return curves
 
 
 def _claims(
     bench: Bench, graded: dict[Point, list[list[Grade]]], errors: dict[Point, list[list[Value]]]
 ) -> list[Claim]:
     """Those claims whose shares were run."""
-    resamples, classes, ordinal = bench.options.resamples, len(bench.dataset.classes), bench.dataset.ordinal
 
-    def grading(text: str, better: Point, worse: Point) -> Claim | None:
-        if better not in graded or worse not in graded:
-            return None
-        found = kappa_difference(graded[worse], graded[better], classes, resamples, ordinal=ordinal)
-        both = [kappa_over_seeds(graded[point], classes, resamples, ordinal=ordinal) for point in (better, worse)]
-        void = unlearned(both)
-        return Claim(text, PLACE, "kappa", found, bench.trainings, void)
-
-    def attention(text: str, place: str, better: Point, worse: Point) -> Claim | None:
-        if better not in errors or worse not in errors:
-            return None
-        found = mean_difference(errors[worse], errors[better], resamples)
-        return Claim(text, place, "squared error", found, bench.trainings)
+    def claim(text: str, source: str, better: Point, worse: Point) -> Claim:
+        difference = mean_difference(errors[worse], errors[better], bench.options.resamples)
+        return Claim(text, source, "squared error", difference, bench.trainings)
 
     early, late = ATTENTION_SHARE["map-error"], ATTENTION_SHARE["confidence"]
     few, more = f"{100 * early:g} %", f"{100 * late:g} %"
-    error, doubt, chance = (("map-error", early), ("confidence", early), ("random", early))
-    claims = [
-        grading(f"{few} corrected by {o} grade better than none", (o, GRADING_SHARE), (o, 0.0))
-        for o in ("map-error", "confidence")
+    none, error, doubt, chance = ("map-error", 0.0), ("map-error", early), ("confidence", early), ("random", early)
+    nearer = f"{few} by map error bring the maps nearer than {few}"
+    about_maps: list[tuple[str, str, Point, Point]] = [
+        (f"{few} corrected by map error bring the maps nearer to the lesions than none", SOURCE, error, none),
+        (f"{nearer} by confidence", SOURCE, error, doubt),
+        (f"By confidence the maps still gain between {few} and {more}", SOURCE, ("confidence", late), doubt),
+        (f"{nearer} in random order", "control", error, chance),
     ]
-    claims += [
-        attention(
-            f"{few} corrected by map error bring the maps nearer to the lesions than none",
-            PLACE,
-            error,
-            ("map-error", 0.0),
-        ),
-        attention(f"{few} by map error bring the maps nearer than {few} by confidence", PLACE, error, doubt),
-        attention(f"By confidence the maps still gain between {few} and {more}", PLACE, ("confidence", late), doubt),
-        attention(f"{few} by map error bring the maps nearer than {few} in random order", "control", error, chance),
-    ]
-    return [claim for claim in claims if claim is not None]
+    about_grades = {
+        f"{few} corrected by {order} grade better than none": order for order in ("map-error", "confidence")
+    }
+    return [
+        kappa_claim(bench, text, SOURCE, graded[order, GRADING_SHARE], graded[order, 0.0])
+        for text, order in about_grades.items()
+        if (order, GRADING_SHARE) in graded
+    ] + [claim(*wording) for wording in about_maps if wording[2] in errors and wording[3] in errors]

@@ -13,9 +13,9 @@ from regaze.drawing.canvas import AFTER, BEFORE, CONTROL
 from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.evaluation.seeds import Value
 from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.outcome import Record, viewed
+from regaze.experiments.outcome import values
 from regaze.experiments.plan import Cell, Want
-from regaze.experiments.runs import Bench
+from regaze.experiments.runs import Bench, Record
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Cells:
             key: A figure of the record, e.g. `deletion`.
         """
         rows = self.records[line.network]
-        return self._sick(viewed(rows, deepest(rows) if line.view == "deepest" else line.view, key), key)
+        return self._sick(values(rows, "views", deepest(rows) if line.view == "deepest" else line.view, key), key)
 
     def control(self, network: str, key: str) -> list[list[Value]]:
         """The same figure of a random order on the same network.
@@ -79,7 +79,7 @@ class Cells:
             network: Key of `records`.
             key: A figure of the record.
         """
-        return self._sick(viewed(self.records[network], "random", key), key)
+        return self._sick(values(self.records[network], "views", "random", key), key)
 
     def _sick(self, seeds: list[list[Value]], key: str) -> list[list[Value]]:
         if key not in ("deletion", "insertion"):
@@ -113,5 +113,4 @@ def measured(bench: Bench) -> list[Cells]:
 
 def deepest(seeds: Sequence[Sequence[Record]]) -> str:
     """The name of the coarsest scale's map."""
-    names: list[str] = [name for name in seeds[0][0]["views"] if name.startswith("scale")]
-    return max(names)
+    return max(name for name in map(str, seeds[0][0]["views"]) if name.startswith("scale"))

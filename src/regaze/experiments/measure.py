@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from regaze.errors import DataError
 from regaze.evaluation.agreement import lesion_enrichment, squared_error
-from regaze.evaluation.faithfulness import Procedure, compare_orders
+from regaze.evaluation.faithfulness import Faithfulness, Procedure, compare_orders
 from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.explanation.explainers import explain
 from regaze.files import replacing
@@ -101,10 +101,7 @@ def effective_area(attention_map: Maps) -> float:
     """Share of the map's cells over which its energy spreads: (Σ m)² / (n Σ m²), 0..1; 1 for a constant map.
 
     Args:
-        attention_map: (h, w) float, 0 or more.
-
-    Returns:
-        The share; 0 for an empty map.
+        attention_map: (h, w) float, 0 or more; of an empty one the share is 0.
     """
     values = attention_map.astype(np.float64)
     squares = float((values**2).sum())
@@ -112,11 +109,11 @@ def effective_area(attention_map: Maps) -> float:
 
 
 def on_grid(maps: Maps, side: int) -> Maps:
-    """Maps (N, h, w) brought to (N, side, side): means of cells when shrinking, bilinear when growing.
+    """Bring maps (N, h, w) to (N, side, side).
 
     Args:
         maps: (N, h, w) float.
-        side: Cells of a side.
+        side: Cells of a side; fewer than before: means of cells, more: bilinear.
     """
     how = cv2.INTER_AREA if maps.shape[1] > side else cv2.INTER_LINEAR
     return np.stack([cv2.resize(item, (side, side), interpolation=how) for item in maps]).astype(np.float32)
@@ -125,26 +122,24 @@ def on_grid(maps: Maps, side: int) -> Maps:
 def _scene(study: Study, judged: list[Sample], fold: int, size: int) -> Scene:
     pixels = study.pixels(judged, size)
     masks, known = known_lesions(judged, pixels, study.dataset.ordinal)
-    places = [place for place in range(len(judged)) if known[place] and masks[place].any()]
+    kept = np.flatnonzero(known & masks.any(axis=(1, 2)))
     grid = [(max(1, round(size / 16)),) * 2]
     return Scene(
-        samples=[judged[place] for place in places],
-        images=pixels.images[places],
-        masks=masks[places],
-        target=targets(masks[places], grid)[0],
+        samples=[judged[index] for index in kept],
+        images=pixels.images[kept],
+        masks=masks[kept],
+        target=targets(masks[kept], grid)[0],
         mean=mean_targets(study.training_masks(fold, size), grid)[0],
     )
 
 
 def _own_maps(predictor: Predictor, scene: Scene) -> dict[str, Maps]:
     """Name -> maps (N, h, w) in 0..1 as the network gives them; a plain network's is its (exact) Grad-CAM."""
-    said = predictor.predict(scene.images)
+    predictions = predictor.predict(scene.images)
     if isinstance(predictor.network, PlainNetwork):
-        return {"grad-cam": said.maps[0]}
-    own = {f"scale{place + 1}": maps for place, maps in enumerate(said.maps)}
-    if len(said.maps) > 1:
-        own["attention"] = said.fused
-    return own
+        return {"grad-cam": predictions.maps[0]}
+    own = {f"scale{number}": maps for number, maps in enumerate(predictions.maps, start=1)}
+    return own | ({"attention": predictions.fused} if len(own) > 1 else {})
 
 
 def _rows(
@@ -165,22 +160,22 @@ def _rows(
             ranked[name] = order[chosen]
             if name != "lesions":  # the mask is what maps are held to: its own agreement would say nothing
                 own[name] = _stretched(order)
-    areas = _faithfulness(predictor, scene.images[chosen], ranked, steps, feed)
-    return [_row(scene, place, own, areas, chosen) for place in range(len(scene.samples))]
+    areas = _faithfulness(predictor, scene.images[chosen], ranked, steps, feed) if ranked else {}
+    return [_row(scene, index, own, areas, chosen) for index in range(len(scene.samples))]
 
 
 def _row(
-    scene: Scene, place: int, own: dict[str, Maps], areas: dict[str, dict[str, NDArray[np.float64]]], chosen: list[int]
+    scene: Scene, index: int, own: dict[str, Maps], areas: dict[str, Faithfulness], chosen: list[int]
 ) -> dict[str, Any]:
-    at = chosen.index(place) if place in chosen else None
+    row = chosen.index(index) if index in chosen else None
     views: dict[str, dict[str, float | None]] = {}
     for name in dict.fromkeys([*own, *areas]):
-        view = _agreement(own[name][place], scene, place) if name in own else dict.fromkeys(_AGREEMENT)
-        for key in ("deletion", "insertion"):
-            view[key] = float(areas[name][key][at]) if at is not None and name in areas else None
-        views[name] = view
-    zero, mean = (squared_error(item, scene.target[place]) for item in (np.zeros_like(scene.mean), scene.mean))
-    sample = scene.samples[place]
+        agreement = _agreement(own[name][index], scene, index) if name in own else dict.fromkeys(_AGREEMENT)
+        area = areas[name] if row is not None and name in areas else None
+        deletion, insertion = (float(area.deletion[row]), float(area.insertion[row])) if area else (None, None)
+        views[name] = agreement | {"deletion": deletion, "insertion": insertion}
+    zero, mean = (squared_error(baseline, scene.target[index]) for baseline in (np.zeros_like(scene.mean), scene.mean))
+    sample = scene.samples[index]
     return {"sample": sample.id, "patient": sample.patient, "zero": zero, "mean": mean, "views": views}
 
 
@@ -193,25 +188,22 @@ def _stretched(orders: Maps) -> Maps:
 _AGREEMENT = ("squared_error", "enrichment", "area")
 
 
-def _agreement(attention_map: Maps, scene: Scene, place: int) -> dict[str, float | None]:
+def _agreement(attention_map: Maps, scene: Scene, index: int) -> dict[str, float | None]:
     grid = scene.target.shape[1]
     large = enlarge(attention_map[None], scene.masks.shape[1])[0]
     return {
-        "squared_error": squared_error(on_grid(attention_map[None], grid)[0], scene.target[place]),
-        "enrichment": lesion_enrichment(large, scene.masks[place]),
+        "squared_error": squared_error(on_grid(attention_map[None], grid)[0], scene.target[index]),
+        "enrichment": lesion_enrichment(large, scene.masks[index]),
         "area": effective_area(attention_map),
     }
 
 
 def _faithfulness(
     predictor: Predictor, images_NSSC: NDArray[np.uint8], ranked: dict[str, Maps], steps: int, feed: Any
-) -> dict[str, dict[str, NDArray[np.float64]]]:
-    if not ranked:
-        return {}
+) -> dict[str, Faithfulness]:
     images = predictor.normalise(images_NSSC)
     orders = {name: np.array(maps, dtype=np.float32) for name, maps in ranked.items()}
-    found = compare_orders(predictor.scores, images, orders, Procedure(n_steps=steps), progress=feed)
-    return {name: {"deletion": item.deletion, "insertion": item.insertion} for name, item in found.items()}
+    return compare_orders(predictor.scores, images, orders, Procedure(n_steps=steps), progress=feed)
 
 
 def _averaged(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -232,9 +224,9 @@ def _mean(values: list[float | None]) -> float | None:
 
 def _keep(predictor: Predictor, scene: Scene, file: Path) -> None:
     """Photographs spread over the scene with their maps, for figure 6."""
-    places = spread(len(scene.samples), _SHOWN)
-    few = Scene([scene.samples[p] for p in places], scene.images[places], scene.masks[places], scene.target, scene.mean)
-    maps: dict[str, Any] = {f"map {n}": item.astype(np.float16) for n, item in _own_maps(predictor, few).items()}
+    kept = spread(len(scene.samples), _SHOWN)
+    few = Scene([scene.samples[k] for k in kept], scene.images[kept], scene.masks[kept], scene.target, scene.mean)
+    maps: dict[str, Any] = {f"map {name}": own.astype(np.float16) for name, own in _own_maps(predictor, few).items()}
     ids = np.array([sample.id for sample in few.samples])
     with replacing(file) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, ids=ids, images=few.images, masks=few.masks, **maps)

@@ -77,19 +77,19 @@ class ReproduceOptions(PhotographOptions):
         Raises:
             OptionError: An entry is not BACKBONE=WEIGHTS, or names a backbone that is not asked for.
         """
-        found = dict.fromkeys(self.backbone_names(), "none")
+        weights = dict.fromkeys(self.backbone_names(), "none")
         if self.weights.strip() in ("", "none"):
-            return found
+            return weights
         for entry in self.weights.split(","):
             name, equals, value = (part.strip() for part in entry.partition("="))
             if not equals or not value:
                 raise OptionError(
                     f"--weights {entry.strip()!r}: expected BACKBONE=FILE, e.g. resnet18=weights.safetensors."
                 )
-            if name not in found:
+            if name not in weights:
                 raise OptionError(f"--weights {entry.strip()!r}: {name} is none of --backbones {self.backbones}.")
-            found[name] = value
-        return found
+            weights[name] = value
+        return weights
 
     def share_values(self) -> tuple[float, ...]:
         """Shares from 0 (none corrected) to 1 (all), ascending.

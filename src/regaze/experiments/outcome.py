@@ -14,9 +14,8 @@ from regaze.drawing.canvas import Canvas
 from regaze.errors import OptionError
 from regaze.evaluation.seeds import Estimate, Grade, Value
 from regaze.experiments.claims import Claim
+from regaze.experiments.runs import Record
 from regaze.files import write_json, write_text
-
-Record = dict[str, Any]
 
 
 @dataclass
@@ -74,17 +73,16 @@ def row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(escaped)} |"
 
 
-def shown(found: Estimate | None, digits: int = 3) -> str:
+def shown(estimate: Estimate, digits: int = 3) -> str:
     """A mean over seeds with its interval, or a dash."""
-    if found is None or found.value is None:
-        return "-"
-    if found.low is None or found.high is None:
-        return f"{found.value:.{digits}f}"
-    return f"{found.value:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    text = number(estimate.value, digits)
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number of the paper's, or a dash."""
+    """A number, or a dash."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
@@ -127,32 +125,29 @@ def read_page(page: Path) -> str:
 def grades(seeds: Sequence[Sequence[Record]]) -> list[list[Grade]]:
     """The judged photographs that have a grade."""
     return [
-        [
-            Grade(item["sample"], item["patient"], item["label"], item["grade"])
-            for item in items
-            if item["label"] is not None
-        ]
-        for items in seeds
+        [Grade(r["sample"], r["patient"], r["label"], r["grade"]) for r in records if r["label"] is not None]
+        for records in seeds
     ]
 
 
-def judged(seeds: Sequence[Sequence[Record]], scale: str, key: str) -> list[list[Value]]:
-    """A figure of a judge's records, e.g. `fused`, `squared_error`; photographs without it are left out."""
-    return _values(seeds, lambda item: item["maps"][scale][key])
+def values(seeds: Sequence[Sequence[Record]], *path: str) -> list[list[Value]]:
+    """A figure of the records, e.g. `views`, `grad-cam`, `deletion`; photographs without it are left out.
 
-
-def viewed(seeds: Sequence[Sequence[Record]], view: str, key: str) -> list[list[Value]]:
-    """A figure of the measured maps, e.g. `grad-cam`, `deletion`; photographs without it are left out."""
-    return _values(seeds, lambda item: item["views"][view][key])
-
-
-def baseline(seeds: Sequence[Sequence[Record]], key: str) -> list[list[Value]]:
-    """The squared error of the empty map (`zero`) or of the mean target (`mean`)."""
-    return _values(seeds, lambda item: item[key])
-
-
-def _values(seeds: Sequence[Sequence[Record]], read: Any) -> list[list[Value]]:
+    Args:
+        seeds: Records of photographs, one list per seed.
+        path: Keys that lead to the figure.
+    """
     return [
-        [Value(item["sample"], item["patient"], float(read(item))) for item in items if read(item) is not None]
-        for items in seeds
+        [
+            Value(record["sample"], record["patient"], float(value))
+            for record in records
+            if (value := _at(record, path)) is not None
+        ]
+        for records in seeds
     ]
+
+
+def _at(record: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        record = record[key]
+    return record

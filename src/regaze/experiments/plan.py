@@ -112,12 +112,8 @@ class Grid:
     def runs(self, wants: Iterable[Want]) -> list[Run]:
         """All runs in an order in which each finds what it needs, seed by seed, none twice."""
         wanted = list(dict.fromkeys(wants))
-        found: dict[str, Run] = {}
-        for seed in range(self.options.seeds):
-            for want in wanted:
-                for run in self.chain(want, seed):
-                    found.setdefault(run.id, run)
-        return list(found.values())
+        seeds = range(self.options.seeds)
+        return list({run.id: run for seed in seeds for want in wanted for run in self.chain(want, seed)}.values())
 
     def chain(self, want: Want, seed: int) -> list[Run]:
         """The runs behind one wish, the wish itself last.
@@ -127,29 +123,29 @@ class Grid:
             seed: Of the study.
         """
         runs = self._models(want.cell, seed)
-        made = runs[-1]
-        more: list[Any] = [want.kind, _FORMAT, made.id]
+        trained = runs[-1]
+        content: list[Any] = [want.kind, _FORMAT, trained.id]
         if want.kind == "maps":
-            more += [self.options.faithfulness, self.options.steps]
-        return [*runs, Run(digest(more), want.kind, seed, want.cell, made.model, made.parent)]
+            content += [self.options.faithfulness, self.options.steps]
+        return [*runs, Run(digest(content), want.kind, seed, want.cell, trained.model, trained.parent)]
 
     def _models(self, cell: Cell, seed: int) -> list[Run]:
         network = asdict(self.network(cell))
         network["weights"] = weights_identity(network["weights"])
-        mark = digest([self.study_mark(seed), network, asdict(self.options.training())])
-        parent = _named(cell.parent, mark)
-        first = Run(mark, "phase1", seed, cell.parent, parent, parent)
+        root = digest([self.study_id(seed), network, asdict(self.options.training())])
+        parent = _named(cell.parent, root)
+        first = Run(root, "phase1", seed, cell.parent, parent, parent)
         if cell.share is None:
             return [first]
         tuning = asdict(self.options.finetuning(self.options.map_weight if cell.share else 0.0))
-        mark = digest([mark, cell.share, cell.order if cell.partial else "", tuning])
-        return [first, Run(mark, "finetune", seed, cell, _named(cell, mark), parent)]
+        tuned = digest([root, cell.share, cell.order if cell.partial else "", tuning])
+        return [first, Run(tuned, "finetune", seed, cell, _named(cell, tuned), parent)]
 
     def network(self, cell: Cell) -> NetworkOptions:
         """What phase 1 builds for a cell."""
         return NetworkOptions(cell.network, cell.backbone, self.options.weights_of()[cell.backbone])
 
-    def study_mark(self, seed: int) -> str:
+    def study_id(self, seed: int) -> str:
         """Hash of what all runs of a seed have in common."""
         options = self.options
         study = [options.size, options.folds, options.crop, options.patient]
@@ -158,9 +154,9 @@ class Grid:
     def study_name(self, seed: int) -> str:
         """Name of the study's folder; another size or other data is another folder."""
         options = self.options
-        mark = digest([self.fingerprint, options.size, options.folds, options.crop, options.patient])
-        return f"seed{seed}-{mark[:8]}"
+        data = digest([self.fingerprint, options.size, options.folds, options.crop, options.patient])
+        return f"seed{seed}-{data[:8]}"
 
 
-def _named(cell: Cell, mark: str) -> str:
-    return f"{cell.name}-{mark[:8]}"
+def _named(cell: Cell, run_id: str) -> str:
+    return f"{cell.name}-{run_id[:8]}"

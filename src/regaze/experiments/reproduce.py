@@ -11,7 +11,7 @@ from typing import Any
 from regaze.errors import OptionError
 from regaze.evaluation.verdicts import FEWEST_SEEDS
 from regaze.experiments import fig5, fig6, fig7, table2, table3
-from regaze.experiments.options import EXPERIMENTS, Experiment, ReproduceOptions
+from regaze.experiments.options import Experiment, ReproduceOptions
 from regaze.experiments.outcome import Outcome, put_section, read_page
 from regaze.experiments.plan import Run, Want
 from regaze.experiments.runs import Bench
@@ -36,18 +36,6 @@ PARTS: dict[Experiment, Part] = {
 }
 
 
-def chosen(what: str) -> tuple[Experiment, ...]:
-    """The experiments behind `all` or one name.
-
-    Raises:
-        OptionError: There is none of that name.
-    """
-    found = EXPERIMENTS if what == "all" else tuple(name for name in EXPERIMENTS if name == what)
-    if not found:
-        raise OptionError(f"{what!r} is no experiment: expected all, {', '.join(EXPERIMENTS)}.")
-    return found
-
-
 def planned(bench: Bench, names: Sequence[Experiment]) -> list[Run]:
     """Every run that the experiments need, shared ones once.
 
@@ -62,7 +50,7 @@ def plan(bench: Bench, names: Sequence[Experiment]) -> dict[str, Any]:
     """The grid with its time as far as earlier runs tell it; nothing is trained.
 
     Args:
-        bench: Where the runs are done.
+        bench: Where the runs would be done.
         names: The experiments.
 
     Returns:
@@ -124,10 +112,10 @@ def _check_folder(bench: Bench, names: Sequence[Experiment]) -> None:
     """
     for name in names:
         with suppress(OSError, ValueError, KeyError, TypeError):  # what cannot be read is nobody's table
-            there = read_json(bench.to / f"{name}.json")
-            if there["fingerprint"] != bench.dataset.fingerprint:
+            earlier = read_json(bench.to / f"{name}.json")
+            if earlier["fingerprint"] != bench.dataset.fingerprint:
                 raise OptionError(
-                    f"--to {bench.to} holds {name} of other photographs ({there['data']}): give another folder."
+                    f"--to {bench.to} holds {name} of other photographs ({earlier['data']}): give another folder."
                 )
 
 
@@ -140,13 +128,16 @@ def _line(run: Run, waiting: Mapping[str, float | None]) -> dict[str, Any]:
 
 
 def _about(bench: Bench) -> dict[str, Any]:
-    options = asdict(bench.options) | {"boxes": None if bench.options.boxes is None else bench.options.boxes.name}
-    options["data"] = _data(bench)
-    options["weights"] = {name: Path(value).name for name, value in bench.options.weights_of().items()}
+    options = bench.options
     return {
         "data": _data(bench),
         "fingerprint": bench.dataset.fingerprint,
-        "options": options,
+        "options": asdict(options)
+        | {
+            "data": _data(bench),
+            "boxes": None if options.boxes is None else options.boxes.name,
+            "weights": {name: Path(value).name for name, value in options.weights_of().items()},
+        },
         "versions": bench.grid.versions,
         "trainings": bench.trainings,
     }

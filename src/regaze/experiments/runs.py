@@ -2,7 +2,7 @@
 
     data/            synthetic photographs, where the data are those
     cache/           decoded photographs and features of frozen extractors, shared by all studies (may be deleted)
-    studies/SEED/    a study per seed; figure 7's shares each have a room of their own in shares/MODEL, with the
+    studies/SEED/    a study per seed; figure 7's shares each have a study of their own in shares/MODEL, with the
                      phase-1 model linked in, since corrections are append-only and every share starts from none
     runs/ID.json     what a run found; a run whose file is there is done
     runs/ID.npz      figure 6's photographs and maps
@@ -75,13 +75,6 @@ class Bench:
         return self.to / ".locks"
 
     @property
-    def n_training(self) -> int:
-        """Photographs that one model learns from, nearly."""
-        training = sum(sample.part == "training" for sample in self.dataset.samples)
-        parts = self.options.folds if self.options.folds > 1 else DEFAULT_FOLDS
-        return round(training * (parts - 1) / parts)
-
-    @property
     def n_judged(self) -> int:
         """Photographs that the models of one seed are judged on, nearly."""
         test = sum(sample.part == "test" for sample in self.dataset.samples)
@@ -95,26 +88,28 @@ class Bench:
 
     def units(self, kind: Kind) -> float:
         """What a run's seconds grow with: photographs shown in training, or photographs (and steps) measured."""
-        asked = self.options
+        options = self.options
         if kind in ("phase1", "finetune"):
-            epochs = asked.epochs if kind == "phase1" else asked.finetune_epochs
-            return max(1, self.n_training * asked.folds * epochs)
+            epochs = options.epochs if kind == "phase1" else options.finetune_epochs
+            parts = options.folds if options.folds > 1 else DEFAULT_FOLDS
+            training = sum(sample.part == "training" for sample in self.dataset.samples)
+            return max(1, round(training * (parts - 1) / parts) * options.folds * epochs)
         if kind == "judge":
             return max(1, self.n_judged)
-        return max(1, min(asked.faithfulness, self.n_judged) * (asked.steps + 1))
+        return max(1, min(options.faithfulness, self.n_judged) * (options.steps + 1))
 
     def record(self, run: Run) -> Record | None:
         """What a run found; None where it is not done, its file is damaged, or the model that it trained is gone."""
         try:
-            found: Record = read_json(self.to / "runs" / f"{run.id}.json")
-            if found["id"] != run.id:
+            record: Record = read_json(self.to / "runs" / f"{run.id}.json")
+            if record["id"] != run.id:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         trains = run.kind in ("phase1", "finetune")
-        return None if trains and not self._kept(run) else found
+        return None if trains and not self._has_models(run) else record
 
-    def _kept(self, run: Run) -> bool:
+    def _has_models(self, run: Run) -> bool:
         """Whether every fold's model lies in its study."""
         study = self.to / "studies" / self.grid.study_name(run.seed)
         models = (study / "shares" / run.model if run.cell.partial else study) / "models" / run.model
@@ -161,37 +156,46 @@ class Bench:
         for run in runs:
             families.setdefault((run.seed, run.parent), []).append(run)
         groups = {f"seed{seed}-{parent}": family for (seed, parent), family in families.items()}
-        place = {run.id: f"[{number} of {len(runs)}]" for number, run in enumerate(runs, start=1)}
-        share = shared_out(list(groups), self.locks, lambda name: self._done(groups[name]), self.voice.say)
+        numbers = {run.id: f"[{number} of {len(runs)}]" for number, run in enumerate(runs, start=1)}
+
+        def done(name: str) -> bool:
+            return all(self.record(run) is not None for run in groups[name])
+
+        share = shared_out(list(groups), self.locks, done, self.voice.say)
         with closing(share):  # lets go of the lock also where a run fails
             for run in (run for name in share for run in groups[name]):
                 if self.record(run) is None:
-                    self.voice.say(f"{place[run.id]} {run.title}")
-                    self._do_one(run)
+                    self.voice.say(f"{numbers[run.id]} {run.title}")
+                    self._do_and_record(run)
 
-    def _done(self, runs: Sequence[Run]) -> bool:
-        return all(self.record(run) is not None for run in runs)
-
-    def _do_one(self, run: Run) -> None:
+    def _do_and_record(self, run: Run) -> None:
         study = self.study(run.seed)
         fresh = not any(checkpoint_file(study, run.model, fold).exists() for fold in study.folds)
         start = time.monotonic()
         values = self._do(study, run)
-        head = {"id": run.id, "kind": run.kind, "model": run.model, "seed": run.seed}
-        about: Record = {"cell": [run.cell.backbone, run.cell.network], "share": run.cell.share}
-        about |= {"part": part_of(study), "fresh": fresh}
-        seconds = time.monotonic() - start
-        effort = {"seconds": round(seconds, 2), "units": self.units(run.kind), "pixels": self.options.size}
-        write_json(self.to / "runs" / f"{run.id}.json", head | about | effort | values)
+        record: Record = {
+            "id": run.id,
+            "kind": run.kind,
+            "model": run.model,
+            "seed": run.seed,
+            "cell": [run.cell.backbone, run.cell.network],
+            "share": run.cell.share,
+            "part": part_of(study),
+            "fresh": fresh,
+            "seconds": round(time.monotonic() - start, 2),
+            "units": self.units(run.kind),
+            "pixels": self.options.size,
+        }
+        write_json(self.to / "runs" / f"{run.id}.json", record | values)
 
     def rows(self, want: Want) -> list[list[Record]]:
         """A wish's records per photograph, one list per seed; all runs must be done."""
-        found = []
+        photographs = []
         for seed in range(self.options.seeds):
             record = self.record(self.grid.chain(want, seed)[-1])
             assert record is not None  # do() came before
-            found.append(record["photographs"])
-        return found
+            photographs.append(record["photographs"])
+        return photographs
 
     def shown(self, want: Want) -> Path:
         """Figure 6's photographs and maps of the first seed."""
@@ -213,11 +217,11 @@ class Bench:
         if run.kind == "phase1":
             train(study, self.grid.network(run.cell), self.options.training(), self.machine, run.model)
             return {"weights": read_card(study.model_folder(run.model, 0)).details["weights"]}
-        room = self._room(study, run)
+        home = self._home(study, run)
         if run.kind == "finetune":
-            return self._finetune(study, room, run)
+            return self._finetune(study, home, run)
         if run.kind == "judge":
-            rows = judge_model(room, run.model, EvaluateOptions(faithfulness=0), self.machine)
+            rows = judge_model(home, run.model, EvaluateOptions(faithfulness=0), self.machine)
             return {"photographs": [_slim(row) for row in rows]}
         from regaze.experiments.measure import measure
 
@@ -225,31 +229,31 @@ class Bench:
         # Before fine-tuning only figure 6 looks at the multi-scale network's maps, and it deletes nothing.
         bare = run.cell == Cell(run.cell.backbone, "multi-scale")
         wanted = 0 if bare else self.options.faithfulness
-        return {"photographs": measure(room, run.model, self.machine, wanted, self.options.steps, shown)}
+        return {"photographs": measure(home, run.model, self.machine, wanted, self.options.steps, shown)}
 
-    def _finetune(self, study: Study, room: Study, run: Run) -> Record:
+    def _finetune(self, study: Study, home: Study, run: Run) -> Record:
         share = run.cell.share or 0.0
         corrected = 0
         if share > 0:
             collect(study, run.parent, self.machine)
-            link(study.path / "collected" / run.parent, room.path / "collected" / run.parent)
-            put_selection(room, run.parent, run.cell.order, share)
-            counts = correct(room, run.parent, CorrectOptions(source="all"))
+            link(study.path / "collected" / run.parent, home.path / "collected" / run.parent)
+            put_selection(home, run.parent, run.cell.order, share)
+            counts = correct(home, run.parent, CorrectOptions(source="all"))
             corrected = counts["written"] + counts["kept"]
         options = self.options.finetuning(self.options.map_weight if share > 0 else 0.0)
-        finetune_model(room, run.parent, options, self.machine, run.model)
+        finetune_model(home, run.parent, options, self.machine, run.model)
         return {"corrected": corrected}
 
-    def _room(self, study: Study, run: Run) -> Study:
-        """Where a model's corrections lie apart from other shares' corrections."""
+    def _home(self, study: Study, run: Run) -> Study:
+        """The study that holds a model: of a share's a study of its own, so that its corrections lie apart."""
         if not run.cell.partial:
             return study
-        room = replace(study, path=study.path / "shares" / run.model)
-        if not (room.path / "study.json").is_file():
-            write_json(room.path / "study.json", read_json(study.path / "study.json"))
-        link(study.path / "models" / run.parent, room.path / "models" / run.parent)
-        link(self.to / "cache", room.path / "cache")
-        return room
+        home = replace(study, path=study.path / "shares" / run.model)
+        if not (home.path / "study.json").is_file():
+            write_json(home.path / "study.json", read_json(study.path / "study.json"))
+        link(study.path / "models" / run.parent, home.path / "models" / run.parent)
+        link(self.to / "cache", home.path / "cache")
+        return home
 
 
 def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voice: Voice) -> Bench:
@@ -269,8 +273,8 @@ def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voi
     options.check()
     # Synthetic photographs are painted here: by one process.
     synthetic = options.data.startswith("synthetic")
-    turn = held(to / ".locks" / "data", wait=True) if synthetic else nullcontext()
-    with turn, voice.progress("reading photographs") as feed:
+    lock = held(to / ".locks" / "data", wait=True) if synthetic else nullcontext()
+    with lock, voice.progress("reading photographs") as feed:
         dataset = load_dataset(
             options.data, boxes=options.boxes, patient=options.patient, folder=to / "data", seed=0, progress=feed
         )
@@ -280,11 +284,10 @@ def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voi
         )
     if synthetic:
         # A study paints photographs by its own seed; here all seeds see the same ones, by way of their table.
-        table = next(iter(dataset.samples)).image.parent.parent / "synthetic.csv"
+        table = dataset.samples[0].image.parent.parent / "synthetic.csv"
         dataset = load_dataset(f"csv:{table.resolve()}")
-    return Bench(
-        to, options, machine, voice, dataset, Grid(options, dataset.fingerprint, arithmetic(machine), versions())
-    )
+    grid = Grid(options, dataset.fingerprint, arithmetic(machine), versions())
+    return Bench(to, options, machine, voice, dataset, grid)
 
 
 def put_selection(study: Study, parent: str, order: str, share: float) -> None:
@@ -313,20 +316,20 @@ def put_selection(study: Study, parent: str, order: str, share: float) -> None:
             )
 
 
-def link(target: Path, place: Path) -> None:
-    """Make `place` the same folder as `target`; a copy where the system knows no links.
+def link(target: Path, path: Path) -> None:
+    """Make `path` the same folder as `target`; a copy where the system knows no links.
 
     Args:
         target: A folder that exists.
-        place: The path of the link.
+        path: Of the link.
     """
-    if place.is_symlink() or place.exists():
+    if path.is_symlink() or path.exists():
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        place.symlink_to(os.path.relpath(target.resolve(), place.parent.resolve()), target_is_directory=True)
+        path.symlink_to(os.path.relpath(target.resolve(), path.parent.resolve()), target_is_directory=True)
     except OSError:
-        shutil.copytree(target, place)
+        shutil.copytree(target, path)
 
 
 def _slim(row: Record) -> Record:

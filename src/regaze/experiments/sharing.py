@@ -24,9 +24,9 @@ def shared_out(
         names: Of the entries, fit for a file's name.
         folder: Where the locks lie; the same for all processes.
         done: Whether an entry is done; asked with its lock held.
-        say: Told once when nothing is left but what other processes are at.
+        say: Called once when nothing is left but what other processes are at.
     """
-    waiting, told = list(names), False
+    waiting, announced = list(names), False
     while waiting:
         busy = []
         for name in waiting:
@@ -36,8 +36,8 @@ def shared_out(
                 elif not done(name):
                     yield name
         if len(busy) == len(waiting):
-            if not told:
+            if not announced:
                 say(f"waiting for other processes, which are at the rest ({len(busy)})")
-            told = True
+            announced = True
             time.sleep(_PAUSE_SECONDS)
         waiting = busy

@@ -20,7 +20,7 @@ from regaze.experiments.runs import Bench
 
 __all__ = ["make", "wants"]
 
-PLACE = "section 3.2, table 2"
+SOURCE = "section 3.2, table 2"
 _GRAD_CAM, _ABN, _PROPOSED, _, _GRAD_CAM_TOO = LINES[:5]
 _SHARE = (0.0, 1.0)
 _BLIND = "on its own network it is not shown to beat a random order: the networks may differ, and not what maps know"
@@ -34,21 +34,21 @@ def make(bench: Bench) -> Outcome:
     deletions: list[Bar] = []
     insertions: list[Bar] = []
     resamples = bench.options.resamples
-    for found in grid9.measured(bench):
-        deletions.append(Bar(found.backbone, None))
-        insertions.append(Bar(found.backbone, None))
+    for cells in grid9.measured(bench):
+        deletions.append(Bar(cells.backbone, None))
+        insertions.append(Bar(cells.backbone, None))
         for line in LINES:
-            paper = TABLE_2.get((line.method, found.backbone), (None, None))
+            paper = TABLE_2.get((line.method, cells.backbone), (None, None))
             deletion, insertion = (
-                mean_over_seeds(found.values(line, key), resamples, _SHARE) for key in ("deletion", "insertion")
+                mean_over_seeds(cells.values(line, key), resamples, _SHARE) for key in ("deletion", "insertion")
             )
             less, more = (
-                mean_difference(found.control(line.network, key), found.values(line, key), resamples)
+                mean_difference(cells.control(line.network, key), cells.values(line, key), resamples)
                 for key in ("deletion", "insertion")
             )
-            cells = (shown(deletion), number(paper[0]), shown(less), shown(insertion), number(paper[1]), shown(more))
-            rows.append((found.backbone, line.name, *cells, str(insertion.n)))
-            figures[f"{found.backbone}, {line.name}"] = {
+            texts = (shown(deletion), number(paper[0]), shown(less), shown(insertion), number(paper[1]), shown(more))
+            rows.append((cells.backbone, line.name, *texts, str(insertion.n)))
+            figures[f"{cells.backbone}, {line.name}"] = {
                 "deletion": deletion,
                 "deletion over random": less,
                 "insertion": insertion,
@@ -58,7 +58,7 @@ def make(bench: Bench) -> Outcome:
             }
             deletions.append(Bar(line.name, deletion, line.colour, paper[0]))
             insertions.append(Bar(line.name, insertion, line.colour, paper[1]))
-        claims += _claims(bench, found)
+        claims += _claims(bench, cells)
     panels = [("deletion (lower is better)", deletions), ("insertion (higher is better)", insertions)]
     return Outcome(
         experiment="table2",
@@ -82,25 +82,25 @@ def make(bench: Bench) -> Outcome:
     )
 
 
-def _claims(bench: Bench, found: Cells) -> list[Claim]:
-    def claim(text: str, place: str, measure: str, other: list[list[Value]]) -> Claim:
-        difference = mean_difference(other, found.values(_PROPOSED, measure), bench.options.resamples)
-        return Claim(f"{found.backbone}: {text}", place, measure, difference, bench.trainings)
+def _claims(bench: Bench, cells: Cells) -> list[Claim]:
+    def claim(text: str, source: str, measure: str, other: list[list[Value]]) -> Claim:
+        difference = mean_difference(other, cells.values(_PROPOSED, measure), bench.options.resamples)
+        return Claim(f"{cells.backbone}: {text}", source, measure, difference, bench.trainings)
 
     def against(text: str, measure: str, line: grid9.Line) -> Claim:
-        made = claim(text, PLACE, measure, found.values(line, measure))
-        blind = claim("", "control", measure, found.control("multi-scale", measure)).verdict != "holds"
+        made = claim(text, SOURCE, measure, cells.values(line, measure))
+        blind = claim("", "control", measure, cells.control("multi-scale", measure)).verdict != "holds"
         return replace(made, void=_BLIND) if blind else made
 
     def same(text: str, measure: str, other: list[list[Value]]) -> Claim:
         return claim(f"the proposed map has a {text} on the same network", "control", measure, other)
 
-    blind_insertion, blind_deletion = (found.control("multi-scale", key) for key in ("insertion", "deletion"))
+    blind_insertion, blind_deletion = (cells.control("multi-scale", key) for key in ("insertion", "deletion"))
     return [
         against("the proposed map has a higher insertion than Grad-CAM's", "insertion", _GRAD_CAM),
         against("the proposed map has a higher insertion than ABN's", "insertion", _ABN),
         against("the proposed map has a lower deletion than ABN's", "deletion", _ABN),
         same("higher insertion than a random order", "insertion", blind_insertion),
         same("lower deletion than a random order", "deletion", blind_deletion),
-        same("higher insertion than Grad-CAM", "insertion", found.values(_GRAD_CAM_TOO, "insertion")),
+        same("higher insertion than Grad-CAM", "insertion", cells.values(_GRAD_CAM_TOO, "insertion")),
     ]

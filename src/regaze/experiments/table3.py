@@ -14,13 +14,13 @@ from regaze.evaluation.seeds import Estimate, Value, mean_difference, mean_over_
 from regaze.experiments import grid9
 from regaze.experiments.claims import Claim
 from regaze.experiments.grid9 import LINES, Cells, wants
-from regaze.experiments.outcome import Outcome, baseline, number, shown
+from regaze.experiments.outcome import Outcome, number, shown, values
 from regaze.experiments.paper import TABLE_3
 from regaze.experiments.runs import Bench
 
 __all__ = ["make", "wants"]
 
-PLACE = "section 3.2, table 3"
+SOURCE = "section 3.2, table 3"
 _BASELINES = {"zero": "control: empty map", "mean": "control: mean lesion map"}
 _LINES = [line for line in LINES if line.view != "lesions"]  # which are what maps are compared with
 
@@ -33,17 +33,17 @@ def make(bench: Bench) -> Outcome:
     errors: list[Bar] = []
     gains: list[Bar] = []
     resamples = bench.options.resamples
-    for found in grid9.measured(bench):
-        errors.append(Bar(found.backbone, None))
-        gains.append(Bar(found.backbone, None))
+    for cells in grid9.measured(bench):
+        errors.append(Bar(cells.backbone, None))
+        gains.append(Bar(cells.backbone, None))
         for line in _LINES:
-            paper = TABLE_3.get((line.method, found.backbone))
+            paper = TABLE_3.get((line.method, cells.backbone))
             error, gain = (
-                mean_over_seeds(found.values(line, key), resamples, limits)
+                mean_over_seeds(cells.values(line, key), resamples, limits)
                 for key, limits in (("squared_error", (0, 1)), ("enrichment", (0, math.inf)))
             )
-            rows.append((found.backbone, line.name, shown(error, 4), number(paper), shown(gain, 2), str(error.n)))
-            figures[f"{found.backbone}, {line.name}"] = {
+            rows.append((cells.backbone, line.name, shown(error, 4), number(paper), shown(gain, 2), str(error.n)))
+            figures[f"{cells.backbone}, {line.name}"] = {
                 "squared error": error,
                 "enrichment": gain,
                 "paper's squared error": paper,
@@ -51,12 +51,12 @@ def make(bench: Bench) -> Outcome:
             errors.append(Bar(line.name, error, line.colour, paper))
             gains.append(Bar(line.name, gain, line.colour))
         for key, name in _BASELINES.items():
-            error = mean_over_seeds(baseline(found.records["multi-scale"], key), resamples, (0, 1))
-            rows.append((found.backbone, name, shown(error, 4), "-", "-", str(error.n)))
-            figures[f"{found.backbone}, {name}"] = {"squared error": error}
+            error = mean_over_seeds(values(cells.records["multi-scale"], key), resamples, (0, 1))
+            rows.append((cells.backbone, name, shown(error, 4), "-", "-", str(error.n)))
+            figures[f"{cells.backbone}, {name}"] = {"squared error": error}
             errors.append(Bar(name, error, CONTROL))
             gains.append(Bar(name, Estimate(None)))
-        claims += _claims(bench, found)
+        claims += _claims(bench, cells)
     panels = [("squared error (lower is better)", errors), ("enrichment (1 is chance)", gains)]
     return Outcome(
         experiment="table3",
@@ -79,19 +79,18 @@ def make(bench: Bench) -> Outcome:
     )
 
 
-def _claims(bench: Bench, found: Cells) -> list[Claim]:
-    proposed = found.values(LINES[2], "squared_error")
+def _claims(bench: Bench, cells: Cells) -> list[Claim]:
+    proposed = cells.values(LINES[2], "squared_error")
 
-    def claim(text: str, place: str, other: list[list[Value]]) -> Claim:
+    def claim(rival: str, source: str, other: list[list[Value]]) -> Claim:
+        text = f"{cells.backbone}: the proposed map is nearer to the lesions than {rival}"
         difference = mean_difference(other, proposed, bench.options.resamples)
-        return Claim(f"{found.backbone}: {text}", place, "squared error", difference, bench.trainings)
+        return Claim(text, source, "squared error", difference, bench.trainings)
 
-    empty, mean = (baseline(found.records["multi-scale"], key) for key in _BASELINES)
+    empty, mean = (values(cells.records["multi-scale"], key) for key in _BASELINES)
     return [
-        claim(
-            "the proposed map is nearer to the lesions than Grad-CAM's", PLACE, found.values(LINES[0], "squared_error")
-        ),
-        claim("the proposed map is nearer to the lesions than ABN's", PLACE, found.values(LINES[1], "squared_error")),
-        claim("the proposed map is nearer to the lesions than an empty map", "control", empty),
-        claim("the proposed map is nearer to the lesions than the mean lesion map", "control", mean),
+        claim("Grad-CAM's", SOURCE, cells.values(LINES[0], "squared_error")),
+        claim("ABN's", SOURCE, cells.values(LINES[1], "squared_error")),
+        claim("an empty map", "control", empty),
+        claim("the mean lesion map", "control", mean),
     ]

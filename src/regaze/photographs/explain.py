@@ -86,20 +86,26 @@ def explain_files(
         OptionError: An unknown explainer or class, or options that do not go together.
     """
     _check(images, to, masks, batch)
-    samples = [Sample(str(path), path, None, masks=_masks(masks), origin="masks") for path in images]
+    lesions = {"lesion": tuple(masks)} if masks else {}
+    samples = [Sample(str(path), path, None, masks=lesions, origin="masks") for path in images]
     explained = [_explain_with(model, samples, by, class_name, machine, batch, voice) for model in models]
-    size, crop = max(item.card.size for item in explained), explained[0].card.crop
-    if any(item.card.crop != crop for item in explained):
+    cards = [each.card for each in explained]
+    if len({card.crop for card in cards}) > 1:
         raise OptionError("--beside: of these models some crop photographs to the field of view and others do not.")
-    large = load_pixels(samples, max(_PHOTO_SIDE, size), None, machine.workers, crop=crop)
-    rows = []
-    for index, path in enumerate(images):
-        tiles = [Tile("Photograph", "cropped as the model sees it"), *_tiles(explained, index)]
-        lesions = large.union[index] if masks else None
-        rows.append(Row(*_words(path, explained, index), large.images[index], tuple(tiles), lesions))
+    side = max(_PHOTO_SIDE, *(card.size for card in cards))
+    large = load_pixels(samples, side, None, machine.workers, crop=cards[0].crop)
+    rows = [
+        Row(
+            *_caption(path, explained, index),
+            large.images[index],
+            (Tile("Photograph", "cropped as the model sees it"), *_tiles(explained, index)),
+            large.union[index] if masks else None,
+        )
+        for index, path in enumerate(images)
+    ]
     with replacing(to) as temporary:
         draw_panel(rows).save(temporary, format=_FORMATS[to.suffix.lower()])
-    first, *others = (item.result() for item in explained)
+    first, *others = (each.result() for each in explained)
     return first | {"beside": others, "panel": str(to)}
 
 
@@ -137,15 +143,14 @@ def _explain_with(
 def _tiles(explained: Sequence[_Explained], index: int) -> list[Tile]:
     """The maps of one photograph; below each its explainer, and where there are several models, whose it is."""
     tiles = []
-    names = [item.card.name for item in explained]
-    for item in explained:
-        name = item.card.name if names.count(item.card.name) == 1 else str(item.model)
-        for by, maps in item.maps.items():
-            explainer = EXPLAINERS[by]
-            words = (explainer.title, explainer.text)
+    names = [each.card.name for each in explained]
+    for each in explained:
+        name = each.card.name if names.count(each.card.name) == 1 else str(each.model)
+        for by, maps in each.maps.items():
+            title, text = EXPLAINERS[by].title, EXPLAINERS[by].text
             if len(explained) > 1:
-                words = (name, f"{explainer.title}: {explainer.text}")
-            tiles.append(Tile(*words, strength(maps[index])))
+                title, text = name, f"{title}: {text}"
+            tiles.append(Tile(title, text, strength(maps[index])))
     return tiles
 
 
@@ -181,24 +186,18 @@ def _names(by: str | None, predictor: Predictor) -> list[str]:
 
 
 def _class_index(name: str | None, card: ModelCard) -> int | None:
-    if name is None:
-        return None
-    if name not in card.classes:
+    if name is not None and name not in card.classes:
         raise OptionError(f"--class {name}: this model has no such class, it has {', '.join(card.classes)}.")
-    return card.classes.index(name)
+    return None if name is None else card.classes.index(name)
 
 
-def _masks(paths: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
-    return {"lesion": tuple(paths)} if paths else {}
-
-
-def _words(path: Path, explained: Sequence[_Explained], index: int) -> tuple[str, str]:
+def _caption(path: Path, explained: Sequence[_Explained], index: int) -> tuple[str, str]:
     """Title and text of a photograph: one model's grade and probabilities, or the grades of several."""
     if len(explained) > 1:
-        grades = [(item.card.name, item.photographs[index]) for item in explained]
-        text = "    ".join(f"{name}: {said['class']} ({said['confidence']:.2f})" for name, said in grades)
+        grades = [(each.card.name, each.photographs[index]) for each in explained]
+        text = "    ".join(f"{name}: {grade['class']} ({grade['confidence']:.2f})" for name, grade in grades)
         return path.name, f"Graded   {text}"
-    said = explained[0].photographs[index]
-    probabilities = "    ".join(f"{name}: {value:.2f}" for name, value in said["probabilities"].items())
-    of_class = "" if said["explained"] is None else f"Explained: {said['explained']}.    "
-    return f"{path.name}: graded {said['class']}", f"{of_class}Probabilities   {probabilities}"
+    photograph = explained[0].photographs[index]
+    probabilities = "    ".join(f"{name}: {value:.2f}" for name, value in photograph["probabilities"].items())
+    of_class = "" if photograph["explained"] is None else f"Explained: {photograph['explained']}.    "
+    return f"{path.name}: graded {photograph['class']}", f"{of_class}Probabilities   {probabilities}"

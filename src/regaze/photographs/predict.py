@@ -51,30 +51,28 @@ def predict_files(
     files = list(_files(images, out))
     if not files:
         where = f"in {', '.join(map(str, images))}" if images else "to predict"
-        raise DataError(f"No photograph {where}: give files ending in {_endings()}, or folders.")
-    found: list[dict[str, Any]] = []
+        raise DataError(f"No photograph {where}: give files ending in {', '.join(sorted(IMAGE_SUFFIXES))}, or folders.")
+    described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    names = _unique_names([name for _, name in files])
+    paths, names = [path for path, _ in files], _unique_names([name for _, name in files])
     with voice.progress("predicting") as feed:
         for start in range(0, len(files), batch):
-            chunk = list(zip(files[start : start + batch], names[start : start + batch], strict=True))
-            loaded = _load([path for (path, _), _ in chunk], card, machine.workers)
-            good = [
-                (path, name, item)
-                for ((path, _), name), item in zip(chunk, loaded, strict=True)
-                if not isinstance(item, DataError)
-            ]
-            for ((path, _), _), item in zip(chunk, loaded, strict=True):
-                if isinstance(item, DataError):
-                    failed.append({"file": str(path), "reason": str(item)})
-                    voice.warn(f"{path} skipped: {item}")
+            chunk = slice(start, start + batch)
+            good = []
+            loaded = _load(paths[chunk], card, machine.workers)
+            for path, name, photograph in zip(paths[chunk], names[chunk], loaded, strict=True):
+                if isinstance(photograph, DataError):
+                    failed.append({"file": str(path), "reason": str(photograph)})
+                    voice.warn(f"{path} skipped: {photograph}")
+                else:
+                    good.append((path, name, *photograph))
             if good:
-                predictions = predictor.predict(np.stack([item[0] for _, _, item in good]))
-                for index, (path, name, item) in enumerate(good):
-                    found.append(describe(path, card, predictions, index))
-                    _write(out, name, path, predictions, index, item[1])
+                predictions = predictor.predict(np.stack([pixels for _, _, pixels, _ in good]))
+                for index, (path, name, _, geometry) in enumerate(good):
+                    described.append(describe(path, card, predictions, index))
+                    _write(out, name, path, predictions, index, geometry)
             feed(min(start + batch, len(files)), len(files))
-    result = {"model": str(model), "key": card.key, "predictions": found, "failed": failed, "out": str(out)}
+    result = {"model": str(model), "key": card.key, "predictions": described, "failed": failed, "out": str(out)}
     write_json(out / "predictions.json", result)
     return result
 
@@ -84,20 +82,13 @@ def _files(images: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:
     results = out.resolve()
     for path in images:
         if path.is_dir():
-            for item in sorted(path.rglob("*")):
-                if item.name.endswith(_OVERLAY) and results in item.resolve().parents:
+            for file in sorted(path.rglob("*")):
+                if file.name.endswith(_OVERLAY) and results in file.resolve().parents:
                     continue
-                if item.suffix.lower().lstrip(".") in _SUFFIXES and item.is_file():
-                    yield item, "_".join(item.relative_to(path).with_suffix("").parts)
+                if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+                    yield file, "_".join(file.relative_to(path).with_suffix("").parts)
         else:
             yield path, path.stem
-
-
-_SUFFIXES = {suffix.lower().lstrip(".") for suffix in IMAGE_SUFFIXES}
-
-
-def _endings() -> str:
-    return ", ".join(f".{suffix}" for suffix in sorted(_SUFFIXES))
 
 
 def _unique_names(names: list[str]) -> list[str]:
@@ -115,7 +106,7 @@ def _unique_names(names: list[str]) -> list[str]:
 
 
 def _load(paths: Sequence[Path], card: ModelCard, workers: int) -> list[tuple[NDArray[np.uint8], Geometry] | DataError]:
-    def one(path: Path) -> tuple[NDArray[np.uint8], Geometry] | DataError:
+    def load(path: Path) -> tuple[NDArray[np.uint8], Geometry] | DataError:
         try:
             if not path.is_file():
                 return DataError("no such file")
@@ -125,7 +116,7 @@ def _load(paths: Sequence[Path], card: ModelCard, workers: int) -> list[tuple[ND
             return DataError(str(error).removeprefix(f"{path.name}: "))
 
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        return list(pool.map(one, paths))
+        return list(pool.map(load, paths))
 
 
 def describe(path: Path, card: ModelCard, predictions: Predictions, index: int) -> dict[str, Any]:

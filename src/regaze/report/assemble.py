@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -39,15 +39,16 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
     """
     before, after = compared_models(study)
     control = control_of(study, after)
-    names_by_role = {"before": before, **({"control": control} if control is not None else {}), "after": after}
-    rows = {name: assessment.records[name] for name in names_by_role.values()}
-    worse_graded, better_graded = _grade_changes(rows[before], rows[after])
-    worse_maps, better_maps = _map_changes(rows[before], rows[after])
-    further = _further_off(rows[before], rows[after]) if study.dataset.ordinal else []
-    gallery = _gallery(rows[before], rows[after], len(study.classes))
+    names = {"before": before, **({"control": control} if control is not None else {}), "after": after}
+    rows = {role: assessment.records[name] for role, name in names.items()}
+    pair = rows["before"], rows["after"]
+    worse_graded, better_graded = _grade_changes(*pair)
+    worse_maps, better_maps = _map_changes(*pair)
+    further = _further_off(*pair) if study.dataset.ordinal else []
+    gallery = _gallery(*pair, len(study.classes))
     full = {*gallery, *worse_graded[:IN_FULL], *worse_maps[:IN_FULL]}
-    shown = full | {*worse_graded, *worse_maps, *further}
-    cases = _cases(study, before, after, rows, sorted(shown), full, machine)
+    shown = sorted(full | {*worse_graded, *worse_maps, *further})
+    cases = _cases(study, (before, after), pair, shown, full, machine)
     return ReportContent(
         title=f"Does {after} look in the right place?",
         classes=study.classes,
@@ -56,20 +57,15 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
         after=after,
         control=control,
         paired=_paired(assessment.figures["paired"], before, after, control),
-        cases=[cases[place] for place in gallery],
-        worse_graded=[cases[place] for place in worse_graded],
-        worse_maps=[cases[place] for place in worse_maps],
-        further_off=[cases[place] for place in further],
-        n_worse_graded=len(worse_graded),
+        cases=[cases[index] for index in gallery],
+        worse_graded=[cases[index] for index in worse_graded],
+        worse_maps=[cases[index] for index in worse_maps],
+        further_off=[cases[index] for index in further],
         n_better_graded=len(better_graded),
-        n_worse_maps=len(worse_maps),
         n_better_maps=len(better_maps),
         provenance=_provenance(study, before, after),
         commands=commands,
-        curves={
-            "models": model_curves({role: rows[name] for role, name in names_by_role.items()}),
-            "orders": ranking_curves(rows[after]),
-        },
+        curves={"models": model_curves(rows), "orders": ranking_curves(rows["after"])},
     )
 
 
@@ -93,88 +89,84 @@ def compared_models(study: Study) -> tuple[str, str]:
 
 
 def _paired(pairs: dict[str, dict[str, Any]], before: str, after: str, control: str | None) -> dict[str, Any]:
-    against = {} if control is None else pairs[f"{after} against {control}"]
-    return pairs[f"{after} against {before}"] | {f"{key}_against_control": pair for key, pair in against.items()}
+    gains = pairs[f"{after} against {before}"]
+    against = dict.fromkeys(gains) if control is None else pairs[f"{after} against {control}"]
+    return gains | {f"{key}_against_control": pair for key, pair in against.items()}
 
 
 def _grade_changes(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[int], list[int]]:
-    """Places graded right before and wrong after (the largest miss first), and the reverse."""
+    """Indices graded right before and wrong after (the largest miss first), and the reverse."""
     worse, better = [], []
-    for place, (one, other) in enumerate(zip(before, after, strict=True)):
-        if one["label"] is None:
-            continue
-        was, now = one["grade"] == one["label"], other["grade"] == other["label"]
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        was, now = old["grade"] == old["label"], new["grade"] == old["label"]
         if was and not now:
-            worse.append(place)
+            worse.append(index)
         elif now and not was:
-            better.append(place)
-    worse.sort(key=lambda place: (-abs(after[place]["grade"] - after[place]["label"]), after[place]["sample"]))
+            better.append(index)
+    worse.sort(key=lambda index: (-abs(after[index]["grade"] - after[index]["label"]), after[index]["sample"]))
     return worse, better
 
 
 def _further_off(before: Sequence[Row], after: Sequence[Row]) -> list[int]:
-    """Places graded wrong before and further from the expert's grade after, the largest step first."""
-    steps: list[tuple[int, int]] = []
-    for place, (one, other) in enumerate(zip(before, after, strict=True)):
-        if one["label"] is None or one["grade"] == one["label"]:
-            continue
-        step = abs(other["grade"] - one["label"]) - abs(one["grade"] - one["label"])
-        if step > 0:
-            steps.append((-step, place))
-    return [place for _, place in sorted(steps)]
+    """Indices graded wrong before and further from the expert's grade after, the largest step first."""
+    steps = [
+        (abs(old["grade"] - old["label"]) - abs(new["grade"] - old["label"]), index)
+        for index, (old, new) in enumerate(zip(before, after, strict=True))
+        if old["label"] is not None and old["grade"] != old["label"]
+    ]
+    return [index for step, index in sorted(steps) if step < 0]
 
 
 def _map_changes(before: Sequence[Row], after: Sequence[Row]) -> tuple[list[int], list[int]]:
-    """Places whose fused map holds less of its energy in the lesions than before (the largest loss first), and more."""
-    changes: list[tuple[float, int]] = []
-    for place, (one, other) in enumerate(zip(before, after, strict=True)):
-        was, now = one["maps"]["fused"]["lesion_enrichment"], other["maps"]["fused"]["lesion_enrichment"]
-        if was is not None and now is not None:
-            changes.append((now - was, place))
-    changes.sort()
-    return [place for change, place in changes if change < 0], [place for change, place in changes if change > 0]
+    """Indices whose fused map lies less on the lesions than before (the largest loss first), and more."""
+    changes = sorted(
+        (now - was, index)
+        for index, (was, now) in enumerate(zip(map(_enrichment, before), map(_enrichment, after), strict=True))
+        if was is not None and now is not None
+    )
+    return [index for change, index in changes if change < 0], [index for change, index in changes if change > 0]
+
+
+def _enrichment(row: Row) -> float | None:
+    value: float | None = row["maps"]["fused"]["lesion_enrichment"]
+    return value
 
 
 def _gallery(before: Sequence[Row], after: Sequence[Row], classes: int) -> list[int]:
     """Photographs per grade at the 10th, 50th and 90th percentile of the change in enrichment: no hand-picking."""
+
+    def change(index: int) -> tuple[float, str]:
+        return (_enrichment(after[index]) or 0.0) - (_enrichment(before[index]) or 0.0), before[index]["sample"]
+
     chosen: list[int] = []
     for grade in range(classes):
-        places = [place for place, row in enumerate(before) if row["label"] == grade]
-        change: Callable[[int], tuple[float, str]] = lambda place: (  # noqa: E731 - a sort key
-            (after[place]["maps"]["fused"]["lesion_enrichment"] or 0.0)
-            - (before[place]["maps"]["fused"]["lesion_enrichment"] or 0.0),
-            before[place]["sample"],
-        )
-        places.sort(key=change)
-        if places:
-            marks = np.linspace(0.1, 0.9, PER_GRADE) * (len(places) - 1)
-            chosen += list(dict.fromkeys(places[round(mark)] for mark in marks))
+        indices = sorted((index for index, row in enumerate(before) if row["label"] == grade), key=change)
+        ranks = np.linspace(0.1, 0.9, PER_GRADE) * (len(indices) - 1)
+        chosen += dict.fromkeys(indices[round(rank)] for rank in ranks if indices)
     return chosen
 
 
 def _cases(
     study: Study,
-    before: str,
-    after: str,
-    rows: dict[str, list[Row]],
-    places: Sequence[int],
+    names: tuple[str, str],
+    rows: tuple[Sequence[Row], Sequence[Row]],
+    shown: Sequence[int],
     full: set[int],
     machine: MachineOptions,
 ) -> dict[int, Case]:
     """Photographs with both models' maps as they were judged, small but for those in `full`."""
-    if not places:
+    if not shown:
         return {}
     by_id = {sample.id: sample for sample in study.dataset.samples}
-    samples = [by_id[rows[after][place]["sample"]] for place in places]
-    pixels = study.pixels(samples, study.card(after).size, machine.workers)
+    samples = [by_id[rows[0][index]["sample"]] for index in shown]
+    pixels = study.pixels(samples, study.card(names[1]).size, machine.workers)
     masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
-    wanted = {sample.id for sample in samples}
-    maps = {name: judged_maps(study, name, wanted, machine) for name in (before, after)}
+    maps = [judged_maps(study, name, {sample.id for sample in samples}, machine) for name in names]
     cases: dict[int, Case] = {}
-    for place, sample, photo, lesions, sure in zip(places, samples, pixels.images, masks, known, strict=True):
-        views = (_view(rows[name][place], maps[name][sample.id], len(photo)) for name in (before, after))
-        case = Case(sample.id, sample.label, photo, lesions if sure else None, sample.origin, *views)
-        cases[place] = case if place in full else case.reduced(SMALL)
+    for index, sample, photo, lesions, is_known in zip(shown, samples, pixels.images, masks, known, strict=True):
+        before, after = (_view(rows[k][index], maps[k][sample.id], len(photo)) for k in (0, 1))
+        case = Case(sample.id, sample.label, photo, lesions if is_known else None, sample.origin, before, after)
+        cases[index] = case if index in full else case.reduced(SMALL)
     return cases
 
 

@@ -1,11 +1,12 @@
 """What the report page takes: plain data, already measured, nothing to compute.
 
-Invariant: the page shows what stands here and adds no figure of its own beyond counts and differences that a
-reader could take from it with pencil and paper. Whatever could not be measured is None, and is shown as such.
+Invariant: the page adds no figure of its own beyond counts and differences that a reader could take from it with pencil
+and paper. Whatever could not be measured is None, and is shown as such.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,14 +26,13 @@ class View:
     Attributes:
         grade: The decoded class index.
         confidence: Probability of that class, 0..1.
-        probabilities: K values, 0..1, one for each class.
+        probabilities: One for each class, 0..1.
         fused: (S, S) float32, 0..1, the attention map in cropped pixels, the frame of `Case.photo`.
         scales: One (h, w) float32 map for each block in map cells, 0..1, finest first.
-        enrichment: Energy of the map inside the lesions over the share of the picture that they cover (1 =
-            chance); None where the lesions are unknown or absent.
-        relevance_rank: Share of the k strongest pixels that lie in lesions, k = number of lesion pixels; None
-            as above.
-        squared_error: Mean squared difference from the expert's map; None where that is unknown.
+        enrichment: Energy of the map inside the lesions over the share of the picture that they cover (1 = chance);
+            None where the lesions are unknown or absent, as in the next two.
+        relevance_rank: Share of the k strongest pixels that lie in lesions, k = number of lesion pixels.
+        squared_error: Mean squared difference from the expert's map.
     """
 
     grade: int
@@ -108,30 +108,20 @@ class ReportContent:
     Attributes:
         title: Heading of the page.
         classes: Class names; labels and grades index them.
-        results: The JSON of `regaze evaluate`: `part`, `n`, `models` (name -> figures), `notes`. Any figure
-            may be None or absent.
+        results: The JSON of `regaze evaluate`: `part`, `n`, `models` (name -> figures), `notes`.
         before: Name in `results["models"]` of the model before the corrections.
         after: Name of the model fine-tuned on them.
         control: Name of the model fine-tuned equally long without the map loss; None: there is none.
-        paired: Comparisons over the same photographs, each `{"difference", "interval": [lo, hi]}` or None,
-            difference = after - before (or after - control), with `probability_better` (or
-            `probability_greater`), `n_used`, `mean_a` and `mean_b` where known. Keys: `kappa`, `enrichment`,
-            `squared_error`, and each of them with `_against_control`. The intervals hold 95 % unless a
-            comparison says otherwise in `level` (0..1). With more measured also `deletion`, `insertion` and `iou`,
-            `without_grade_0` (a dict of the first two) and `lesion_recall` (map's name -> `all` and each lesion type ->
-            comparison), likewise.
+        paired: Measure -> paired difference after - before, or None: what `regaze evaluate` gives as `paired`, and with
+            `_against_control` behind the measure's name the same for after - control.
         cases: For the galleries, in the order to show.
-        worse_graded: Graded right before and wrong after, worst first. The page shows the first in full, the others
-            small.
-        worse_maps: Photographs whose map moved away from the lesions, likewise.
+        worse_graded: All that were graded right before and wrong after, worst first.
+        worse_maps: All whose map lies less on the lesions than before, likewise.
         further_off: Graded wrong before, and further from the expert's grade after; empty where the classes are no
             grades.
-        n_worse_graded: How many were graded right before and wrong after, shown or not.
         n_better_graded: How many were graded wrong before and right after.
-        n_worse_maps: How many maps lie less on the lesions than before.
-        n_better_maps: How many lie more on them.
-        provenance: Options, versions, data fingerprint, seeds, lineage, number of corrections, wall times;
-            nested.
+        n_better_maps: How many maps lie more on the lesions than before.
+        provenance: Options, versions, data fingerprint, seeds, lineage, number of corrections, wall times; nested.
         commands: Command lines that reproduce the page.
         curves: Mean curves of deletion and insertion: `models` (by `before`, `control`, `after`) and `orders` (of the
             model after: `fused` and the reference rankings), each as `assessment.curves` gives it; None: not measured.
@@ -147,11 +137,20 @@ class ReportContent:
     cases: list[Case]
     worse_graded: list[Case]
     worse_maps: list[Case]
-    n_worse_graded: int
     n_better_graded: int
-    n_worse_maps: int
     n_better_maps: int
     provenance: dict[str, Any]
     commands: list[str] = field(default_factory=list)
     further_off: list[Case] = field(default_factory=list)
     curves: dict[str, Any] = field(default_factory=lambda: {"models": None, "orders": None})
+
+    def figures(self, name: str) -> Mapping[str, Any]:
+        """A model's figures as `regaze evaluate` gives them."""
+        figures: Mapping[str, Any] = self.results["models"][name]
+        return figures
+
+    @property
+    def roles(self) -> list[tuple[str, str, str]]:
+        """(Role, its word, model name) of the models on the page, in the order of the columns."""
+        names = {"before": self.before, "control": self.control, "after": self.after}
+        return [(role, role.capitalize(), name) for role, name in names.items() if name is not None]

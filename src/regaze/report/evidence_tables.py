@@ -6,7 +6,7 @@ Invariant: beside every mean stand its interval and the number of photographs; w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from regaze.drawing.canvas import GOOD, Canvas
@@ -15,7 +15,7 @@ from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, compare, figure
 from regaze.lesion_names import DISPLAY_NAMES
 from regaze.report.data import ReportContent
-from regaze.report.tables import COLOURS, SCALES, figures_of, percent, roles, span
+from regaze.report.tables import COLOURS, SCALES, percent, span
 
 PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (lowest grade)"}
 TITLES = {"deletion": "Deletion", "insertion": "Insertion"}
@@ -50,7 +50,7 @@ def faithfulness(content: ReportContent) -> dict[str, Any]:
         `orders`: rows of the tables, empty where nothing was measured.
     """
     return {
-        "curves": _curves(content.curves["models"], {role: words for role, words, _ in roles(content)}),
+        "curves": _curves(content.curves["models"], {role: words for role, words, _ in content.roles}),
         "order_curves": _curves(content.curves["orders"], ORDERS),
         "areas": [row for part in PARTS for row in _areas(content, part)],
         "orders": [row for part in PARTS for row in _orders(content, part)],
@@ -86,40 +86,38 @@ def _spoken(curve: Curve) -> str:
     """Say a curve at its beginning, near a quarter, and at its end."""
     shares = [share for share, _ in curve.points]
     quarter = min(range(len(shares)), key=lambda index: abs(shares[index] - 0.25))
-    told = [curve.points[index] for index in sorted({0, quarter, len(shares) - 1})]
-    return ", ".join(f"{figure(estimate.value)} at {share:.0%}" for share, estimate in told)
+    points = [curve.points[index] for index in sorted({0, quarter, len(shares) - 1})]
+    return ", ".join(f"{figure(estimate.value)} at {share:.0%}" for share, estimate in points)
 
 
 def _areas(content: ReportContent, part: str) -> list[dict[str, Any]]:
     """Return one row for each measure: every model's mean area, and the paired differences."""
-    measured = [figures_of(content, name)["faithfulness"] for *_, name in roles(content)]
-    entries = [None if found is None or found[part] is None else found[part]["fused"] for found in measured]
+    measured = [content.figures(name)["faithfulness"] for *_, name in content.roles]
+    entries = [parts[part]["fused"] if parts is not None and parts[part] is not None else None for parts in measured]
     if not any(entries):
         return []
     endings = ["", "_against_control"] if content.control is not None else [""]
-    rows = []
-    for measure, words in TITLES.items():
-        pairs = [
-            content.paired[f"{measure}{ending}"]
-            if part == "all"
-            else (content.paired[f"{part}{ending}"] or {})[measure]
-            for ending in endings
-        ]
-        rows.append(
-            {
-                "part": PARTS[part],
-                "first": measure == "deletion",
-                "words": f"{words} {'↓' if measure == 'deletion' else '↑'}",
-                "n": max(entry["n_used"] for entry in entries if entry is not None),
-                "cells": [_NOT_MEASURED if entry is None else _mean(entry[measure], 3) for entry in entries],
-                "pairs": [_difference(pair) for pair in pairs],
-            }
-        )
-    return rows
+    pairs = [
+        {measure: content.paired[measure + ending] for measure in TITLES}
+        if part == "all"
+        else content.paired[part + ending]
+        for ending in endings
+    ]
+    return [
+        {
+            "part": PARTS[part],
+            "first": measure == "deletion",
+            "words": f"{words} {'↓' if measure == 'deletion' else '↑'}",
+            "n": max(entry["n_used"] for entry in entries if entry is not None),
+            "cells": [_mean(entry and entry[measure], 3) for entry in entries],
+            "pairs": [_difference(pair[measure]) for pair in pairs],
+        }
+        for measure, words in TITLES.items()
+    ]
 
 
-def _mean(entry: Mapping[str, Any], digits: int = 2) -> tuple[str, str]:
-    return figure(entry["mean"], digits), span(entry["interval"])
+def _mean(entry: Mapping[str, Any] | None, digits: int = 2) -> tuple[str, str]:
+    return _NOT_MEASURED if entry is None else (figure(entry["mean"], digits), span(entry["interval"]))
 
 
 def _difference(pair: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -129,26 +127,23 @@ def _difference(pair: Mapping[str, Any] | None) -> tuple[str, str]:
 
 def _orders(content: ReportContent, part: str) -> list[dict[str, Any]]:
     """Return one row for each order of the new model: its areas, and the map less the order, paired."""
-    measured = figures_of(content, content.after)["faithfulness"]
+    measured = content.figures(content.after)["faithfulness"]
     orders = (measured[part] if measured is not None else None) or {}
     if len(orders) < 2:
         return []
-    rows = []
-    for name in [name for name in ORDERS if name in orders]:
-        entry = orders[name]
-        against = entry["against"] if name != "fused" else dict.fromkeys(TITLES)
-        rows.append(
-            {
-                "part": PARTS[part],
-                "first": name == "fused",
-                "span": len(orders),
-                "words": ORDERS[name],
-                "n": entry["n_used"],
-                "cells": [_mean(entry[measure], 3) for measure in TITLES],
-                "pairs": [_difference(against[measure]) for measure in TITLES],
-            }
-        )
-    return rows
+    return [
+        {
+            "part": PARTS[part],
+            "first": name == "fused",
+            "span": len(orders),
+            "words": words,
+            "n": orders[name]["n_used"],
+            "cells": [_mean(orders[name][measure], 3) for measure in TITLES],
+            "pairs": [_difference(None if name == "fused" else orders[name]["against"][measure]) for measure in TITLES],
+        }
+        for name, words in ORDERS.items()
+        if name in orders
+    ]
 
 
 def lesions_lit(content: ReportContent) -> dict[str, Any]:
@@ -160,38 +155,33 @@ def lesions_lit(content: ReportContent) -> dict[str, Any]:
         `origin` (`masks`, `boxes` or None), `charts` ((words, chart) for each map), `key` ((swatch, words) for each
         model), `rows`, `sizes`, `per` (maps), `chance`, `budget`, `n`, `n_lesions`.
     """
-    recalls = [(role, words, figures_of(content, name)["lesion_recall"]) for role, words, name in roles(content)]
-    last = recalls[-1][2]
+    models = [(role, words) for role, words, _ in content.roles]
+    recalls = [content.figures(name)["lesion_recall"] for *_, name in content.roles]
+    last = recalls[-1]
     origin = next((origin for origin in ("masks", "boxes") if last[origin]["all"]["n_lesions"]), None)
     if origin is None:
         return {"origin": None}
-    # Group of lesions -> its name, and each model's entry of it; one type alone is all lesions.
-    types = {kind: DISPLAY_NAMES[kind].full for kind in last[origin]["types"]}
-    groups = {
-        kind: (words, [found[origin]["types"].get(kind) for *_, found in recalls]) for kind, words in types.items()
-    }
-    if len(groups) == 1:
-        groups = {}
-    whole = next(iter(types.values())) if len(types) == 1 else "All lesions"
-    groups["all"] = (whole, [found[origin]["all"] for *_, found in recalls])
-    sizes = {
-        size: (size, [found[origin]["sizes"].get(size) for *_, found in recalls]) for size in last[origin]["sizes"]
-    }
+
+    def entries(kind: str, group: str) -> list[Any]:
+        return [recall[origin][kind].get(group) for recall in recalls]
+
+    # Group of lesions -> its name, and each model's entry of it; a type alone is all lesions.
+    types = {kind: (DISPLAY_NAMES[kind].full, entries("types", kind)) for kind in last[origin]["types"]}
+    whole = next(iter(types.values()))[0] if len(types) == 1 else "All lesions"
+    groups = (types if len(types) > 1 else {}) | {"all": (whole, [recall[origin]["all"] for recall in recalls])}
+    sizes = [(size, entries("sizes", size)) for size in last[origin]["sizes"]]
     scales = list(last[origin]["all"]["recall"])
-    rolled = [(role, words) for role, words, _ in recalls]
-    axis = Axis(
-        0.0, _reach(groups, scales), percent=True, rule=last["chance"], rule_name=f"chance {100 * last['chance']:.0f} %"
-    )
+    rule_name = f"chance {100 * last['chance']:.0f} %"
+    axis = Axis(0.0, _reach(groups.values(), scales), percent=True, rule=last["chance"], rule_name=rule_name)
+    pairs = content.paired["lesion_recall"] or {}
     return {
         "origin": origin,
-        "charts": [(SCALES.get(scale, scale), _lit_chart(groups, scale, rolled, axis)) for scale in scales],
-        "key": _key(dict(rolled)),
+        "charts": [(SCALES.get(scale, scale), _lit_chart(groups.values(), scale, models, axis)) for scale in scales],
+        "key": _key(dict(models)),
         "rows": [
-            _lit_row(group, scale, (content.paired["lesion_recall"] or {}).get(scale, {}).get(kind))
-            for kind, group in groups.items()
-            for scale in scales
+            _lit_row(group, scale, pairs.get(scale, {}).get(kind)) for kind, group in groups.items() for scale in scales
         ],
-        "sizes": [_lit_row(group, scale, None) for group in sizes.values() for scale in scales],
+        "sizes": [_lit_row(group, scale, None) for group in sizes for scale in scales],
         "per": len(scales),
         "chance": last["chance"],
         "budget": last["budget"],
@@ -205,31 +195,26 @@ _Group = tuple[str, list[Any]]  # words, and each model's entry of `summarise_re
 
 def _lit(entry: Mapping[str, Any] | None, scale: str) -> Estimate:
     """The share lit; nothing known where a model has no such lesions or no such map."""
-    found = entry["recall"].get(scale) if entry is not None else None
-    return Estimate(None) if found is None else Estimate(found["share"], *found["interval"])
+    recall = entry["recall"].get(scale) if entry is not None else None
+    return Estimate(None) if recall is None else Estimate(recall["share"], *recall["interval"])
 
 
-def _reach(groups: Mapping[str, _Group], scales: Sequence[str]) -> float:
+def _reach(groups: Iterable[_Group], scales: Sequence[str]) -> float:
     """The end of a scale that holds all shares and intervals: the next tenth, at most 1; one for all charts."""
-    shares = [_lit(entry, scale) for _, entries in groups.values() for entry in entries for scale in scales]
+    shares = [_lit(entry, scale) for _, entries in groups for entry in entries for scale in scales]
     largest = max([0.1, *(end for share in shares for end in (share.value, share.high) if end is not None)])
     return min(1.0, math.ceil(10 * largest - 1e-9) / 10)
 
 
-def _lit_chart(groups: Mapping[str, _Group], scale: str, models: Sequence[tuple[str, str]], axis: Axis) -> Canvas:
+def _lit_chart(groups: Iterable[_Group], scale: str, models: Sequence[tuple[str, str]], axis: Axis) -> Canvas:
     bars, spoken = [], []
-    for words, entries in groups.values():
+    for words, entries in groups:
         name = f"{words} ({entries[-1]['n_lesions']} in {entries[-1]['n_used']} photographs)"
-        shares = [_lit(entry, scale) for entry in entries]
-        bars += [
-            Bar(name if index == 0 else "", share, COLOURS[role])
-            for index, (share, (role, _)) in enumerate(zip(shares, models, strict=True))
-        ]
-        told = (f"{role} {figure(share.value)}" for share, (role, _) in zip(shares, models, strict=True))
-        spoken.append(f"{name} {', '.join(told)}")
-    return interval_chart(
-        [("", bars)], f"Share of lesions lit, {SCALES.get(scale, scale)}: {'; '.join(spoken)}", axis=axis
-    )
+        shares = {role: _lit(entry, scale) for (role, _), entry in zip(models, entries, strict=True)}
+        bars += [Bar(name if role == "before" else "", share, COLOURS[role]) for role, share in shares.items()]
+        spoken.append(f"{name} {', '.join(f'{role} {figure(share.value)}' for role, share in shares.items())}")
+    label = f"Share of lesions lit, {SCALES.get(scale, scale)}: {'; '.join(spoken)}"
+    return interval_chart([("", bars)], label, axis=axis)
 
 
 def _lit_row(group: _Group, scale: str, pair: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -259,7 +244,7 @@ _SANITY = {
 
 def sanity(content: ReportContent) -> list[dict[str, Any]]:
     """Return the rows of the sanity checks; empty where none was made."""
-    models = [figures_of(content, name)["sanity"] for *_, name in roles(content)]
+    models = [content.figures(name)["sanity"] for *_, name in content.roles]
     first = next((checks for checks in models if checks is not None), None)
     if first is None:
         return []
@@ -272,7 +257,7 @@ def sanity(content: ReportContent) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "words": CHANGES[step] if part == "stability" else _stage(step),
-                    "cells": [_NOT_MEASURED if entry is None else _mean(entry) for entry in entries],
+                    "cells": [_mean(entry) for entry in entries],
                     "n": max(entry["n_used"] for entry in entries if entry is not None),
                     "part": words,
                     "begins": len(first[part]) if index == 0 else 0,
@@ -290,11 +275,11 @@ def _stage(name: str) -> str:
 
 def bins(content: ReportContent) -> list[tuple[str, list[tuple[str, str, int]]]]:
     """Return the table beneath the reliability diagrams: (model, [(confidence, right, photographs)])."""
-    models = [(words, figures_of(content, name)["reliability"]) for _, words, name in roles(content)]
+    models = [(words, content.figures(name)["reliability"]) for _, words, name in content.roles]
     return [
-        (words, [(percent(one["confidence"]), percent(one["accuracy"]), one["n"]) for one in found])
-        for words, found in models
-        if found
+        (words, [(percent(each["confidence"]), percent(each["accuracy"]), each["n"]) for each in diagram])
+        for words, diagram in models
+        if diagram
     ]
 
 

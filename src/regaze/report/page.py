@@ -27,17 +27,7 @@ from regaze.files import write_text
 from regaze.report import matter, verdict
 from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.evidence_tables import TITLES, sections
-from regaze.report.tables import (
-    SCALES,
-    class_name,
-    dead_maps,
-    evidence,
-    figures_of,
-    percent,
-    provenance_sections,
-    right_of,
-    roles,
-)
+from regaze.report.tables import SCALES, class_name, dead_maps, evidence, percent, provenance_sections, right_of
 
 # The style sheet's names of the colours that charts use too.
 COLOURS = {
@@ -71,9 +61,7 @@ for (const button of document.querySelectorAll("button.flip")) {
 
 
 def write_report(content: ReportContent, path: Path) -> Path:
-    """Write the page.
-
-    The file appears whole or not at all: it is written beside its place, flushed to disk and renamed.
+    """Write the page, whole or not at all.
 
     Args:
         content: What to show.
@@ -97,7 +85,12 @@ def render(content: ReportContent) -> str:
     Raises:
         StudyError: If `results` has no figures for one of the models named.
     """
-    _check(content)
+    for role, _, name in content.roles:
+        if name not in content.results["models"]:
+            raise StudyError(
+                f"The results hold no figures for the model {name!r} ({role}), only for "
+                f"{sorted(content.results['models'])}: run `regaze evaluate` on it first."
+            )
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("regaze.report", "."),
         autoescape=True,
@@ -105,15 +98,13 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = figure
-    environment.filters["percent"] = percent
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii")
+    environment.filters |= {"figure": figure, "percent": percent}
     return environment.get_template("page.html.j2").render(
         content=content,
         script=SCRIPT,
+        script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii"),
         style=(files("regaze.report") / "page.css").read_text(encoding="utf-8"),
         colours=COLOURS,
-        script_hash=digest,
         dash=DASH,
         **_answer(content),
         **_galleries(content),
@@ -123,53 +114,24 @@ def render(content: ReportContent) -> str:
     )
 
 
-def _check(content: ReportContent) -> None:
-    models = content.results["models"]
-    for role in ("before", "after", "control"):
-        name = getattr(content, role)
-        if name is not None and name not in models:
-            raise StudyError(
-                f"The results hold no figures for the model {name!r} ({role}), only for {sorted(models)}: "
-                "run `regaze evaluate` on it first."
-            )
-
-
 def _answer(content: ReportContent) -> dict[str, Any]:
-    """Return what stands at the top: the verdict, its two charts, the counts, and what limits them."""
-    decided = verdict.decide(content)
-    paired = {key: verdicts.compare(entry) for key, entry in content.paired.items()}
-    none = verdicts.compare(None)
-
-    def chart(key: str, words: str) -> Canvas | None:
-        rows = [("After against before", paired.get(key, none), canvas.AFTER)]
-        rows.append(("After against the control", paired.get(f"{key}_against_control", none), canvas.CONTROL))
-        return _difference_chart(rows, verdicts.MEASURES[key].margin, words)
-
-    places = matter.matter_answer(content)
+    """Return what stands at the top: the verdict, its charts, the counts, and what limits them."""
+    summary = verdict.decide(content)
+    matters = matter.matter_answer(content)
+    margins = {name: verdicts.MEASURES[name].margin for name in ("kappa", "enrichment", "deletion")}
+    too_small = {name: f"Grey: too small to matter (±{margin:g})." for name, margin in margins.items()}
+    rankings = f"Of each kind the order that is hardest to beat. {too_small['deletion']}"
     return {
-        "verdict": decided,
-        "matter_line": matter.matter_line(places),
+        "verdict": summary,
+        "matter_line": matter.matter_line(matters),
         "claims": [
-            (
-                decided.grading,
-                chart("kappa", "Difference of kappa with its interval"),
-                f"Grey: too small to matter (±{verdicts.MEASURES['kappa'].margin:g}).",
-            ),
-            (
-                decided.places,
-                chart("enrichment", "Difference of enrichment with its interval"),
-                f"Grey: too small to matter (±{verdicts.MEASURES['enrichment'].margin:g}).",
-            ),
-            (
-                places,
-                _duel_chart(content),
-                "Of each kind the order that is hardest to beat. Grey: too small to matter "
-                f"(±{verdicts.MEASURES['deletion'].margin:g}).",
-            ),
+            (summary.grading, _change_chart(content, "kappa"), too_small["kappa"]),
+            (summary.places, _change_chart(content, "enrichment"), too_small["enrichment"]),
+            (matters, _duel_chart(content), rankings),
         ],
-        "margins": (verdicts.MEASURES["kappa"].margin, verdicts.MEASURES["enrichment"].margin),
+        "margins": (margins["kappa"], margins["enrichment"]),
         "pointing_rule": POINTING_RULE,
-        "right": {role: right_of(figures_of(content, name)) for role, _, name in roles(content)},
+        "right": {role: right_of(content.figures(name)["confusion"]) for role, _, name in content.roles},
         "part": content.results["part"],
         "n": content.results["n"],
         "caveats": caveats(content),
@@ -178,21 +140,30 @@ def _answer(content: ReportContent) -> dict[str, Any]:
     }
 
 
+def _change_chart(content: ReportContent, measure: str) -> Canvas | None:
+    """Draw how a measure changed, against the model before and against the control."""
+    rows = [
+        ("After against before", verdicts.compare(content.paired[measure]), canvas.AFTER),
+        ("After against the control", verdicts.compare(content.paired[f"{measure}_against_control"]), canvas.CONTROL),
+    ]
+    return _difference_chart(rows, measure, f"Difference of {measure} with its interval")
+
+
 def _duel_chart(content: ReportContent) -> Canvas | None:
     """Draw where the map stands against the blind order that is hardest to beat, on deletion and insertion."""
     rows = [
         (f"{TITLES[measure]}: the map against {matter.BLIND[control]}", comparison, canvas.AFTER)
         for measure, control, comparison in matter.hardest(matter.duels(content))
     ]
-    margin = verdicts.MEASURES["deletion"].margin
-    return _difference_chart(rows, margin, "Difference from orders without knowledge, with its interval")
+    return _difference_chart(rows, "deletion", "Difference from orders without knowledge, with its interval")
 
 
-def _difference_chart(rows: Sequence[tuple[str, Comparison, str]], margin: float, label: str) -> Canvas | None:
+def _difference_chart(rows: Sequence[tuple[str, Comparison, str]], measure: str, label: str) -> Canvas | None:
     """Draw paired differences (name, difference, colour) that have an interval; None where none has."""
     bars = [Bar(name, Estimate(c.difference, c.low, c.high), colour) for name, c, colour in rows if c.low is not None]
     if not bars:
         return None
+    margin = verdicts.MEASURES[measure].margin
     ends = [abs(end) for _, c, _ in rows for end in (c.low, c.high) if end is not None]
     reach = 1.12 * max(2 * margin, *ends)
     axis = Axis(-reach, reach, sign=True, band=margin, rule=0.0, ends=("← worse", "better →"))
@@ -201,7 +172,7 @@ def _difference_chart(rows: Sequence[tuple[str, Comparison, str]], margin: float
 
 def _against(content: ReportContent) -> dict[str, Any]:
     """Return the paired differences of the new model's map from other orders, as the tables show them."""
-    parts = figures_of(content, content.after)["faithfulness"] or {}
+    parts = content.figures(content.after)["faithfulness"] or {}
     return {
         part: {name: entry["against"] for name, entry in orders.items() if name != "fused"}
         for part, orders in parts.items()
@@ -224,17 +195,16 @@ def caveats(content: ReportContent) -> list[str]:
             "Measured on the validation part, not on the test part: choices made while building the model "
             "may have looked at these photographs, which flatters all figures."
         )
-    figures = figures_of(content, content.after)
+    figures = content.figures(content.after)
     error, zero = (figures["maps"]["fused"][key] for key in ("squared_error", "zero_map_squared_error"))
     if error is not None and zero is not None and error >= zero:
         limits.append(
             f"By squared error the maps ({figure(error, 4)}) are no better than an empty map "
             f"({figure(zero, 4)}): judge them by the attention on lesions."
         )
-    for _, words, name in roles(content):
-        for scale, entry in figures_of(content, name)["maps"].items():
-            dead = dead_maps(entry)
-            if dead:
+    for _, words, name in content.roles:
+        for scale, entry in content.figures(name)["maps"].items():
+            if dead := dead_maps(entry):
                 limits.append(f"{words}: dead maps (the same everywhere) at {SCALES.get(scale, scale)}: {dead}.")
     measured = figures["n_faithfulness"]
     if 0 < measured < FEWEST:
@@ -250,7 +220,7 @@ def caveats(content: ReportContent) -> list[str]:
 
 def not_measured(content: ReportContent) -> list[str]:
     """Return what the page would show and nobody asked for, with the option that asks for it."""
-    figures = figures_of(content, content.after)
+    figures = content.figures(content.after)
     faithfulness = figures["faithfulness"]
     missing = []
     if faithfulness is None:
@@ -265,98 +235,82 @@ def not_measured(content: ReportContent) -> list[str]:
 
 
 def _galleries(content: ReportContent) -> dict[str, Any]:
-    order: list[int | None] = [*range(len(content.classes)), None]
-    order += sorted({c.label for c in content.cases if c.label is not None} - set(range(len(content.classes))))
-    groups: list[tuple[str, list[dict[str, Any]]]] = []
-    for label in order:
-        shown = [c for c in content.cases if c.label == label]
-        if shown:
-            title = "No grade by an expert" if label is None else class_name(content, label)
-            groups.append((title, [_case(content, c, f"g{len(groups)}-{k}") for k, c in enumerate(shown)]))
+    labels = sorted({case.label for case in content.cases}, key=lambda label: (label is None, label or 0))
+    titles = {label: "No grade by an expert" if label is None else class_name(content, label) for label in labels}
     return {
-        "groups": groups,
-        "worse_graded": [_case(content, c, f"w{k}") for k, c in enumerate(content.worse_graded[:IN_FULL])],
-        "more_graded": [_small(content, c) for c in content.worse_graded[IN_FULL:]],
-        "worse_maps": [_case(content, c, f"m{k}") for k, c in enumerate(content.worse_maps[:IN_FULL])],
-        "more_maps": [_small(content, c) for c in content.worse_maps[IN_FULL:]],
-        "further_off": [_small(content, c) for c in content.further_off],
+        "groups": [
+            (title, [_case(content, case) for case in content.cases if case.label == label])
+            for label, title in titles.items()
+        ],
+        "worse_graded": [_case(content, case) for case in content.worse_graded[:IN_FULL]],
+        "more_graded": [_small(content, case) for case in content.worse_graded[IN_FULL:]],
+        "worse_maps": [_case(content, case) for case in content.worse_maps[:IN_FULL]],
+        "more_maps": [_small(content, case) for case in content.worse_maps[IN_FULL:]],
+        "further_off": [_small(content, case) for case in content.further_off],
         "ramp": [f"rgb({r} {g} {b})" for r, g, b in overlay.RAMP[::32]],
     }
 
 
-def _case(content: ReportContent, case: Case, key: str) -> dict[str, Any]:
-    """Return one photograph as the template wants it."""
-    known = case.lesions is not None and case.origin != "none"
-    outline = overlay.outline_path(case.lesions) if known and case.lesions is not None else ""
-    lesions = "Lesions unknown"
-    if known:
-        lesions = "Known to be free of lesions"
-        if outline:
-            lesions = (
-                "Lesions as drawn by an expert" if case.origin == "masks" else "Lesions within a clinician's boxes"
-            )
+def _frame(content: ReportContent, case: Case) -> dict[str, Any]:
+    """Return what both sizes of a photograph show: its names, and the outline of its lesions."""
     return {
-        "key": key,
         "sample": case.sample,
         "expert": class_name(content, case.label),
         "side": case.photo.shape[0],
-        "photo": overlay.data_uri(overlay.shrink(case.photo)),
-        "outline": outline,
+        "outline": overlay.outline_path(case.lesions) if _is_known(case) and case.lesions is not None else "",
         "boxes": case.origin == "boxes",
-        "lesions": lesions,
-        "views": [_view(content, case, role, view) for role, view in (("before", case.before), ("after", case.after))],
-        "probabilities": probability_chart(
-            content.classes, case.before.probabilities, case.after.probabilities, case.label
-        ),
-        "measures": [
-            (
-                "Attention on lesions, times chance",
-                figure(case.before.enrichment, 1),
-                figure(case.after.enrichment, 1),
-            ),
-            (
-                "Strongest pixels in lesions",
-                percent(case.before.relevance_rank),
-                percent(case.after.relevance_rank),
-            ),
-            (
-                "Squared error of the map",
-                figure(case.before.squared_error, 3),
-                figure(case.after.squared_error, 3),
-            ),
-        ],
-        "has_measures": case.before.enrichment is not None or case.before.squared_error is not None,
     }
+
+
+def _case(content: ReportContent, case: Case) -> dict[str, Any]:
+    """Return one photograph as it is shown in full."""
+    frame = _frame(content, case)
+    before, after = case.before, case.after
+    lesions = "Lesions as drawn by an expert" if case.origin == "masks" else "Lesions within a clinician's boxes"
+    if not frame["outline"]:
+        lesions = "Known to be free of lesions" if _is_known(case) else "Lesions unknown"
+    return frame | {
+        "photo": overlay.data_uri(overlay.shrink(case.photo)),
+        "lesions": lesions,
+        "views": [_view(content, case, role, view) for role, view in (("before", before), ("after", after))],
+        "probabilities": probability_chart(content.classes, before.probabilities, after.probabilities, case.label),
+        "measures": [
+            ("Attention on lesions, times chance", figure(before.enrichment, 1), figure(after.enrichment, 1)),
+            ("Strongest pixels in lesions", percent(before.relevance_rank), percent(after.relevance_rank)),
+            ("Squared error of the map", figure(before.squared_error, 3), figure(after.squared_error, 3)),
+        ],
+        "has_measures": before.enrichment is not None or before.squared_error is not None,
+    }
+
+
+def _is_known(case: Case) -> bool:
+    return case.lesions is not None and case.origin != "none"
 
 
 def _small(content: ReportContent, case: Case) -> dict[str, Any]:
     """Return one photograph as it is shown in a list of many."""
-    known = case.lesions is not None and case.origin != "none"
     before, after = case.before, case.after
     enrichment = ""
     if before.enrichment is not None and after.enrichment is not None:
         enrichment = f"{figure(before.enrichment, 1)} → {figure(after.enrichment, 1)}"
-    return {
-        "sample": case.sample,
-        "expert": class_name(content, case.label),
+    return _frame(content, case) | {
         "grades": f"{class_name(content, before.grade)} → {class_name(content, after.grade)}",
         "enrichment": enrichment,
-        "side": case.photo.shape[0],
-        "outline": overlay.outline_path(case.lesions) if known and case.lesions is not None else "",
-        "boxes": case.origin == "boxes",
         "views": [
-            (
-                overlay.data_uri(overlay.overlay(case.photo, view.fused, SMALL)),
-                f"Where the model looked {role} the corrections in {case.sample}",
-            )
+            (overlay.data_uri(overlay.overlay(case.photo, view.fused, SMALL)), _alt(case, role))
             for role, view in (("before", before), ("after", after))
         ],
     }
 
 
+def _alt(case: Case, role: str) -> str:
+    return f"Where the model looked {role} the corrections in {case.sample}"
+
+
 def _view(content: ReportContent, case: Case, role: str, view: View) -> dict[str, Any]:
     grade = class_name(content, view.grade)
-    empty = overlay.peak_of(view.fused) < 1e-6
+    peak = overlay.peak_of(view.fused)
+    empty = peak < 1e-6
     return {
         "role": role,
         "picture": overlay.data_uri(overlay.overlay(case.photo, view.fused)),
@@ -364,14 +318,9 @@ def _view(content: ReportContent, case: Case, role: str, view: View) -> dict[str
         "right": None if case.label is None else view.grade == case.label,
         "confidence": percent(view.confidence),
         "empty": empty,
-        "peak": figure(overlay.peak_of(view.fused), 2),
+        "peak": figure(peak, 2),
         "scales": [
-            (
-                overlay.data_uri(overlay.cells(scale), "png"),
-                " by ".join(map(str, scale.shape)),
-            )
-            for scale in view.scales
+            (overlay.data_uri(overlay.cells(scale), "png"), " by ".join(map(str, scale.shape))) for scale in view.scales
         ],
-        "alt": f"Where the model looked {role} the corrections in {case.sample}; it said {grade}"
-        + ("; the map is empty" if empty else ""),
+        "alt": f"{_alt(case, role)}; it said {grade}{'; the map is empty' if empty else ''}",
     }

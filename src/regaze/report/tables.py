@@ -6,6 +6,7 @@ Invariant: a figure that was not measured is a dash, never a zero; nothing is le
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,84 +15,61 @@ from regaze.drawing.canvas import AFTER, BEFORE, CONTROL, Canvas
 from regaze.drawing.charts import Axis, Bar, interval_chart, reliability_chart
 from regaze.evaluation.seeds import Estimate
 from regaze.evaluation.verdicts import DASH, MINUS, compare, figure, judge, number
-from regaze.records import FUSED
 from regaze.report.data import ReportContent
 
-# Row of the table: words, path in a model's figures, decimals (-1: a share in per cent), direction, path of its own
-# interval, path of the number of photographs, key of the paired difference ("": not compared in pairs).
-_Row = tuple[str, tuple[str, ...], int, str, tuple[str, ...], tuple[str, ...], str]
-_OVER = ("maps", FUSED, "n_used")
-_GRADED = ("n",)
-_MEANS = ("map_intervals", FUSED)
-_ROWS: tuple[_Row, ...] = (
-    (
-        "Agreement with the expert (kappa, quadratic weighted where classes have an order)",
-        ("quadratic_weighted_kappa",),
-        3,
-        "higher",
-        ("interval",),
-        _GRADED,
-        "kappa",
-    ),
-    ("Graded exactly right", ("accuracy",), -1, "higher", (), _GRADED, ""),
-    ("Referable disease: AUROC (chance 0.5)", ("referable", "auroc"), 3, "higher", (), _GRADED, ""),
-    ("Referable disease: sensitivity", ("referable", "sensitivity"), -1, "higher", (), _GRADED, ""),
-    ("Referable disease: specificity", ("referable", "specificity"), -1, "higher", (), _GRADED, ""),
-    ("Confidence off by (expected calibration error)", ("calibration_error",), 3, "lower", (), _GRADED, ""),
-    (
-        "Attention on lesions, times chance (enrichment)",
-        ("maps", FUSED, "lesion_enrichment"),
-        2,
-        "higher",
-        (*_MEANS, "lesion_enrichment"),
-        _OVER,
-        "enrichment",
-    ),
-    (
-        "Strongest pixels in lesions (relevance rank)",
-        ("maps", FUSED, "relevance_rank"),
-        -1,
-        "higher",
-        (*_MEANS, "relevance_rank"),
-        _OVER,
-        "",
-    ),
-    (
+
+@dataclass(frozen=True)
+class _Measure:
+    """A row of the table of figures; paths lead through a model's figures, their keys joined by dots.
+
+    Attributes:
+        words: Its name for the reader.
+        path: Of the figure.
+        digits: Decimals; None: a share, in per cent.
+        higher: Whether higher is better.
+        interval: Path of its own interval; empty: it has none.
+        count: Path of the number of photographs.
+        pair: Key of the paired difference; empty: not compared in pairs.
+    """
+
+    words: str
+    path: str
+    digits: int | None = None
+    higher: bool = True
+    interval: str = ""
+    count: str = "n"
+    pair: str = ""
+
+
+def _of_map(words: str, key: str, digits: int | None, higher: bool = True, pair: str = "") -> _Measure:
+    return _Measure(words, f"maps.fused.{key}", digits, higher, f"map_intervals.fused.{key}", "maps.fused.n_used", pair)
+
+
+def _of_curves(words: str, key: str, higher: bool) -> _Measure:
+    return _Measure(words, key, 3, higher, f"faithfulness.all.fused.{key}.interval", "n_faithfulness", key)
+
+
+_KAPPA = "Agreement with the expert (kappa, quadratic weighted where classes have an order)"
+_MEASURES = (
+    _Measure(_KAPPA, "quadratic_weighted_kappa", 3, interval="interval", pair="kappa"),
+    _Measure("Graded exactly right", "accuracy"),
+    _Measure("Referable disease: AUROC (chance 0.5)", "referable.auroc", 3),
+    _Measure("Referable disease: sensitivity", "referable.sensitivity"),
+    _Measure("Referable disease: specificity", "referable.specificity"),
+    _Measure("Confidence off by (expected calibration error)", "calibration_error", 3, higher=False),
+    _of_map("Attention on lesions, times chance (enrichment)", "lesion_enrichment", 2, pair="enrichment"),
+    _of_map("Strongest pixels in lesions (relevance rank)", "relevance_rank", None),
+    _Measure(
         "Bright part of the map over the lesions (IoU)",
-        ("iou", "fused", "mean"),
+        "iou.fused.mean",
         3,
-        "higher",
-        ("iou", "fused", "interval"),
-        ("iou", "fused", "n_used"),
-        "iou",
+        interval="iou.fused.interval",
+        count="iou.fused.n_used",
+        pair="iou",
     ),
-    (
-        "Squared error to the expert's map",
-        ("maps", FUSED, "squared_error"),
-        4,
-        "lower",
-        (*_MEANS, "squared_error"),
-        _OVER,
-        "squared_error",
-    ),
-    (
-        "Deletion",
-        ("deletion",),
-        3,
-        "lower",
-        ("faithfulness", "all", "fused", "deletion", "interval"),
-        ("n_faithfulness",),
-        "deletion",
-    ),
-    (
-        "Insertion",
-        ("insertion",),
-        3,
-        "higher",
-        ("faithfulness", "all", "fused", "insertion", "interval"),
-        ("n_faithfulness",),
-        "insertion",
-    ),
+    _of_map("Squared error to the expert's map", "squared_error", 4, higher=False, pair="squared_error"),
+    _of_curves("Deletion", "deletion", higher=False),
+    _of_curves("Insertion", "insertion", higher=True),
 )
 
 SCALES = {
@@ -100,17 +78,7 @@ SCALES = {
     "scale2": "Scale 2",
     "scale3": "Scale 3 (coarsest)",
 }
-
-
 COLOURS = {"before": BEFORE, "control": CONTROL, "after": AFTER}
-
-
-def roles(content: ReportContent) -> list[tuple[str, str, str]]:
-    """Return (role, words, model name) of the models on the page, in the order of the columns."""
-    found = [("before", "Before", content.before)]
-    if content.control is not None:
-        found.append(("control", "Control", content.control))
-    return [*found, ("after", "After", content.after)]
 
 
 def percent(value: Any, digits: int = 0) -> str:
@@ -119,34 +87,17 @@ def percent(value: Any, digits: int = 0) -> str:
     return DASH if known is None else f"{figure(100 * known, digits)}\N{NO-BREAK SPACE}%"
 
 
-def figures_of(content: ReportContent, name: str) -> Mapping[str, Any]:
-    """Return a model's figures as `regaze evaluate` wrote them."""
-    found: Mapping[str, Any] = content.results["models"][name]
-    return found
-
-
-def right_of(figures: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return (graded exactly right, graded) from the confusion matrix; None where there is none."""
-    confusion = figures.get("confusion")
-    if not confusion:
+def right_of(confusion: Sequence[Sequence[int]] | None) -> tuple[int, int] | None:
+    """Return (graded exactly right, graded) from a confusion matrix; None where there is none."""
+    if confusion is None:
         return None
     matrix = np.asarray(confusion, np.int64)
     return int(np.trace(matrix)), int(matrix.sum())
 
 
 def dead_maps(entry: Mapping[str, Any]) -> str:
-    """Say how many maps of one scale are the same everywhere; empty where none is.
-
-    `dead` is a number of photographs, or True where all are meant.
-    """
-    dead, n = entry.get("dead"), number(entry.get("n"))
-    if not dead:
-        return ""
-    if dead is True:
-        return "all"
-    if n is None:
-        n = (number(entry.get("n_used")) or 0) + (number(entry.get("n_skipped")) or 0)
-    return f"{dead} of {n:.0f}" if n >= dead else str(dead)
+    """Say how many maps of one scale are the same everywhere; empty where none is."""
+    return f"{entry['dead']} of {entry['n_used'] + entry['n_skipped']}" if entry["dead"] else ""
 
 
 def class_name(content: ReportContent, index: int | None) -> str:
@@ -158,36 +109,37 @@ def class_name(content: ReportContent, index: int | None) -> str:
 
 def evidence(content: ReportContent) -> dict[str, Any]:
     """Return the tables and the small charts."""
-    models = [(role, words, name, figures_of(content, name)) for role, words, name in roles(content)]
-    rows = [_row(content, row, [f for *_, f in models]) for row in _ROWS]
-    rows += _recalls(content, [f for *_, f in models])
-    scales = _scale_rows(models)
+    models = [(role, words, name, content.figures(name)) for role, words, name in content.roles]
+    figures = [figures for *_, figures in models]
+    rows = [_row(content, measure, figures) for measure in _MEASURES]
+    rows += [_recall_row(content, k, figures) for k in range(len(content.classes))]
     return {
         "models": models,
         "rows": rows,
         "rows_have_dash": any(cell == DASH for row in rows for cell in row["cells"]),
-        "kappas": _kappas([(words, COLOURS[role], figures) for role, words, _, figures in models]),
+        "kappas": _kappas(models),
         "confusions": [
-            (words, confusion_cells(figures["confusion"]))
-            for _, words, _, figures in models
-            if figures.get("confusion")
+            (words, confusion_cells(figures["confusion"])) for _, words, _, figures in models if figures["confusion"]
         ],
         "reliabilities": [
             (words, _reliability(figures["reliability"], words.lower(), COLOURS[role]), figures)
             for role, words, _, figures in models
-            if figures.get("reliability")
+            if figures["reliability"]
         ],
-        "scales": scales,
+        "scales": _scale_rows(models),
     }
 
 
-def _kappas(models: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Canvas:
-    """Draw each model's kappa (words, colour, figures) with its own interval, from chance (0) to perfect (1)."""
+_Models = Sequence[tuple[str, str, str, Mapping[str, Any]]]  # role, words, name, figures
+
+
+def _kappas(models: _Models) -> Canvas:
+    """Draw each model's kappa with its own interval, from chance (0) to perfect (1)."""
     bars = []
-    for words, colour, figures in models:
+    for role, words, _, figures in models:
         value = number(figures["quadratic_weighted_kappa"])
-        low, high = map(number, figures["interval"] or (None, None))
-        bars.append(Bar(f"{words}: {figure(value)}", Estimate(value, low, high), colour))
+        low, high = figures["interval"] or (None, None)
+        bars.append(Bar(f"{words}: {figure(value)}", Estimate(value, low, high), COLOURS[role]))
     known = [end for bar in bars if bar.estimate is not None for end in (bar.estimate.value, bar.estimate.low)]
     axis = Axis(min([0.0, *(end for end in known if end is not None)]), 1.0)
     spoken = "; ".join(bar.name.replace(":", "") for bar in bars)
@@ -195,111 +147,91 @@ def _kappas(models: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Canvas:
 
 
 def _reliability(bins: Sequence[Mapping[str, Any]], name: str, colour: str) -> Canvas:
-    known = [(one["confidence"], one["accuracy"], one["n"]) for one in bins if one["n"]]
+    known = [(each["confidence"], each["accuracy"], each["n"]) for each in bins]
     spoken = "; ".join(f"confidence {c:.0%}, right {a:.0%}, {n} photographs" for c, a, n in known)
     return reliability_chart(known, f"Reliability of {name}: {spoken}", colour)
 
 
-def _row(content: ReportContent, row: _Row, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    words, path, digits, way, bounds, counted, key = row
-    values = [number(_dig(figures, path)) for figures in models]
-    share = digits < 0
-    pair = compare(content.paired.get(key)) if key else compare(None)
+def _row(content: ReportContent, measure: _Measure, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    values = [number(_dig(figures, measure.path)) for figures in models]
+    pair = compare(content.paired[measure.pair] if measure.pair else None)
     first, last = values[0], values[-1]
     change = pair.difference
     if change is None and first is not None and last is not None:
         change = last - first
-    verdict = judge(pair, key) if pair.low is not None else ""
-    scale, decimals = (100, 0) if share else (1, digits)
+    verdict = judge(pair, measure.pair) if pair.low is not None else ""
+    share = measure.digits is None
+    scale, digits = (100, 0) if measure.digits is None else (1, measure.digits)
     return {
-        "words": words,
-        "way": way,
-        "cells": [percent(v) if share else figure(v, digits) for v in values],
-        "notes": [span(_dig(figures, bounds), min(decimals, 3), scale) for figures in models],
-        "n": figure(_dig(models[-1], counted), 0),
-        "change": DASH
-        if change is None
-        else figure(scale * change, decimals, sign=True) + (" points" if share else ""),
-        "interval": span((pair.low, pair.high), decimals, scale, sign=True),
+        "words": measure.words,
+        "way": "higher" if measure.higher else "lower",
+        "cells": [percent(value) if share else figure(value, digits) for value in values],
+        "notes": [span(_dig(figures, measure.interval), min(digits, 3), scale) for figures in models],
+        "n": figure(_dig(models[-1], measure.count), 0),
+        "change": DASH if change is None else figure(scale * change, digits, sign=True) + (" points" if share else ""),
+        "interval": span((pair.low, pair.high), digits, scale, sign=True),
         "verdict": verdict,
-        "trend": verdict or ("" if change is None else _trend(change, scale, decimals, way)),
+        "trend": verdict or ("" if change is None else _trend(scale * change, digits, measure.higher)),
     }
 
 
-def _trend(change: float, scale: int, decimals: int, way: str) -> str:
+def _trend(change: float, digits: int, higher: bool) -> str:
     """Say in which direction a figure without an interval went, as far as its decimals show it."""
-    if float(f"{abs(scale * change):.{decimals}f}") == 0:
+    if float(f"{abs(change):.{digits}f}") == 0:
         return ""
-    return "to the better" if (change > 0) == (way == "higher") else "to the worse"
+    return "to the better" if (change > 0) == higher else "to the worse"
 
 
-def span(bounds: Any, decimals: int = 2, scale: int = 1, sign: bool = False) -> str:
+def span(bounds: Sequence[float | None] | None, digits: int = 2, scale: int = 1, sign: bool = False) -> str:
     """Write an interval; empty where there is none.
 
     Args:
         bounds: [low, high], or None.
-        decimals: Of each end.
+        digits: Decimals of each end.
         scale: 100: shares in per cent.
         sign: Write a plus too.
     """
-    ends = [number(end) for end in bounds or ()]
-    if len(ends) != 2 or ends[0] is None or ends[1] is None:
+    low, high = bounds or (None, None)
+    if low is None or high is None:
         return ""
-    return f"{figure(scale * ends[0], decimals, sign)} to {figure(scale * ends[1], decimals, sign)}"
+    return f"{figure(scale * low, digits, sign)} to {figure(scale * high, digits, sign)}"
 
 
-def _dig(figures: Any, path: Sequence[str]) -> Any:
-    for key in path:
+def _dig(figures: Any, path: str) -> Any:
+    """What lies at a path; None where the figures are not there or end before."""
+    for key in path.split("."):
         figures = figures.get(key) if isinstance(figures, Mapping) else None
     return figures
 
 
-def _recalls(content: ReportContent, models: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row for each class: how many of its photographs were recognised."""
-    rows = []
-    for k, name in enumerate(content.classes):
-        recalls = []
-        for figures in models:
-            values = figures.get("recall") or []
-            recalls.append({"recall": values[k] if k < len(values) else None, "confusion": figures.get("confusion")})
-        row = _row(content, (f"Recognised: {name}", ("recall",), -1, "higher", (), (), ""), recalls)
-        row["n"] = figure(_total(recalls[-1]["confusion"], k), 0)
-        row["notes"] = [_of(entry["confusion"], k) for entry in recalls]
-        rows.append(row)
-    return rows
-
-
-def _of(confusion: Sequence[Sequence[int]] | None, k: int) -> str:
-    return f"{confusion[k][k]} of {sum(confusion[k])}" if confusion and k < len(confusion) else ""
-
-
-def _total(confusion: Sequence[Sequence[int]] | None, k: int) -> int | None:
-    return sum(confusion[k]) if confusion and k < len(confusion) else None
+def _recall_row(content: ReportContent, k: int, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many photographs of a class were recognised."""
+    recalls = [{"recall": figures["recall"][k] if figures["recall"] else None} for figures in models]
+    row = _row(content, _Measure(f"Recognised: {content.classes[k]}", "recall"), recalls)
+    counts = [figures["confusion"][k] if figures["confusion"] else None for figures in models]
+    row["n"] = DASH if counts[-1] is None else str(sum(counts[-1]))
+    row["notes"] = ["" if count is None else f"{count[k]} of {sum(count)}" for count in counts]
+    return row
 
 
 def confusion_cells(confusion: Sequence[Sequence[int]]) -> list[list[tuple[int, float, bool]]]:
     """Return (count, share of its row 0..1, on the diagonal) for each cell; rows are the expert's classes."""
-    cells = []
-    for i, row in enumerate(confusion):
-        total = sum(row) or 1
-        cells.append([(int(count), count / total, i == j) for j, count in enumerate(row)])
-    return cells
+    totals = [sum(row) or 1 for row in confusion]
+    return [
+        [(count, count / total, i == j) for j, count in enumerate(row)]
+        for i, (row, total) in enumerate(zip(confusion, totals, strict=True))
+    ]
 
 
-def _scale_rows(models: Sequence[tuple[str, str, str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def _scale_rows(models: _Models) -> list[dict[str, Any]]:
     """Return the maps' figures, scale by scale, each model beneath the other."""
-    names = list(dict.fromkeys(scale for *_, figures in models for scale in figures.get("maps") or {}))
     rows = []
-    for scale in names:
+    for scale in models[-1][3]["maps"]:
         for role, words, _, figures in models:
-            entry = (figures.get("maps") or {}).get(scale) or {}
-            error = number(entry.get("squared_error"))
-            baselines = [(kind, number(entry.get(f"{kind}_map_squared_error"))) for kind in ("zero", "mean")]
-            unbeaten = [
-                {"zero": "empty"}.get(kind, kind)
-                for kind, value in baselines
-                if error is not None and value is not None and error >= value
-            ]
+            entry = figures["maps"][scale]
+            error = entry["squared_error"]
+            baselines = (("empty", entry["zero_map_squared_error"]), ("mean", entry["mean_map_squared_error"]))
+            unbeaten = [name for name, value in baselines if error is not None and value is not None and error >= value]
             rows.append(
                 {
                     "scale": SCALES.get(scale, scale),
@@ -322,15 +254,12 @@ def provenance_sections(provenance: Mapping[str, Any]) -> list[tuple[str, list[t
         (heading, [(key, value)]): one section for each mapping on the first level, its inner levels joined by
         dots; what stands alone on the first level comes first, under `general`.
     """
-    alone = [(str(key), plain(value)) for key, value in provenance.items() if not isinstance(value, Mapping)]
+    alone = [(key, plain(value)) for key, value in provenance.items() if not isinstance(value, Mapping)]
     sections = [("general", alone)] if alone else []
-    for key, value in provenance.items():
-        if isinstance(value, Mapping):
-            sections.append((str(key), list(_flat(value))))
-    return sections
+    return sections + [(key, _flat(value)) for key, value in provenance.items() if isinstance(value, Mapping)]
 
 
-def _flat(mapping: Mapping[Any, Any], prefix: str = "") -> list[tuple[str, str]]:
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows = []
     for key, value in mapping.items():
         if isinstance(value, Mapping) and value:
@@ -347,9 +276,10 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}".replace("-", MINUS) if "e" not in f"{value:.6g}" else f"{value:.6g}"
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {plain(inner)}" for key, inner in value.items())
+        text = f"{value:.6g}"
+        return text if "e" in text else text.replace("-", MINUS)
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(plain(inner) for inner in value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {plain(inner)}" for key, inner in value.items())
     return str(value)

@@ -6,7 +6,6 @@ Invariant: `evaluation.verdicts` alone decides. A good picture never speaks for 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from regaze.evaluation.verdicts import (
     DASH,
@@ -36,7 +35,6 @@ _PLACES: dict[Verdict, str] = {
     "inconclusive": "whether it looks in better places is inconclusive",
     "worse": "it looks at the lesions less",
 }
-_NO_CONTROL = "not compared with a control"
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,8 @@ class Answer:
     Attributes:
         question: What is asked.
         state: What the difference says.
-        answer: The answer in a word or two.
-        sentences: The reasons in plain words, most important first.
+        answer: The same in a word or two for the reader.
+        sentences: The reasons, most important first.
         doubt: Why an improvement is not credited to the corrections; empty where it is, or where there is none.
         sure: How sure, in one sentence; empty where that is not known.
         credit: What the control says, in one sentence; empty where there is nothing to credit.
@@ -91,15 +89,14 @@ def _headline(grading: Answer, places: Answer) -> str:
         return "No: neither its grading nor where it looks changed by an amount that matters."
     if pair == ("inconclusive", "inconclusive"):
         return "Inconclusive: this much data cannot tell whether it grades better or looks in better places."
-    rank = {"improved": 0, "worse": 1, "equivalent": 2, "inconclusive": 3}
-    clauses = [(rank[a.state], _clause(a, words)) for a, words in ((grading, _GRADES), (places, _PLACES))]
-    clauses.sort(key=lambda clause: clause[0])
+    order = ("improved", "worse", "equivalent", "inconclusive")
+    clauses = sorted(((grading, _GRADES), (places, _PLACES)), key=lambda clause: order.index(clause[0].state))
     joiner = "; "
     if set(pair) == {"improved", "worse"}:
         joiner = ", but "
     elif pair in (("improved", "improved"), ("worse", "worse")):
         joiner = " and "
-    return f"{_opening(grading, places)}: {joiner.join(text for _, text in clauses)}."
+    return f"{_opening(grading, places)}: {joiner.join(_clause(*clause) for clause in clauses)}."
 
 
 def _clause(answer: Answer, words: dict[Verdict, str]) -> str:
@@ -119,9 +116,8 @@ def _opening(grading: Answer, places: Answer) -> str:
 
 def grading_answer(content: ReportContent) -> Answer:
     """Judge the paired difference of kappa."""
-    comparison = compare(content.paired.get("kappa"))
-    models = [content.results["models"][name] for name in (content.before, content.after)]
-    before, after = (figures.get("quadratic_weighted_kappa") for figures in models)
+    comparison = compare(content.paired["kappa"])
+    before, after = (content.figures(name)["quadratic_weighted_kappa"] for name in (content.before, content.after))
     state = judge(comparison, "kappa")
     reasons = {
         "improved": "Its grades agree better with the experts' than before, by more than chance explains.",
@@ -137,16 +133,8 @@ def grading_answer(content: ReportContent) -> Answer:
         f"Agreement (kappa: 0 is chance, 1 is perfect) went from {figure(before)} to {figure(after)}. "
         f"{how_much(comparison)}",
         size(comparison, "kappa"),
-        _against_control(content, "kappa"),
     )
-    return Answer(
-        "Does it grade better?",
-        state,
-        state.capitalize(),
-        tuple(s for s in sentences if s),
-        sure=_how_sure(comparison, "graded better"),
-        **_credit(content, "kappa", state),
-    )
+    return _answer(content, "kappa", "Does it grade better?", state, sentences, "graded better")
 
 
 def places_answer(content: ReportContent) -> Answer:
@@ -155,8 +143,7 @@ def places_answer(content: ReportContent) -> Answer:
     An empty map has a small squared error where lesions are small, so a fall of the squared error alone is no
     success; a rise beside a steady or better enrichment means that the two measures disagree.
     """
-    comparison = compare(content.paired.get("enrichment"))
-    error = compare(content.paired.get("squared_error"))
+    comparison, error = compare(content.paired["enrichment"]), compare(content.paired["squared_error"])
     state = judge(comparison, "enrichment")
     vetoed = state != "worse" and judge(error, "squared_error") == "worse"
     if vetoed:
@@ -172,23 +159,26 @@ def places_answer(content: ReportContent) -> Answer:
         first = "The two measures disagree: the squared error to the experts' maps rose."
     elif comparison.low is None:
         first = "No paired comparison of the maps is given: it needs photographs whose lesions are known."
+    error_text = f"Squared error to the experts' maps: {how_much(error, 3, 'difference')} Lower is better."
     sentences = (
         first,
-        _went(content, comparison),
+        _enrichment_text(content, comparison),
         "" if vetoed else size(comparison, "enrichment"),
-        f"Squared error to the experts' maps: {how_much(error, 3, 'difference')} Lower is better."
-        if error.low is not None
-        else "",
-        _against_control(content, "enrichment"),
+        "" if error.low is None else error_text,
     )
-    return Answer(
-        "Does it look in better places?",
-        state,
-        state.capitalize(),
-        tuple(s for s in sentences if s),
-        sure=_how_sure(comparison, "looked at the lesions more"),
-        **_credit(content, "enrichment", state),
-    )
+    question = "Does it look in better places?"
+    return _answer(content, "enrichment", question, state, sentences, "looked at the lesions more")
+
+
+def _answer(
+    content: ReportContent, measure: str, question: str, state: Verdict, sentences: tuple[str, ...], did: str
+) -> Answer:
+    comparison = compare(content.paired[measure])
+    control = compare(content.paired[f"{measure}_against_control"])
+    credit, doubt = _credit(control, measure, state)
+    against = "" if control.low is None else f"Against the control: {how_much(control, begin='difference')}"
+    reasons = tuple(sentence for sentence in (*sentences, against) if sentence)
+    return Answer(question, state, state.capitalize(), reasons, doubt, _how_sure(comparison, did), credit)
 
 
 def _too_small(measure: str) -> str:
@@ -200,18 +190,14 @@ def _why_undecided(comparison: Comparison) -> str:
     return f"Inconclusive: {why}." if why else ""
 
 
-def _went(content: ReportContent, comparison: Comparison) -> str:
+def _enrichment_text(content: ReportContent, comparison: Comparison) -> str:
     before, after = figure(comparison.before, 1), figure(comparison.after, 1)
     if DASH in (before, after):
-        before, after = (_fused(content, name) for name in (content.before, content.after))
+        maps = (content.figures(name)["maps"]["fused"] for name in (content.before, content.after))
+        before, after = (figure(fused["lesion_enrichment"], 1) for fused in maps)
     if DASH in (before, after):
         return how_much(comparison)
     return f"Attention on the lesions (1 is chance) went from {before} to {after} times chance. {how_much(comparison)}"
-
-
-def _fused(content: ReportContent, name: str) -> str:
-    maps = content.results["models"][name].get("maps") or {}
-    return figure((maps.get("fused") or {}).get("lesion_enrichment"), 1)
 
 
 def _how_sure(comparison: Comparison, did: str) -> str:
@@ -226,23 +212,17 @@ def redraws(share: float) -> str:
     return "more than 99" if share > 0.995 else "fewer than 1" if share < 0.005 else f"{round(100 * share)}"
 
 
-def _against_control(content: ReportContent, measure: str) -> str:
-    comparison = compare(content.paired.get(f"{measure}_against_control"))
-    return "" if comparison.low is None else f"Against the control: {how_much(comparison, begin='difference')}"
-
-
-def _credit(content: ReportContent, measure: str, state: Verdict) -> dict[str, Any]:
-    """Ask whether the corrections made the difference or the longer training did: `credit` and `doubt`."""
-    comparison = compare(content.paired.get(f"{measure}_against_control"))
-    if comparison.low is None:
+def _credit(control: Comparison, measure: str, state: Verdict) -> tuple[str, str]:
+    """Whether the corrections made the difference or the longer training did: `credit` and `doubt` of the answer."""
+    if control.low is None:
         if state != "improved":
-            return {}
-        return {
-            "credit": "It is not compared with a control (a model trained equally long without the corrected maps), so "
-            "the gain may come from the longer training.",
-            "doubt": _NO_CONTROL,
-        }
-    against = judge(comparison, measure)
+            return "", ""
+        return (
+            "It is not compared with a control (a model trained equally long without the corrected maps), so the gain "
+            "may come from the longer training.",
+            "not compared with a control",
+        )
+    against = judge(control, measure)
     words = {
         "improved": "is better",
         "equivalent": "shows no difference that matters",
@@ -251,8 +231,8 @@ def _credit(content: ReportContent, measure: str, state: Verdict) -> dict[str, A
     }
     text = f"Against the control, trained equally long without the corrected maps, it {words[against]}."
     if state != "improved":
-        return {"credit": text}
+        return text, ""
     if credited(state, against) == "improved":
-        return {"credit": f"{text} So the corrections made the difference."}
+        return f"{text} So the corrections made the difference.", ""
     doubt = "not shown to come from the corrections"
-    return {"credit": f"{text} So the gain is {doubt}.", "doubt": doubt}
+    return f"{text} So the gain is {doubt}.", doubt
