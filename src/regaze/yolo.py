@@ -1,4 +1,4 @@
-"""Boxes in YOLO format: a folder with one text per photograph, and what its class numbers mean.
+"""Reads boxes in YOLO format: a folder with one text per photograph, and what its class numbers mean.
 
 A line is `class centre-x centre-y width height`, the last four as shares of the photograph's width and height. The
 class names stand in `classes.txt` or `obj.names` (one per line, class 0 first) or as `names` in `data.yaml`.

@@ -1,4 +1,4 @@
-"""What a study holds, and its figures as a table for a person."""
+"""Tables that commands print for a person: what a study holds, its figures, its rounds, how far experts agree."""
 
 from __future__ import annotations
 

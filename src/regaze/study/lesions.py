@@ -1,4 +1,4 @@
-"""What a study knows about the lesions of a photograph, and the maps that follow from it.
+"""Whether a photograph's lesions are known, absent or unknown, and the target maps that follow from them.
 
 Invariant: "known to be free of lesions" is claimed only where somebody looked and the grade does not contradict it. A
 clinician's box file without a box beside a grade of R2 means that the lesions were not boxed, not that there are none.

@@ -1,4 +1,4 @@
-"""Where in a foreign file something was read, so that a mistake is refused with its line or path."""
+"""Reading a foreign file, and where in it something stands, so that a mistake is refused with its line or path."""
 
 from __future__ import annotations
 
