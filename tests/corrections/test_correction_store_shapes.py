@@ -24,19 +24,6 @@ SHAPES = (
 LOOK, AVOID = rasterise(SHAPES, *SIZE)
 
 
-@pytest.fixture
-def path(tmp_path):
-    """Where the store is or will be."""
-    return tmp_path / "records.sqlite"
-
-
-@pytest.fixture
-def store(path):
-    """An open, empty store."""
-    with Store(path) as opened:
-        yield opened
-
-
 def _draft(sample="s", **changes):
     base = Correction(0, sample, "phase1", "expert", "edit", LOOK, AVOID, "Expert", "", "", "scale2", SHAPES)
     return replace(base, **changes)

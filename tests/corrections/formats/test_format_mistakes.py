@@ -263,12 +263,7 @@ LABEL_STUDIO_MISTAKES = [
     ('"id": 2', '"id": 1', "$[1]", "the task id 1 again"),
     ('"fundus"', '"ear"', "$[1].data", "the image 'ear'"),
     ('"annotations": []', '"annotations": [1]', "$[1].annotations[0]", "1, expected `object`"),
-    (
-        '"annotations": []',
-        '"annotations": [{"id": 1, "result": []}]',
-        "$[1].annotations[0]",
-        "annotation id 1 again",
-    ),
+    ('"annotations": []', '"annotations": [{"id": 1, "result": []}]', "$[1].annotations[0]", "annotation id 1 again"),
     ('"annotations": []', '"annotations": [{"id": 9}]', "$[1].annotations[0].result", "None, expected `array`"),
     ('"completed_by": 4', '"completed_by": [4]', "$[0].annotations[0].completed_by", r"\[4\], expected"),
     ("2024-05-31T12:00:00.5Z", "31 May", "$[0].annotations[0]", "time '31 May'"),
