@@ -205,7 +205,7 @@ class Demo(Command):
             folder=self.folder,
             study=StudyOptions(data=f"synthetic-simple:{self.photographs}", size=128, seed=self.seed),
             network=NetworkOptions(backbone="resnet18", weights=self.weights),
-            training=TrainingOptions(epochs=40),
+            training=TrainingOptions(epochs=30),
             finetune_epochs=8,
             evaluate=EvaluateOptions(steps=16),
             machine=MachineOptions(precision=self.precision),

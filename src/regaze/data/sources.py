@@ -127,7 +127,8 @@ def _synthetic(spec: str, kind: str, text: str, folder: Path | None, seed: int, 
         raise DataError(f"The data '{spec}' need a folder to write the photographs to: pass one.")
     count = int(text) if text else SYNTHETIC_COUNT
     task = _TASKS[kind]
-    table = write_synthetic(folder / f"{kind}-{count}-seed{seed}", count, seed, progress=progress, task=task)
+    home, size = folder / f"{kind}-{count}-seed{seed}", TASKS[task].size
+    table = write_synthetic(home, count, seed, size, progress=progress, task=task)
     dataset = read_table(table, spec)
     # A small set may lack the worst grades; the scale is the same all the same.
     return replace(dataset, classes=tuple(str(grade) for grade in range(len(TASKS[task].shares))), ordinal=True)

@@ -32,16 +32,18 @@ class Task:
     Attributes:
         shares: Share of the photographs per grade, from 0; they sum to 1.
         plan: (eye, grade, random generator) -> lesions of that grade.
+        size: Side of the photographs in pixels, where a set is asked for by its number alone.
     """
 
     shares: tuple[float, ...]
     plan: Callable[[Eye, int, np.random.Generator], tuple[Lesion, ...]]
+    size: int
 
 
 TASKS = {
     # IDRiD's 413 training photographs are 134, 20, 136, 74 and 49 of grades 0..4; grade 1 is made commoner.
-    "clinical": Task((0.30, 0.11, 0.31, 0.17, 0.11), plan_lesions),
-    "simple": Task((0.4, 0.3, 0.3), plan_simple),
+    "clinical": Task((0.30, 0.11, 0.31, 0.17, 0.11), plan_lesions, 512),
+    "simple": Task((0.4, 0.3, 0.3), plan_simple, 256),
 }
 
 
