@@ -33,7 +33,7 @@ def main() -> None:
                     raise
         results.append(read_json(study / "evaluation" / "test.json"))
     print(
-        "| seed | model | kappa | 95 % interval | accuracy | enrichment | relevance rank | pointing "
+        "| seed | model | kappa | 95 % interval | accuracy | enrichment | relevance rank | pointing (15 px of 224) "
         "| deletion | insertion |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")

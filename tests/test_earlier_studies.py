@@ -64,6 +64,8 @@ def test_an_earlier_study_goes_on(earlier, regaze, tiny):
     assert [one["model"] for one in listed if one["in_use"]] == ["multi-scale-finetuned"]
     made = regaze("finetune", earlier, "--epochs", "1", "--batch", "8", *tiny["machine"], "--json")
     assert made.json["model"] == "multi-scale-finetuned-2"
+    card = json.loads((earlier / "models" / "multi-scale-finetuned-2" / "fold0" / "model.json").read_text())
+    assert card["key"] == "89f106dc1cfe58e3", "as 0.1.0 of then named this round: nothing is trained twice"
     assert regaze("verify", earlier, "--json").json["problems"] == []
 
 

@@ -40,7 +40,7 @@ LESIONS = {
 }
 LANDMARKS = [
     *("disc", "Disk", "optic_disc", "Optic Disk", "opticDisc", "5. Optic Disc", "OD", "od", "ONH", "optic nerve head"),
-    *("papilla", "cup", "optic cup", "OC", "fovea", "foveal centre", "Macula", "vessels", "blood_vessel"),
+    *("papilla", "cup", "optic cup", "OC", "fovea", "foveal centre", "foveola", "Macula", "vessels", "blood_vessel"),
     *("background", "ignore", "normal", "no lesion", "non-lesion"),
 ]
 

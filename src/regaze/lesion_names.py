@@ -40,7 +40,7 @@ _TYPES: dict[str, str] = {
 """Lesion type -> the names that mean it, plain (`_plain`)."""
 
 # Words that make a name a landmark wherever they stand in it, unless a lesion is named too ("disc haemorrhage").
-_LANDMARK = r"dis[ck]s?|optic[a-z]*|od|onh|oc|cup|nerve|papillae?|fovea[a-z]*"
+_LANDMARK = r"dis[ck]s?|optic[a-z]*|od|onh|oc|cup|nerve|papillae?|fove(a|ola)[a-z]*"
 # Names that are no lesion as a whole only: "venous beading" and "macula edema" are lesions.
 _NO_LESION = (
     r"(retinal_|blood_)*(vessels?|vasculature|arter(y|ies|ioles?)|veins?|venules?)|retina|fundus|fov|field_of_view"

@@ -3,7 +3,6 @@
 import hashlib
 import sqlite3
 import time
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +12,7 @@ from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.corrections.store import Store
 from regaze.errors import CorrectionError
 from regaze.records import Correction, Shape
+from tests.corrections.drafts import all_of, raw_sql
 
 SIZE = (12, 16)
 SHAPES = (
@@ -29,23 +29,12 @@ def _draft(sample="s", **changes):
     return replace(base, **changes)
 
 
-def _all(store):
-    return [store.correction(entry.id) for entry in store.correction_index()]
-
-
-def _raw(path, sql, *values):
-    with closing(sqlite3.connect(path)) as connection:
-        rows = connection.execute(sql, values).fetchall()
-        connection.commit()
-        return rows
-
-
 def test_shapes_and_map_come_back_as_they_were_drawn(path):
     """Every coordinate, the order and the corrected map's name survive closing and opening the file."""
     with Store(path) as store:
         store.add_corrections([_draft()])
     with Store(path) as store:
-        (back,) = _all(store)
+        (back,) = all_of(store)
         assert (back.map, back.shapes) == ("scale2", SHAPES)
         np.testing.assert_array_equal(back.look, LOOK)
         np.testing.assert_array_equal(back.avoid, AVOID)
@@ -59,7 +48,7 @@ def test_the_hash_covers_map_and_shapes_where_there_are_any(store, path):
     """Version 2 of the recipe, recomputed here from the raw row; version 1 where both are empty."""
     entries = store.add_corrections([_draft(), _draft(shapes=()), _draft(map=""), _draft(map="", shapes=())])
     names = "sample, model, origin, mode, look, avoid, author, time, remark, map, shapes"
-    rows = _raw(path, f"SELECT {names} FROM corrections ORDER BY id")  # noqa: S608 - the test's own names
+    rows = raw_sql(path, f"SELECT {names} FROM corrections ORDER BY id")  # noqa: S608 - the test's own names
     for entry, row, version in zip(entries, rows, (2, 2, 2, 1), strict=True):
         values = (f"regaze correction {version}", *(row if version == 2 else row[:-2]))
         parts = [value.encode() if isinstance(value, str) else value for value in values]
@@ -84,20 +73,20 @@ def test_altered_shapes_or_maps_are_refused(path, change):
     """Someone who drops the triggers and edits what was drawn is found out, also by emptying both columns."""
     with Store(path) as store:
         store.add_corrections([_draft()])
-        _raw(path, "DROP TRIGGER corrections_refuse_update")
-        _raw(path, f"UPDATE corrections SET {change}")  # noqa: S608 - the test's own names
+        raw_sql(path, "DROP TRIGGER corrections_refuse_update")
+        raw_sql(path, f"UPDATE corrections SET {change}")  # noqa: S608 - the test's own names
         with pytest.raises(CorrectionError, match=r"correction 1 \(s\) .*does not match its hash"):
-            _all(store)
+            all_of(store)
 
 
 def test_shapes_that_were_added_to_a_row_without_any_are_refused(path):
     """A row of the first recipe cannot be given a map afterwards."""
     with Store(path) as store:
         store.add_corrections([_draft(map="", shapes=())])
-        _raw(path, "DROP TRIGGER corrections_refuse_update")
-        _raw(path, "UPDATE corrections SET map = 'fused'")
+        raw_sql(path, "DROP TRIGGER corrections_refuse_update")
+        raw_sql(path, "UPDATE corrections SET map = 'fused'")
         with pytest.raises(CorrectionError, match="does not match its hash"):
-            _all(store)
+            all_of(store)
 
 
 def test_the_new_columns_are_append_only_too(path):
@@ -105,7 +94,7 @@ def test_the_new_columns_are_append_only_too(path):
     with Store(path) as store:
         store.add_corrections([_draft()])
     with pytest.raises(sqlite3.IntegrityError, match="corrections is append-only"):
-        _raw(path, "UPDATE corrections SET shapes = ''")
+        raw_sql(path, "UPDATE corrections SET shapes = ''")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +121,7 @@ def test_no_avoid_is_an_empty_avoid_for_the_shapes(store):
     """Shapes that say only "look here" may come with no avoid mask or an empty one; each comes back as it was."""
     look, avoid = rasterise(SHAPES[:2], *SIZE)
     store.add_corrections([_draft(look=look, avoid=one, shapes=SHAPES[:2]) for one in (None, avoid)])
-    first, second = _all(store)
+    first, second = all_of(store)
     assert first.avoid is None
     assert second.avoid is not None
     assert first.shapes == second.shapes == SHAPES[:2]

@@ -46,7 +46,7 @@ class Report(StudyCommand):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(LoopOptions, StudyCommand):
+class Run(LoopOptions, Command):
     """Runs init, train, collect, select, correct, finetune (and its control), evaluate and report.
 
     Without --data it goes on with the study's last run.
