@@ -1,7 +1,7 @@
 """The demo on several seeds: the same setting for all, nothing chosen among them.
 
 Usage: python bench/demo.py FOLDER [SEEDS]   (FOLDER/seed0 ... are made by `regaze demo`, or gone on with; prints
-Markdown). One process a core: start it twice with OMP_NUM_THREADS=1 on folders of their own, or wait.
+Markdown). The number of threads moves digits as another seed does: the page's table is of the default.
 """
 
 from __future__ import annotations
