@@ -17,7 +17,7 @@ from regaze.commands import loop
 from regaze.commands.loop import Demo, Run
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CorrectOptions, StudyOptions
-from regaze.training.options import FinetuneOptions
+from regaze.training.options import FinetuneOptions, SupervisionOptions
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "cli.md"
 MODELS = ["multi-scale", "multi-scale-control", "multi-scale-finetuned"]
@@ -128,7 +128,8 @@ def test_run_has_the_steps_defaults(options):
     assert Run(folder=Path()).study == StudyOptions(data="")
     assert len(options["run"]["study options"]) == len(fields(StudyOptions))
     assert defaults["finetune_epochs"] == FinetuneOptions().epochs
-    assert defaults["map_weight"] == FinetuneOptions().map_weight
+    assert Run(folder=Path()).finetuning.map_weight == FinetuneOptions().map_weight
+    assert Run(folder=Path()).supervision == SupervisionOptions()
 
 
 def test_version(regaze):

@@ -7,8 +7,9 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,26 @@ def read_json(path: Path) -> Any:
 def json_number(value: float | None) -> float | None:
     """A number as JSON holds it; None where it is none (NaN, infinite)."""
     return float(value) if value is not None and math.isfinite(value) else None
+
+
+def identity(options: Any) -> dict[str, Any]:
+    """What an options dataclass adds to a key: its values, but for those that mean what was done before they existed.
+
+    A field that a later version adds names that value as `metadata={"before": ...}`, so that keys of what earlier
+    versions made stay what they are.
+    """
+    unchanged = {item.name: item.metadata["before"] for item in fields(options) if "before" in item.metadata}
+    return {key: value for key, value in asdict(options).items() if key not in unchanged or value != unchanged[key]}
+
+
+def restored(kind: Any, values: Mapping[str, Any]) -> Any:
+    """An options dataclass from stored values; a field that they lack, being older, means what was done then.
+
+    Raises:
+        TypeError: The values are not those of such a dataclass.
+    """
+    before = {item.name: item.metadata["before"] for item in fields(kind) if "before" in item.metadata}
+    return kind(**(before | dict(values)))
 
 
 def digest(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_type_hints
 
 from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError, RegazeError, StudyError
+from regaze.files import restored
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import EvaluateOptions, LoopOptions, StudyOptions
 from regaze.training.options import TrainingOptions
@@ -180,7 +181,7 @@ def _command_from(values: dict[str, Any]) -> Run:
         if old in values[part]:  # as an older version called it
             values[part][new] = values[part].pop(old)
     study = StudyOptions.from_plain({item.name: values.pop(item.name) for item in fields(StudyOptions)})
-    built = {key: _PARTS[key](**value) if key in _PARTS else value for key, value in values.items()}
+    built = {key: restored(_PARTS[key], value) if key in _PARTS else value for key, value in values.items()}
     return Run(folder=Path(), study=study, **built)
 
 

@@ -9,7 +9,7 @@ from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
-from regaze.training.options import FinetuneOptions, TrainingOptions
+from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +37,38 @@ class Train(StudyCommand):
 
     network: NetworkOptions = field(default_factory=NetworkOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    corrections: bool = False
+    """Learn grades and maps together from the first step, extractor included, from all corrections so far; photographs
+    of the lowest grade without a marked lesion count as corrected to "nothing to see"."""
+    supervision: SupervisionOptions = field(default_factory=SupervisionOptions)
+    model: str | None = None
+    """With --corrections: name of the phase-1 model whose maps were corrected; default: that of the active model, else
+    multi-scale."""
     machine: MachineOptions = field(default_factory=MachineOptions)
     size: int | None = None
     """Side of the network's square input in pixels, 32 to 4096; default: the study's."""
     name: str | None = None
-    """The model's name in the study; default: the kind of network."""
+    """The model's name in the study; default: the kind of network; with --corrections the name of the model whose maps
+    were corrected and -supervised."""
 
     def run(self) -> Result:
         """Train."""
-        from regaze.study.steps.train import train
+        from regaze.study.active_model import active_model
+        from regaze.study.steps.train import train, train_on_corrections
 
+        if not self.corrections and (self.model is not None or self.supervision != SupervisionOptions()):
+            raise OptionError(
+                "--model and the options of what is learned from corrections (--map-weight, --teacher-maps ...) need "
+                "--corrections: phase 1 learns from grades alone."
+            )
         study = self.open()
-        name = train(study, self.network, self.training, self.machine, self.name, self.size)
+        network, training, machine = self.network, self.training, self.machine
+        if self.corrections:
+            parent = self.model or study.require_model(active_model(study)).root
+            lesson = self.supervision
+            name = train_on_corrections(study, parent, network, training, lesson, machine, self.name, self.size)
+        else:
+            name = train(study, network, training, machine, self.name, self.size)
         folder = str(study.model_folder(name, 0).parent)
         self.say(f"{name}: trained, {folder}")
         return {"model": name, "folds": len(study.folds), "folder": folder}, 0
@@ -130,7 +150,7 @@ class Correct(StudyCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class Finetune(StudyCommand):
-    """Always restarts from the phase-1 model, with all corrections so far. The extractor is frozen."""
+    """Restarts from the phase-1 model, with all corrections so far; the extractor is frozen, but for --unfreeze."""
 
     model: str | None = None
     """Name of the phase-1 model; default: that of the active model, else multi-scale."""

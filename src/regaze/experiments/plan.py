@@ -7,11 +7,11 @@ runs that it builds on. Two experiments that need the same run name the same id,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from regaze.experiments.options import ReproduceOptions
-from regaze.files import digest
+from regaze.files import digest, identity
 from regaze.models.options import NetworkKind, NetworkOptions
 from regaze.study.steps.fold_model import weights_identity
 
@@ -130,14 +130,14 @@ class Grid:
         return [*runs, Run(digest(content), want.kind, seed, want.cell, trained.model, trained.parent)]
 
     def _models(self, cell: Cell, seed: int) -> list[Run]:
-        network = asdict(self.network(cell))
+        network = identity(self.network(cell))
         network["weights"] = weights_identity(network["weights"])
-        root = digest([self.study_id(seed), network, asdict(self.options.training())])
+        root = digest([self.study_id(seed), network, identity(self.options.training())])
         parent = _named(cell.parent, root)
         first = Run(root, "phase1", seed, cell.parent, parent, parent)
         if cell.share is None:
             return [first]
-        tuning = asdict(self.options.finetuning(self.options.map_weight if cell.share else 0.0))
+        tuning = identity(self.options.finetuning(self.options.map_weight if cell.share else 0.0))
         tuned = digest([root, cell.share, cell.order if cell.partial else "", tuning])
         return [first, Run(tuned, "finetune", seed, cell, _named(cell, tuned), parent)]
 

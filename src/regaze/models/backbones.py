@@ -194,6 +194,15 @@ class CutExtractor(nn.Module):
                 handed_out.append(features)
         return handed_out
 
+    def split(self, moving: int) -> tuple[CutExtractor, list[nn.Module]]:
+        """The extractor without its last `moving` segments, handing out what these need, and those segments.
+
+        Args:
+            moving: 0 to one less than there are segments.
+        """
+        kept = len(self.segments) - moving
+        return CutExtractor(list(self.segments[:kept]), min(self.first, kept - 1)), list(self.segments[kept:])
+
 
 class WholeExtractor(nn.Module):
     """A timm feature model that cannot be cut; computes all its levels and hands out the chosen ones."""

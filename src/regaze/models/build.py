@@ -22,6 +22,7 @@ classifier. A perception branch's output is the grid that it pools.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,7 @@ from regaze.models.backbones import (
     torchvision_backbone,
     unstride,
 )
-from regaze.models.network import AttentionBranch, AttentionNetwork, PerceptionBranch, PlainNetwork
+from regaze.models.network import USUAL_MASS, AttentionBranch, AttentionNetwork, PerceptionBranch, PlainNetwork
 from regaze.models.options import NetworkOptions
 from regaze.models.weights import LoadReport, load_weights
 
@@ -116,9 +117,13 @@ def _attention(backbone: Backbone, options: NetworkOptions, classes: int) -> Att
     attention, perception = [], []
     for block in blocks:
         stage, channels = _attention_stage(backbone, block)
-        attention.append(AttentionBranch(stage, channels, width, classes))
+        branch = AttentionBranch(stage, channels, width, classes)
+        if options.weighting != "residual":  # where the map alone decides what passes it starts at its usual mass
+            assert branch.map.bias is not None
+            nn.init.constant_(branch.map.bias, math.log(USUAL_MASS / (1 - USUAL_MASS)))
+        attention.append(branch)
         stage, channels = _perception_stage(backbone, block, options.perception)
-        perception.append(PerceptionBranch(stage, channels, classes))
+        perception.append(PerceptionBranch(stage, channels, classes, options.weighting))
     fusion = None
     if options.fusion == "concat":
         fusion = nn.Linear(sum(branch.classify.in_features for branch in perception), classes)

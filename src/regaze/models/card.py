@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from regaze.errors import ModelError
-from regaze.files import read_json
+from regaze.files import read_json, restored
 from regaze.models.options import Decoding, NetworkOptions
 from regaze.records import timestamp
 
@@ -108,7 +108,7 @@ def read_card(folder: Path) -> ModelCard:
         schema = int(values["schema_version"])
         if schema > SCHEMA_VERSION:
             raise ModelError(f"{path} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
-        values["network"] = NetworkOptions(**values["network"])
+        values["network"] = restored(NetworkOptions, values["network"])
         for key in ("classes", "mean", "std", "lineage", "history"):
             values[key] = tuple(values[key])
         values["created"] = str(values["created"])  # the dataclass would take the time now

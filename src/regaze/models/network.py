@@ -16,8 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regaze.errors import ModelError
+from regaze.models.options import Weighting
 
 Group = Literal["extractor", "branches", "heads", "maps"]
+
+# Mean of a map that leaves the features' size as it is, where the map alone decides what passes (`gate`, `evidence`).
+# A constant and not each map's own mean: many lesions must count more than one.
+USUAL_MASS = 0.25
 
 
 @dataclass
@@ -29,8 +34,13 @@ class Output:
         map_logits: S tensors (B, 1, H_l, W_l): the maps before the sigmoid. Where maps were given to `forward`, their
             logits. For a plain network: its class activation map (see `PlainNetwork`), in evaluation mode only.
         maps: S tensors (B, 1, H_l, W_l) in 0..1.
+        own_logits: As `map_logits`, but the network's own, whatever was given.
+        own_maps: As `maps`, likewise.
         attention_logits: S tensors (B, K), the attention branches' own grades.
         perception_logits: S tensors (B, K), the perception branches' own grades.
+        evidence: S tensors (B, K, h_l, w_l), in evaluation mode only: what each cell adds to `logits`, signed. The sum
+            over cells and scales, and the network's `bias()`, are the logits. On the map's cells where the network
+            weighs evidence, else on those that the perception branch pools (a plain network: on its features' cells).
     """
 
     logits: Tensor
@@ -38,6 +48,9 @@ class Output:
     maps: list[Tensor] = field(default_factory=list)
     attention_logits: list[Tensor] = field(default_factory=list)
     perception_logits: list[Tensor] = field(default_factory=list)
+    own_logits: list[Tensor] = field(default_factory=list)
+    own_maps: list[Tensor] = field(default_factory=list)
+    evidence: list[Tensor] = field(default_factory=list)
 
 
 class AttentionBranch(nn.Module):
@@ -73,17 +86,42 @@ class AttentionBranch(nn.Module):
 
 
 class PerceptionBranch(nn.Module):
-    """Grades from features that the map has weighted; hands out its pooled vector for the fusion."""
+    """Grades from what the map lets through; hands out its pooled vector for the fusion, and the cells it pools.
 
-    def __init__(self, stage: nn.Module, channels: int, classes: int) -> None:
+    `residual`: the stage sees (1 + M) F, the paper's and the ABN's: what the map leaves out passes, too. `gate`: the
+    stage sees M F, scaled by `USUAL_MASS`. `evidence`: the stage sees F, and its cells are weighed by M where they are
+    pooled, so that each cell's share in the grade is exact (sparse BagNets, Djoumessi et al. 2023, have that form
+    without a map of its own).
+    """
+
+    def __init__(self, stage: nn.Module, channels: int, classes: int, weighting: Weighting = "residual") -> None:
         super().__init__()
         self.stage = stage
         self.classify = nn.Linear(channels, classes)
+        self.weighting = weighting
 
-    def forward(self, weighted_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns logits (B, K) and the pooled vector (B, C)."""
-        vector = _pooled(self.stage(weighted_BCHW))
-        return self.classify(vector), vector
+    def forward(self, features_BCHW: Tensor, map_B1HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns logits (B, K), the pooled vector (B, C), and the stage's cells (B, C, h, w) before the pooling."""
+        if self.weighting == "evidence":
+            cells = self.stage(features_BCHW)
+            vector = _pooled(cells * _shared(map_B1HW / USUAL_MASS, cells).to(cells.dtype))
+        else:
+            # In the features' own type: in fp32, autocast would only round it again, for 3 % of a step.
+            weight = map_B1HW.to(features_BCHW.dtype)
+            if self.weighting == "gate":
+                cells = self.stage(features_BCHW * (weight / USUAL_MASS))
+            else:
+                cells = self.stage(torch.addcmul(features_BCHW, weight, features_BCHW))  # (1 + M) F
+            vector = _pooled(cells)
+        return self.classify(vector), vector, cells
+
+    def evidence(self, cells_BChw: Tensor, map_B1HW: Tensor, weights_KC: Tensor) -> Tensor:
+        """(B, K, ...) float32: what each cell adds to logits that are `weights_KC` times the pooled vector."""
+        shares = torch.einsum("kc,bchw->bkhw", weights_KC.float(), cells_BChw.float())
+        if self.weighting != "evidence":
+            return shares / cells_BChw[0, 0].numel()
+        rows, columns = _nearest(map_B1HW, cells_BChw)
+        return shares[:, :, rows][:, :, :, columns] * map_B1HW.float() / USUAL_MASS / map_B1HW[0, 0].numel()
 
 
 class AttentionNetwork(nn.Module):
@@ -118,13 +156,22 @@ class AttentionNetwork(nn.Module):
         """Number of maps."""
         return len(self.attention)
 
+    @torch.no_grad()
+    def grids(self, side: int) -> list[tuple[int, int]]:
+        """(h, w) of every scale's map of a square of `side` cropped pixels, finest first; changes nothing."""
+        training = self.training
+        device = next(self.parameters()).device
+        features = self.extractor.eval()(torch.zeros(1, 3, side, side, device=device))
+        self.train(training)
+        return [(int(item.shape[2]), int(item.shape[3])) for item in features]
+
     def forward(self, images_B3HW: Tensor, maps: Sequence[Tensor | None] | None = None) -> Output:
         """Grade a batch of images.
 
         Args:
             images_B3HW: Normalised images.
             maps: One entry per scale, finest first: a map (B, 1, H_l, W_l) in 0..1 that replaces the model's own (the
-                paper's figure 1), or None to keep the model's own.
+                paper's figure 1), NaN where a cell keeps the model's own value, or None to keep the whole.
 
         Raises:
             ModelError: The number or the shape of the given maps does not fit.
@@ -136,18 +183,22 @@ class AttentionNetwork(nn.Module):
         self._check(maps, features)
         given_maps = [None] * self.scales if maps is None else maps
         output = Output(logits=features[0].new_empty(0))
-        vectors = []
+        vectors: list[Tensor] = []
+        cells: list[Tensor] = []
         for features_l, attention, perception, given in zip(
             features, self.attention, self.perception, given_maps, strict=True
         ):
-            attention_logits, map_logits = attention(features_l)
-            attention_map = torch.sigmoid(map_logits) if given is None else given.to(map_logits.dtype)
+            attention_logits, own_logits = attention(features_l)
+            own_map = torch.sigmoid(own_logits)
+            map_logits, attention_map = own_logits, own_map
             if given is not None:
-                map_logits = torch.logit(attention_map, eps=1e-6)
-            # (1 + M) F in the features' own type: in fp32, autocast would only round it again, for 3 % of a step.
-            weighted = torch.addcmul(features_l, attention_map.to(features_l.dtype), features_l)
-            perception_logits, vector = perception(weighted)
+                attention_map = torch.where(given.isnan(), own_map, given.to(own_map.dtype))
+                map_logits = torch.where(given.isnan(), own_logits, torch.logit(attention_map, eps=1e-6))
+            perception_logits, vector, cells_l = perception(features_l, attention_map)
             vectors.append(vector)
+            cells.append(cells_l)
+            output.own_logits.append(own_logits)
+            output.own_maps.append(own_map)
             output.map_logits.append(map_logits)
             output.maps.append(attention_map)
             output.attention_logits.append(attention_logits)
@@ -156,7 +207,29 @@ class AttentionNetwork(nn.Module):
             output.logits = torch.stack(output.perception_logits).mean(dim=0)
         else:
             output.logits = self.fusion(torch.cat(vectors, dim=1))
+        if not self.training:
+            with torch.autocast(output.logits.device.type, enabled=False):
+                output.evidence = self._evidence(cells, output.maps)
         return output
+
+    def bias(self) -> Tensor:
+        """(K,) the logits without any evidence."""
+        if self.fusion is not None:
+            return self.fusion.bias
+        return torch.stack([branch.classify.bias for branch in self._perception()]).mean(dim=0)
+
+    def _perception(self) -> list[PerceptionBranch]:
+        return [branch for branch in self.perception if isinstance(branch, PerceptionBranch)]
+
+    def _evidence(self, cells: Sequence[Tensor], maps: Sequence[Tensor]) -> list[Tensor]:
+        """See `Output.evidence`."""
+        branches = self._perception()
+        if self.fusion is not None:
+            weights = torch.split(self.fusion.weight, [branch.classify.in_features for branch in branches], dim=1)
+        else:
+            weights = tuple(branch.classify.weight / self.scales for branch in branches)
+        parts = zip(branches, cells, maps, weights, strict=True)
+        return [branch.evidence(cells_l, map_l, weight) for branch, cells_l, map_l, weight in parts]
 
     def _check(self, maps: Sequence[Tensor | None] | None, features: Sequence[Tensor]) -> None:
         if maps is None:
@@ -183,19 +256,25 @@ class TrainableBranches(nn.Module):
     """The part of an attention network that fine-tuning trains; it shares its modules with the network.
 
     Args:
-        network: The network; its extractor is not part of this module, so nothing here can change it.
+        network: The network; what of its extractor is not in `moving` is not part of this module, so nothing here can
+            change it.
+        moving: The extractor's last segments that are trained, too; see `backbones.CutExtractor.split`.
     """
 
-    def __init__(self, network: AttentionNetwork) -> None:
+    def __init__(self, network: AttentionNetwork, moving: Sequence[nn.Module] = ()) -> None:
         super().__init__()
+        self.moving = nn.ModuleList(moving)
         self.attention = network.attention
         self.perception = network.perception
         self.fusion = network.fusion
         self._branches = network.branches  # a bound method: does not register the network as a child
 
-    def forward(self, features: Sequence[Tensor]) -> Output:
-        """Grade from the extractor's features, finest block first."""
-        return self._branches(features)
+    def forward(self, features: Sequence[Tensor], maps: Sequence[Tensor | None] | None = None) -> Output:
+        """Grade from the frozen extractor's features, finest block first; `maps` as the network takes them."""
+        blocks = list(features)
+        for segment in self.moving:
+            blocks.append(segment(blocks[-1]))
+        return self._branches(blocks[-len(self.attention) :], maps)
 
 
 class PlainNetwork(nn.Module):
@@ -229,10 +308,16 @@ class PlainNetwork(nn.Module):
         weights_BC = self.classify.weight[logits.argmax(dim=1)]
         # In fp32 also under autocast (einsum would be cast to bfloat16), for the reason given in AttentionBranch.
         with torch.autocast(features.device.type, enabled=False):
-            evidence = torch.einsum("bc,bchw->bhw", weights_BC.float(), features.float()).unsqueeze(1)
-        positive = functional.relu(evidence)
+            activation = torch.einsum("bc,bchw->bhw", weights_BC.float(), features.float()).unsqueeze(1)
+            evidence = torch.einsum("kc,bchw->bkhw", self.classify.weight.float(), features.float())
+        positive = functional.relu(activation)
         peak = positive.amax(dim=(2, 3), keepdim=True).clamp_min(1e-12)
-        return Output(logits, map_logits=[evidence], maps=[positive / peak])
+        shares = evidence / features[0, 0].numel()
+        return Output(logits, map_logits=[activation], maps=[positive / peak], evidence=[shares])
+
+    def bias(self) -> Tensor:
+        """(K,) the logits without any evidence."""
+        return self.classify.bias
 
     def group_of(self, name: str) -> Group:
         """Which learning rate a parameter takes."""
@@ -252,6 +337,29 @@ def fuse(maps: Sequence[Tensor], side: int | None = None) -> Tensor:
     size = (side or maps[0].shape[2],) * 2
     large = [functional.interpolate(item.float(), size=size, mode="bilinear", align_corners=False) for item in maps]
     return torch.stack(large).mean(dim=0).squeeze(1)
+
+
+def _nearest(map_B1HW: Tensor, cells_BChw: Tensor) -> tuple[Tensor, Tensor]:
+    """(H,) and (W,) int64: the row and the column of the pooled cells that each cell of the map lies in."""
+    sides = zip(map_B1HW.shape[2:], cells_BChw.shape[2:], strict=True)
+    rows, columns = (torch.arange(fine, device=map_B1HW.device) * coarse // fine for fine, coarse in sides)
+    return rows, columns
+
+
+def _shared(map_B1HW: Tensor, cells_BChw: Tensor) -> Tensor:
+    """(B, 1, h, w) float32: the map brought to the pooled cells so that the mean over these is exact over its own.
+
+    Each pooled cell gets the sum of the map's cells that lie in it, times their share; where the grid divides evenly
+    that is their mean.
+    """
+    (height, width), grid = map_B1HW.shape[2:], cells_BChw.shape[2:]
+    rows, columns = _nearest(map_B1HW, cells_BChw)
+    gather = [
+        functional.one_hot(index, side).to(torch.float32) for index, side in zip((rows, columns), grid, strict=True)
+    ]
+    with torch.autocast(map_B1HW.device.type, enabled=False):
+        sums = gather[0].T @ map_B1HW.float() @ gather[1]
+    return sums * (grid[0] * grid[1] / (height * width))
 
 
 def _pooled(features_BCHW: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 NetworkKind = Literal["plain", "single-scale", "multi-scale"]
+Weighting = Literal["residual", "gate", "evidence"]
 Precision = Literal["auto", "bf16", "fp32"]
 Decoding = Literal["median", "expected", "argmax"]
 
@@ -24,6 +25,9 @@ class NetworkOptions:
     """Number of attention branches of a multi-scale network, 1 to 4, from the extractor's deepest block upwards."""
     perception: Literal["block", "light", "full"] = "block"
     """Depth of a perception branch: block: the next stage's first block. light: that stage. full: all that follow."""
+    weighting: Weighting = field(default="residual", metadata={"before": "residual"})
+    """How the map M weighs the features g. residual: (1 + M) g, the paper's. gate: M g, nothing passes beside the map.
+    evidence: the grade is the sum of the cells' class evidence, each weighed by the map."""
     fusion: Literal["concat", "mean"] = "concat"
     """Final grade: a linear layer over the branches' joined vectors, or the mean of their logits."""
     attention_width: Literal["wide", "faithful"] = "wide"

@@ -186,6 +186,8 @@ def _view(row: Row, maps: Maps, side: int) -> View:
 
 def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
     base, tuned = study.card(before), study.card(after)
+    how = "finetune" if "finetune" in tuned.recipe else "supervision"
+    learning = {"finetune": "fine-tuning", "supervision": "grades and maps together, from the first step"}[how]
     return {
         "data": {
             "source": study.options.data.partition(":")[0],
@@ -198,10 +200,10 @@ def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
             "by": "patient, copies of one picture together, stratified by grade",
             "seed": study.options.seed,
         },
-        "network": asdict(base.network),
+        "network": asdict(tuned.network),
         "input": {"size": tuned.size, "crop": tuned.crop},
         "phase 1": {**base.recipe["phase1"], "seconds": base.details["seconds"]},
-        "fine-tuning": {**tuned.recipe["finetune"], "seconds": tuned.details["seconds"]},
+        learning: {**tuned.recipe[how], "seconds": tuned.details["seconds"]},
         "corrections": tuned.corrections,
         "machine": tuned.details["machine"],
         "versions": tuned.versions,

@@ -11,7 +11,7 @@ import tyro
 from regaze.models.options import NetworkOptions
 from regaze.records import Substrate
 from regaze.selection.diagnosis import MIN_ENRICHMENT, MIN_RANK
-from regaze.training.options import FinetuneOptions, TrainingOptions
+from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
 
 Rule = Literal[
     "map-error",
@@ -157,8 +157,13 @@ class LoopOptions:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     finetune_epochs: int = FinetuneOptions.epochs
     """Passes over the training part in fine-tuning, 1 or more."""
-    map_weight: float = FinetuneOptions.map_weight
-    """Weight λ of the map loss, 0 or more."""
+    map_weight: float | None = None
+    """Weight λ of the map loss, 0 or more; default: that of --learn's step (fine-tuning 5, training 2)."""
+    learn: Literal["finetune", "train"] = "finetune"
+    """How corrections are learned. finetune: the branches of the phase-1 model, extractor frozen; the paper's quick
+    round. train: phase 1 anew, grades and maps together from the first step; phase 1 is its control."""
+    teacher_maps: float = 0.0
+    """Share of the corrected photographs that are graded from the expert's map while training, 0 to 1."""
     collect: CollectOptions = field(default_factory=CollectOptions)
     select: SelectOptions = field(default_factory=SelectOptions)
     correct: CorrectOptions = field(default_factory=CorrectOptions)
@@ -170,4 +175,16 @@ class LoopOptions:
     @property
     def finetuning(self) -> FinetuneOptions:
         """Options of fine-tuning, in batches as large as those of phase 1."""
-        return FinetuneOptions(epochs=self.finetune_epochs, batch=self.training.batch, map_weight=self.map_weight)
+        weight = FinetuneOptions.map_weight if self.map_weight is None else self.map_weight
+        return FinetuneOptions(
+            epochs=self.finetune_epochs,
+            batch=self.training.batch,
+            map_weight=weight,
+            teacher_maps=self.teacher_maps,
+        )
+
+    @property
+    def supervision(self) -> SupervisionOptions:
+        """What `--learn train` learns from the corrections."""
+        weight = SupervisionOptions.map_weight if self.map_weight is None else self.map_weight
+        return SupervisionOptions(map_weight=weight, teacher_maps=self.teacher_maps)

@@ -8,7 +8,7 @@ Shapes: N photographs, B batch, S side of the cropped square, P planes (1, or on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from regaze.data.augment import jitter, random_matrices, warp
 from regaze.models.features import TURNS, FrozenFeatures, normalise, turn
+from regaze.training.targets import Target, render
 
 Augmentation = Literal["turns", "free", "none"]
 
@@ -55,18 +56,17 @@ class Batch:
         inputs: (B, 3, S, S) float32, normalised, channels_last; in fine-tuning the frozen extractor's features
             instead, one (B, C_l, H_l, W_l) tensor per block.
         labels: (B,) int64.
-        look, avoid, doubt: (B, P, S, S) float32 of 0 and 1, or None.
-        corrected: (B,) float32 or None.
-        edited: (B,) bool or None.
+        corrected: (B,) float32, weight of a photograph's correction; None: nothing is learned from corrections.
+        targets: What each scale's map should show; empty where `corrected` is None.
+        maps: One (B, 1, H_l, W_l) tensor per scale that stands in for the network's own, NaN where that stays; None:
+            nothing stands in for it.
     """
 
     inputs: Tensor | list[Tensor]
     labels: Tensor
-    look: Tensor | None
-    avoid: Tensor | None
-    doubt: Tensor | None
-    corrected: Tensor | None
-    edited: Tensor | None
+    corrected: Tensor | None = None
+    targets: Sequence[Target] = ()
+    maps: list[Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ class Feed:
         mean, std: Normalisation.
         frozen: The frozen extractor, where batches hold features.
         replay: Share of the photographs without a correction that an epoch draws, above 0 to 1.
+        grids: (h, w) of every scale's map, finest first; empty: nothing is learned from corrections.
+        teacher: Share of the corrected photographs that come with the expert's map, 0 to 1.
+        teacher_from: The first epoch in which they do.
         rank, world: Share of an epoch: every world-th image from `rank` on. 0 of 1 wherever regaze trains today.
     """
 
@@ -96,6 +99,9 @@ class Feed:
     std: tuple[float, float, float]
     frozen: FrozenFeatures | None = None
     replay: float = 1.0
+    grids: Sequence[tuple[int, int]] = ()
+    teacher: float = 0.0
+    teacher_from: int = 0
     rank: int = 0
     world: int = 1
 
@@ -109,7 +115,10 @@ class Feed:
         order = self._order(generator)
         for step in range(self.steps()):
             positions = torch.arange(step * self.batch, (step + 1) * self.batch) * self.world + self.rank
-            yield self._batch(order[positions % len(order)], generator, device)
+            batch = self._batch(order[positions % len(order)], generator, device)
+            if self.teacher > 0 and number >= self.teacher_from:
+                batch.maps = self._teacher_maps(batch, generator)
+            yield batch
 
     def _corrected(self) -> Tensor:
         """(N,) bool."""
@@ -152,7 +161,8 @@ class Feed:
 
     def _batch(self, index: Tensor, generator: torch.Generator, device: torch.device) -> Batch:
         data = self.data
-        planes = {name: _rows(getattr(data, name), index) for name in ("look", "avoid", "doubt")}
+        names = ("look", "avoid", "doubt") if self.grids else ()
+        planes = {name: _rows(getattr(data, name), index) for name in names}
         given = [item for item in planes.values() if item is not None]
         masks = torch.cat(given, dim=1).to(device, non_blocking=True).float() if given else None
         turns = [0] * len(index)
@@ -177,7 +187,19 @@ class Feed:
             for item in (data.labels, data.corrected, data.edited)
         )
         assert labels is not None
-        return Batch(inputs, labels, **moved, corrected=None if corrected is None else corrected.float(), edited=edited)
+        look = moved.get("look")
+        if look is None or corrected is None:
+            return Batch(inputs, labels)
+        targets = render(look, moved["avoid"], moved["doubt"], edited, self.grids)
+        return Batch(inputs, labels, corrected.float(), targets)
+
+    def _teacher_maps(self, batch: Batch, generator: torch.Generator) -> list[Tensor] | None:
+        """The expert's maps, where they claim a cell, for the share of the corrected photographs that gets them."""
+        if batch.corrected is None:
+            return None
+        drawn = torch.rand(len(batch.labels), generator=generator).to(batch.corrected.device) < self.teacher
+        given = (drawn & (batch.corrected > 0)).view(-1, 1, 1, 1)
+        return [torch.where(given & (target.claim > 0), target.value, torch.nan) for target in batch.targets]
 
 
 def _turn_each(planes: Tensor, turns: list[int]) -> Tensor:

@@ -89,7 +89,7 @@ def fit(
         sums: dict[str, Tensor] = {}
         for step, batch in enumerate(feed.epoch(epoch, fabric.device)):
             _set_rates(optimizer, (epoch * steps + step) / (epochs * steps))
-            terms = plan.loss(module(batch.inputs), batch)
+            terms = plan.loss(module(batch.inputs, batch.maps), batch)
             total = torch.stack(list(terms.values())).sum()
             optimizer.zero_grad(set_to_none=True)
             fabric.backward(total)

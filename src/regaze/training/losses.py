@@ -78,7 +78,7 @@ def map_loss(
     a mean or ratio in 0..1 (bce: 0 or more) over the claimed cells: see `_MAP_LOSSES`.
 
     Args:
-        output: S maps (B, 1, H_l, W_l) in 0..1, and their logits.
+        output: The network's own S maps (B, 1, H_l, W_l) in 0..1, and their logits.
         targets: One per scale.
         corrected_B: (B,) 0 or more: weight of each photograph's correction; 0: it has none and gives no L_map.
         weight: λ.
@@ -88,12 +88,12 @@ def map_loss(
         Scalar: the sum over scales of the weighted mean over the corrected photographs; 0 where none is corrected.
     """
     distance = _MAP_LOSSES[kind]
-    total: Tensor = output.maps[0].new_zeros((), dtype=torch.float32)
+    total: Tensor = output.own_maps[0].new_zeros((), dtype=torch.float32)
     weights = corrected_B.float()
     # Divided by the sum of the weights where that is above 1e-12, so that no correction gives 0 and not NaN.
     share = weights / weights.sum().clamp_min(1e-12)
     corrected = (weights > 0).view(-1, 1, 1, 1)
-    for attention_map, logits, target in zip(output.maps, output.map_logits, targets, strict=True):
+    for attention_map, logits, target in zip(output.own_maps, output.own_logits, targets, strict=True):
         # `where` before the distance: whatever an uncorrected photograph's target holds, it gives neither loss nor
         # gradient.
         claim = torch.where(corrected, target.claim, 0.0)

@@ -8,7 +8,7 @@ heads are the method's first trial's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Experts = Literal["latest", "majority", "staple"]
@@ -47,26 +47,17 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True)
-class FinetuneOptions:
-    """Fine-tuning on corrections: the paper's equations 1 and 2."""
+class SupervisionOptions:
+    """What is learned from corrections, and from whose."""
 
-    epochs: int = 8
-    """Passes over the training part, 1 or more."""
-    batch: int = 16
-    """Photographs per step, 2 or more."""
-    map_weight: float = 5.0
+    map_weight: float = 2.0
     """Weight λ of the map loss, 0 or more; λ / sqrt(H·W) for a map of H·W cells. 0: the control, without the loss."""
     map_loss: MapLoss = "norm"
     """norm: the paper's. mse, l1, bce, dice: other distances. energy: share of the map outside the lesions. outside:
     only what lies outside."""
-    lr_branches: float = 6e-4
-    """Peak learning rate of the branches and heads."""
-    lr_maps: float = 5e-3
-    """Peak learning rate of the convolution that outputs the map."""
-    weight_decay: float = 1e-2
-    """AdamW's weight decay."""
-    averaging: float = 0.97
-    """Decay per step of the moving average of the weights that becomes the model, 0 to 0.9999; 0: off."""
+    teacher_maps: float = field(default=0.0, metadata={"before": 0.0})
+    """Share of the corrected photographs on which the perception branches see the expert's map in place of the model's,
+    0 to 1, from a third of the epochs on: they learn to grade from a right map."""
     tolerance: float = 0.0
     """Uncertainty of a drawn edge in pixels of the network's input, 0 or more; cells within it carry no loss."""
     match_sizes: bool = False
@@ -76,6 +67,30 @@ class FinetuneOptions:
     each expert's last."""
     authors: tuple[str, ...] = ()
     """Weights of authors' corrections as NAME=WEIGHT; 1 for all others."""
+
+
+@dataclass(frozen=True)
+class FinetuneOptions(SupervisionOptions):
+    """Fine-tuning on corrections: the paper's equations 1 and 2."""
+
+    epochs: int = 8
+    """Passes over the training part, 1 or more."""
+    batch: int = 16
+    """Photographs per step, 2 or more."""
+    map_weight: float = 5.0
+    """Weight λ of the map loss, 0 or more; λ / sqrt(H·W) for a map of H·W cells. 0: the control, without the loss."""
+    lr_branches: float = 6e-4
+    """Peak learning rate of the branches and heads."""
+    lr_maps: float = 5e-3
+    """Peak learning rate of the convolution that outputs the map."""
+    lr_extractor: float = field(default=3e-5, metadata={"before": 3e-5})
+    """Peak learning rate of the extractor's blocks that --unfreeze lets move."""
+    unfreeze: int = field(default=0, metadata={"before": 0})
+    """Number of the extractor's deepest blocks that move, too; 0: none, and their features are computed once."""
+    weight_decay: float = 1e-2
+    """AdamW's weight decay."""
+    averaging: float = 0.97
+    """Decay per step of the moving average of the weights that becomes the model, 0 to 0.9999; 0: off."""
     replay: float = 0.5
     """Share of the uncorrected photographs drawn in each epoch, above 0 to 1."""
     augment: Literal["turns", "free", "none"] = "turns"

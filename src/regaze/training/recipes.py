@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
-from regaze.errors import ModelError
-from regaze.files import digest
+from regaze.errors import ModelError, OptionError
+from regaze.files import digest, identity
+from regaze.models.backbones import CutExtractor
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.features import FeatureCache, FrozenFeatures
@@ -23,8 +25,7 @@ from regaze.models.options import MachineOptions
 from regaze.training.batches import Augmentation, Batch, Feed, TrainingSet
 from regaze.training.loop import History, Plan, Progress, fit
 from regaze.training.losses import classification_loss, map_loss, soft_labels
-from regaze.training.options import FinetuneOptions, TrainingOptions
-from regaze.training.targets import render
+from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
 
 
 def make_fabric(machine: MachineOptions) -> Fabric:
@@ -60,20 +61,30 @@ class Setup:
     progress: Progress | None = None
 
 
-def train_phase1(network: Network, data: TrainingSet, options: TrainingOptions, setup: Setup) -> History:
-    """Learn grades from images alone (the paper's phase 1).
+# Share of the epochs before teacher maps come: a map that has not been learned yet is nothing to stand in for.
+_TEACHER_START = 1 / 3
+
+
+def train_phase1(
+    network: Network,
+    data: TrainingSet,
+    options: TrainingOptions,
+    setup: Setup,
+    supervision: SupervisionOptions | None = None,
+) -> History:
+    """Learn grades from images (the paper's phase 1), and maps beside them where there are corrections to learn from.
 
     Args:
         network: As `build_network` hands it out; changed in place.
         data: Training photographs; those without a grade are drawn but add no loss.
         options: The recipe.
         setup: Classes, seed, machine, checkpoint.
+        supervision: What is learned from the data's corrections, from the first step; None: nothing.
+
+    Raises:
+        ModelError: Corrections for a network without attention branches.
     """
     kind = options.loss if setup.ordinal else "cross-entropy"
-
-    def loss(output: Output, batch: Batch) -> dict[str, Tensor]:
-        target = soft_labels(batch.labels, setup.classes, kind, options.smoothing)
-        return {"grade": classification_loss(output, target)}
 
     rates = {
         "extractor": options.lr_extractor,
@@ -84,8 +95,12 @@ def train_phase1(network: Network, data: TrainingSet, options: TrainingOptions, 
     fabric = make_fabric(setup.machine)
     augment: Augmentation = "free" if options.augment else "none"
     feed = Feed(data, setup.classes, options.batch, setup.seed, options.sampling, augment, *setup.normalisation)
-    identity = _identity(["phase1", kind], options, feed, network, setup.machine)
-    plan = Plan(options, _groups(network, rates), loss, identity)
+    recipe: list[object] = ["phase1", kind]
+    loss = partial(_loss, setup=setup, kind=kind, smoothing=options.smoothing, supervision=supervision)
+    if supervision is not None:
+        feed = _supervised(feed, network, supervision, options.epochs)
+        recipe.append(identity(supervision))
+    plan = Plan(options, _groups(network, rates), loss, _identity(recipe, options, feed, network, setup.machine))
     return fit(network, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
 
 
@@ -99,7 +114,8 @@ def finetune(
 ) -> History:
     """Fine-tune the branches on corrections (equations 1 and 2).
 
-    The extractor is frozen, weights and batch-norm statistics: the loop sees its features only.
+    The extractor is frozen, weights and batch-norm statistics: the loop sees its features only. `unfreeze` lets its
+    last blocks move.
 
     Args:
         network: The phase-1 model; changed in place.
@@ -111,24 +127,17 @@ def finetune(
 
     Raises:
         ModelError: The network has no attention branches.
+        OptionError: More blocks are to move than the extractor has.
     """
     if not isinstance(network, AttentionNetwork):
         raise ModelError("A plain network has no attention map to correct: train single-scale or multi-scale first.")
+    kept, moving = _split(network, options.unfreeze)
     kind = phase1.loss if setup.ordinal else "cross-entropy"
-
-    def loss(output: Output, batch: Batch) -> dict[str, Tensor]:
-        target = soft_labels(batch.labels, setup.classes, kind, phase1.smoothing)
-        terms = {"grade": classification_loss(output, target)}
-        if options.map_weight > 0 and batch.look is not None and batch.corrected is not None:
-            grids = [(int(item.shape[2]), int(item.shape[3])) for item in output.maps]
-            targets = render(batch.look, batch.avoid, batch.doubt, batch.edited, grids)
-            terms["map"] = map_loss(output, targets, batch.corrected, options.map_weight, options.map_loss)
-        return terms
-
     rates = {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
+    rates |= {"extractor": options.lr_extractor} if moving else {}
     fabric = make_fabric(setup.machine)
     bf16 = uses_bf16(setup.machine.precision, fabric.device)
-    frozen = FrozenFeatures(network.extractor, data.images, *setup.normalisation, fabric.device, bf16=bf16, cache=cache)
+    frozen = FrozenFeatures(kept, data.images, *setup.normalisation, fabric.device, bf16=bf16, cache=cache)
     feed = Feed(
         data,
         setup.classes,
@@ -140,9 +149,12 @@ def finetune(
         frozen,
         options.replay,
     )
-    identity = _identity(["finetune", kind, phase1.smoothing], options, feed, network, setup.machine)
-    plan = Plan(options, _groups(network, rates), loss, identity)
-    history = fit(TrainableBranches(network), _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
+    recipe = _identity(["finetune", kind, phase1.smoothing], options, feed, network, setup.machine)
+    feed = _supervised(feed, network, options, options.epochs)
+    loss = partial(_loss, setup=setup, kind=kind, smoothing=phase1.smoothing, supervision=options)
+    branches = TrainableBranches(network, moving)
+    plan = Plan(options, _groups(network, rates, within=branches), loss, recipe)
+    history = fit(branches, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
     network.eval()
     return history
 
@@ -152,12 +164,69 @@ def _shared(feed: Feed, fabric: Fabric) -> Feed:
     return replace(feed, rank=fabric.global_rank, world=fabric.world_size)
 
 
-def _groups(network: Network, rates: dict[str, float]) -> list[dict[str, Any]]:
-    """Parameter groups by learning rate; parameters of a group without a rate stay out (frozen)."""
-    chosen: dict[str, list[torch.nn.Parameter]] = {group: [] for group in rates}
+def _split(network: AttentionNetwork, unfreeze: int) -> tuple[nn.Module, list[nn.Module]]:
+    """The part of the extractor that stays frozen, and the segments behind it that move.
+
+    Raises:
+        ModelError: An extractor of one piece is to move in part.
+        OptionError: No block would stay frozen.
+    """
+    extractor = network.extractor
+    if unfreeze == 0:
+        return extractor, []
+    if not isinstance(extractor, CutExtractor):
+        raise ModelError(
+            f"--unfreeze {unfreeze}: this backbone cannot be cut into blocks; leave it out, or learn from the first "
+            "step with `regaze train --corrections`."
+        )
+    if unfreeze >= len(extractor.segments):
+        raise OptionError(
+            f"--unfreeze {unfreeze}: the extractor has {len(extractor.segments)} blocks, so expected 0 to "
+            f"{len(extractor.segments) - 1}; `regaze train --corrections` trains all of them."
+        )
+    return extractor.split(unfreeze)
+
+
+def _loss(
+    output: Output,
+    batch: Batch,
+    *,
+    setup: Setup,
+    kind: Literal["ordinal", "cross-entropy"],
+    smoothing: float,
+    supervision: SupervisionOptions | None,
+) -> dict[str, Tensor]:
+    """Equation 1, with the map's term where the batch has corrections."""
+    target = soft_labels(batch.labels, setup.classes, kind, smoothing)
+    terms = {"grade": classification_loss(output, target)}
+    if supervision is not None and supervision.map_weight > 0 and batch.corrected is not None:
+        weight, distance = supervision.map_weight, supervision.map_loss
+        terms["map"] = map_loss(output, batch.targets, batch.corrected, weight, distance)
+    return terms
+
+
+def _supervised(feed: Feed, network: Network, supervision: SupervisionOptions, epochs: int) -> Feed:
+    """The feed with what its batches need for the map loss and the teacher maps; as it is where nothing needs it.
+
+    Raises:
+        ModelError: The network has no attention branches.
+    """
+    if supervision.map_weight == 0 and supervision.teacher_maps == 0:
+        return feed
+    if not isinstance(network, AttentionNetwork):
+        raise ModelError("A plain network has no attention map to correct: pass --network multi-scale or single-scale.")
+    grids = network.grids(feed.data.images.shape[1])
+    start = round(_TEACHER_START * epochs)
+    return replace(feed, grids=grids, teacher=supervision.teacher_maps, teacher_from=start)
+
+
+def _groups(network: Network, rates: dict[str, float], within: nn.Module | None = None) -> list[dict[str, Any]]:
+    """Parameter groups by learning rate; a parameter without a rate, or outside `within`, stays out (frozen)."""
+    chosen: dict[str, list[nn.Parameter]] = {group: [] for group in rates}
+    trained = None if within is None else set(within.parameters())
     for name, parameter in network.named_parameters():
         group = network.group_of(name)
-        if group in chosen:
+        if group in chosen and (trained is None or parameter in trained):
             chosen[group].append(parameter)
     return [{"params": chosen[group], "lr": rate} for group, rate in rates.items() if chosen[group]]
 
@@ -182,7 +251,7 @@ def _identity(
     settings = [feed.seed, feed.sampling, feed.classes, feed.mean, feed.std]
     # What the precision comes to, not its name: `auto` is another arithmetic on another device.
     settings.append(uses_bf16(machine.precision, choose_device(machine.device)))
-    return digest([list(recipe), asdict(options), settings, len(data), contents, weights])
+    return digest([list(recipe), identity(options), settings, len(data), contents, weights])
 
 
 def _content(tensor: Tensor) -> str:

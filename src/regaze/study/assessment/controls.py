@@ -1,6 +1,7 @@
-"""The control of a fine-tuned model: which model it is, and the command that makes it.
+"""The control of a model that learned from corrections: which model it is, and the command that makes it.
 
-A control is fine-tuned equally long on the same draws of photographs, without the map loss.
+A control is trained equally long on the same draws of photographs, without the map loss. Of a model that learned grades
+and maps together from the first step it is the phase-1 model of the same network, recipe and size.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
-from regaze.files import digest
+from regaze.files import digest, identity, restored
 from regaze.models.card import ModelCard, read_card
 from regaze.study.folder import Study
 from regaze.study.steps.supervision import corrections_of
-from regaze.training.options import FinetuneOptions
+from regaze.training.options import FinetuneOptions, TrainingOptions
 
 
 def is_control(study: Study, name: str) -> bool:
-    """True for a model that was fine-tuned without the map loss."""
+    """True for a model that was fine-tuned, or trained on corrections, without the map loss."""
     recipe = study.card(name).recipe
-    return "finetune" in recipe and recipe["finetune"]["map_weight"] == 0
+    lesson = recipe.get("finetune", recipe.get("supervision"))
+    return lesson is not None and lesson["map_weight"] == 0
 
 
 def control_of(study: Study, name: str) -> str | None:
@@ -28,11 +30,23 @@ def control_of(study: Study, name: str) -> str | None:
     It shares folds, parent and recipe but for `map_weight`, and the corrections where these decide which photographs
     an epoch draws (`replay` below 1).
     """
-    if study.card(name).parent is None or is_control(study, name):
+    card = study.card(name)
+    if card.parent is None or is_control(study, name):
         return None
+    if "supervision" in card.recipe:
+        roots = {other: found for other, found in study.cards().items() if found.parent is None}
+        same = [other for other, found in roots.items() if _phase1(found) == _phase1(card)]
+        return card.parent if card.parent in same else same[-1] if same else None
     wanted = _training_of(study, name)
-    controls = [other for other in study.models() if is_control(study, other) and _training_of(study, other) == wanted]
+    tuned = [other for other in study.models() if is_control(study, other) and "finetune" in study.card(other).recipe]
+    controls = [other for other in tuned if _training_of(study, other) == wanted]
     return controls[-1] if controls else None
+
+
+def _phase1(card: ModelCard) -> list[Any]:
+    """What a model that was trained on corrections shares with the phase-1 model that is its control."""
+    machine = card.details["machine"]["precision"]
+    return [card.network, card.size, identity(restored(TrainingOptions, card.recipe["phase1"])), machine]
 
 
 def _training_of(study: Study, name: str) -> list[Any]:
@@ -40,13 +54,15 @@ def _training_of(study: Study, name: str) -> list[Any]:
     shared = []
     for fold in study.folds:
         card = read_card(study.model_folder(name, fold))
-        recipe = {**card.recipe["finetune"], "map_weight": None}
+        recipe = {**identity(restored(FinetuneOptions, card.recipe["finetune"])), "map_weight": None}
         shared.append([card.lineage[-1], recipe, card.corrections["fingerprint"] if recipe["replay"] < 1 else None])
     return shared
 
 
 def control_command(study: Study, name: str) -> str | None:
     """The command line that makes a round's control; None where later corrections would change its draws."""
+    if "supervision" in study.card(name).recipe:
+        return None
     parent = str(study.card(name).parent)
     cards = {fold: read_card(study.model_folder(name, fold)) for fold in study.folds}
     recipe = cards[study.folds[0]].recipe["finetune"]

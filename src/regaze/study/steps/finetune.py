@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
-
-import torch
+from itertools import chain
 
 from regaze.corrections.rows import CorrectionEntry
-from regaze.errors import OptionError, StudyError
-from regaze.files import digest
-from regaze.models.build import Network
+from regaze.errors import StudyError
+from regaze.files import digest, identity, restored
 from regaze.models.card import ModelCard, read_card
 from regaze.models.folder import load_network
 from regaze.models.options import MachineOptions
 from regaze.study.check import check_name, check_options
 from regaze.study.folder import Study
-from regaze.study.steps.fold_model import FoldModel, arithmetic
-from regaze.study.steps.supervision import author_weights, corrected_set, corrections_of
+from regaze.study.steps.fold_model import FoldModel, arithmetic, free_name
+from regaze.study.steps.supervision import (
+    author_weights,
+    cells_of,
+    check_authors,
+    corrected_set,
+    corrections_of,
+    learned_from,
+)
 from regaze.training.options import FinetuneOptions, TrainingOptions
 from regaze.training.recipes import finetune
 
@@ -49,8 +54,8 @@ def finetune_model(
         OptionError: An option is out of range.
     """
     check_options(options)
-    weighted = author_weights(options.authors).keys()
-    study.feature_cache(machine)  # refuses a wrong --cache before any work
+    author_weights(options.authors)  # refuses wrong ones before any work, as the next line does a wrong --cache
+    study.feature_cache(machine)
     if name is not None:
         check_name(name)
     card = study.require_model(parent)
@@ -61,16 +66,13 @@ def finetune_model(
     corrections = {fold: corrections_of(study, parent, fold, options.experts) for fold in study.folds}
     if not any(corrections.values()) and options.map_weight > 0:
         raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
-    authors = {entry.author for entries in corrections.values() for entry in entries}
-    if weighted - authors:
-        strange, known = min(weighted - authors), ", ".join(sorted(authors))
-        raise OptionError(f"--authors: no correction is by {strange!r}; the authors are {known}.")
+    check_authors(options, chain.from_iterable(corrections.values()))
     keys = {
         fold: _key(read_card(study.model_folder(parent, fold)), fold, options, machine, corrections[fold])
         for fold in study.folds
     }
     suffix = "finetuned" if options.map_weight > 0 else "control"
-    name = name or _free_name(study, f"{parent}-{suffix}", keys)
+    name = name or free_name(study, f"{parent}-{suffix}", keys)
     for fold in study.folds:
         model = FoldModel(study, name, fold, keys[fold], machine)
         with model.making():
@@ -90,25 +92,14 @@ def _finetune_fold(
         card,
         recipe={"finetune": asdict(options), **card.recipe},
         lineage=(*card.lineage, {"name": parent, "key": card.key}),
-        corrections={
-            "n": len(corrections),
-            "fingerprint": digest([entry.hash for entry in corrections]),
-            "ids": [entry.id for entry in corrections],
-        },
+        corrections=learned_from(corrections),
     )
     samples = study.training(model.fold)
     pixels = study.pixels(samples, card.size, model.machine.workers)
-    data = corrected_set(study, samples, pixels, corrections, options, _cells(network, card.size))
-    phase1, cache = TrainingOptions(**card.recipe["phase1"]), study.feature_cache(model.machine)
+    data = corrected_set(study, samples, pixels, corrections, options, cells_of(network, card.size))
+    phase1, cache = restored(TrainingOptions, card.recipe["phase1"]), study.feature_cache(model.machine)
     recipe = partial(finetune, options=options, phase1=phase1, cache=cache)
     model.make("fine-tuning", tuned, network, data, recipe, options.epochs)
-
-
-@torch.no_grad()
-def _cells(network: Network, size: int) -> list[float]:
-    """Side of a map cell per scale in cropped pixels, finest first."""
-    maps = network(torch.zeros(1, 3, size, size)).maps
-    return [size / item.shape[-1] for item in maps]
 
 
 def _key(
@@ -117,20 +108,4 @@ def _key(
     # Without the map loss corrections count for one thing only: which photographs a shortened epoch draws.
     counts = options.map_weight > 0 or options.replay < 1
     hashes = [entry.hash for entry in corrections] if counts else []
-    return digest([parent.key, asdict(options), hashes, fold, arithmetic(machine)])
-
-
-def _free_name(study: Study, wanted: str, keys: dict[int, str]) -> str:
-    """The first of NAME, NAME-2, NAME-3 … that is free or holds this very model (a result is never overwritten)."""
-
-    def is_taken(name: str) -> bool:
-        folders = {study.model_folder(name, fold): key for fold, key in keys.items()}
-        return any(
-            (folder / "model.json").is_file() and read_card(folder).key != key for folder, key in folders.items()
-        )
-
-    name, number = wanted, 1
-    while is_taken(name):
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
+    return digest([parent.key, identity(options), hashes, fold, arithmetic(machine)])

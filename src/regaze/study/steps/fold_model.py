@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -36,6 +36,28 @@ def weights_identity(weights: str) -> str:
     """A weights file counts by its content, so that another spelling of its path is the same model."""
     path = Path(weights).expanduser()
     return content_hash(path) if path.is_file() else weights
+
+
+def free_name(study: Study, wanted: str, keys: Mapping[int, str]) -> str:
+    """The first of NAME, NAME-2, NAME-3 … that is free or holds this very model (a result is never overwritten).
+
+    Args:
+        study: Where it goes.
+        wanted: The name.
+        keys: Fold -> key of the model to be made.
+    """
+
+    def is_taken(name: str) -> bool:
+        folders = {study.model_folder(name, fold): key for fold, key in keys.items()}
+        return any(
+            (folder / "model.json").is_file() and read_card(folder).key != key for folder, key in folders.items()
+        )
+
+    name, number = wanted, 1
+    while is_taken(name):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
 
 
 def checkpoint_file(study: Study, name: str, fold: int) -> Path:

@@ -18,12 +18,12 @@ from regaze.study.options import RULES_OF_EXTRA_PASSES, LoopOptions
 from regaze.study.steps.collect import collect, is_collected
 from regaze.study.steps.correct import correct, is_selected, select
 from regaze.study.steps.finetune import finetune_model
-from regaze.study.steps.train import train
+from regaze.study.steps.train import train, train_on_corrections
 
 
 @dataclass(frozen=True)
 class LoopResult:
-    """Names of the models that the loop made: phase 1, fine-tuned, and control; None where there was none to make."""
+    """Models that the loop made: phase 1, the one that learned from corrections, its control; None: there was none."""
 
     before: str
     after: str | None
@@ -36,7 +36,7 @@ def check_loop(options: LoopOptions) -> None:
     Raises:
         OptionError: A value is out of range.
     """
-    check_options(options.training, options.finetuning, options.collect)
+    check_options(options.training, options.finetuning, options.supervision, options.collect)
     check_selection(options.select)
 
 
@@ -101,6 +101,10 @@ def _run_network(study: Study, options: LoopOptions, machine: MachineOptions) ->
             study.voice.warn(f"Nothing to correct: {reason}")
             return LoopResult(before, None, None)
     correct(study, before, options.correct)
+    if options.learn == "train":
+        lesson = options.supervision
+        after = train_on_corrections(study, before, options.network, options.training, lesson, machine)
+        return LoopResult(before, after, before)
     after = finetune_model(study, before, options.finetuning, machine)
     control = None
     if options.control:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +20,14 @@ from regaze.corrections.planes import Planes, make_planes
 from regaze.corrections.rows import CorrectionEntry
 from regaze.data.pixels import Pixels
 from regaze.errors import OptionError
+from regaze.files import digest
+from regaze.models.build import Network
+from regaze.models.network import AttentionNetwork
 from regaze.records import Sample
 from regaze.study.folder import Study
 from regaze.study.steps.fold_model import training_set
 from regaze.training.batches import TrainingSet
-from regaze.training.options import Experts, FinetuneOptions
+from regaze.training.options import Experts, SupervisionOptions
 
 Mask = NDArray[np.bool_]
 
@@ -69,13 +73,50 @@ def author_weights(texts: Iterable[str]) -> dict[str, float]:
     return weights
 
 
+def learned_from(entries: Sequence[CorrectionEntry]) -> dict[str, Any]:
+    """What a model's card says of the corrections that it learned from."""
+    hashes = [entry.hash for entry in entries]
+    return {"n": len(entries), "fingerprint": digest(hashes), "ids": [entry.id for entry in entries]}
+
+
+def cells_of(network: Network, size: int) -> list[float]:
+    """Side of a map cell per scale in cropped pixels, finest first; empty for a network without attention maps."""
+    return [size / width for _, width in network.grids(size)] if isinstance(network, AttentionNetwork) else []
+
+
+def check_authors(options: SupervisionOptions, corrections: Iterable[CorrectionEntry]) -> None:
+    """Refuse weights of authors who corrected nothing.
+
+    Raises:
+        OptionError: A weight is not above 0, or for no author of the corrections.
+    """
+    weighted = author_weights(options.authors).keys()
+    authors = {entry.author for entry in corrections}
+    if weighted - authors:
+        strange, known = min(weighted - authors), ", ".join(sorted(authors))
+        raise OptionError(f"--authors: no correction is by {strange!r}; the authors are {known}.")
+
+
+def free_of_lesions(samples: Sequence[Sample], pixels: Pixels, ordinal: bool) -> list[int]:
+    """Rows of the photographs of the lowest grade that mark no lesion: they say for free that there is nothing to see.
+
+    Args:
+        samples: N photographs.
+        pixels: The same in cropped pixels.
+        ordinal: Whether the classes are grades on one scale; without one no class is known to be the sound one.
+    """
+    sound = [row for row, sample in enumerate(samples) if ordinal and sample.label == 0]
+    return [row for row in sound if not pixels.lesions[row].any()]
+
+
 def corrected_set(
     study: Study,
     samples: Sequence[Sample],
     pixels: Pixels,
     entries: Sequence[CorrectionEntry],
-    options: FinetuneOptions,
+    options: SupervisionOptions,
     cells: Sequence[float],
+    free: Sequence[int] = (),
 ) -> TrainingSet:
     """Photographs, grades and corrections, in cropped pixels.
 
@@ -86,6 +127,7 @@ def corrected_set(
         entries: As `corrections_of` orders them; those of other photographs are left out.
         options: Tolerance, sizes, experts and their weights.
         cells: Side of a map cell per scale in cropped pixels, finest first.
+        free: Rows of photographs that count as corrected to "nothing here deserves attention", see `free_of_lesions`.
     """
     rows = {sample.id: row for row, sample in enumerate(samples)}
     count, size = pixels.images.shape[:2]
@@ -94,6 +136,7 @@ def corrected_set(
     look, doubt = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     avoid = np.zeros((count, size, size), dtype=bool)
     corrected, edited = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=bool)
+    corrected[list(free)] = 1.0
     for sample, group in groupby(entries, key=lambda entry: entry.sample):
         if sample not in rows:
             continue
@@ -116,7 +159,9 @@ def corrected_set(
     )
 
 
-def _planes(looks: list[Mask], avoids: list[Mask | None], options: FinetuneOptions, cells: Sequence[float]) -> Planes:
+def _planes(
+    looks: list[Mask], avoids: list[Mask | None], options: SupervisionOptions, cells: Sequence[float]
+) -> Planes:
     """The planes of one expert's masks, or of several experts' merged masks."""
     look, avoid = looks[0], avoids[0]
     if len(looks) > 1:
