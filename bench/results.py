@@ -38,11 +38,14 @@ def section(study: Path) -> None:
         command = re.sub(r"(regaze run )\S+", rf"\1{study.name}", command)
         print(f"```console\n$ {command}\n```\n")
     folds = about["options"]["folds"]
+    by = about["options"].get("split_by", "patient")
     print(
-        f"{result['part']}, {result['n']} graded photographs, {folds} fold{'s' if folds > 1 else ''}, "
+        f"{result['part']}, {result['n']} graded photographs, {folds} fold{'s' if folds > 1 else ''}"
+        f"{'' if by == 'patient' else f' by {by}'}, "
         f"{about['options']['size']} px, seed {about['options']['seed']}.\n"
     )
     grading(study, result)
+    periods(result)
     maps(result)
     recall(result)
     faithfulness(result)
@@ -76,6 +79,23 @@ def grading(study: Path, result: dict[str, Any]) -> None:
             *(number(figures[key]) for key in ("calibration_error", "deletion", "insertion")),
         ]
         print(f"| {name} | " + " | ".join(cells) + " |")
+    print()
+
+
+def periods(result: dict[str, Any]) -> None:
+    """Grading by period (year and camera, site): accuracy, beside what its grades explain, recall, kappa, RPS."""
+    known = {name: figures["by_period"] for name, figures in result["models"].items() if figures.get("by_period")}
+    if not known:
+        return
+    print("| model | period | n | accuracy | beside what its grades explain | recall per grade | kappa | RPS |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, found in known.items():
+        for period, entry in found["periods"].items():
+            excess = f"{entry['excess']['mean']:+.3f} {interval(entry['excess']['interval'])}"
+            cells = [str(entry["n"]), number(entry["accuracy"]), excess]
+            cells += [", ".join(number(share, 2) for share in entry["recall"])]
+            cells += [number(entry[key]) for key in ("quadratic_weighted_kappa", "ranked_probability_score")]
+            print(f"| {name} | {period} | " + " | ".join(cells) + " |")
     print()
 
 

@@ -216,7 +216,7 @@ def _is_interval(value):
 
 
 def _check_model(figures, classes, scales):
-    assert set(figures) == GRADING | FAITHFULNESS | EVIDENCE | {"maps"}
+    assert set(figures) == GRADING | FAITHFULNESS | EVIDENCE | {"maps", "by_period"}
     for key in ("quadratic_weighted_kappa", "accuracy", "calibration_error", "deletion", "insertion"):
         assert _is_number(figures[key]), key
     assert _is_interval(figures["interval"])

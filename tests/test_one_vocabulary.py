@@ -35,7 +35,7 @@ FIGURES = {
 } | dict.fromkeys(
     (
         *("accuracy", "recall", "confusion", "referable", "calibration_error", "reliability"),
-        *("deletion", "insertion", "faithfulness", "sanity"),
+        *("deletion", "insertion", "faithfulness", "sanity", "by_period"),
     )
 )
 MEASURES = ("kappa", "enrichment", "squared_error", "deletion", "insertion", "without_grade_0", "iou", "lesion_recall")

@@ -31,7 +31,7 @@ from regaze.errors import RegazeError
 
 # Command -> its class, and what it does in one line.
 COMMANDS: dict[str, tuple[Any, str]] = {
-    "init": (Init, "Make a study: read the photographs and fix the split by patient."),
+    "init": (Init, "Make a study: read the photographs and fix the split."),
     "train": (Train, "Phase 1: learn grades from the photographs alone."),
     "collect": (Collect, "Collect the attention map of each training photograph, and diagnose it."),
     "select": (Select, "Rank the photographs that an expert should correct."),

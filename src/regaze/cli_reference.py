@@ -31,6 +31,9 @@ _EVALUATE = """
     "accuracy", "recall": [per grade], "confusion": [[...]],
     "referable": {"auroc", "sensitivity", "specificity"}, "calibration_error",
     "n", "reliability": [{"confidence", "accuracy", "n"}, ...],
+    "by_period": null (fewer than two periods of 20 graded photographs) | {"n_left_out", "periods": {PERIOD: {
+        "n", "accuracy", "recall": [per grade], "quadratic_weighted_kappa", "ranked_probability_score",
+        "excess": {"mean": accuracy less what the period's grades explain, "interval": for all periods together}}}},
     "deletion", "insertion", "n_faithfulness",
     "maps": {"fused" | "scale1" | "scale2" | "scale3" | "scale4": {
         "squared_error", "zero_map_squared_error", "mean_map_squared_error", "lesion_enrichment", "relevance_rank",

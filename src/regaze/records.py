@@ -75,6 +75,9 @@ class Sample:
             `boxes` with nothing in them (known to be free of lesions).
         content: Fingerprint of the file's bytes (hex). Keys the decoded cache.
         twin: Samples with the same value show the same picture (re-encoded or shrunk); None: no twin.
+        period: What photographs were taken in, and may look alike for: year and camera (`data.periods`), or the value
+            of the column that the split is by (site, batch); None: unknown.
+        date: The day on which it was taken, `2009-08-20`; None: unknown, or `period` comes from a column.
     """
 
     id: str
@@ -87,6 +90,8 @@ class Sample:
     origin: Origin = "none"
     content: str = ""
     twin: str | None = None
+    period: str | None = None
+    date: str | None = None
 
 
 @dataclass(frozen=True)

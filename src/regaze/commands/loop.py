@@ -180,7 +180,8 @@ def _command_from(values: dict[str, Any]) -> Run:
     for part, old, new in (("select", "rule", "by"), ("evaluate", "controls", "reference_rankings")):
         if old in values[part]:  # as an older version called it
             values[part][new] = values[part].pop(old)
-    study = StudyOptions.from_plain({item.name: values.pop(item.name) for item in fields(StudyOptions)})
+    names = [item.name for item in fields(StudyOptions) if item.name in values]  # an older version had fewer
+    study = StudyOptions.from_plain({name: values.pop(name) for name in names})
     built = {key: restored(_PARTS[key], value) if key in _PARTS else value for key, value in values.items()}
     return Run(folder=Path(), study=study, **built)
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from regaze.evaluation.verdicts import compare, judge, undecided
 from regaze.lesion_names import DISPLAY_NAMES
 from regaze.study.folder import Study
+from regaze.study.split import UNGRADED, describe_split, split_lines
 
 if TYPE_CHECKING:  # these import torch, which `init` does without
     from regaze.study.assessment.experts import ExpertAgreement
@@ -21,10 +22,11 @@ if TYPE_CHECKING:  # these import torch, which `init` does without
 def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
     """Counts of what a study holds, and lines that say the same to a person."""
     samples = study.dataset.samples
-    grades = Counter("no grade" if sample.label is None else study.classes[sample.label] for sample in samples)
+    split = describe_split(study)
+    grades = Counter(UNGRADED if sample.label is None else study.classes[sample.label] for sample in samples)
     origins = Counter(sample.origin for sample in samples)
     n_test, n_validation = len(study.test()), sum(len(study.validation(fold)) for fold in study.folds)
-    ordered = [name for name in (*study.classes, "no grade") if name in grades]
+    ordered = [name for name in (*study.classes, UNGRADED) if name in grades]
     lines = [
         f"study: {study.path}",
         f"photographs: {len(samples)} ({len(samples) - n_test} training part, {n_test} test part)",
@@ -33,6 +35,7 @@ def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
         f"lesions known from masks: {origins['masks']}, from boxes: {origins['boxes']}, unknown: {origins['none']}",
         f"validation: {n_validation} photographs"
         + (f" in {len(study.folds)} folds" if len(study.folds) > 1 else " (one fixed part)"),
+        *split_lines(split),
         *(f"note: {note}" for note in study.dataset.notes),
     ]
     contents = {
@@ -41,6 +44,7 @@ def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
         "grades": {name: grades[name] for name in ordered},
         "origins": dict(origins),
         "patients": len({sample.patient for sample in samples if sample.patient is not None}),
+        "split": split,
         "validation": n_validation,
         "test": n_test,
         "notes": list(study.dataset.notes),
@@ -66,7 +70,8 @@ def table(result: dict[str, Any]) -> None:
             number(figures["deletion"]),
             number(figures["insertion"]),
         )
-    for part in (view, _recall_table(result["models"]), _ranking_table(result["models"])):
+    models = result["models"]
+    for part in (view, _period_table(models), _recall_table(models), _ranking_table(models)):
         if part is not None:
             console.print(part)
     for label, pair in result["paired"].items():
@@ -102,6 +107,31 @@ _RECALL_LEGEND = (
     ", ".join(f"{name.short} {name.full.lower()}" for kind, name in DISPLAY_NAMES.items() if kind != "lesion")
     + "; then by diameter in per cent of the side; in brackets: lesions"
 )
+
+
+def _period_table(models: dict[str, Any]) -> Table | None:
+    """Figures of each period; None where fewer than two are known of enough photographs."""
+    known = {name: figures["by_period"]["periods"] for name, figures in models.items() if figures["by_period"]}
+    if not known:
+        return None
+    view = _view(
+        "by period (camera and year, site)",
+        ["model", "period"],
+        ("n", "accuracy", "beside what its grades explain", "kappa", "RPS"),
+        caption="accuracy beside what a period's grades explain, with intervals that hold for all periods together",
+    )
+    for name, periods in known.items():
+        for index, (period, figures) in enumerate(periods.items()):
+            view.add_row(
+                "" if index else name,
+                period,
+                str(figures["n"]),
+                number(figures["accuracy"], 2),
+                _signed({"difference": figures["excess"]["mean"], **figures["excess"]}, 2),
+                number(figures["quadratic_weighted_kappa"]),
+                number(figures["ranked_probability_score"]),
+            )
+    return view
 
 
 def _recall_table(models: dict[str, Any]) -> Table | None:

@@ -14,11 +14,12 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from regaze.errors import DataError
 from regaze.records import MAX_PIXELS
@@ -130,6 +131,42 @@ def jpeg_comment(path: Path) -> str | None:
         return None
     text = comment.decode("utf-8", errors="replace") if isinstance(comment, bytes) else str(comment)
     return text.strip("\0 \t\r\n") or None
+
+
+def acquisition(path: Path) -> tuple[str | None, str]:
+    """Return the day on which a photograph was taken and the camera, as its EXIF has them.
+
+    Returns:
+        (day, camera): `DateTimeOriginal`, else `DateTime`, as `2009-08-20`, None where there is none or it is no date
+        (`0000:00:00 00:00:00`); make and model, '' where there are none. Damaged EXIF counts as none: the picture may
+        be sound.
+
+    Raises:
+        DataError: The file is missing or not a picture.
+    """
+    with open_image(path) as image:
+        if image.format == "PNG" and "exif" not in image.info:
+            return None, ""  # Pillow would decode the whole picture to look behind the pixels
+        try:
+            with _opening, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                exif = image.getexif()
+                times = [exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal)]
+                times.append(exif.get(ExifTags.Base.DateTime))
+                names = [exif.get(tag) for tag in (ExifTags.Base.Make, ExifTags.Base.Model)]
+        except _BROKEN:
+            return None, ""
+    make, model = (" ".join(str(name or "").replace("\0", " ").split()) for name in names)
+    camera = model if model.startswith(make) else f"{make} {model}".strip()
+    return next((day for day in map(_day, times) if day is not None), None), camera
+
+
+def _day(text: object) -> str | None:
+    """The day of an EXIF time, `2009:08:20 12:31:05`."""
+    try:
+        return datetime.strptime(str(text)[:10], "%Y:%m:%d").strftime("%Y-%m-%d")
+    except ValueError:
+        return None
 
 
 def content_hash(path: Path) -> str:

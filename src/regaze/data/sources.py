@@ -19,6 +19,7 @@ from regaze.data.folder import read_folder
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
 from regaze.data.match import Progress, with_contents, with_twins
+from regaze.data.periods import with_periods
 from regaze.data.table import read_table
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
@@ -36,6 +37,7 @@ def load_dataset(
     *,
     boxes: Path | None = None,
     patient: str | None = None,
+    split_by: str = "patient",
     folder: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -49,6 +51,7 @@ def load_dataset(
             photograph of IDRiD, and any photograph of that name elsewhere.
         patient: For `csv:` the column with the patient; for `folder:`, and `csv:` without such a column, a
             regular expression with one group that finds the patient in the stem of a photograph's file.
+        split_by: `patient`, `period`, or for `csv:` a column: fills in `Sample.period`, by EXIF where it is no column.
         folder: Where synthetic photographs are written; needed by `synthetic` alone.
         seed: Seed of the synthetic photographs; the other sources do not use it.
         progress: Called with (done, total) while photographs are painted or compared.
@@ -64,15 +67,22 @@ def load_dataset(
     readers: dict[str, Callable[[], Dataset]] = {
         "idrid": lambda: read_idrid(_path(spec, rest), spec, progress),
         "folder": lambda: read_folder(_path(spec, rest), spec, patient),
-        "csv": lambda: read_table(_path(spec, rest), spec, patient),
+        "csv": lambda: read_table(_path(spec, rest), spec, patient, split_by),
         **dict.fromkeys(_TASKS, lambda: _synthetic(spec, kind, rest, folder, seed, progress)),
     }
     if kind not in readers:
         raise DataError(f"The data '{spec}' are spelled in an unknown way: write {SPELLINGS}.")
     if patient is not None and kind in ("idrid", *_TASKS):
         raise DataError(f"patient is '{patient}', but {kind} photographs name their patients themselves: leave it out.")
+    if split_by not in ("patient", "period") and kind != "csv":
+        raise DataError(
+            f"--split-by is '{split_by}', but {kind} photographs have no columns: pass patient or period, or list them "
+            "in a table (csv)."
+        )
     dataset = readers[kind]()
     samples: Sequence[Sample] = with_contents(dataset.samples)
+    if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
+        samples = with_periods(samples)
     notes = dataset.notes
     if kind != "idrid":  # which had to compare the pictures to be read at all
         samples = with_twins(samples, progress)
@@ -93,7 +103,7 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
 
     Returns:
         32 hexadecimal digits of BLAKE2b over classes, and every sample's id, content, label, part, patient,
-        twin, origin, boxes and contents of its masks.
+        twin, origin, boxes and contents of its masks; and its period, where a column names it (EXIF is content).
 
     Raises:
         DataError: A mask cannot be read.
@@ -109,6 +119,8 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
             [[kind, [content[file] for file in files]] for kind, files in sorted(sample.masks.items())],
             [[box.lesion, box.x0, box.y0, box.x1, box.y1] for box in sample.boxes],
         ]
+        if sample.period is not None and sample.date is None:
+            facts.append([sample.period])
         digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 

@@ -1,9 +1,9 @@
 """Photographs listed in a CSV table, with their labels, patients, parts and lesion masks.
 
 Columns (in any order, upper or lower case): `image` and `label`; if wanted `patient`, `split` (train, training, val,
-validation or test) and masks: a column named like a lesion (`regaze.lesion_names`: `haemorrhages`, `HE`), `mask`, or
-`LESION_mask` (`anything_mask` counts as type `lesion`, `optic_disc_mask` is no lesion). Columns of plain numbers hold
-no masks. Paths are relative to the table or absolute.
+validation or test), what folds leave out as a whole (`period`, `site`), and masks: a column named like a lesion
+(`regaze.lesion_names`: `haemorrhages`, `HE`), `mask`, or `LESION_mask` (`anything_mask` counts as type `lesion`,
+`optic_disc_mask` is no lesion). Columns of plain numbers hold no masks. Paths are relative to the table or absolute.
 
 A mask cell lists files separated by `;`. `none` means: looked for and absent. An empty cell means absent too, where the
 row's other mask cells say anything; a row whose mask cells are all empty is not annotated. An empty label means: not
@@ -46,7 +46,7 @@ class _Row:
         return f"{self.file}, line {self.line}"
 
 
-def read_table(file: Path, spec: str, patient: str | None = None) -> Dataset:
+def read_table(file: Path, spec: str, patient: str | None = None, split_by: str = "patient") -> Dataset:
     """Read a CSV table of photographs.
 
     Args:
@@ -54,6 +54,7 @@ def read_table(file: Path, spec: str, patient: str | None = None) -> Dataset:
         spec: The spelling that the user gave.
         patient: Name of the column with the patient; if there is no such column, a regular expression with one group
             that finds the patient in the photograph's stem. None: the column `patient`, if the table has it.
+        split_by: Column with what folds leave out as a whole; `patient`: none; `period`: if the table has it.
 
     Returns:
         The data set. Classes: 0..K - 1 (ordinal) where all labels are such numbers, otherwise the names, sorted,
@@ -72,6 +73,12 @@ def read_table(file: Path, spec: str, patient: str | None = None) -> Dataset:
     classes, ordinal, notes = _classes(rows, labels)
     index = {name: number for number, name in enumerate(classes)}
     patient_column = (patient or "patient").strip().lower()
+    period_column = None if split_by == "patient" else split_by.strip().lower()
+    if period_column not in (None, "period", *columns):
+        raise DataError(
+            f"{file} has no column '{split_by}' to split by (its columns: {', '.join(columns)}): pass --split-by "
+            "patient, period or one of these."
+        )
     samples = []
     for row, image, label, sample in zip(rows, images, labels, _ids(rows), strict=True):
         masks, origin = _masks(row, mask_columns)
@@ -84,12 +91,13 @@ def read_table(file: Path, spec: str, patient: str | None = None) -> Dataset:
                 patient=row.cells.get(patient_column) or None,
                 masks=masks,
                 origin=origin,
+                period=row.cells.get(period_column or "") or None,
             )
         )
     if patient is not None and patient_column not in columns:
         samples, more = with_patients(samples, patient)
         notes += more
-    used = {"image", "label", "split", patient_column, *mask_columns}
+    used = {"image", "label", "split", patient_column, period_column, *mask_columns}
     ignored = [column for column in columns if column not in used]
     notes += [f"Columns of the table that are not used: {', '.join(ignored)}."] if ignored else []
     return Dataset(spec, classes, ordinal, tuple(samples), "", tuple(notes))

@@ -147,15 +147,18 @@ class Grid:
 
     def study_id(self, seed: int) -> str:
         """Hash of what all runs of a seed have in common."""
-        options = self.options
-        study = [options.size, options.folds, options.crop, options.patient]
-        return digest([self.fingerprint, study, seed, self.arithmetic, self.versions])
+        return digest([self.fingerprint, self._split(), seed, self.arithmetic, self.versions])
 
     def study_name(self, seed: int) -> str:
         """Name of the study's folder; another size or other data is another folder."""
-        options = self.options
-        data = digest([self.fingerprint, options.size, options.folds, options.crop, options.patient])
+        data = digest([self.fingerprint, *self._split()])
         return f"seed{seed}-{data[:8]}"
+
+    def _split(self) -> list[Any]:
+        """How photographs are read and split; by patient in the words of versions that knew no other split."""
+        options = self.options
+        by = [] if options.split_by == "patient" else [options.split_by]
+        return [options.size, options.folds, options.crop, options.patient, *by]
 
 
 def _named(cell: Cell, run_id: str) -> str:

@@ -158,6 +158,7 @@ def _notes(bench: Bench, runs: Sequence[Run]) -> list[str]:
     options = bench.options
     part = next(record["part"] for run in runs if (record := bench.record(run)) is not None)
     folds = f", {options.folds} folds pooled" if options.folds > 1 else ""
+    folds += f", split by {options.split_words}" if options.split_by != "patient" else ""
     seeds = f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
     weights = options.weights_of()
     used = {run.cell.backbone for run in runs}

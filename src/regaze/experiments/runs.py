@@ -276,7 +276,13 @@ def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voi
     lock = held(to / ".locks" / "data", wait=True) if synthetic else nullcontext()
     with lock, voice.progress("reading photographs") as feed:
         dataset = load_dataset(
-            options.data, boxes=options.boxes, patient=options.patient, folder=to / "data", seed=0, progress=feed
+            options.data,
+            boxes=options.boxes,
+            patient=options.patient,
+            split_by=options.split_by,
+            folder=to / "data",
+            seed=0,
+            progress=feed,
         )
     if not any(sample.origin != "none" for sample in dataset.samples):
         raise StudyError(

@@ -19,6 +19,7 @@ from regaze.study.assessment.kept_maps import Maps
 from regaze.study.assessment.summary import Assessment
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, known_lesions
+from regaze.study.split import describe_split, period_names
 
 PER_GRADE = 3
 
@@ -184,6 +185,17 @@ def _view(row: Row, maps: Maps, side: int) -> View:
     )
 
 
+def _split(study: Study) -> dict[str, Any]:
+    by = "patient" if study.options.split_by == "patient" else f"{study.options.split_words}, patients not divided"
+    folds = describe_split(study)["folds"]
+    return {
+        "folds": study.options.folds,
+        "by": f"{by}, copies of one picture together, stratified by grade",
+        "seed": study.options.seed,
+        **{f"periods of fold {fold['name']}": period_names(fold["periods"]) for fold in folds if fold["periods"]},
+    }
+
+
 def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
     base, tuned = study.card(before), study.card(after)
     how = "finetune" if "finetune" in tuned.recipe else "supervision"
@@ -195,11 +207,7 @@ def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
             "fingerprint": study.dataset.fingerprint,
             "notes": list(study.dataset.notes),
         },
-        "split": {
-            "folds": study.options.folds,
-            "by": "patient, copies of one picture together, stratified by grade",
-            "seed": study.options.seed,
-        },
+        "split": _split(study),
         "network": asdict(tuned.network),
         "input": {"size": tuned.size, "crop": tuned.crop},
         "phase 1": {**base.recipe["phase1"], "seconds": base.details["seconds"]},

@@ -27,6 +27,7 @@ from regaze.files import write_text
 from regaze.report import matter, verdict
 from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.evidence_tables import TITLES, sections
+from regaze.report.period_table import by_period
 from regaze.report.tables import SCALES, class_name, dead_maps, evidence, percent, provenance_sections, right_of
 
 # The style sheet's names of the colours that charts use too.
@@ -110,6 +111,7 @@ def render(content: ReportContent) -> str:
         **_galleries(content),
         **evidence(content),
         **sections(content),
+        **by_period(content),
         provenance=provenance_sections(content.provenance),
     )
 

@@ -9,7 +9,8 @@
     evaluation/       figures per model, per photograph
     report.html
 
-Invariant: the split is made once, by patient, and stored; the data must still be what it was (same fingerprint).
+Invariant: the split is made once, never divides a patient, and is stored; the data must still be what it was (same
+fingerprint).
 """
 
 from __future__ import annotations
@@ -259,7 +260,7 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset
 
     Args:
         path: The study's folder.
-        options: Data, boxes, patients and seed.
+        options: Data, boxes, patients, what the split is by, and seed.
         voice: Shows the progress.
 
     Raises:
@@ -270,6 +271,7 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset
             options.data,
             boxes=options.boxes,
             patient=options.patient,
+            split_by=options.split_by,
             folder=path / "data",
             seed=options.seed,
             progress=feed,
@@ -278,18 +280,22 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset
 
 def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:
     """Sample id -> fold; without cross-validation fold 0 of five is the validation part."""
+    by_period = options.split_by != "patient"
     if options.folds > 1:
-        return make_split(dataset.samples, options.folds, options.seed)
+        return make_split(dataset.samples, options.folds, options.seed, by_period=by_period)
     try:
-        return make_split(dataset.samples, DEFAULT_FOLDS, options.seed)
+        return make_split(dataset.samples, DEFAULT_FOLDS, options.seed, by_period=by_period)
     except DataError as error:  # which speaks of folds that the user did not ask for
+        if by_period and all(sample.period is None for sample in dataset.samples):
+            raise
+        units = "patients" if not by_period else "periods (or values of the column) that share no patient"
         raise StudyError(
             f"{options.data} is too small for a validation part of one fifth, which needs the training photographs of "
-            f"at least {DEFAULT_FOLDS} patients: pass --folds 2, or add photographs."
+            f"at least {DEFAULT_FOLDS} {units}: pass --folds 2, or add photographs."
         ) from error
 
 
 def _differences(stored: StudyOptions, asked: StudyOptions) -> str:
     """The stored options that differ from the asked ones, as they would be written on the command line."""
     before, now = stored.plain(), asked.plain()
-    return " ".join(f"--{key} {value}" for key, value in before.items() if value != now[key])
+    return " ".join(f"--{key.replace('_', '-')} {value}" for key, value in before.items() if value != now[key])

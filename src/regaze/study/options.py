@@ -46,6 +46,14 @@ class PhotographOptions:
     """Column (csv) or regular expression on the file name (folder) that names the patient."""
     crop: bool = True
     """Crop to the round field of view; off for photographs without one."""
+    split_by: str = "patient"
+    """What lies in one fold as a whole: patient; period (year and camera by EXIF; a large year is cut in time); or a
+    column of the table (csv), e.g. site. Patients and copies of one picture are never divided."""
+
+    @property
+    def split_words(self) -> str:
+        """What the split is by, for a reader: `patient`, `period` or `column site`."""
+        return self.split_by if self.split_by in ("patient", "period") else f"column {self.split_by}"
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
         StudyError: Its classes are not the study's.
         DataError: It cannot be read.
     """
-    options = replace(study.options, data=spec, boxes=boxes, patient=patient)
+    options = replace(study.options, data=spec, boxes=boxes, patient=patient, split_by="patient")
     dataset = load_photographs(study.path, options, study.voice)
     if dataset.classes == study.classes[: len(dataset.classes)]:
         return replace(dataset, classes=study.classes, ordinal=study.dataset.ordinal)

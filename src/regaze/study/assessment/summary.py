@@ -14,6 +14,7 @@ from regaze.evaluation.comparison import MEASURES
 from regaze.evaluation.grading import grading_summary, reliability
 from regaze.evaluation.intervals import paired_kappa_difference
 from regaze.evaluation.lesion_coverage import BUDGET
+from regaze.evaluation.periods import grading_by_period, period_answer
 from regaze.files import write_json
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset
@@ -73,10 +74,18 @@ def evaluate(
         "part": part,
         "n": sum(row["label"] is not None for row in first),
         "n_photographs": len(first),
-        "models": {name: summary(study, rows[name], options) for name in names},
+        "models": {
+            name: summary(study, rows[name], options) | {"by_period": _by_period(study, rows[name], other, options)}
+            for name in names
+        },
         "paired": {},
         "notes": _notes(study, rows, part, other, options),
     }
+    result["notes"] += [
+        f"{name}: {period_answer(figures['by_period'])}."
+        for name, figures in result["models"].items()
+        if figures["by_period"] is not None
+    ]
     for name in names:
         parent = study.card(name).parent
         for other_name in (parent, control_of(study, name)) if parent in rows else ():
@@ -120,6 +129,25 @@ def _grading(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dic
         ordinal=study.dataset.ordinal,
     )
     return {**figures, "reliability": reliability(probabilities, labels)}
+
+
+def _by_period(
+    study: Study, rows: Sequence[Row], other: Dataset | None, options: EvaluateOptions
+) -> dict[str, Any] | None:
+    """How a model grades in each period; None where fewer than two are known of enough photographs."""
+    periods = {sample.id: sample.period for sample in (other or study.dataset).samples}
+    graded = [row for row in rows if row["label"] is not None]
+    if not graded:
+        return None
+    return grading_by_period(
+        np.array([row["probabilities"] for row in graded], dtype=np.float64),
+        np.array([row["grade"] for row in graded]),
+        np.array([row["label"] for row in graded]),
+        [periods[row["sample"]] for row in graded],
+        groups=[row["patient"] for row in graded],
+        resamples=options.resamples,
+        ordinal=study.dataset.ordinal,
+    )
 
 
 def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
@@ -187,7 +215,8 @@ def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | N
             notes.append(f"{n_learned} of the photographs belong to the study's training part: the figures flatter.")
     elif part == "validation":
         folds = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
-        notes.append(f"The data has no test part: judged on the validation photographs ({folds}, split by patient).")
+        by = study.options.split_words
+        notes.append(f"The data has no test part: judged on the validation photographs ({folds}, split by {by}).")
     if len(study.folds) > 1 and (part == "test" or other is not None):
         notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
     return notes
