@@ -300,9 +300,8 @@ def test_weighted_features_by_hand():
     """(1 + M) F, in the features' own type; here M is the sigmoid of 0, so 1.5 F, which bfloat16 holds exactly."""
     network = network_of(1)
     network.attention[0].forward = lambda features: (features.new_zeros(1, 5), torch.zeros(1, 1, 4, 4))
-    network.perception[0].forward = lambda weighted: (weighted, weighted)
+    network.perception[0].stage = nn.Identity()
     features = torch.arange(-8.0, 8).repeat(256).view(1, 256, 4, 4).bfloat16()
-    network.fusion = None
-    weighted = network.branches([features]).perception_logits[0]
+    weighted = network.perception[0].cells(features, torch.full((1, 1, 4, 4), 0.5))
     assert weighted.dtype == torch.bfloat16
     assert torch.equal(weighted, 1.5 * features)

@@ -23,7 +23,7 @@ def loss_of(maps, values, corrected, weight, kind="norm", claim=None):
     claim = [torch.ones_like(item) for item in values] if claim is None else [claim]
     targets = [Target(value, one, (value > 0.5).float()) for value, one in zip(values, claim, strict=True)]
     logits = [torch.logit(item, eps=1e-6) for item in maps]
-    return map_loss(Output(torch.zeros(1), map_logits=logits, maps=list(maps)), targets, corrected, weight, kind)
+    return map_loss(Output(torch.zeros(1), own_logits=logits, own_maps=list(maps)), targets, corrected, weight, kind)
 
 
 def test_map_loss_by_hand():

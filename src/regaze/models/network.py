@@ -101,19 +101,22 @@ class PerceptionBranch(nn.Module):
         self.weighting = weighting
 
     def forward(self, features_BCHW: Tensor, map_B1HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns logits (B, K), the pooled vector (B, C), and the stage's cells (B, C, h, w) before the pooling."""
+        """Returns logits (B, K), the pooled vector (B, C), and the cells (B, C, h, w) that it pools."""
+        cells = self.cells(features_BCHW, map_B1HW)
+        vector = _pooled(cells)
         if self.weighting == "evidence":
-            cells = self.stage(features_BCHW)
             vector = _pooled(cells * _shared(map_B1HW / USUAL_MASS, cells).to(cells.dtype))
-        else:
-            # In the features' own type: in fp32, autocast would only round it again, for 3 % of a step.
-            weight = map_B1HW.to(features_BCHW.dtype)
-            if self.weighting == "gate":
-                cells = self.stage(features_BCHW * (weight / USUAL_MASS))
-            else:
-                cells = self.stage(torch.addcmul(features_BCHW, weight, features_BCHW))  # (1 + M) F
-            vector = _pooled(cells)
         return self.classify(vector), vector, cells
+
+    def cells(self, features_BCHW: Tensor, map_B1HW: Tensor) -> Tensor:
+        """(B, C, h, w): what the stage makes of the features, behind the map where the map weighs these."""
+        weight = map_B1HW.to(features_BCHW.dtype)  # in fp32, autocast would only round it again, for 3 % of a step
+        if self.weighting == "residual":
+            features_BCHW = torch.addcmul(features_BCHW, weight, features_BCHW)  # (1 + M) F
+        elif self.weighting == "gate":
+            features_BCHW = features_BCHW * (weight / USUAL_MASS)
+        cells: Tensor = self.stage(features_BCHW)
+        return cells
 
     def evidence(self, cells_BChw: Tensor, map_B1HW: Tensor, weights_KC: Tensor) -> Tensor:
         """(B, K, ...) float32: what each cell adds to logits that are `weights_KC` times the pooled vector."""

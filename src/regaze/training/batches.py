@@ -17,7 +17,7 @@ from torch import Tensor
 
 from regaze.data.augment import jitter, random_matrices, warp
 from regaze.models.features import TURNS, FrozenFeatures, normalise, turn
-from regaze.training.targets import Target, render
+from regaze.training.targets import render
 
 Augmentation = Literal["turns", "free", "none"]
 
@@ -56,17 +56,21 @@ class Batch:
         inputs: (B, 3, S, S) float32, normalised, channels_last; in fine-tuning the frozen extractor's features
             instead, one (B, C_l, H_l, W_l) tensor per block.
         labels: (B,) int64.
-        corrected: (B,) float32, weight of a photograph's correction; None: nothing is learned from corrections.
-        targets: What each scale's map should show; empty where `corrected` is None.
+        look, avoid, doubt: (B, P, S, S) float32 of 0 and 1, or None.
+        corrected: (B,) float32 or None.
+        edited: (B,) bool or None.
         maps: One (B, 1, H_l, W_l) tensor per scale that stands in for the network's own, NaN where that stays; None:
             nothing stands in for it.
     """
 
     inputs: Tensor | list[Tensor]
     labels: Tensor
-    corrected: Tensor | None = None
-    targets: Sequence[Target] = ()
-    maps: list[Tensor] | None = None
+    look: Tensor | None
+    avoid: Tensor | None
+    doubt: Tensor | None
+    corrected: Tensor | None
+    edited: Tensor | None
+    maps: list[Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -83,9 +87,9 @@ class Feed:
         mean, std: Normalisation.
         frozen: The frozen extractor, where batches hold features.
         replay: Share of the photographs without a correction that an epoch draws, above 0 to 1.
-        grids: (h, w) of every scale's map, finest first; empty: nothing is learned from corrections.
         teacher: Share of the corrected photographs that come with the expert's map, 0 to 1.
         teacher_from: The first epoch in which they do.
+        grids: (h, w) of every scale's map, finest first; the teacher needs them.
         rank, world: Share of an epoch: every world-th image from `rank` on. 0 of 1 wherever regaze trains today.
     """
 
@@ -99,9 +103,9 @@ class Feed:
     std: tuple[float, float, float]
     frozen: FrozenFeatures | None = None
     replay: float = 1.0
-    grids: Sequence[tuple[int, int]] = ()
     teacher: float = 0.0
     teacher_from: int = 0
+    grids: Sequence[tuple[int, int]] = ()
     rank: int = 0
     world: int = 1
 
@@ -161,8 +165,7 @@ class Feed:
 
     def _batch(self, index: Tensor, generator: torch.Generator, device: torch.device) -> Batch:
         data = self.data
-        names = ("look", "avoid", "doubt") if self.grids else ()
-        planes = {name: _rows(getattr(data, name), index) for name in names}
+        planes = {name: _rows(getattr(data, name), index) for name in ("look", "avoid", "doubt")}
         given = [item for item in planes.values() if item is not None]
         masks = torch.cat(given, dim=1).to(device, non_blocking=True).float() if given else None
         turns = [0] * len(index)
@@ -187,19 +190,17 @@ class Feed:
             for item in (data.labels, data.corrected, data.edited)
         )
         assert labels is not None
-        look = moved.get("look")
-        if look is None or corrected is None:
-            return Batch(inputs, labels)
-        targets = render(look, moved["avoid"], moved["doubt"], edited, self.grids)
-        return Batch(inputs, labels, corrected.float(), targets)
+        corrected = None if corrected is None else corrected.float()
+        return Batch(inputs, labels, **moved, corrected=corrected, edited=edited, maps=None)
 
     def _teacher_maps(self, batch: Batch, generator: torch.Generator) -> list[Tensor] | None:
         """The expert's maps, where they claim a cell, for the share of the corrected photographs that gets them."""
-        if batch.corrected is None:
+        if batch.corrected is None or batch.look is None:
             return None
+        targets = render(batch.look, batch.avoid, batch.doubt, batch.edited, self.grids)
         drawn = torch.rand(len(batch.labels), generator=generator).to(batch.corrected.device) < self.teacher
         given = (drawn & (batch.corrected > 0)).view(-1, 1, 1, 1)
-        return [torch.where(given & (target.claim > 0), target.value, torch.nan) for target in batch.targets]
+        return [torch.where(given & (target.claim > 0), target.value, torch.nan) for target in targets]
 
 
 def _turn_each(planes: Tensor, turns: list[int]) -> Tensor:

@@ -26,6 +26,7 @@ from regaze.training.batches import Augmentation, Batch, Feed, TrainingSet
 from regaze.training.loop import History, Plan, Progress, fit
 from regaze.training.losses import classification_loss, map_loss, soft_labels
 from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
+from regaze.training.targets import render
 
 
 def make_fabric(machine: MachineOptions) -> Fabric:
@@ -98,7 +99,7 @@ def train_phase1(
     recipe: list[object] = ["phase1", kind]
     loss = partial(_loss, setup=setup, kind=kind, smoothing=options.smoothing, supervision=supervision)
     if supervision is not None:
-        feed = _supervised(feed, network, supervision, options.epochs)
+        feed = _with_teacher(feed, network, supervision, options.epochs)
         recipe.append(identity(supervision))
     plan = Plan(options, _groups(network, rates), loss, _identity(recipe, options, feed, network, setup.machine))
     return fit(network, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
@@ -150,7 +151,7 @@ def finetune(
         options.replay,
     )
     recipe = _identity(["finetune", kind, phase1.smoothing], options, feed, network, setup.machine)
-    feed = _supervised(feed, network, options, options.epochs)
+    feed = _with_teacher(feed, network, options, options.epochs)
     loss = partial(_loss, setup=setup, kind=kind, smoothing=phase1.smoothing, supervision=options)
     branches = TrainableBranches(network, moving)
     plan = Plan(options, _groups(network, rates, within=branches), loss, recipe)
@@ -199,25 +200,26 @@ def _loss(
     """Equation 1, with the map's term where the batch has corrections."""
     target = soft_labels(batch.labels, setup.classes, kind, smoothing)
     terms = {"grade": classification_loss(output, target)}
-    if supervision is not None and supervision.map_weight > 0 and batch.corrected is not None:
-        weight, distance = supervision.map_weight, supervision.map_loss
-        terms["map"] = map_loss(output, batch.targets, batch.corrected, weight, distance)
+    if supervision is None or supervision.map_weight == 0 or batch.look is None or batch.corrected is None:
+        return terms
+    grids = [(int(item.shape[2]), int(item.shape[3])) for item in output.own_maps]
+    targets = render(batch.look, batch.avoid, batch.doubt, batch.edited, grids)
+    terms["map"] = map_loss(output, targets, batch.corrected, supervision.map_weight, supervision.map_loss)
     return terms
 
 
-def _supervised(feed: Feed, network: Network, supervision: SupervisionOptions, epochs: int) -> Feed:
-    """The feed with what its batches need for the map loss and the teacher maps; as it is where nothing needs it.
+def _with_teacher(feed: Feed, network: Network, supervision: SupervisionOptions, epochs: int) -> Feed:
+    """The feed with teacher maps, where they are asked for.
 
     Raises:
         ModelError: The network has no attention branches.
     """
-    if supervision.map_weight == 0 and supervision.teacher_maps == 0:
-        return feed
     if not isinstance(network, AttentionNetwork):
-        raise ModelError("A plain network has no attention map to correct: pass --network multi-scale or single-scale.")
-    grids = network.grids(feed.data.images.shape[1])
-    start = round(_TEACHER_START * epochs)
-    return replace(feed, grids=grids, teacher=supervision.teacher_maps, teacher_from=start)
+        raise ModelError("A plain network has no attention map to correct: train single-scale or multi-scale.")
+    if supervision.teacher_maps == 0:
+        return feed
+    grids, start = network.grids(feed.data.images.shape[1]), round(_TEACHER_START * epochs)
+    return replace(feed, teacher=supervision.teacher_maps, teacher_from=start, grids=grids)
 
 
 def _groups(network: Network, rates: dict[str, float], within: nn.Module | None = None) -> list[dict[str, Any]]:
