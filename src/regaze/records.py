@@ -128,7 +128,7 @@ class Collected:
             truth about lesions is unknown.
         relevance_rank: Share of the top-k pixels of the fused map that lie in lesions, k = number of lesion pixels;
             None where unknown or where there is no lesion.
-        enrichment: Share of the fused map's energy inside lesions over the share of the image that they cover; None
+        enrichment: Share of the fused map's energy inside lesions over the share of the picture that they cover; None
             as above.
         diagnosis: `misgraded`; `elsewhere` (graded right, map misses the lesions); `fine`; `unknown`.
         probabilities: K probabilities of the classes, sum 1; empty where an older version collected.

@@ -128,6 +128,15 @@ class Geometry:
         side = max(right - left, bottom - top)
         return cls(width, height, (left + right - side) // 2, (top + bottom - side) // 2, side, size)
 
+    @property
+    def picture(self) -> tuple[slice, slice]:
+        """Rows and columns of the cropped square that hold any of the photograph; the rest are the bars that pad it."""
+        rows, columns = (
+            np.flatnonzero(_any_of(np.ones(count, dtype=np.bool_), 0, -start, self.side, self.size))
+            for count, start in ((self.height, self.top), (self.width, self.left))
+        )
+        return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+
     def image(self, photo_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Cut the window out and resize it: area mean when shrinking, bilinear when enlarging.
 

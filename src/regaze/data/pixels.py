@@ -55,6 +55,11 @@ class Pixels:
         """(N, S, S) bool: any lesion, whatever its type."""
         return self.lesions > 0
 
+    @property
+    def pictures(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of each square that hold the photograph, see `Geometry.picture`."""
+        return [geometry.picture for geometry in self.geometries]
+
 
 def load_pixels(
     samples: Sequence[Sample],

@@ -17,7 +17,7 @@ from regaze.study.steps.fold_model import weights_identity
 
 Kind = Literal["phase1", "finetune", "judge", "maps"]
 Order = Literal["map-error", "confidence", "random"]
-_FORMAT = 2  # of the measured records; raise it when their content changes
+_FORMAT = 3  # of the measured records; raise it when their content changes
 
 
 @dataclass(frozen=True)
