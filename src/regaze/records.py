@@ -20,6 +20,7 @@ Part = Literal["training", "test"]
 Diagnosis = Literal["misgraded", "elsewhere", "fine", "unknown"]
 Origin = Literal["masks", "boxes", "none"]
 Substrate = Literal["grey", "black", "mean", "blur"]  # what deleted pixels become, see `evaluation.substrates`
+Colour = Literal["none", "normalised"]  # whether a photograph's colour is taken out, see `data.colour`
 
 FUSED = "fused"  # the fused map's name in every record of maps
 
