@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from regaze.data.pixels import Pixels
 from regaze.evaluation.agreement import lesion_enrichment, squared_error
+from regaze.evaluation.picture import picture_cells
 from regaze.models.build import Network
 from regaze.models.card import ModelCard, read_card
 from regaze.models.features import FeatureCache
@@ -116,7 +117,9 @@ def measure(fold: Fold, predictor: Predictor) -> dict[str, Any]:
     fused = enlarge(predictions.fused, part.masks.shape[1])
     wanted = targets(part.masks, [(predictions.fused.shape[1], predictions.fused.shape[2])])[0]
     rows = []
-    for index, sample in enumerate(part.samples):
+    for index, (sample, picture) in enumerate(zip(part.samples, part.pixels.pictures, strict=True)):
+        cells = picture_cells(picture, part.masks.shape[1], wanted.shape[1:])
+        maps = predictions.fused[index][cells], wanted[index][cells]
         has = bool(part.known[index] and part.masks[index].any())
         rows.append(
             {
@@ -124,8 +127,8 @@ def measure(fold: Fold, predictor: Predictor) -> dict[str, Any]:
                 "patient": sample.patient,
                 "label": sample.label,
                 "grade": int(predictions.grades[index]),
-                "enrichment": lesion_enrichment(fused[index], part.masks[index]) if has else None,
-                "squared_error": squared_error(predictions.fused[index], wanted[index]) if part.known[index] else None,
+                "enrichment": lesion_enrichment(fused[index][picture], part.masks[index][picture]) if has else None,
+                "squared_error": squared_error(*maps) if part.known[index] else None,
             }
         )
     return {"rows": rows}

@@ -80,7 +80,9 @@ def prepare(study: Study, number: int) -> Bench:
     predictor = fold.predictor(fold.network())
     predictions = predictor.predict(part.pixels.images, cache=fold.features())
     scores, _ = all_scores(study, fold.card, number, predictor, part.samples, part.pixels, predictions)
-    collected = diagnose_all(part.samples, predictions, part.masks, part.known, CollectOptions(), scores)
+    collected = diagnose_all(
+        part.samples, predictions, part.masks, part.known, part.pixels.pictures, CollectOptions(), scores
+    )
     features = cell_features(predictor, part.pixels.images, grids_of(predictions)[-1])
     return Bench(fold, collected, predictions, features)
 

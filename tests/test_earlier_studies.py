@@ -9,11 +9,16 @@ later schema gets a file of its own.
 
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from regaze.commands import loop
+from regaze.errors import StudyError
+from regaze.models.options import MachineOptions
+from regaze.study.steps import train as step
+from regaze.training.options import TrainingOptions
 
 FIXTURES = Path(__file__).parent / "fixtures"
 HEAD = "f81f0059406a9018f4554a6b3e2860dc3a74d7778c179dbb6245cd70d36ab237"
@@ -67,6 +72,17 @@ def test_an_earlier_study_goes_on(earlier, regaze, tiny):
     card = json.loads((earlier / "models" / "multi-scale-finetuned-2" / "fold0" / "model.json").read_text())
     assert card["key"] == "89f106dc1cfe58e3", "as 0.1.0 of then named this round: nothing is trained twice"
     assert regaze("verify", earlier, "--json").json["problems"] == []
+
+
+def test_an_earlier_model_is_not_trained_again(earlier, open_quietly, monkeypatch):
+    """Phase 1 with the options of then is the model of then, whatever options were added since."""
+    study = open_quietly(earlier)
+    card = study.card("multi-scale")
+    monkeypatch.setattr(step, "_train_fold", lambda *_: pytest.fail("an earlier model would be trained again"))
+    then, machine = TrainingOptions(**card.recipe["phase1"]), MachineOptions(precision="fp32", workers=1)
+    assert step.train(study, card.network, then, machine) == "multi-scale"
+    with pytest.raises(StudyError, match="made with other options"):
+        step.train(study, card.network, replace(then, colour_jitter="strong"), machine)
 
 
 def test_an_earlier_run_is_remembered(earlier):

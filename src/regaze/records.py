@@ -20,6 +20,7 @@ Part = Literal["training", "test"]
 Diagnosis = Literal["misgraded", "elsewhere", "fine", "unknown"]
 Origin = Literal["masks", "boxes", "none"]
 Substrate = Literal["grey", "black", "mean", "blur"]  # what deleted pixels become, see `evaluation.substrates`
+Colour = Literal["none", "normalised"]  # whether a photograph's colour is taken out, see `data.colour`
 
 FUSED = "fused"  # the fused map's name in every record of maps
 
@@ -128,7 +129,7 @@ class Collected:
             truth about lesions is unknown.
         relevance_rank: Share of the top-k pixels of the fused map that lie in lesions, k = number of lesion pixels;
             None where unknown or where there is no lesion.
-        enrichment: Share of the fused map's energy inside lesions over the share of the image that they cover; None
+        enrichment: Share of the fused map's energy inside lesions over the share of the picture that they cover; None
             as above.
         diagnosis: `misgraded`; `elsewhere` (graded right, map misses the lesions); `fine`; `unknown`.
         probabilities: K probabilities of the classes, sum 1; empty where an older version collected.

@@ -150,6 +150,23 @@ def test_colours_change_mildly_and_stay_in_range(seed):
     assert len(shift.unique()) == 4  # each photograph has its own factors
 
 
+def test_strong_colours_change_more():
+    """Strong changes go further than mild ones, channel by channel, within 0..1, and black stays black."""
+    images = torch.rand(64, 3, 8, 8, generator=generator(1)) * 0.6 + 0.2
+    images[:, :, :2] = 0
+    mild, strong = (jitter(images, generator(2), strength) for strength in ("mild", "strong"))
+    torch.testing.assert_close(jitter(images, generator(2)), mild, rtol=0, atol=0)
+    assert 0 <= float(strong.min()) <= float(strong.max()) <= 1
+    assert not strong[:, :, :2].any()
+
+    def shifts(found):
+        return (found[:, :, 2:].mean((2, 3)) / images[:, :, 2:].mean((2, 3))).log()
+
+    assert shifts(strong).std() > 2 * shifts(mild).std()
+    # Between channels, beyond what changes of all three make: a camera's colour.
+    assert shifts(strong).std(dim=1).mean() > 3 * shifts(mild).std(dim=1).mean()
+
+
 def test_large_masks_grow_by_less_than_a_pixel():
     """The low threshold that keeps microaneurysms does not inflate a big lesion."""
     mask = torch.zeros(8, 1, 64, 64)

@@ -260,6 +260,27 @@ def test_padding_is_black_and_the_window_is_cut_out(size):
     assert (cropped[third * 3 :] == 0).all()
 
 
+def test_the_picture_by_hand():
+    """A wide photograph lies between two bars, at every size; a field of view inside it leaves none."""
+    whole = Geometry.fit(200, 64, (0, 0, 200, 64), 200)
+    assert whole.picture == (slice(68, 132), slice(0, 200))
+    assert Geometry.fit(200, 64, (0, 0, 200, 64), 100).picture == (slice(34, 66), slice(0, 100))
+    assert Geometry.fit(64, 200, (0, 0, 64, 200), 400).picture == (slice(0, 400), slice(136, 264))
+    assert Geometry.fit(200, 64, (50, 0, 110, 60), 30).picture == (slice(0, 30), slice(0, 30))
+    assert Geometry.fit(200, 64, (0, 0, 100, 64), 50).picture == (slice(9, 41), slice(0, 50))
+
+
+@given(geometries(largest=60))
+@settings(max_examples=80, deadline=None)
+def test_the_picture_holds_every_mask(shape):
+    """The picture is where a mask that covers the whole photograph lies."""
+    everything = shape.mask(np.ones((shape.height, shape.width), dtype=bool))
+    assume(everything.any())
+    inside = np.zeros((shape.size, shape.size), dtype=bool)
+    inside[shape.picture] = True
+    np.testing.assert_array_equal(inside, everything)
+
+
 @given(geometries(largest=60), st.data())
 @settings(max_examples=80, deadline=None)
 def test_image_and_mask_agree(shape, data):

@@ -174,6 +174,13 @@ def test_every_input_that_matters_has_its_own_entry(samples, tmp_path):
     assert not np.array_equal(changed.images, erased.images)
 
 
+def test_earlier_entries_stay_good():
+    """Without colour normalisation an entry's name is that of earlier versions; with it, another."""
+    sample = Sample("a", Path("a.png"), 0, content="c" * 32)
+    assert pixels._key(sample, 64, True, "none") == "97d8bdfa3807f1101e40455faa90d52c"
+    assert pixels._key(sample, 64, True, "normalised") != pixels._key(sample, 64, True, "none")
+
+
 def test_a_broken_photograph_is_named(samples, tmp_path):
     """One broken file stops the load with its sample and path, and leaves no half-written entry."""
     (tmp_path / "c.jpg").write_bytes((tmp_path / "c.jpg").read_bytes()[:2000])

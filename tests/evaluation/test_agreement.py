@@ -24,6 +24,7 @@ from regaze.evaluation.agreement import (
     summarise_maps,
 )
 from regaze.evaluation.overlap import THRESHOLDS, at_threshold, best_threshold, iou_curve
+from regaze.evaluation.picture import WHOLE
 
 MASK = np.array([[True, False], [False, False]])
 
@@ -233,6 +234,7 @@ def records():
         masks,
         mean_target=rows[0][2],
         known=[True, True, True, False, False],
+        pictures=[WHOLE] * 5,
     )
 
 
@@ -275,7 +277,7 @@ def test_lengths_must_fit():
     """A missing mask is an error, not a shorter result."""
     found, large, target, _ = image()
     with pytest.raises(ValueError, match="zip"):
-        agree_all(found[None], [large], target[None], [], mean_target=target, known=[True])
+        agree_all(found[None], [large], target[None], [], mean_target=target, known=[True], pictures=[WHOLE])
 
 
 def test_iou_curve_by_hand():

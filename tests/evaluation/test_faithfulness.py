@@ -170,8 +170,8 @@ def test_given_classes_are_followed():
 
 def test_ties_go_row_by_row():
     """Pixels that tie are changed in row-major order, so a constant map is the reading order."""
-    assert pixel_order(torch.tensor([[1.0, 3.0], [3.0, 1.0]]), 1, 1)[0].tolist() == [1, 2, 0, 3]
-    assert pixel_order(torch.full((64, 64), 0.5), 1, 64)[0].tolist() == list(range(64 * 64))
+    assert pixel_order(torch.tensor([[1.0, 3.0], [3.0, 1.0]]), 1, [0, 1])[0].tolist() == [1, 2, 0, 3]
+    assert pixel_order(torch.full((64, 64), 0.5), 1, [0, 1])[0].tolist() == list(range(64 * 64))
 
 
 def test_a_constant_map_equals_the_reading_order():

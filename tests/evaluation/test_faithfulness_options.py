@@ -72,7 +72,7 @@ def test_patches_equal_a_plain_loop(patch, n_steps, step):
 def test_patches_by_hand():
     """3 x 3 in patches of 2: one whole, two halves, one corner; a corner's mean is not diluted by what is cut off."""
     values = torch.tensor([[1.0, 1.0, 9.0], [1.0, 1.0, 0.0], [4.0, 4.0, 5.0]])
-    order, cuts = pixel_order(values, 2, 1)
+    order, cuts = pixel_order(values, 2, [0, 0.25, 0.5, 0.75, 1])
     # Means: 1 (upper left), 4.5 (upper right), 4 (lower left), 5 (corner).
     assert order.tolist() == [8, 2, 5, 6, 7, 0, 1, 3, 4]
     assert cuts == [0, 1, 3, 5, 9]
@@ -80,7 +80,7 @@ def test_patches_by_hand():
 
 def test_patches_that_tie_go_row_by_row():
     """A constant map in patches is the reading order of the patches, cut ones too."""
-    order, _ = pixel_order(torch.full((5, 5), 0.1), 2, 1)
+    order, _ = pixel_order(torch.full((5, 5), 0.1), 2, [0, 1])
     assert order[:4].tolist() == [0, 1, 5, 6]
     assert order[-1] == 24
 

@@ -15,7 +15,6 @@ from regaze.evaluation import lesion_coverage
 from regaze.evaluation.lesion_coverage import (
     BUDGET,
     SIZES,
-    chance,
     count,
     diameter,
     find_lesions,
@@ -132,9 +131,9 @@ def test_recall_by_hand(monkeypatch):
 def test_a_map_bright_everywhere_gets_chance(value):
     """A constant map lights every lesion by chance, whatever its value, type and size."""
     lit = lesion_light(np.full((20, 20), value), find_lesions(planes()))
-    np.testing.assert_allclose(lit, chance(20))
-    assert chance(20) == BUDGET
-    assert chance(2) == 1 / 4, "at least one pixel"
+    np.testing.assert_allclose(lit, BUDGET)
+    assert find_lesions(planes()).chance == BUDGET
+    assert find_lesions({"lesion": np.ones((2, 2), bool)}).chance == 1 / 4, "at least one pixel"
 
 
 def test_a_smooth_random_map_gets_chance():
@@ -143,7 +142,7 @@ def test_a_smooth_random_map_gets_chance():
     blob = np.zeros((20, 20))
     blob[:4, :5] = 1
     lit = [lesion_light(np.roll(blob, (down, across), (0, 1)), lesions) for down in range(20) for across in range(20)]
-    np.testing.assert_allclose(np.mean(lit, axis=0), chance(20))
+    np.testing.assert_allclose(np.mean(lit, axis=0), BUDGET)
 
 
 def test_no_lesion_is_never_a_hit():

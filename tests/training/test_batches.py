@@ -155,3 +155,13 @@ def test_mask_and_photograph_move_together(seed):
             # At most the ring of pixels around the disc more.
             grown = torch.nn.functional.max_pool2d(bright[None, None].float(), 3, 1, 1)[0, 0].bool()
             assert not (look & ~grown).any()
+
+
+def test_colour_jitter_reaches_the_batches():
+    """Strong changes of colour are those of phase 1's free augmentation, and of nothing else."""
+    data = TrainingSet(torch.randint(40, 200, (4, 8, 8, 3), dtype=torch.uint8), torch.zeros(4, dtype=torch.int64))
+    mild, strong = (feed_of(data, augment="free", colour_jitter=strength) for strength in ("mild", "strong"))
+    first, second = (next(iter(feed.epoch(0, CPU))).inputs for feed in (mild, strong))
+    assert not torch.equal(first, second)
+    still = feed_of(data, colour_jitter="strong")
+    assert torch.equal(next(iter(still.epoch(0, CPU))).inputs, next(iter(feed_of(data).epoch(0, CPU))).inputs)

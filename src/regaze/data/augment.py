@@ -10,14 +10,18 @@ Frame: cropped pixels (the square that `Geometry` makes). Shapes: B batch, S sid
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Jitter = Literal["mild", "strong"]
+
 ROTATION_DEGREES = 15.0
 SCALE = (0.9, 1.1)
-BRIGHTNESS, CONTRAST, SATURATION = 0.15, 0.15, 0.15
+# Largest change of brightness, contrast and saturation, and of each channel's own gain and gamma.
+JITTER: dict[Jitter, tuple[float, float]] = {"mild": (0.15, 0.0), "strong": (0.4, 0.2)}
 
 # A warped one-pixel lesion peaks at 0.25 or more under bilinear sampling at scale 1 and at 0.194 or more at scale 0.9
 # (both between four cells; a test searches for worse), so this threshold never loses it and grows a large lesion by
@@ -67,19 +71,24 @@ def warp(images: Tensor, masks: Tensor | None, matrices: Tensor) -> tuple[Tensor
     return warped, (soft > _MASK_THRESHOLD).to(masks.dtype)
 
 
-def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mild changes of brightness, contrast and saturation.
+def jitter(images: Tensor, generator: torch.Generator, strength: Jitter = "mild") -> Tensor:
+    """Changes of brightness, contrast and saturation; `strong`: also of each channel's gain and gamma, like a camera's.
 
     Args:
         images: (B, 3, S, S) float32 in 0..1.
         generator: A CPU generator.
+        strength: See `JITTER`.
 
     Returns:
         The same shape, in 0..1; pixels that were black (outside the field of view) stay nearly so.
     """
+    overall, each = JITTER[strength]
     factors = (torch.rand(3, images.shape[0], 1, 1, 1, generator=generator) * 2 - 1).to(images.device)
-    images = images * (1 + BRIGHTNESS * factors[0])
+    if each:
+        gain, gamma = (torch.rand(2, *images.shape[:2], 1, 1, generator=generator) * 2 - 1).to(images.device)
+        images = images ** (1 + each * gamma) * (1 + each * gain)
+    images = images * (1 + overall * factors[0])
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    images = torch.where(images > 0.02, mean + (images - mean) * (1 + CONTRAST * factors[1]), images)
+    images = torch.where(images > 0.02, mean + (images - mean) * (1 + overall * factors[1]), images)
     grey = images.mean(dim=1, keepdim=True)
-    return (grey + (images - grey) * (1 + SATURATION * factors[2])).clamp(0, 1)
+    return (grey + (images - grey) * (1 + overall * factors[2])).clamp(0, 1)

@@ -61,8 +61,35 @@ def field_of_view(photo_HWC: NDArray[np.uint8]) -> Rectangle:
     )
 
 
+def field_mask(photo_HWC: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Find the pixels of a fundus (or any bright, compact object) on a dark surround.
+
+    Args:
+        photo_HWC: (H, W, 3) uint8 RGB, 0..255.
+
+    Returns:
+        (H, W) bool: the object's convex hull, so that a dark lesion at its rim is in it. True everywhere where
+        `field_of_view` is the whole frame.
+    """
+    found = _bright_object(photo_HWC.max(axis=2))
+    if found is None:
+        return np.ones(photo_HWC.shape[:2], dtype=np.bool_)
+    filled = np.zeros(photo_HWC.shape[:2], dtype=np.uint8)
+    cv2.fillConvexPoly(filled, cv2.convexHull(cv2.findNonZero(found.astype(np.uint8))), 1)
+    return filled > 0
+
+
 def _bright_box(level_HW: NDArray[np.uint8]) -> Rectangle | None:
     """Bounding box of the bright object in a grey picture, None without a dark surround around one."""
+    found = _bright_object(level_HW)
+    if found is None:
+        return None
+    rows, columns = (np.flatnonzero(found.any(axis=axis)) for axis in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _bright_object(level_HW: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
+    """The pixels (H, W) of the bright object in a grey picture, None without a dark surround around one."""
     height, width = level_HW.shape
     corner = max(1, round(min(height, width) * 0.03))
     ends = (slice(None, corner), slice(-corner, None))
@@ -72,19 +99,17 @@ def _bright_box(level_HW: NDArray[np.uint8]) -> Rectangle | None:
         return None
     above = max(_ABOVE_SURROUND, _SHARE_OF_BRIGHT * (float(np.percentile(level_HW, 90)) - surround))
     bright = (cv2.medianBlur(level_HW, 5) > surround + above).astype(np.uint8)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     if areas.size == 0 or areas.max() < 0.1 * height * width:
         return None
     # A dark vessel or shadow may split the disc: every sizeable part belongs to it. Burnt-in text does not.
-    parts = stats[1:][areas >= 0.02 * areas.max()]
-    left, top = (int(parts[:, at].min()) for at in (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP))
-    right = int((parts[:, cv2.CC_STAT_LEFT] + parts[:, cv2.CC_STAT_WIDTH]).max())
-    bottom = int((parts[:, cv2.CC_STAT_TOP] + parts[:, cv2.CC_STAT_HEIGHT]).max())
+    found = np.concatenate([[False], areas >= 0.02 * areas.max()])[labels]
+    rows, columns = (np.flatnonzero(found.any(axis=axis)) for axis in (1, 0))
     # A disc fills 0.79 of its box; a scatter of bright spots fills far less and has no border to take off.
-    if bright[top:bottom, left:right].mean() < 0.5:
+    if bright[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() < 0.5:
         return None
-    return left, top, right, bottom
+    return np.asarray(found, dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -127,6 +152,15 @@ class Geometry:
             raise ValueError(f"The field of view {fov} is empty: right and bottom must exceed left and top.")
         side = max(right - left, bottom - top)
         return cls(width, height, (left + right - side) // 2, (top + bottom - side) // 2, side, size)
+
+    @property
+    def picture(self) -> tuple[slice, slice]:
+        """Rows and columns of the cropped square that hold any of the photograph; the rest are the bars that pad it."""
+        rows, columns = (
+            np.flatnonzero(_any_of(np.ones(count, dtype=np.bool_), 0, -start, self.side, self.size))
+            for count, start in ((self.height, self.top), (self.width, self.left))
+        )
+        return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
     def image(self, photo_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Cut the window out and resize it: area mean when shrinking, bilinear when enlarging.

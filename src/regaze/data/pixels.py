@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from regaze.data.colour import normalise_colour
 from regaze.data.geometry import Geometry, Rectangle, field_of_view
 from regaze.data.images import content_hash, photo_size, read_photo
 from regaze.data.masks import lesion_masks
 from regaze.errors import DataError
 from regaze.files import replacing
-from regaze.records import LESION_TYPES, Sample
+from regaze.records import LESION_TYPES, Colour, Sample
 
 # Part of every entry's name: raise it whenever decoding, cropping, masks or the entry's layout change.
 _VERSION = 1
@@ -55,6 +56,11 @@ class Pixels:
         """(N, S, S) bool: any lesion, whatever its type."""
         return self.lesions > 0
 
+    @property
+    def pictures(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of each square that hold the photograph, see `Geometry.picture`."""
+        return [geometry.picture for geometry in self.geometries]
+
 
 def load_pixels(
     samples: Sequence[Sample],
@@ -63,6 +69,7 @@ def load_pixels(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
     crop: bool = True,
+    colour: Colour = "none",
 ) -> Pixels:
     """Decode, crop and shrink photographs and their lesions, or take them from the cache.
 
@@ -75,6 +82,7 @@ def load_pixels(
         workers: Photographs decoded at the same time, at least 1.
         progress: Called with (photographs done, all photographs) in the calling thread.
         crop: Crop to the round field of view; False: pad the whole photograph to a square.
+        colour: `normalised`: colour and illumination taken out, see `data.colour`.
 
     Raises:
         DataError: A photograph or mask cannot be read (the message names the sample), or the cache's folder
@@ -91,7 +99,7 @@ def load_pixels(
             raise DataError(
                 f"The cache folder {folder} cannot be made ({error.strerror}): choose another folder."
             ) from error
-    load = partial(_load, size=size, folder=folder, crop=crop)
+    load = partial(_load, size=size, folder=folder, crop=crop, colour=colour)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         # map's iterator cancels what has not begun once the first error leaves this loop.
         for index, (image, lesion, geometry) in enumerate(pool.map(load, samples)):
@@ -102,22 +110,22 @@ def load_pixels(
     return Pixels(images, lesions, tuple(geometries))
 
 
-def _load(sample: Sample, size: int, folder: Path | None, crop: bool) -> Entry:
+def _load(sample: Sample, size: int, folder: Path | None, crop: bool, colour: Colour) -> Entry:
     """One photograph from the cache, or decoded and put there."""
     try:
         if folder is None:
-            return _decode(sample, size, crop)
-        path = folder / f"{_key(sample, size, crop)}.pixels"
+            return _decode(sample, size, crop, colour)
+        path = folder / f"{_key(sample, size, crop, colour)}.pixels"
         entry = _read_entry(path, size)
         if entry is None:
-            entry = _decode(sample, size, crop)
+            entry = _decode(sample, size, crop, colour)
             _write_entry(path, entry)
         return entry
     except DataError as error:
         raise DataError(f"{sample.id}: {error}") from error
 
 
-def _decode(sample: Sample, size: int, crop: bool) -> Entry:
+def _decode(sample: Sample, size: int, crop: bool, colour: Colour) -> Entry:
     """Photograph -> field of view -> geometry -> image (S, S, 3) and lesion planes (S, S)."""
     width, height = photo_size(sample.image)
     photo = read_photo(sample.image, _FIELD_AT_LEAST)
@@ -130,7 +138,10 @@ def _decode(sample: Sample, size: int, crop: bool) -> Entry:
     lesions = np.zeros((size, size), dtype=np.uint8)
     for lesion, mask in lesion_masks(sample).items():
         lesions |= geometry.mask(mask).astype(np.uint8) << np.uint8(LESION_TYPES.index(lesion))
-    return geometry.image(photo), lesions, geometry
+    image = geometry.image(photo)
+    if colour == "normalised":
+        image[geometry.picture] = normalise_colour(image[geometry.picture])
+    return image, lesions, geometry
 
 
 def _scaled_up(field: Rectangle, photo_HWC: NDArray[np.uint8], width: int, height: int) -> Rectangle:
@@ -140,7 +151,7 @@ def _scaled_up(field: Rectangle, photo_HWC: NDArray[np.uint8], width: int, heigh
     return left * across, top * down, min(width, right * across), min(height, bottom * down)
 
 
-def _key(sample: Sample, size: int, crop: bool) -> str:
+def _key(sample: Sample, size: int, crop: bool, colour: Colour) -> str:
     """Hash over everything that decides an entry's content."""
     lesions: list[object] = []
     if sample.origin == "masks":
@@ -148,7 +159,8 @@ def _key(sample: Sample, size: int, crop: bool) -> str:
     elif sample.origin == "boxes":
         lesions = [astuple(box) for box in sample.boxes]
     content = sample.content or content_hash(sample.image)
-    text = json.dumps([_VERSION, content, sample.origin, lesions, size, crop])
+    how = [colour] if colour != "none" else []  # entries of before there was a choice stay good
+    text = json.dumps([_VERSION, content, sample.origin, lesions, size, crop, *how])
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST).hexdigest()
 
 

@@ -5,6 +5,9 @@ count in expectation, so a constant map gets what a map drawn by chance would ge
 mean. Records of images are plain dicts that JSON can hold, so that folds can be stored one by one and pooled later.
 Every measure refuses shapes that differ (ValueError) and maps with values that are not finite (ModelError).
 
+Bars that pad a photograph to a square are no picture: what lies on the square is cut to the picture before it is
+measured (`agree` does it). The pointing game alone sees the whole square: a peak on a bar is a miss.
+
 Squared error alone says little: where lesions cover 2 % of a photograph an all-zero map is nearly right. It is
 therefore never given without the errors of the zero map and of the mean map beside it.
 """
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from regaze.errors import ModelError
+from regaze.evaluation.picture import WHOLE, Picture, picture_cells
 
 FloatArray = NDArray[np.floating[Any]]
 BoolArray = NDArray[np.bool_]
@@ -52,21 +56,25 @@ def squared_error(attention_map: FloatArray, target: FloatArray) -> float:
         0..1, lower is better.
     """
     values = as_map(attention_map)
-    if values.shape != np.shape(target):
-        raise ValueError(
-            f"map {values.shape} and target {np.shape(target)} differ in shape: bring both to the map's grid"
-        )
+    _check_target(values, target)
     return float(np.mean((values - np.asarray(target, dtype=np.float64)) ** 2))
 
 
+def _check_target(values: FloatArray, target: FloatArray) -> None:
+    if np.shape(values) != np.shape(target):
+        raise ValueError(
+            f"map {np.shape(values)} and target {np.shape(target)} differ in shape: bring both to the map's grid"
+        )
+
+
 def lesion_enrichment(attention_map: FloatArray, mask: BoolArray) -> float | None:
-    """How much denser the map's energy is inside lesions than over the whole image.
+    """How much denser the map's energy is inside lesions than over the whole picture.
 
     (sum of the map inside / sum of the map) / (lesion pixels / all pixels). A constant map gets 1.
 
     Args:
-        attention_map: (S, S) float, not negative, cropped pixels.
-        mask: (S, S) bool, cropped pixels.
+        attention_map: (H, W) float, not negative, the picture's cropped pixels.
+        mask: (H, W) bool, the same.
 
     Returns:
         0 or more; None for an empty mask. An all-zero map gets 0.0, although it has no energy to share out:
@@ -90,11 +98,11 @@ def relevance_rank(attention_map: FloatArray, mask: BoolArray) -> float | None:
     """Share of the map's k largest pixels that lie in lesions, k = number of lesion pixels.
 
     Relevance rank accuracy (Arras et al. 2022, arXiv 2003.07258). Deviation: pixels that tie for the last places count
-    in expectation, so a constant map gets the share of the image that lesions cover.
+    in expectation, so a constant map gets the share of the picture that lesions cover.
 
     Args:
-        attention_map: (S, S) float, any range (only the order counts), cropped pixels.
-        mask: (S, S) bool, cropped pixels.
+        attention_map: (H, W) float, any range (only the order counts), the picture's cropped pixels.
+        mask: (H, W) bool, the same.
 
     Returns:
         0..1; None for an empty mask.
@@ -146,8 +154,8 @@ def auroc(attention_map: FloatArray, mask: BoolArray) -> float | None:
     """Area under the ROC curve of the map's pixels against the mask.
 
     Args:
-        attention_map: (S, S) float, any range (only the order counts), cropped pixels.
-        mask: (S, S) bool, cropped pixels.
+        attention_map: (H, W) float, any range (only the order counts), the picture's cropped pixels.
+        mask: (H, W) bool, the same.
 
     Returns:
         0..1, a constant map .5; None where the mask is empty or covers everything.
@@ -166,6 +174,7 @@ def agree(
     *,
     mean_target: FloatArray,
     known: bool = True,
+    picture: Picture = WHOLE,
 ) -> Record:
     """All numbers on one image's map.
 
@@ -177,6 +186,7 @@ def agree(
         mean_target: (h, w) float, 0..1, the mean target of the *training* images: what a map that ignores the image
             would say.
         known: False where nothing is known about lesions; `target` and `mask` are then ignored.
+        picture: Where in the square the photograph lies; only the pointing game sees what lies outside.
 
     Returns:
         A dict that JSON can hold. `known`; `lesion_pixels` (None: unknown); `dead` (largest minus smallest value below
@@ -187,7 +197,9 @@ def agree(
     Raises:
         ValueError: Negative values in `upsampled` too.
     """
-    values = as_map(attention_map)
+    whole = as_map(attention_map)
+    cells = picture_cells(picture, len(upsampled), whole.shape)
+    values = whole[cells]
     dead = bool(np.ptp(values) < DEAD_BELOW)
     record: Record = {"known": bool(known), "lesion_pixels": None, "dead": dead}
     record |= dict.fromkeys(_NUMBERS)
@@ -199,15 +211,18 @@ def agree(
         record["healthy_squared_error"] = float(np.mean(values**2))
         return record
     if dead:
-        large = np.full_like(large, large.mean())
+        large = np.full_like(large, large[picture].mean())
+    for item in (target, mean_target):
+        _check_target(whole, item)
+    wanted, inside, held = target[cells], large[picture], lesions[picture]
     return record | {
-        "squared_error": squared_error(values, target),
-        "zero_map_squared_error": squared_error(np.zeros_like(values), target),
-        "mean_map_squared_error": squared_error(mean_target, target),
-        "lesion_enrichment": lesion_enrichment(large, lesions),
-        "relevance_rank": relevance_rank(large, lesions),
+        "squared_error": squared_error(values, wanted),
+        "zero_map_squared_error": squared_error(np.zeros_like(values), wanted),
+        "mean_map_squared_error": squared_error(mean_target[cells], wanted),
+        "lesion_enrichment": lesion_enrichment(inside, held),
+        "relevance_rank": relevance_rank(inside, held),
         "pointing_game": pointing_game(large, lesions, pointing_tolerance(lesions.shape[-1])),
-        "auroc": auroc(large, lesions),
+        "auroc": auroc(inside, held),
     }
 
 
@@ -219,6 +234,7 @@ def agree_all(
     *,
     mean_target: FloatArray,
     known: Sequence[bool] | BoolArray,
+    pictures: Sequence[Picture],
 ) -> list[Record]:
     """N records of `agree`.
 
@@ -229,12 +245,15 @@ def agree_all(
         masks: N masks (S, S), likewise.
         mean_target: (h, w).
         known: (N,).
+        pictures: N.
 
     Raises:
         ValueError: Numbers of images that differ too.
     """
-    rows = zip(maps, upsampled, targets, masks, known, strict=True)
-    return [agree(*row, mean_target=mean_target, known=bool(is_known)) for *row, is_known in rows]
+    rows = zip(maps, upsampled, targets, masks, known, pictures, strict=True)
+    return [
+        agree(*row, mean_target=mean_target, known=bool(is_known), picture=picture) for *row, is_known, picture in rows
+    ]
 
 
 def per_image(records: Iterable[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:

@@ -7,6 +7,9 @@ normalised space), Insertion from a blurred image to the image. Only the order o
 
 Invariant: this module knows no model, only a callable `images -> probabilities`; it changes neither images nor maps.
 
+Bars that pad a photograph to a square are no picture: they stay as they are from the first point to the last, and no
+step changes them. A map would rank them last and a random order anywhere, which is a difference of the bars.
+
 Deviations from RISE's code: where values tie, the pixel that comes first in row-major order is changed first (RISE's
 `argsort` leaves the order open); kernel and sigma of the blur grow with the side of the image (RISE's are for 224 px);
 what curves have in common is asked once (the untouched image is the first point of Deletion and the last of Insertion,
@@ -28,6 +31,7 @@ from torch import Tensor
 
 from regaze.errors import ModelError, OptionError
 from regaze.evaluation.perturbation import Questions, Scores, pixel_order
+from regaze.evaluation.picture import WHOLE, Picture
 from regaze.evaluation.substrates import check_substrate, substituted
 from regaze.records import Substrate
 
@@ -85,8 +89,9 @@ class Faithfulness:
         deletion_curves: (N, n_steps + 1) float64, probability of the class after 0..n_steps steps.
         insertion_curves: (N, n_steps + 1) float64, likewise.
         classes: (N,) int64, the class whose probability was followed.
-        shares: (n_steps + 1,) float64, share of the positions that are changed after each step, 0..1. The areas
-            count each step alike, as RISE's do, also where the last is shorter.
+        shares: (n_steps + 1,) float64, share of the positions that are changed after each step, 0..1; the same for all
+            images, a picture beside bars takes the nearest whole numbers of its own positions. The areas count each
+            step alike, as RISE's do, also where the last is shorter.
     """
 
     deletion: NDArray[np.float64]
@@ -105,6 +110,7 @@ def compare_orders(
     procedure: Procedure = Procedure(),
     *,
     classes: Tensor | NDArray[np.int64] | None = None,
+    pictures: Sequence[Picture] | None = None,
     batch: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Faithfulness]:
@@ -122,6 +128,7 @@ def compare_orders(
             saturated values tie.
         procedure: Steps, patches and substrates.
         classes: (N,) int, the classes to follow; None: the model's arg-max on the untouched images.
+        pictures: Where in each of the N squares the photograph lies; None: everywhere.
         batch: Images per call of `scores`; None: 16 on a processor, else 64.
         progress: Called with (images done, N).
 
@@ -135,17 +142,20 @@ def compare_orders(
     """
     tensors = {name: torch.as_tensor(item) for name, item in maps.items()}
     _check(images, tensors, batch)
+    if pictures is not None and len(pictures) != len(images):
+        raise ValueError(f"{len(pictures)} pictures for {len(images)} images: pass one per image")
     procedure.check(images.shape[1])
     side = images.shape[-1]
     step, positions = procedure.step_for(side), procedure.positions(side)
     inner = -(-positions // step) - 1
+    shares = np.minimum(np.arange(inner + 2) * step, positions) / positions
     # Of each image: the untouched one, both substrates, then the inner points of each curve.
     per_image = 3 + 2 * inner * len(tensors)
     rows_at_once = batch or (_BATCH_CPU if images.device.type == "cpu" else _BATCH_OTHER)
     questions = Questions(scores, images, len(images) * per_image, rows_at_once, _given_classes(classes, images))
-    for index in range(len(images)):
+    for index, picture in enumerate([WHOLE] * len(images) if pictures is None else pictures):
         own_maps = [maps_NSS[index] for maps_NSS in tensors.values()]
-        for slot, picture_PC in _rows(images[index : index + 1], own_maps, procedure, step):
+        for slot, picture_PC in _rows(images[index : index + 1], picture, own_maps, procedure, shares.tolist()):
             questions.add(picture_PC, index, index * per_image + slot, decides=slot == 0)
         if progress is not None:
             progress(index + 1, len(images))
@@ -154,7 +164,6 @@ def compare_orders(
     clean, deleted = answers[:, :1], answers[:, 1:2]
     start = deleted if procedure.insertion == procedure.deletion else answers[:, 2:3]
     followed = questions.classes.cpu().numpy()
-    shares = np.minimum(np.arange(inner + 2) * step, positions) / positions
     results = {}
     for number, name in enumerate(tensors):
         begin = 3 + 2 * inner * number
@@ -185,18 +194,26 @@ def area_under_curve(curves: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(inner / (curves.shape[-1] - 1))
 
 
-def _rows(image_1CSS: Tensor, maps: Sequence[Tensor], procedure: Procedure, step: int) -> Iterator[tuple[int, Tensor]]:
+def _rows(
+    image_1CSS: Tensor, picture: Picture, maps: Sequence[Tensor], procedure: Procedure, shares: Sequence[float]
+) -> Iterator[tuple[int, Tensor]]:
     """Every row of one image with its slot among the image's answers; a picture is changed after it was yielded."""
+
+    def replaced(substrate: Substrate) -> Tensor:
+        result_1CSS = image_1CSS.clone()
+        result_1CSS[..., *picture] = substituted(image_1CSS[..., *picture], substrate, procedure.black)
+        return _flat(result_1CSS)
+
     clean_PC = _flat(image_1CSS)
-    deleted_PC = start_PC = _flat(substituted(image_1CSS, procedure.deletion, procedure.black))
+    deleted_PC = start_PC = replaced(procedure.deletion)
     yield 0, clean_PC
     yield 1, deleted_PC
     if procedure.insertion != procedure.deletion:
-        start_PC = _flat(substituted(image_1CSS, procedure.insertion, procedure.black))
+        start_PC = replaced(procedure.insertion)
         yield 2, start_PC
     slot = 3
     for map_SS in maps:
-        pixels_P, cuts = pixel_order(map_SS.to(image_1CSS.device), procedure.patch, step)
+        pixels_P, cuts = pixel_order(map_SS.to(image_1CSS.device), procedure.patch, shares, picture)
         for before_PC, after_PC in ((clean_PC, deleted_PC), (start_PC, clean_PC)):
             for picture_PC in _walk(before_PC, after_PC, pixels_P, cuts):
                 yield slot, picture_PC

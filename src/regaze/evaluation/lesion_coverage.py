@@ -1,14 +1,15 @@
 """How many lesions of each type and size a map lights up, when every map may light equally many pixels.
 
-Definition. A map's light is its k largest pixels, k = `BUDGET` of all pixels (rounded, at least one); pixels that tie
-for the last places share them in expectation. A lesion is an 8-connected component of its type's mask. It counts as lit
-by the share of its pixels that are lit: three of four pixels are 0.75 of a lesion, a lesion of one pixel is lit or not.
-Recall is the sum over lesions over their number.
+Definition. A map's light is its k largest pixels, k = `BUDGET` of the picture's pixels (rounded, at least one; the bars
+that pad a photograph to a square are no picture); pixels that tie for the last places share them in expectation. A
+lesion is an 8-connected component of its type's mask. It counts as lit by the share of its pixels that are lit: three
+of four pixels are 0.75 of a lesion, a lesion of one pixel is lit or not. Recall is the sum over lesions over their
+number.
 
 Why so: a fixed budget keeps a map that is bright everywhere from winning, and makes maps of any range comparable; and
-counting by pixels makes chance known exactly: a constant map, or one drawn at random however smooth, gets k / S^2 for
-lesions of every type and every size. (Were a lesion lit as soon as one of its pixels is, large lesions would be hit by
-chance.) What the definition cannot show: where lesions cover more than the budget, no map reaches 1.
+counting by pixels makes chance known exactly: a constant map, or one drawn at random however smooth, gets k of all
+pixels for lesions of every type and every size. (Were a lesion lit as soon as one of its pixels is, large lesions would
+be hit by chance.) What the definition cannot show: where lesions cover more than the budget, no map reaches 1.
 
 Invariants: the map is ranked, never thresholded by value; an image without lesions of a type says nothing about that
 type, it is skipped and counted; counts are plain numbers in dicts that JSON can hold and that may be added up.
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from regaze.evaluation.agreement import BoolArray, FloatArray, as_map
 from regaze.evaluation.intervals import Bounds, group_codes, percentile_bounds, resampled_ratios
+from regaze.evaluation.picture import WHOLE, Picture
 
 #: Share of a map's pixels that count as lit.
 BUDGET = 0.05
@@ -48,20 +50,33 @@ class Lesions:
     """The lesions of one photograph.
 
     Attributes:
-        side: Side S of the cropped square.
+        side: Side S of the cropped square, in shares of which sizes are told.
+        picture: Where in the square the photograph lies.
         types: (L,) the type of each lesion.
         sizes: (L,) the name of its class of size, see `SIZES`.
         areas: (L,) int64, its pixels.
         owner: (P,) int64, for each pixel of a lesion the lesion's index 0..L-1.
-        pixels: (P,) int64, that pixel's index in row-major order. Lesions of two types may share a pixel.
+        pixels: (P,) int64, that pixel's index in row-major order of the picture. Lesions of two types may share one.
     """
 
     side: int
+    picture: Picture
     types: tuple[str, ...]
     sizes: tuple[str, ...]
     areas: NDArray[np.int64]
     owner: NDArray[np.int64]
     pixels: NDArray[np.int64]
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the picture."""
+        rows, columns = (len(range(*part.indices(self.side))) for part in self.picture)
+        return rows * columns
+
+    @property
+    def chance(self) -> float:
+        """Recall of a constant map, or of one drawn at random: k / pixels of the picture, for every type and size."""
+        return _lit_pixels(self.n_pixels) / self.n_pixels
 
 
 def diameter(area: float) -> float:
@@ -84,13 +99,14 @@ def size_class(diameter_share: float) -> str:
     return next(name for name, least in reversed(SIZES) if diameter_share >= least)
 
 
-def find_lesions(masks: Mapping[str, BoolArray]) -> Lesions:
+def find_lesions(masks: Mapping[str, BoolArray], picture: Picture = WHOLE) -> Lesions:
     """Take masks apart into single lesions.
 
     Lesions of one type that touch in cropped pixels, also across a corner, count as one.
 
     Args:
         masks: Type -> (S, S) bool in cropped pixels; empty masks add nothing.
+        picture: Where in the square the photograph lies; no mask reaches beyond it.
 
     Returns:
         The lesions, type by type.
@@ -99,25 +115,25 @@ def find_lesions(masks: Mapping[str, BoolArray]) -> Lesions:
     types: list[str] = []
     owners, pixels = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for kind, mask in masks.items():
-        count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        pixels.append(np.flatnonzero(mask).astype(np.int64))
+        count, labels = cv2.connectedComponents(mask[picture].astype(np.uint8), connectivity=8)
+        pixels.append(np.flatnonzero(mask[picture]).astype(np.int64))
         owners.append(labels.ravel()[pixels[-1]].astype(np.int64) - 1 + len(types))
         types += [kind] * (count - 1)
     owner = np.concatenate(owners)
     areas = np.bincount(owner, minlength=len(types)).astype(np.int64)
     sizes = tuple(size_class(diameter(float(area)) / side) for area in areas)
-    return Lesions(side, tuple(types), sizes, areas, owner, np.concatenate(pixels))
+    return Lesions(side, picture, tuple(types), sizes, areas, owner, np.concatenate(pixels))
 
 
 def light(attention_map: FloatArray, k: int) -> NDArray[np.float64]:
     """Which pixels are lit.
 
     Args:
-        attention_map: (S, S) float, any range (only the order counts), cropped pixels.
+        attention_map: (H, W) float, any range (only the order counts), the picture's cropped pixels.
         k: Number of pixels that are lit, at least one.
 
     Returns:
-        (S, S) float64: 1 for the k largest pixels, 0 for the others; pixels that tie for the last places share what is
+        (H, W) float64: 1 for the k largest pixels, 0 for the others; pixels that tie for the last places share what is
         left of k. The sum is k.
 
     Raises:
@@ -130,20 +146,15 @@ def light(attention_map: FloatArray, k: int) -> NDArray[np.float64]:
     return np.asarray(above + tied * ((k - above.sum()) / tied.sum()), dtype=np.float64)
 
 
-def _lit_pixels(side: int) -> int:
-    return max(1, round(BUDGET * side**2))
-
-
-def chance(side: int) -> float:
-    """Recall of a constant map, or of a map drawn at random: k / S^2, for every type and size; `side` in pixels."""
-    return _lit_pixels(side) / side**2
+def _lit_pixels(n_pixels: int) -> int:
+    return max(1, round(BUDGET * n_pixels))
 
 
 def lesion_light(attention_map: FloatArray, lesions: Lesions) -> NDArray[np.float64]:
     """How far each lesion is lit.
 
     Args:
-        attention_map: (S, S) float, any range, cropped pixels.
+        attention_map: (S, S) float, any range, cropped pixels; what lies outside the picture does not count.
         lesions: Of the same photograph.
 
     Returns:
@@ -156,7 +167,7 @@ def lesion_light(attention_map: FloatArray, lesions: Lesions) -> NDArray[np.floa
     shape = (lesions.side, lesions.side)
     if attention_map.shape != shape:
         raise ValueError(f"map {attention_map.shape} and masks {shape} differ in shape: bring the map to their grid")
-    lit = light(attention_map, _lit_pixels(lesions.side))
+    lit = light(attention_map[lesions.picture], _lit_pixels(lesions.n_pixels))
     inside = np.bincount(lesions.owner, lit.ravel()[lesions.pixels], minlength=len(lesions.areas))
     return np.asarray(inside / lesions.areas)
 

@@ -22,8 +22,8 @@ def iou_curve(attention_map: FloatArray, mask: BoolArray) -> NDArray[np.float64]
     """Intersection over union of {map >= t} and the mask, for every t of `THRESHOLDS`.
 
     Args:
-        attention_map: (S, S) float, 0..1, cropped pixels.
-        mask: (S, S) bool, cropped pixels.
+        attention_map: (H, W) float, 0..1, the picture's cropped pixels.
+        mask: (H, W) bool, the same.
 
     Returns:
         (len(THRESHOLDS),) float64, 0..1; None for an empty mask.

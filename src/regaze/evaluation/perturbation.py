@@ -9,12 +9,13 @@ Suffixes: P = pixel in row-major order, C = channel, B = row of a batch, N = ima
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from regaze.errors import ModelError
+from regaze.evaluation.picture import WHOLE, Picture
 
 Scores = Callable[[Tensor], Tensor]
 
@@ -117,33 +118,38 @@ class Questions:
             raise ValueError(f"classes span {low}..{high}, but the scores have classes 0..{known - 1}")
 
 
-def pixel_order(values: Tensor, patch: int, step: int) -> tuple[Tensor, list[int]]:
+def pixel_order(
+    values: Tensor, patch: int, shares: Sequence[float], picture: Picture = WHOLE
+) -> tuple[Tensor, list[int]]:
     """In which order pixels are changed, and how many are after each step.
 
     Args:
         values: (S, S) float, one map in cropped pixels.
-        patch: Side of the square patches that are changed as one, ranked by the mean of the map in them; patches at
-            the right and lower edge may be cut off. 1: pixels.
-        step: Positions (pixels or patches) per step.
+        patch: Side of the square patches that are changed as one, ranked by the mean of the map in them; the first lies
+            in the picture's upper left corner, those at its right and lower edge may be cut off. 1: pixels.
+        shares: Of the picture's positions (pixels or patches), how many are changed after 0, 1, .. n_steps steps, 0..1;
+            brought to the nearest whole number.
+        picture: Where in the square the photograph lies; the bars beside it are never changed.
 
     Returns:
-        (S * S,) int64 pixels, the first to be changed first; ties by position in row-major order. And how many
-        pixels are changed after 0, 1, .. n_steps steps.
+        (P,) int64 the picture's pixels, by their index in the square, the first to be changed first; ties by position
+        in row-major order. And how many pixels are changed after 0, 1, .. n_steps steps.
     """
-    side = values.shape[0]
-    flat_P = values.flatten()
+    inside = values[picture]
+    height, width = inside.shape
+    pixels = torch.arange(values.numel(), device=values.device).view(values.shape)[picture].flatten()
+    flat_P = inside.flatten()
     if patch == 1:
-        cuts = [min(done, side * side) for done in range(0, side * side + step, step)]
-        return torch.argsort(flat_P, descending=True, stable=True), cuts
+        cuts = [round(share * len(flat_P)) for share in shares]
+        return pixels[torch.argsort(flat_P, descending=True, stable=True)], cuts
     flat_P = flat_P.cpu()  # Apple's graphics have no float64
-    across = -(-side // patch)
-    row = torch.arange(side) // patch
-    patch_P = (row[:, None] * across + row).flatten()
-    sizes = torch.bincount(patch_P, minlength=across**2)
+    down, across = -(-height // patch), -(-width // patch)
+    patch_P = (torch.arange(height)[:, None] // patch * across + torch.arange(width) // patch).flatten()
+    sizes = torch.bincount(patch_P, minlength=down * across)
     # In double, so that patches of equal values have equal means whatever their size.
-    means = torch.zeros(across**2, dtype=torch.float64).index_add_(0, patch_P, flat_P.double())
+    means = torch.zeros(down * across, dtype=torch.float64).index_add_(0, patch_P, flat_P.double())
     order = torch.argsort(means / sizes, descending=True, stable=True)
-    ranks = torch.empty_like(order).scatter_(0, order, torch.arange(across**2))
+    ranks = torch.empty_like(order).scatter_(0, order, torch.arange(down * across))
     changed = [0, *sizes[order].cumsum(0).tolist()]
-    cuts = [changed[min(done, across**2)] for done in range(0, across**2 + step, step)]
-    return torch.argsort(ranks[patch_P], stable=True).to(values.device), cuts
+    cuts = [changed[round(share * len(order))] for share in shares]
+    return pixels[torch.argsort(ranks[patch_P], stable=True).to(values.device)], cuts

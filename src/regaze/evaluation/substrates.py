@@ -27,16 +27,16 @@ def substituted(images: Tensor, substrate: Substrate, black: Sequence[float] | N
     """The images with every pixel replaced.
 
     Args:
-        images: (N, C, S, S) float32, normalised, cropped pixels.
+        images: (N, C, H, W) float32, normalised, cropped pixels; of a photograph beside bars the picture alone.
         substrate: `grey`: 0 in normalised space. `black`: the normalised value of black. `mean`: each image's own mean
-            colour, a photograph's black surround included. `blur`: the image, blurred (`blur_size`).
+            colour, a photograph's black surround included. `blur`: the image, blurred (`blur_size` of its longer side).
         black: (C) the normalised value of black in each channel, see `normalised_black`; needed by `black` alone.
 
     Returns:
-        (N, C, S, S) float32, a new tensor.
+        (N, C, H, W) float32, a new tensor.
     """
     if substrate == "blur":
-        return blurred(images, gaussian_kernel(*blur_size(images.shape[-1])))
+        return blurred(images, gaussian_kernel(*blur_size(max(images.shape[-2:]))))
     if substrate == "grey":
         return torch.zeros_like(images)
     if substrate == "mean":
@@ -119,17 +119,21 @@ def blurred(images: Tensor, axis: NDArray[np.float64]) -> Tensor:
     """Blur each channel, zeros outside (as RISE's `conv2d` pads).
 
     Args:
-        images: (N, C, S, S) float32, normalised.
+        images: (N, C, H, W) float32, normalised.
         axis: (kernel,) from `gaussian_kernel`.
 
     Returns:
-        (N, C, S, S) float32, a new tensor.
+        (N, C, H, W) float32, a new tensor.
     """
     # The kernel is an outer product and the padding is zero, so one axis after the other gives the same, and each is a
     # product with a banded matrix: on a processor several times faster than a convolution of single channels.
-    side, half = images.shape[-1], len(axis) // 2
+    bands = [torch.as_tensor(_band(side, axis), dtype=images.dtype, device=images.device) for side in images.shape[-2:]]
+    return bands[0] @ images.contiguous() @ bands[1]
+
+
+def _band(side: int, axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(side, side), the matrix whose product with a line of so many pixels blurs it."""
+    half = len(axis) // 2
     reach = min(half, side - 1)  # where the kernel ends, or the image does
     shifts = range(-reach, reach + 1)
-    band = sum(np.diag(np.full(side - abs(shift), axis[half + shift]), shift) for shift in shifts)
-    band_SS = torch.as_tensor(band, dtype=images.dtype, device=images.device)
-    return band_SS @ images.contiguous() @ band_SS
+    return np.asarray(sum(np.diag(np.full(side - abs(shift), axis[half + shift]), shift) for shift in shifts))

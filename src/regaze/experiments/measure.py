@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from regaze.errors import DataError
 from regaze.evaluation.agreement import lesion_enrichment, squared_error
 from regaze.evaluation.faithfulness import Faithfulness, Procedure, compare_orders
+from regaze.evaluation.picture import Picture, picture_cells
 from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.explanation.explainers import explain
 from regaze.files import replacing
@@ -48,6 +49,7 @@ class Scene:
         masks: (N, S, S) bool, each with a lesion.
         target: (N, g, g) float32 in 0..1, what a map should be.
         mean: (g, g) float32, the mean target of the training photographs: a baseline that has seen no image.
+        pictures: Where in each of the N squares the photograph lies; only there is measured.
     """
 
     samples: list[Sample]
@@ -55,6 +57,11 @@ class Scene:
     masks: NDArray[np.bool_]
     target: Maps
     mean: Maps
+    pictures: list[Picture]
+
+    def cells(self, index: int, attention_map: Maps) -> Maps:
+        """The cells (h', w') of a map (h, w) of one photograph that hold any of its picture."""
+        return attention_map[picture_cells(self.pictures[index], self.masks.shape[1], attention_map.shape)]
 
 
 def measure(
@@ -130,12 +137,13 @@ def _scene(study: Study, judged: list[Sample], fold: int, size: int) -> Scene:
         masks=masks[kept],
         target=targets(masks[kept], grid)[0],
         mean=mean_targets(study.training_masks(fold, size), grid)[0],
+        pictures=[pixels.geometries[index].picture for index in kept],
     )
 
 
-def _own_maps(predictor: Predictor, scene: Scene) -> dict[str, Maps]:
+def _own_maps(predictor: Predictor, images_NSSC: NDArray[np.uint8]) -> dict[str, Maps]:
     """Name -> maps (N, h, w) in 0..1 as the network gives them; a plain network's is its (exact) Grad-CAM."""
-    predictions = predictor.predict(scene.images)
+    predictions = predictor.predict(images_NSSC)
     if isinstance(predictor.network, PlainNetwork):
         return {"grad-cam": predictions.maps[0]}
     own = {f"scale{number}": maps for number, maps in enumerate(predictions.maps, start=1)}
@@ -145,7 +153,7 @@ def _own_maps(predictor: Predictor, scene: Scene) -> dict[str, Maps]:
 def _rows(
     predictor: Predictor, scene: Scene, chosen: list[int], steps: int, seed: int, feed: Any
 ) -> list[dict[str, Any]]:
-    own = _own_maps(predictor, scene)
+    own = _own_maps(predictor, scene.images)
     ranked: dict[str, Maps] = {}
     if chosen:
         ranked = {name: explain(predictor, scene.images[chosen], name) for name in own}
@@ -160,7 +168,7 @@ def _rows(
             ranked[name] = order[chosen]
             if name != "lesions":  # the mask is what maps are held to: its own agreement would say nothing
                 own[name] = _stretched(order)
-    areas = _faithfulness(predictor, scene.images[chosen], ranked, steps, feed) if ranked else {}
+    areas = _faithfulness(predictor, scene, chosen, ranked, steps, feed) if ranked else {}
     return [_row(scene, index, own, areas, chosen) for index in range(len(scene.samples))]
 
 
@@ -174,7 +182,8 @@ def _row(
         area = areas[name] if row is not None and name in areas else None
         deletion, insertion = (float(area.deletion[row]), float(area.insertion[row])) if area else (None, None)
         views[name] = agreement | {"deletion": deletion, "insertion": insertion}
-    zero, mean = (squared_error(baseline, scene.target[index]) for baseline in (np.zeros_like(scene.mean), scene.mean))
+    target, guess = scene.cells(index, scene.target[index]), scene.cells(index, scene.mean)
+    zero, mean = (squared_error(baseline, target) for baseline in (np.zeros_like(guess), guess))
     sample = scene.samples[index]
     return {"sample": sample.id, "patient": sample.patient, "zero": zero, "mean": mean, "views": views}
 
@@ -190,20 +199,23 @@ _AGREEMENT = ("squared_error", "enrichment", "area")
 
 def _agreement(attention_map: Maps, scene: Scene, index: int) -> dict[str, float | None]:
     grid = scene.target.shape[1]
+    picture = scene.pictures[index]
     large = enlarge(attention_map[None], scene.masks.shape[1])[0]
+    gridded = scene.cells(index, on_grid(attention_map[None], grid)[0])
     return {
-        "squared_error": squared_error(on_grid(attention_map[None], grid)[0], scene.target[index]),
-        "enrichment": lesion_enrichment(large, scene.masks[index]),
-        "area": effective_area(attention_map),
+        "squared_error": squared_error(gridded, scene.cells(index, scene.target[index])),
+        "enrichment": lesion_enrichment(large[picture], scene.masks[index][picture]),
+        "area": effective_area(scene.cells(index, attention_map)),
     }
 
 
 def _faithfulness(
-    predictor: Predictor, images_NSSC: NDArray[np.uint8], ranked: dict[str, Maps], steps: int, feed: Any
+    predictor: Predictor, scene: Scene, chosen: list[int], ranked: dict[str, Maps], steps: int, feed: Any
 ) -> dict[str, Faithfulness]:
-    images = predictor.normalise(images_NSSC)
+    images, pictures = predictor.normalise(scene.images[chosen]), [scene.pictures[index] for index in chosen]
     orders = {name: np.array(maps, dtype=np.float32) for name, maps in ranked.items()}
-    return compare_orders(predictor.scores, images, orders, Procedure(n_steps=steps), progress=feed)
+    procedure = Procedure(n_steps=steps)
+    return compare_orders(predictor.scores, images, orders, procedure, pictures=pictures, progress=feed)
 
 
 def _averaged(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -225,8 +237,8 @@ def _mean(values: list[float | None]) -> float | None:
 def _keep(predictor: Predictor, scene: Scene, file: Path) -> None:
     """Photographs spread over the scene with their maps, for figure 6."""
     kept = spread(len(scene.samples), _SHOWN)
-    few = Scene([scene.samples[k] for k in kept], scene.images[kept], scene.masks[kept], scene.target, scene.mean)
-    maps: dict[str, Any] = {f"map {name}": own.astype(np.float16) for name, own in _own_maps(predictor, few).items()}
-    ids = np.array([sample.id for sample in few.samples])
+    images = scene.images[kept]
+    maps: dict[str, Any] = {f"map {name}": own.astype(np.float16) for name, own in _own_maps(predictor, images).items()}
+    ids = np.array([scene.samples[index].id for index in kept])
     with replacing(file) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, ids=ids, images=few.images, masks=few.masks, **maps)
+        np.savez_compressed(stream, ids=ids, images=images, masks=scene.masks[kept], **maps)

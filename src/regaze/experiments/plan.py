@@ -17,7 +17,7 @@ from regaze.study.steps.fold_model import weights_identity
 
 Kind = Literal["phase1", "finetune", "judge", "maps"]
 Order = Literal["map-error", "confidence", "random"]
-_FORMAT = 2  # of the measured records; raise it when their content changes
+_FORMAT = 3  # of the measured records; raise it when their content changes
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,11 @@ class Grid:
         return f"seed{seed}-{data[:8]}"
 
     def _split(self) -> list[Any]:
-        """How photographs are read and split; by patient in the words of versions that knew no other split."""
+        """How photographs are read and split; what later versions added counts where it is used."""
         options = self.options
         by = [] if options.split_by == "patient" else [options.split_by]
-        return [options.size, options.folds, options.crop, options.patient, *by]
+        colour = [] if options.colour == "none" else [f"colour {options.colour}"]
+        return [options.size, options.folds, options.crop, options.patient, *by, *colour]
 
 
 def _named(cell: Cell, run_id: str) -> str:

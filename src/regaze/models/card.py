@@ -18,7 +18,7 @@ from typing import Any
 from regaze.errors import ModelError
 from regaze.files import read_json, restored
 from regaze.models.options import Decoding, NetworkOptions
-from regaze.records import timestamp
+from regaze.records import Colour, timestamp
 
 SCHEMA_VERSION = 1
 
@@ -35,6 +35,7 @@ class ModelCard:
         decoding: How probabilities become grades.
         size: Side of the square input in cropped pixels.
         crop: Whether photographs are cropped to the field of view.
+        colour: Whether their colour is taken out.
         mean, std: Normalisation, RGB in 0..1.
         recipe: `phase1` or `finetune` with all its options.
         lineage: Names and keys of the models it descends from, oldest first.
@@ -69,6 +70,7 @@ class ModelCard:
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     created: str = field(default_factory=timestamp)
     schema_version: int = SCHEMA_VERSION
+    colour: Colour = "none"
 
     @property
     def has_maps(self) -> bool:

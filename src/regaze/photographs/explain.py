@@ -122,7 +122,7 @@ def _explain_with(
     predictor, card = load_model(model, machine, batch)
     names = _names(by, predictor)
     wanted = _class_index(class_name, card)
-    pixels = load_pixels(samples, card.size, None, machine.workers, crop=card.crop)
+    pixels = load_pixels(samples, card.size, None, machine.workers, crop=card.crop, colour=card.colour)
     predictions = predictor.predict(pixels.images)
     likeliest = predictions.probabilities.argmax(axis=1)
     classes = likeliest if wanted is None else np.full(len(samples), wanted, np.int64)

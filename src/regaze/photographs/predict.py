@@ -110,7 +110,9 @@ def _load(paths: Sequence[Path], card: ModelCard, workers: int) -> list[tuple[ND
         try:
             if not path.is_file():
                 return DataError("no such file")
-            pixels = load_pixels([Sample(path.name, path, None)], card.size, None, 1, crop=card.crop)
+            pixels = load_pixels(
+                [Sample(path.name, path, None)], card.size, None, 1, crop=card.crop, colour=card.colour
+            )
             return pixels.images[0], pixels.geometries[0]
         except DataError as error:
             return DataError(str(error).removeprefix(f"{path.name}: "))

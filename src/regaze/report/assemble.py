@@ -160,7 +160,7 @@ def _cases(
         return {}
     by_id = {sample.id: sample for sample in study.dataset.samples}
     samples = [by_id[rows[0][index]["sample"]] for index in shown]
-    pixels = study.pixels(samples, study.card(names[1]).size, machine.workers)
+    pixels = study.pixels(samples, study.card(names[1]).size, machine.workers, colour="none")
     masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
     maps = [judged_maps(study, name, {sample.id for sample in samples}, machine) for name in names]
     cases: dict[int, Case] = {}
@@ -209,7 +209,7 @@ def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
         },
         "split": _split(study),
         "network": asdict(tuned.network),
-        "input": {"size": tuned.size, "crop": tuned.crop},
+        "input": {"size": tuned.size, "crop": tuned.crop, "colour": tuned.colour},
         "phase 1": {**base.recipe["phase1"], "seconds": base.details["seconds"]},
         learning: {**tuned.recipe[how], "seconds": tuned.details["seconds"]},
         "corrections": tuned.corrections,

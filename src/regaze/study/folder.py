@@ -36,7 +36,7 @@ from regaze.errors import DataError, RegazeError, StudyError
 from regaze.files import read_json, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
-from regaze.records import Dataset, Sample, timestamp
+from regaze.records import Colour, Dataset, Sample, timestamp
 from regaze.study.check import check_options
 from regaze.study.options import StudyOptions
 
@@ -93,10 +93,11 @@ class Study:
         """What the data itself sets aside for the final test."""
         return [sample for sample in self.dataset.samples if sample.part == "test"]
 
-    def pixels(self, samples: Sequence[Sample], size: int, workers: int = 2) -> Pixels:
-        """Photographs in cropped pixels, from the cache where it has them."""
+    def pixels(self, samples: Sequence[Sample], size: int, workers: int = 2, colour: Colour | None = None) -> Pixels:
+        """Photographs in cropped pixels, from the cache where it has them; `colour` where it is not the models'."""
+        colour = self.options.colour if colour is None else colour
         with self.voice.progress("decoding photographs") as feed:
-            return load_pixels(samples, size, self.path / "cache", workers, feed, crop=self.options.crop)
+            return load_pixels(samples, size, self.path / "cache", workers, feed, self.options.crop, colour)
 
     @property
     def evaluation_folder(self) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from regaze.models.options import NetworkOptions
-from regaze.records import Substrate
+from regaze.records import Colour, Substrate
 from regaze.selection.diagnosis import MIN_ENRICHMENT, MIN_RANK
 from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
 
@@ -46,6 +46,9 @@ class PhotographOptions:
     """Column (csv) or regular expression on the file name (folder) that names the patient."""
     crop: bool = True
     """Crop to the round field of view; off for photographs without one."""
+    colour: Colour = "none"
+    """normalised: take each photograph's colour and illumination out, fitted on its field of view, so that they are no
+    shortcut to the grade. none: as it is."""
     split_by: str = "patient"
     """What lies in one fold as a whole: patient; period (year and camera by EXIF; a large year is cut in time); or a
     column of the table (csv), e.g. site. Patients and copies of one picture are never divided."""

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from regaze.data.augment import jitter, random_matrices, warp
+from regaze.data.augment import Jitter, jitter, random_matrices, warp
 from regaze.models.features import TURNS, FrozenFeatures, normalise, turn
 from regaze.training.targets import render
 
@@ -87,6 +87,7 @@ class Feed:
         mean, std: Normalisation.
         frozen: The frozen extractor, where batches hold features.
         replay: Share of the photographs without a correction that an epoch draws, above 0 to 1.
+        colour_jitter: See `TrainingOptions`; where `augment` is `free`.
         teacher: Share of the corrected photographs that come with the expert's map, 0 to 1.
         teacher_from: The first epoch in which they do.
         grids: (h, w) of every scale's map, finest first; the teacher needs them.
@@ -103,6 +104,7 @@ class Feed:
     std: tuple[float, float, float]
     frozen: FrozenFeatures | None = None
     replay: float = 1.0
+    colour_jitter: Jitter = "mild"
     teacher: float = 0.0
     teacher_from: int = 0
     grids: Sequence[tuple[int, int]] = ()
@@ -178,7 +180,7 @@ class Feed:
             images = data.images[index].to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
             if self.augment == "free":
                 images, masks = warp(images, masks, random_matrices(len(index), generator).to(device))
-                images = jitter(images, generator)
+                images = jitter(images, generator, self.colour_jitter)
             elif self.augment == "turns":
                 images = _turn_each(images, turns)
             images = normalise(images, self.mean, self.std)

@@ -43,7 +43,10 @@ class TrainingOptions:
     averaging: float = 0.97
     """Decay per step of the moving average of the weights that becomes the model, 0 to 0.9999; 0: off."""
     augment: bool = True
-    """Flips, rotation, scale and mild colour changes."""
+    """Flips, rotation, scale and changes of colour."""
+    colour_jitter: Literal["mild", "strong"] = field(default="mild", metadata={"before": "mild"})
+    """How far augmentation changes colours. mild: brightness, contrast and saturation by up to 15 %. strong: by up to
+    40 %, and each channel's gain and gamma by up to 20 %."""
 
 
 @dataclass(frozen=True)

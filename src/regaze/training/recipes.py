@@ -96,6 +96,7 @@ def train_phase1(
     fabric = make_fabric(setup.machine)
     augment: Augmentation = "free" if options.augment else "none"
     feed = Feed(data, setup.classes, options.batch, setup.seed, options.sampling, augment, *setup.normalisation)
+    feed = replace(feed, colour_jitter=options.colour_jitter)
     recipe: list[object] = ["phase1", kind]
     loss = partial(_loss, setup=setup, kind=kind, smoothing=options.smoothing, supervision=supervision)
     if supervision is not None:
@@ -149,6 +150,7 @@ def finetune(
         *setup.normalisation,
         frozen,
         options.replay,
+        phase1.colour_jitter,
     )
     recipe = _identity(["finetune", kind, phase1.smoothing], options, feed, network, setup.machine)
     feed = _with_teacher(feed, network, options, options.epochs)
@@ -250,9 +252,11 @@ def _identity(
     tensors = [data.images[:, ::16, ::16], data.labels, *corrections]
     contents = [None if tensor is None else _content(tensor) for tensor in tensors]
     weights = {name: _content(tensor) for name, tensor in network.state_dict().items()}
-    settings = [feed.seed, feed.sampling, feed.classes, feed.mean, feed.std]
+    settings: list[Any] = [feed.seed, feed.sampling, feed.classes, feed.mean, feed.std]
     # What the precision comes to, not its name: `auto` is another arithmetic on another device.
     settings.append(uses_bf16(machine.precision, choose_device(machine.device)))
+    if feed.colour_jitter != "mild":
+        settings.append(feed.colour_jitter)
     return digest([list(recipe), identity(options), settings, len(data), contents, weights])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from regaze.data.geometry import Geometry
 from regaze.data.pixels import Pixels
 from regaze.records import LESION_TYPES
 
@@ -247,7 +248,7 @@ def test_pixels_are_ranked_before_they_are_flattened(ensemble_of, kind, by):
     assert len(np.unique(order)) > 50
     np.testing.assert_array_equal(order, explain(ensemble.members[0], images, by, followed))
     rows, procedure = [{}, {}], Procedure(n_steps=4, patch=4, deletion="mean")
-    pixels = Pixels(images, np.zeros((2, 64, 64), np.uint8), ())
+    pixels = Pixels(images, np.zeros((2, 64, 64), np.uint8), (Geometry(64, 64, 0, 0, 64, 64),) * 2)
     known = np.zeros(2, dtype=bool)
     measure_faithfulness(rows, ensemble, pixels, known, said.probabilities, procedure, 2, 0, lambda *_: None)
     found = compare_orders(ensemble.scores, ensemble.members[0].normalise(images), {by: order}, procedure)[by]

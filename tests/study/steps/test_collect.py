@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from regaze.errors import OptionError
+from regaze.evaluation.picture import WHOLE
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
@@ -57,7 +58,8 @@ def test_diagnosis_by_hand():
     probabilities[2] = 0.7, 0.3
     said = Predictions(probabilities, np.array([1, 1, 0, 1]), (maps,), maps)
     known = np.array([True, True, True, False])
-    found = diagnose_all(samples, said, masks, known, CollectOptions(), forward_scores(said))
+    pictures = [WHOLE] * 4
+    found = diagnose_all(samples, said, masks, known, pictures, CollectOptions(), forward_scores(said))
     assert [item.diagnosis for item in found] == ["fine", "elsewhere", "misgraded", "unknown"]
     assert [item.confidence for item in found] == pytest.approx([0.8, 0.8, 0.7, 0.8])
     target = targets(masks, [(4, 4)])[0][0]
@@ -68,7 +70,8 @@ def test_diagnosis_by_hand():
     assert found[1].enrichment == pytest.approx(0, abs=1e-6)
     assert (found[0].relevance_rank, found[1].relevance_rank) == (pytest.approx(1, abs=0.3), 0)
     assert (found[3].squared_error, found[3].relevance_rank, found[3].enrichment) == (None, None, None)
-    strict = diagnose_all(samples, said, masks, known, CollectOptions(min_enrichment=17), forward_scores(said))
+    options = CollectOptions(min_enrichment=17)
+    strict = diagnose_all(samples, said, masks, known, pictures, options, forward_scores(said))
     assert [item.diagnosis for item in strict] == ["elsewhere", "elsewhere", "misgraded", "unknown"]
 
 

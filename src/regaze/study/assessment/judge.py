@@ -31,7 +31,7 @@ from regaze.study.options import EvaluateOptions
 
 Row = dict[str, Any]
 
-_FORMAT = 4  # of the records; raise it when their content changes
+_FORMAT = 5  # of the records; raise it when their content changes
 
 
 @dataclass(frozen=True)

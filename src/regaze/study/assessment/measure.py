@@ -17,7 +17,7 @@ from regaze.data.pixels import Pixels
 from regaze.evaluation.agreement import agree_all
 from regaze.evaluation.comparison import faithfulness_records
 from regaze.evaluation.faithfulness import Procedure, compare_orders
-from regaze.evaluation.lesion_coverage import chance, count, find_lesions, lesion_light
+from regaze.evaluation.lesion_coverage import count, find_lesions, lesion_light
 from regaze.evaluation.overlap import iou_curve
 from regaze.evaluation.reference_rankings import RANKINGS
 from regaze.evaluation.sanity import parameter_randomisation, stability
@@ -64,37 +64,40 @@ def measure_maps(
         feed: Called with (maps done, all maps).
     """
     side = pixels.images.shape[1]
-    masks = pixels.union
+    masks, pictures = pixels.union, pixels.pictures
     # Bit i of `pixels.lesions` is set where a pixel holds a lesion of type i.
+    planes = [
+        {kind: (plane >> bit & 1).astype(bool) for bit, kind in enumerate(LESION_TYPES)} for plane in pixels.lesions
+    ]
     lesions = [
-        find_lesions({kind: (plane >> bit & 1).astype(bool) for bit, kind in enumerate(LESION_TYPES)}) if has else None
-        for plane, has in zip(pixels.lesions, known_N & masks.any(axis=(1, 2)), strict=True)
+        find_lesions(plane, picture) if has else None
+        for plane, picture, has in zip(planes, pictures, known_N & masks.any(axis=(1, 2)), strict=True)
     ]
     for row, sample, single in zip(rows, samples, lesions, strict=True):
         row["maps"], row["overlap"], row["lesions"] = {}, None, None
         if single is not None:
             row["overlap"] = {}
-            row["lesions"] = {"origin": sample.origin, "chance": chance(side), "found": count(single), "lit": {}}
+            row["lesions"] = {"origin": sample.origin, "chance": single.chance, "found": count(single), "lit": {}}
     layers = layers_of(predictions)
     grids = [*grids_of(predictions), (int(predictions.fused.shape[1]), int(predictions.fused.shape[2]))]
     baselines = zip(layers.items(), targets(masks, grids), mean_targets(training_NSS, grids), strict=True)
     for done, ((name, maps), wanted, mean) in enumerate(baselines, start=1):
         large = enlarge(maps, side)
-        records = agree_all(maps, large, wanted, masks, mean_target=mean, known=known_N)
+        records = agree_all(maps, large, wanted, masks, mean_target=mean, known=known_N, pictures=pictures)
         for row, record, enlarged, mask, single in zip(rows, records, large, masks, lesions, strict=True):
             row["maps"][name] = record
             if single is not None:
-                row["overlap"][name] = rounded_curve(enlarged, mask)
+                row["overlap"][name] = rounded_curve(enlarged[single.picture], mask[single.picture])
                 # The order of a dead map is the rounding of its resampling, so it is taken as constant.
                 ranked = np.zeros_like(enlarged) if record["dead"] else enlarged
                 row["lesions"]["lit"][name] = count(single, lesion_light(ranked, single))
         feed(done, len(layers))
 
 
-def rounded_curve(map_SS: NDArray[np.float32], mask_SS: NDArray[np.bool_]) -> list[float] | None:
-    """`iou_curve` for JSON, to four decimals; None for an empty mask."""
+def rounded_curve(map_HW: NDArray[np.float32], mask_HW: NDArray[np.bool_]) -> list[float] | None:
+    """`iou_curve` of the picture's pixels for JSON, to four decimals; None for an empty mask."""
     # Bilinear resampling may leave 0..1 by a rounding error.
-    curve = iou_curve(np.clip(map_SS, 0, 1), mask_SS)
+    curve = iou_curve(np.clip(map_HW, 0, 1), mask_HW)
     return None if curve is None else [round(float(value), _CURVE_DIGITS) for value in curve]
 
 
@@ -142,7 +145,8 @@ def measure_faithfulness(
                 if name != "lesions" or (known_N[index] and mask.any())
             }
         normalised = ensemble.members[0].normalise(image)
-        results = compare_orders(ensemble.scores, normalised, maps, procedure, classes=followed)
+        pictures = [pixels.geometries[index].picture]
+        results = compare_orders(ensemble.scores, normalised, maps, procedure, classes=followed, pictures=pictures)
         record = faithfulness_records(results)[0]
         rows[index]["faithfulness"] = record | {"curves": _rounded(record["curves"])}
         rows[index] |= record["maps"][FUSED]

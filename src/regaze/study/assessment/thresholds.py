@@ -23,7 +23,7 @@ from regaze.study.lesions import enlarge, known_lesions
 Row = dict[str, Any]
 Curves = dict[str, list[list[float]]]  # map's name -> one curve per photograph
 
-_FORMAT = 1  # of the file; raise it when its content changes
+_FORMAT = 2  # of the file; raise it when its content changes
 #: Photographs with lesions, per fold, from which a threshold is chosen; not tuned: one number needs no more.
 _MOST = 64
 
@@ -116,6 +116,7 @@ def _fold_curves(study: Study, name: str, fold: int, samples: Sequence[Sample], 
     masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
     curves: Curves = {}
     for scale, maps in layers_of(predictor.predict(pixels.images)).items():
-        pairs = zip(enlarge(maps, card.size)[known], masks[known], strict=True)
-        curves[scale] = [curve for curve in (rounded_curve(*pair) for pair in pairs) if curve is not None]
+        parts = zip(enlarge(maps, card.size), masks, pixels.pictures, known, strict=True)
+        found = [rounded_curve(item[picture], mask[picture]) for item, mask, picture, is_known in parts if is_known]
+        curves[scale] = [curve for curve in found if curve is not None]
     return curves

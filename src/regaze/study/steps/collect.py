@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from regaze.errors import StudyError
 from regaze.evaluation.agreement import lesion_enrichment, relevance_rank, squared_error
+from regaze.evaluation.picture import Picture, picture_cells
 from regaze.files import digest, read_json, replacing, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.folder import load_model
@@ -28,7 +29,7 @@ from regaze.study.options import CollectOptions
 from regaze.study.steps.supervision import corrections_of
 from regaze.study.steps.uncertainty import Scores, all_scores, forward_scores
 
-_FORMAT = 3  # of what is collected; raise it when its content changes
+_FORMAT = 4  # of what is collected; raise it when its content changes
 
 
 def collect(study: Study, name: str, machine: MachineOptions, options: CollectOptions | None = None) -> dict[str, int]:
@@ -62,7 +63,7 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
             scores, features = forward_scores(predictions), None
             if options.signals:
                 scores, features = all_scores(study, card, fold, predictor, samples, pixels, predictions)
-            collected = diagnose_all(samples, predictions, masks, known, options, scores)
+            collected = diagnose_all(samples, predictions, masks, known, pixels.pictures, options, scores)
             head = {"model": name, "key": key, "basis": _basis(card, options)}
             _write(folder, head, collected, predictions, features)
         for item in read_collected(study, name, fold):
@@ -75,6 +76,7 @@ def diagnose_all(
     predictions: Predictions,
     masks: NDArray[np.bool_],
     known: NDArray[np.bool_],
+    pictures: Sequence[Picture],
     options: CollectOptions,
     scores: Sequence[Scores],
 ) -> list[Collected]:
@@ -85,6 +87,7 @@ def diagnose_all(
         predictions: Of the model to be corrected.
         masks: (N, S, S) bool lesions in cropped pixels.
         known: (N,) bool, False where nothing is known about lesions.
+        pictures: Where in each square the photograph lies.
         options: Thresholds of an off-target map.
         scores: Uncertainty scores of the N photographs.
     """
@@ -92,11 +95,15 @@ def diagnose_all(
     fused = enlarge(predictions.fused, masks.shape[1])
     collected = []
     for index, sample in enumerate(samples):
-        has_lesions = bool(known[index] and masks[index].any())
-        rank = relevance_rank(fused[index], masks[index]) if has_lesions else None
-        enrichment = lesion_enrichment(fused[index], masks[index]) if has_lesions else None
-        pairs = zip(predictions.maps, wanted, strict=True)
-        errors = [squared_error(maps[index], target[index]) for maps, target in pairs if known[index]]
+        picture = pictures[index]
+        shown, mask = fused[index][picture], masks[index][picture]
+        has_lesions = bool(known[index] and mask.any())
+        rank = relevance_rank(shown, mask) if has_lesions else None
+        enrichment = lesion_enrichment(shown, mask) if has_lesions else None
+        errors = []
+        for maps, target in zip(predictions.maps, wanted, strict=True) if known[index] else ():
+            cells = picture_cells(picture, masks.shape[1], maps[index].shape)
+            errors.append(squared_error(maps[index][cells], target[index][cells]))
         grade = int(predictions.grades[index])
         collected.append(
             Collected(

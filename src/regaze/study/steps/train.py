@@ -173,6 +173,7 @@ def _train_fold(
             decoding=training.decoding if study.dataset.ordinal else "argmax",
             size=side,
             crop=study.options.crop,
+            colour=study.options.colour,
             mean=built.mean,
             std=built.std,
             recipe={"phase1": asdict(training)},
