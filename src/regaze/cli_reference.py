@@ -31,6 +31,8 @@ _EVALUATE = """
     "accuracy", "recall": [per grade], "confusion": [[...]],
     "referable": {"auroc", "sensitivity", "specificity"}, "calibration_error",
     "n", "reliability": [{"confidence", "accuracy", "n"}, ...],
+    "precision": "bf16" | "fp32" | both where folds differ | null (an earlier version's records),
+    "training_loss": null | {"first", "last" (per head), "chance", "least" (of perfect answers), "epochs"},
     "deletion", "insertion", "n_faithfulness",
     "maps": {"fused" | "scale1" | "scale2" | "scale3" | "scale4": {
         "squared_error", "zero_map_squared_error", "mean_map_squared_error", "lesion_enrichment", "relevance_rank",
@@ -52,7 +54,9 @@ _EVALUATE = """
     "enrichment" | "squared_error" | "iou" | "deletion" | "insertion": PAIR,
     "without_grade_0": null | {"deletion" | "insertion": PAIR},
     "lesion_recall": {MAP: {"all" | TYPE: {"difference": A - B, "interval", "n_lesions", "n_used", "n_skipped"}}}}},
- "notes": [...]}
+ "baselines": {"blind" | "probe-BACKBONE": {"about", a model's figures of grading,
+    "against": {MODEL: as "kappa" of "paired", model - baseline}}},
+ "warnings": [what puts the figures in doubt], "notes": [...]}
 
 PAIR: {"difference": A - B, "interval": [lo, hi], "probability_greater", "mean_a": mean of B, "mean_b": mean of A,
        "n_used", "n_skipped", "n_groups": patients}

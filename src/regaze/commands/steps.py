@@ -45,13 +45,18 @@ class Train(StudyCommand):
 
     def run(self) -> Result:
         """Train."""
+        from regaze.study.assessment.convergence import training_loss, unfinished
         from regaze.study.steps.train import train
 
         study = self.open()
         name = train(study, self.network, self.training, self.machine, self.name, self.size)
-        folder = str(study.model_folder(name, 0).parent)
+        folder, loss = str(study.model_folder(name, 0).parent), training_loss(study, name)
         self.say(f"{name}: trained, {folder}")
-        return {"model": name, "folds": len(study.folds), "folder": folder}, 0
+        if loss is not None:
+            self.say(f"training loss per head: {loss['first']:.2f} -> {loss['last']:.2f} (chance {loss['chance']:.2f})")
+        if text := unfinished(study, name):
+            study.voice.warn(text)
+        return {"model": name, "folds": len(study.folds), "folder": folder, "training_loss": loss}, 0
 
 
 @dataclass(frozen=True, kw_only=True)
