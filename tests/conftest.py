@@ -303,7 +303,10 @@ def check_figures():
             assert set(baseline) == GRADING | {"about", "against"}
             assert baseline["n"] == result["n"]
             assert set(baseline["against"]) <= set(result["models"])
-        assert all(type(text) is str and text for text in result["notes"] + result["warnings"])
+        for doubt in result["warnings"]:
+            assert set(doubt) == {"model", "text"}
+            assert doubt["model"] in result["models"]
+        assert all(type(text) is str and text for text in result["notes"] + [d["text"] for d in result["warnings"]])
 
     return check
 

@@ -56,7 +56,7 @@ _EVALUATE = """
     "lesion_recall": {MAP: {"all" | TYPE: {"difference": A - B, "interval", "n_lesions", "n_used", "n_skipped"}}}}},
  "baselines": {"blind" | "probe-BACKBONE": {"about", a model's figures of grading,
     "against": {MODEL: as "kappa" of "paired", model - baseline}}},
- "warnings": [what puts the figures in doubt], "notes": [...]}
+ "warnings": [{"model": NAME, "text": what puts its figures in doubt}], "notes": [...]}
 
 PAIR: {"difference": A - B, "interval": [lo, hi], "probability_greater", "mean_a": mean of B, "mean_b": mean of A,
        "n_used", "n_skipped", "n_groups": patients}

@@ -97,7 +97,7 @@ def test_from_training_to_prediction(new_study, regaze, tiny, tmp_path):
     judged = regaze("evaluate", folder, *bf16, *tiny["evaluation"], "--json").json
     assert judged["models"]["multi-scale"]["precision"] == "fp32"
     assert any(note.startswith("multi-scale predicts in fp32") for note in judged["notes"])
-    assert "Judged in fp32: multi-scale." in judged["notes"]
+    assert "Judged in fp32." in judged["notes"]
 
 
 def test_a_network_without_numbers_is_no_crash(finished, open_quietly):

@@ -80,8 +80,8 @@ def table(result: dict[str, Any]) -> None:
         for name, pair in figures["against"].items():
             if pair["difference"] is not None:
                 console.print(f"{name} against {baseline}: kappa {sentence(pair, 'kappa')}", markup=False)
-    for text in result["warnings"]:
-        console.print(f"warning: {text}", markup=False)
+    for doubt in result["warnings"]:
+        console.print(f"warning: {doubt['text']}", markup=False)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
 

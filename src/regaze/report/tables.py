@@ -222,7 +222,7 @@ def _loss_row(content: ReportContent, models: Sequence[Mapping[str, Any]]) -> di
     row = _row(content, _Measure(words, "training_loss.last", 2, higher=False), models)
     losses = [figures["training_loss"] for figures in models]
     row["notes"] = ["" if loss is None else f"first {figure(loss['first'])}" for loss in losses]
-    return row | {"n": DASH, "change": DASH, "trend": ""}
+    return row | {"n": "", "change": "", "trend": ""}  # each model's own training: no difference to judge
 
 
 def _baseline_rows(content: ReportContent) -> list[dict[str, Any]]:

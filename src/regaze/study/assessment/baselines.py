@@ -105,14 +105,12 @@ def judge_baselines(
             words = f"a linear probe on the features that {card.network.backbone} started from, never trained further"
             found.append(Baseline(name, words, models, records))
         except ModelError as error:
-            notes.append(f"No linear probe beside {', '.join(models)}: {error}")
-    return found, notes
+            notes.append(f"No linear probe on {card.network.backbone}: {error}")
+    return found, list(dict.fromkeys(notes))
 
 
-def warning(
-    baseline: Baseline, kappa: float | None, pairs: dict[str, dict[str, Any]], cards: dict[str, ModelCard]
-) -> str:
-    """Say plainly which models a baseline puts in doubt; empty where none.
+def warning(baseline: Baseline, kappa: float | None, card: ModelCard, pair: dict[str, Any]) -> str:
+    """Say plainly that a baseline puts a model in doubt; empty where it does not.
 
     Every model should be clearly above the blind baseline. Phase 1 should not be below what its backbone could do
     before it.
@@ -120,29 +118,24 @@ def warning(
     Args:
         baseline: The baseline.
         kappa: Its kappa.
-        pairs: Model -> paired difference of kappa, model - baseline.
-        cards: Of these models.
+        card: Of the model.
+        pair: Paired difference of kappa, model - baseline.
     """
-    doubtful = []
-    for name, pair in pairs.items():
-        comparison = compare(pair)
-        state = judge(comparison, "kappa")
-        below = (comparison.difference or 0) < 0 and state != "equivalent"
-        if state == "improved" or (baseline.name != BLIND and (cards[name].parent is not None or not below)):
-            continue
-        ends = f"{figure(comparison.difference, 2, sign=True)} [{figure(comparison.low)}, {figure(comparison.high)}]"
-        doubtful.append(f"{name} ({ends}, {state}{f': {why}' if (why := undecided(comparison)) else ''})")
-    if not doubtful:
+    comparison = compare(pair)
+    state, blind = judge(comparison, "kappa"), baseline.name == BLIND
+    below = (comparison.difference or 0) < 0 and state != "equivalent"
+    if state == "improved" or not (blind or (below and card.parent is None)):
         return ""
-    level = f"{baseline.words}, kappa {figure(kappa)}"
-    if baseline.name == BLIND:
-        return (
-            f"Not clearly above {level}: {', '.join(doubtful)}. What they grade by may be the camera and not the "
-            'disease (docs/guide.md, "What a model must beat").'
-        )
+    why = undecided(comparison)
+    place, reason = (
+        ("not clearly above", "It may grade by the camera and not by the disease")
+        if blind
+        else ("below", "Phase 1 lost what its weights knew, or did not get that far")
+    )
     return (
-        f"Below {level}: {', '.join(doubtful)}. Phase 1 lost what its weights knew or did not get that far "
-        '(docs/guide.md, "What a model must beat").'
+        f"{card.name} is {place} {baseline.words}: kappa {figure(kappa)}, difference "
+        f"{figure(comparison.difference, sign=True)} [{figure(comparison.low)}, {figure(comparison.high)}], {state}"
+        f'{f" ({why})" if why else ""}. {reason} (docs/guide.md, "What a model must beat").'
     )
 
 

@@ -82,7 +82,7 @@ def evaluate(
         },
         "paired": {},
         "baselines": {},
-        "warnings": [text for name in names if (text := unfinished(study, name))],
+        "warnings": [{"model": name, "text": text} for name in sorted(names) if (text := unfinished(study, name))],
         "notes": _notes(study, rows, part, other, options),
     }
     for name in names:
@@ -107,7 +107,6 @@ def _add_baselines(
 ) -> None:
     """Give the result its baselines, each against the models, and what they put in doubt."""
     baselines, notes = judge_baselines(study, list(rows), machine, other)
-    cards = {name: study.card(name) for name in rows}
     for baseline in baselines:
         figures = _grading(study, baseline.records, options)
         pairs = {
@@ -115,8 +114,9 @@ def _add_baselines(
             for name in baseline.models
         }
         result["baselines"][baseline.name] = {"about": baseline.words, **figures, "against": pairs}
-        text = warning(baseline, figures["quadratic_weighted_kappa"], pairs, cards)
-        result["warnings"] += [text] if text else []
+        for name in sorted(pairs):
+            if text := warning(baseline, figures["quadratic_weighted_kappa"], study.card(name), pairs[name]):
+                result["warnings"].append({"model": name, "text": text})
     result["notes"] += notes
 
 
@@ -216,10 +216,10 @@ def _precision(rows: Sequence[Row]) -> str | None:
 
 def _precision_notes(study: Study, rows: dict[str, list[Row]]) -> list[str]:
     """In which precision each model was judged, and why not in bfloat16."""
-    names: dict[str, list[str]] = {}
-    for name, records in rows.items():
-        names.setdefault(_precision(records) or "an unknown precision", []).append(name)
-    notes = [f"Judged in {precision}: {', '.join(judged)}." for precision, judged in names.items()]
+    found = {name: _precision(records) or "an unknown precision" for name, records in rows.items()}
+    notes = [f"Judged in {precision}." for precision in set(found.values())]
+    if len(notes) > 1:
+        notes = [f"{name} is judged in {precision}." for name, precision in sorted(found.items())]
     for name in rows:
         reasons = (why_fp32(read_card(study.model_folder(name, fold))) for fold in study.folds)
         notes += [f"{name} {why}" for why in [next(filter(None, reasons), "")] if why]
