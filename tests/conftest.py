@@ -216,7 +216,9 @@ def _is_interval(value):
 
 
 def _check_model(figures, classes, scales):
-    assert set(figures) == GRADING | FAITHFULNESS | EVIDENCE | {"maps", "by_period"}
+    assert set(figures) == GRADING | FAITHFULNESS | EVIDENCE | {"maps", "precision", "training_loss", "by_period"}
+    assert figures["precision"] in ("fp32", "bf16")
+    assert set(figures["training_loss"]) == {"first", "last", "chance", "least", "epochs"}
     for key in ("quadratic_weighted_kappa", "accuracy", "calibration_error", "deletion", "insertion"):
         assert _is_number(figures[key]), key
     assert _is_interval(figures["interval"])
@@ -283,7 +285,8 @@ def check_figures():
     """A function that holds a result to the shape that docs/cli.md gives: keys, types, null but no NaN."""
 
     def check(result, classes=5, scales=3, more=()):
-        assert set(result) == {"part", "n", "n_photographs", "models", "paired", "notes"} | set(more)
+        keys = {"part", "n", "n_photographs", "models", "paired", "baselines", "warnings", "notes"}
+        assert set(result) == keys | set(more)
         assert result["part"] in ("test", "validation")
         assert type(result["n"]) is int
         assert result["n"] <= result["n_photographs"]
@@ -296,7 +299,14 @@ def check_figures():
         for label, pair in result["paired"].items():
             assert set(label.split(" against ")) <= set(result["models"])
             _check_pair(pair)
-        assert all(type(note) is str and note for note in result["notes"])
+        for baseline in result["baselines"].values():
+            assert set(baseline) == GRADING | {"about", "against"}
+            assert baseline["n"] == result["n"]
+            assert set(baseline["against"]) <= set(result["models"])
+        for doubt in result["warnings"]:
+            assert set(doubt) == {"model", "text"}
+            assert doubt["model"] in result["models"]
+        assert all(type(text) is str and text for text in result["notes"] + [d["text"] for d in result["warnings"]])
 
     return check
 

@@ -35,9 +35,10 @@ FIGURES = {
 } | dict.fromkeys(
     (
         *("accuracy", "recall", "confusion", "referable", "calibration_error", "reliability"),
-        *("deletion", "insertion", "faithfulness", "sanity", "by_period"),
+        *("deletion", "insertion", "faithfulness", "sanity", "by_period", "training_loss", "precision"),
     )
 )
+EMPTY = {"baselines": {}, "warnings": [], "notes": []}
 MEASURES = ("kappa", "enrichment", "squared_error", "deletion", "insertion", "without_grade_0", "iou", "lesion_recall")
 
 
@@ -54,7 +55,7 @@ def ask_rounds(measure, pair, capsys):
 def ask_evaluate(measure, pair, capsys):
     """What the terminal's table says."""
     pairs = {"kappa": None, "enrichment": None} | {measure: pair}
-    result = {"part": "test", "n": 200, "models": {"b": FIGURES}, "paired": {"b against a": pairs}, "notes": []}
+    result = {"part": "test", "n": 200, "models": {"b": FIGURES}, "paired": {"b against a": pairs}, **EMPTY}
     table(result)
     return printed(measure, capsys)
 
@@ -64,7 +65,7 @@ def ask_report(measure, pair, capsys):
     page = ReportContent(
         title="",
         classes=("none", "some"),
-        results={"part": "test", "n": 200, "models": {"a": FIGURES, "b": FIGURES}, "notes": []},
+        results={"part": "test", "n": 200, "models": {"a": FIGURES, "b": FIGURES}, **EMPTY},
         before="a",
         after="b",
         control=None,

@@ -34,6 +34,8 @@ _EVALUATE = """
     "by_period": null (fewer than two periods of 20 graded photographs) | {"n_left_out", "periods": {PERIOD: {
         "n", "accuracy", "recall": [per grade], "quadratic_weighted_kappa", "ranked_probability_score",
         "excess": {"mean": accuracy less what the period's grades explain, "interval": for all periods together}}}},
+    "precision": "bf16" | "fp32" | both where folds differ | null (an earlier version's records),
+    "training_loss": null | {"first", "last" (per head), "chance", "least" (of perfect answers), "epochs"},
     "deletion", "insertion", "n_faithfulness",
     "maps": {"fused" | "scale1" | "scale2" | "scale3" | "scale4": {
         "squared_error", "zero_map_squared_error", "mean_map_squared_error", "lesion_enrichment", "relevance_rank",
@@ -55,7 +57,9 @@ _EVALUATE = """
     "enrichment" | "squared_error" | "iou" | "deletion" | "insertion": PAIR,
     "without_grade_0": null | {"deletion" | "insertion": PAIR},
     "lesion_recall": {MAP: {"all" | TYPE: {"difference": A - B, "interval", "n_lesions", "n_used", "n_skipped"}}}}},
- "notes": [...]}
+ "baselines": {"blind" | "probe-BACKBONE": {"about", a model's figures of grading,
+    "against": {MODEL: as "kappa" of "paired", model - baseline}}},
+ "warnings": [{"model": NAME, "text": what puts its figures in doubt}], "notes": [...]}
 
 PAIR: {"difference": A - B, "interval": [lo, hi], "probability_greater", "mean_a": mean of B, "mean_b": mean of A,
        "n_used", "n_skipped", "n_groups": patients}

@@ -70,14 +70,31 @@ def table(result: dict[str, Any]) -> None:
             number(figures["deletion"]),
             number(figures["insertion"]),
         )
-    models = result["models"]
-    for part in (view, _period_table(models), _recall_table(models), _ranking_table(models)):
+    models, baselines = result["models"], _baseline_table(result["baselines"])
+    for part in (view, baselines, _period_table(models), _recall_table(models), _ranking_table(models)):
         if part is not None:
             console.print(part)
     for label, pair in result["paired"].items():
         _print_pair(console, label, pair["kappa"], pair["enrichment"])
+    for baseline, figures in result["baselines"].items():
+        for name, pair in figures["against"].items():
+            if pair["difference"] is not None:
+                console.print(f"{name} against {baseline}: kappa {sentence(pair, 'kappa')}", markup=False)
+    for doubt in result["warnings"]:
+        console.print(f"warning: {doubt['text']}", markup=False)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
+
+
+def _baseline_table(baselines: dict[str, Any]) -> Table | None:
+    """What the models must beat; None where nothing is graded."""
+    if not baselines:
+        return None
+    view = _view("what a model must beat", ["baseline"], ("kappa", "95 % interval", "accuracy"))
+    for name, figures in baselines.items():
+        cells = number(figures["quadratic_weighted_kappa"]), interval(figures["interval"]), number(figures["accuracy"])
+        view.add_row(name, *cells)
+    return view
 
 
 def _console(width: int = 120) -> Console:

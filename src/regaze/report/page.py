@@ -197,6 +197,8 @@ def caveats(content: ReportContent) -> list[str]:
             "Measured on the validation part, not on the test part: choices made while building the model "
             "may have looked at these photographs, which flatters all figures."
         )
+    shown = [name for *_, name in content.roles]
+    limits += [doubt["text"] for doubt in content.results["warnings"] if doubt["model"] in shown]
     figures = content.figures(content.after)
     error, zero = (figures["maps"]["fused"][key] for key in ("squared_error", "zero_map_squared_error"))
     if error is not None and zero is not None and error >= zero:

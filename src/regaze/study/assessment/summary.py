@@ -16,9 +16,13 @@ from regaze.evaluation.intervals import paired_kappa_difference
 from regaze.evaluation.lesion_coverage import BUDGET
 from regaze.evaluation.periods import grading_by_period, period_answer
 from regaze.files import write_json
+from regaze.models.card import read_card
 from regaze.models.options import MachineOptions
+from regaze.models.precision import why_fp32
 from regaze.records import Dataset
+from regaze.study.assessment.baselines import judge_baselines, warning
 from regaze.study.assessment.controls import control_of
+from regaze.study.assessment.convergence import training_loss, unfinished
 from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.assessment.map_summary import map_figures, map_pairs
 from regaze.study.check import check_options
@@ -34,8 +38,8 @@ class Assessment:
     """What judging a study's models gave.
 
     Attributes:
-        figures: `part`, `n`, `models`, `paired` and `notes` (see docs/cli.md for the shape). Figures that cannot be
-            computed are None; notes say why.
+        figures: `part`, `n`, `models`, `paired`, `baselines`, `warnings` and `notes` (see docs/cli.md for the shape).
+            Figures that cannot be computed are None; notes say why.
         records: Model -> one record per photograph, see `judge_model`.
     """
 
@@ -75,10 +79,13 @@ def evaluate(
         "n": sum(row["label"] is not None for row in first),
         "n_photographs": len(first),
         "models": {
-            name: summary(study, rows[name], options) | {"by_period": _by_period(study, rows[name], other, options)}
+            name: summary(study, rows[name], options)
+            | {"by_period": _by_period(study, rows[name], other, options), "training_loss": training_loss(study, name)}
             for name in names
         },
         "paired": {},
+        "baselines": {},
+        "warnings": [{"model": name, "text": text} for name in sorted(names) if (text := unfinished(study, name))],
         "notes": _notes(study, rows, part, other, options),
     }
     result["notes"] += [
@@ -92,9 +99,33 @@ def evaluate(
             if other_name in rows:
                 pair = compare(study, rows[other_name], rows[name], options)
                 result["paired"][f"{name} against {other_name}"] = pair
+    _add_baselines(study, rows, options, machine, other, result)
     if other is None:
         write_json(study.evaluation_folder / f"{part}.json", result)
     return Assessment(result, rows)
+
+
+def _add_baselines(
+    study: Study,
+    rows: dict[str, list[Row]],
+    options: EvaluateOptions,
+    machine: MachineOptions,
+    other: Dataset | None,
+    result: dict[str, Any],
+) -> None:
+    """Give the result its baselines, each against the models, and what they put in doubt."""
+    baselines, notes = judge_baselines(study, list(rows), machine, other)
+    for baseline in baselines:
+        figures = _grading(study, baseline.records, options)
+        pairs = {
+            name: _kappa_pair(study, baseline.records, [row for row in rows[name] if row["label"] is not None], options)
+            for name in baseline.models
+        }
+        result["baselines"][baseline.name] = {"about": baseline.words, **figures, "against": pairs}
+        for name in sorted(pairs):
+            if text := warning(baseline, figures["quadratic_weighted_kappa"], study.card(name), pairs[name]):
+                result["warnings"].append({"model": name, "text": text})
+    result["notes"] += notes
 
 
 def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
@@ -105,6 +136,7 @@ def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict
     for measure in MEASURES:
         figures[measure] = float(np.mean([row[measure] for row in measured])) if measured else None
     figures["n_faithfulness"] = len(measured)
+    figures["precision"] = _precision(rows)
     scales = list(rows[0]["maps"])
     figures["maps"] = {scale: summarise_maps([row["maps"][scale] for row in rows]) for scale in scales}
     return figures | map_figures(rows, study.dataset.ordinal, options.resamples)
@@ -154,18 +186,21 @@ def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: 
     """Paired differences after - before over the same photographs, resampled by patient."""
     assert [row["sample"] for row in before] == [row["sample"] for row in after]
     graded = [pair for pair in zip(before, after, strict=True) if pair[0]["label"] is not None]
-    kappa = None
-    if graded:
-        kappa = paired_kappa_difference(
-            [row["label"] for row, _ in graded],
-            [row["grade"] for row, _ in graded],
-            [row["grade"] for _, row in graded],
-            len(study.classes),
-            groups=[row["patient"] for row, _ in graded],
-            resamples=options.resamples,
-            ordinal=study.dataset.ordinal,
-        )
+    kappa = _kappa_pair(study, [row for row, _ in graded], [row for _, row in graded], options) if graded else None
     return {"kappa": kappa, **map_pairs(before, after, study.dataset.ordinal, options.resamples)}
+
+
+def _kappa_pair(study: Study, before: Sequence[Row], after: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
+    """The paired difference of kappa of two records of the same graded photographs."""
+    return paired_kappa_difference(
+        [row["label"] for row in before],
+        [row["grade"] for row in before],
+        [row["grade"] for row in after],
+        len(study.classes),
+        groups=[row["patient"] for row in before],
+        resamples=options.resamples,
+        ordinal=study.dataset.ordinal,
+    )
 
 
 def _notes(
@@ -190,6 +225,7 @@ def _notes(
     else:
         notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
     notes += [*_faithfulness_notes(first, options), *_map_notes(first)]
+    notes += _precision_notes(study, rows)
     if any(not study.card(name).has_maps for name in rows):
         notes.append("The map of a plain network is its class activation map.")
     return notes + [
@@ -198,6 +234,23 @@ def _notes(
         for scale in records[0]["maps"]
         if all(row["maps"][scale]["dead"] for row in records)
     ]
+
+
+def _precision(rows: Sequence[Row]) -> str | None:
+    """What a model's records were computed in; None: an earlier version's, which do not say."""
+    return " and ".join(sorted({row["precision"] for row in rows if "precision" in row})) or None
+
+
+def _precision_notes(study: Study, rows: dict[str, list[Row]]) -> list[str]:
+    """In which precision each model was judged, and why not in bfloat16."""
+    found = {name: _precision(records) or "an unknown precision" for name, records in rows.items()}
+    notes = [f"Judged in {precision}." for precision in set(found.values())]
+    if len(notes) > 1:
+        notes = [f"{name} is judged in {precision}." for name, precision in sorted(found.items())]
+    for name in rows:
+        reasons = (why_fp32(read_card(study.model_folder(name, fold))) for fold in study.folds)
+        notes += [f"{name} {why}" for why in [next(filter(None, reasons), "")] if why]
+    return notes
 
 
 def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | None) -> list[str]:
