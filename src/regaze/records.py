@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 Part = Literal["training", "test"]
 Diagnosis = Literal["misgraded", "elsewhere", "fine", "unknown"]
 Origin = Literal["masks", "boxes", "none"]
-Substrate = Literal["grey", "black", "mean", "blur"]  # what deleted pixels become, see `evaluation.substrates`
+Substrate = Literal[
+    "grey", "black", "mean", "blur", "inpaint"
+]  # what deleted pixels become, see `evaluation.substrates`
 
 FUSED = "fused"  # the fused map's name in every record of maps
 

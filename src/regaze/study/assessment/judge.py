@@ -31,7 +31,7 @@ from regaze.study.options import EvaluateOptions
 
 Row = dict[str, Any]
 
-_FORMAT = 4  # of the records; raise it when their content changes
+_FORMAT = 5  # of the records; raise it when their content changes
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def judge_model(
     Returns:
         One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `maps` (scale -> record of
         `agree`, with `iou` and `iou_threshold`), and what `measure` adds: `lesions`, `deletion`, `insertion`,
-        `faithfulness` and `sanity` (None where not measured).
+        the relative ones of both, `faithfulness` and `sanity` (None where not measured).
     """
     study.require_model(name)
     evaluations = _evaluations(study, name, part or part_of(study), other, folder)
@@ -228,7 +228,9 @@ def _judge(
     counts = share(options.faithfulness), share(options.reference_rankings)
     procedure = _procedure(options, member)
     with study.voice.progress(f"deletion and insertion of {card.name}") as feed:
-        measure_faithfulness(rows, ensemble, pixels, known, predictions.probabilities, procedure, *counts, feed)
+        measure_faithfulness(
+            rows, samples, ensemble, pixels, known, predictions.probabilities, procedure, *counts, feed
+        )
     measure_sanity(rows, member, pixels.images, share(options.sanity), study.options.seed)
     return rows
 
