@@ -184,6 +184,8 @@ def table_of(painted):
 GRADING = {
     "quadratic_weighted_kappa",
     "interval",
+    "ranked_probability_score",
+    "log_loss",
     "accuracy",
     "recall",
     "confusion",
@@ -192,7 +194,9 @@ GRADING = {
     "n",
     "reliability",
 }
-FAITHFULNESS = {"deletion", "insertion", "n_faithfulness"}
+SCORES = {"ranked_probability_score", "log_loss"}
+AREAS = {"deletion", "insertion", "relative_deletion", "relative_insertion"}
+FAITHFULNESS = AREAS | {"n_faithfulness"}
 MAP_FIGURES = {
     "squared_error",
     "zero_map_squared_error",
@@ -219,8 +223,11 @@ def _check_model(figures, classes, scales):
     assert set(figures) == GRADING | FAITHFULNESS | EVIDENCE | {"maps", "precision", "training_loss", "by_period"}
     assert figures["precision"] in ("fp32", "bf16")
     assert set(figures["training_loss"]) == {"first", "last", "chance", "least", "epochs"}
-    for key in ("quadratic_weighted_kappa", "accuracy", "calibration_error", "deletion", "insertion"):
+    for key in ("quadratic_weighted_kappa", "accuracy", "calibration_error", *AREAS):
         assert _is_number(figures[key]), key
+    for key in SCORES:
+        assert figures[key]["mean"] > 0
+        assert _is_interval(figures[key]["interval"])
     assert _is_interval(figures["interval"])
     assert len(figures["recall"]) == classes
     assert all(map(_is_number, figures["recall"]))
@@ -266,8 +273,8 @@ def _check_evidence(figures):
 
 def _check_pair(pair):
     nested = {"without_grade_0", "lesion_recall"}
-    assert set(pair) == {"kappa", "enrichment", "squared_error", "deletion", "insertion", "iou"} | nested
-    assert set(pair["without_grade_0"]) == {"deletion", "insertion"}
+    assert set(pair) == {"kappa", "enrichment", "squared_error", "iou"} | SCORES | AREAS | nested
+    assert set(pair["without_grade_0"]) == AREAS
     assert "fused" in pair["lesion_recall"]
     single = {key: found for key, found in pair.items() if key not in nested}
     for key, found in (*single.items(), *pair["without_grade_0"].items()):

@@ -61,7 +61,7 @@ def test_curves_are_drawn_and_said():
         "random": {"deletion": [0.8, 0.4, 0.1], "insertion": [0.1, 0.3, 0.8]},
     }
     page = with_evidence(
-        {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": None},
+        {"all": orders([LESS] * 5, [MORE] * 5), "without_grade_0": None},
         curves={
             "models": {"n": 7, "shares": shares, "lines": lines},
             "orders": {"n": 5, "shares": shares, "lines": kinds},
@@ -72,7 +72,7 @@ def test_curves_are_drawn_and_said():
     swatch = 1
     assert [len(a["points"].split()) for a in drawn][: 2 + swatch] == [2, 3, 2], "a gap is left out; then the key"
     spoken = [a["aria-label"] for a in reader.all("svg", "chart") if a["aria-label"].startswith("Deletion: ")]
-    assert spoken[0] == "Deletion: Random order 0.80 at 0%, 0.40 at 25%, 0.10 at 100%; " + (
+    assert spoken[0] == "Deletion: Random pixels 0.80 at 0%, 0.40 at 25%, 0.10 at 100%; " + (
         "Where it looks 0.80 at 0%, 0.20 at 25%, 0.10 at 100%"
     )
     assert "means over the same 5 photographs" in reader.text

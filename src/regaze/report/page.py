@@ -152,12 +152,12 @@ def _change_chart(content: ReportContent, measure: str) -> Canvas | None:
 
 
 def _duel_chart(content: ReportContent) -> Canvas | None:
-    """Draw where the map stands against the blind order that is hardest to beat, on deletion and insertion."""
+    """Draw where the map stands against the deciding order that is hardest to beat, on deletion and insertion."""
     rows = [
-        (f"{TITLES[measure]}: the map against {matter.BLIND[control]}", comparison, canvas.AFTER)
-        for measure, control, comparison in matter.hardest(matter.duels(content))
+        (f"{TITLES[measure]}: the map against {matter.DECIDING[ranking]}", comparison, canvas.AFTER)
+        for measure, ranking, comparison in matter.hardest(matter.duels(content))
     ]
-    return _difference_chart(rows, "deletion", "Difference from orders without knowledge, with its interval")
+    return _difference_chart(rows, "deletion", "Difference from reference rankings, with its interval")
 
 
 def _difference_chart(rows: Sequence[tuple[str, Comparison, str]], measure: str, label: str) -> Canvas | None:

@@ -45,6 +45,10 @@ def _of_map(words: str, key: str, digits: int | None, higher: bool = True, pair:
     return _Measure(words, f"maps.fused.{key}", digits, higher, f"map_intervals.fused.{key}", "maps.fused.n_used", pair)
 
 
+def _of_score(words: str, key: str, digits: int) -> _Measure:
+    return _Measure(words, f"{key}.mean", digits, False, f"{key}.interval", pair=key)
+
+
 def _of_curves(words: str, key: str, higher: bool) -> _Measure:
     return _Measure(words, key, 3, higher, f"faithfulness.all.fused.{key}.interval", "n_faithfulness", key)
 
@@ -52,6 +56,8 @@ def _of_curves(words: str, key: str, higher: bool) -> _Measure:
 _KAPPA = "Agreement with the expert (kappa, quadratic weighted where classes have an order)"
 _MEASURES = (
     _Measure(_KAPPA, "quadratic_weighted_kappa", 3, interval="interval", pair="kappa"),
+    _of_score("Ranked probability score (0 is perfect)", "ranked_probability_score", 4),
+    _of_score("Log-loss (0 is perfect)", "log_loss", 3),
     _Measure("Graded exactly right", "accuracy"),
     _Measure("Referable disease: AUROC (chance 0.5)", "referable.auroc", 3),
     _Measure("Referable disease: sensitivity", "referable.sensitivity"),
@@ -70,6 +76,8 @@ _MEASURES = (
     _of_map("Squared error to the expert's map", "squared_error", 4, higher=False, pair="squared_error"),
     _of_curves("Deletion", "deletion", higher=False),
     _of_curves("Insertion", "insertion", higher=True),
+    _of_curves("Deletion, over the certainty on the whole photograph", "relative_deletion", higher=False),
+    _of_curves("Insertion, likewise", "relative_insertion", higher=True),
 )
 
 SCALES = {

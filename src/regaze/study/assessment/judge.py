@@ -81,7 +81,8 @@ def judge_model(
     Returns:
         One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `precision` (missing in records
         of an earlier version), `maps` (scale -> record of `agree`, with `iou` and `iou_threshold`), and what `measure`
-        adds: `lesions`, `deletion`, `insertion`, `faithfulness` and `sanity` (None where not measured).
+        adds: `lesions`, `deletion`, `insertion`, the relative ones of both, `faithfulness` and `sanity` (None where not
+        measured).
     """
     study.require_model(name)
     evaluations = _evaluations(study, name, part or part_of(study), other, folder)
@@ -243,7 +244,9 @@ def _judge(
     counts = share(options.faithfulness), share(options.reference_rankings)
     procedure = _procedure(options, member)
     with study.voice.progress(f"deletion and insertion of {card.name}") as feed:
-        measure_faithfulness(rows, ensemble, pixels, known, predictions.probabilities, procedure, *counts, feed)
+        measure_faithfulness(
+            rows, samples, ensemble, pixels, known, predictions.probabilities, procedure, *counts, feed
+        )
     measure_sanity(rows, member, pixels.images, share(options.sanity), study.options.seed)
     return rows
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from regaze.errors import StudyError
 from regaze.evaluation.agreement import summarise_maps
-from regaze.evaluation.comparison import MEASURES
+from regaze.evaluation.comparison import ALL_MEASURES
 from regaze.evaluation.grading import grading_summary, reliability
-from regaze.evaluation.intervals import paired_kappa_difference
+from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
 from regaze.evaluation.lesion_coverage import BUDGET
 from regaze.evaluation.periods import grading_by_period, period_answer
+from regaze.evaluation.proper_scores import PROPER_SCORES, proper_scores
 from regaze.files import write_json
 from regaze.models.card import read_card
 from regaze.models.options import MachineOptions
@@ -133,7 +134,7 @@ def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict
     graded = [row for row in rows if row["label"] is not None]
     figures = _grading(study, graded, options) if graded else dict.fromkeys(_GRADING_KEYS)
     measured = [row for row in rows if row["deletion"] is not None]
-    for measure in MEASURES:
+    for measure in ALL_MEASURES:
         figures[measure] = float(np.mean([row[measure] for row in measured])) if measured else None
     figures["n_faithfulness"] = len(measured)
     figures["precision"] = _precision(rows)
@@ -143,7 +144,16 @@ def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict
 
 
 _GRADING_KEYS = (
-    *("quadratic_weighted_kappa", "interval", "accuracy", "recall", "confusion", "referable", "calibration_error"),
+    *(
+        "quadratic_weighted_kappa",
+        "interval",
+        *PROPER_SCORES,
+        "accuracy",
+        "recall",
+        "confusion",
+        "referable",
+        "calibration_error",
+    ),
     "reliability",
 )
 
@@ -186,8 +196,21 @@ def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: 
     """Paired differences after - before over the same photographs, resampled by patient."""
     assert [row["sample"] for row in before] == [row["sample"] for row in after]
     graded = [pair for pair in zip(before, after, strict=True) if pair[0]["label"] is not None]
-    kappa = _kappa_pair(study, [row for row, _ in graded], [row for _, row in graded], options) if graded else None
-    return {"kappa": kappa, **map_pairs(before, after, study.dataset.ordinal, options.resamples)}
+    kappa, scores = None, dict.fromkeys(PROPER_SCORES)
+    if graded:
+        kappa = _kappa_pair(study, [row for row, _ in graded], [row for _, row in graded], options)
+        scores |= _score_pairs(study, graded, options)
+    return {"kappa": kappa, **scores, **map_pairs(before, after, study.dataset.ordinal, options.resamples)}
+
+
+def _score_pairs(study: Study, graded: Sequence[tuple[Row, Row]], options: EvaluateOptions) -> dict[str, Any]:
+    """Paired differences of the proper scores; one that the classes do not allow is left out."""
+    labels, patients = [row["label"] for row, _ in graded], [row["patient"] for row, _ in graded]
+    before, after = (
+        proper_scores([pair[side]["probabilities"] for pair in graded], labels, study.dataset.ordinal)
+        for side in (0, 1)
+    )
+    return {name: paired_mean_difference(before[name], after[name], patients, options.resamples) for name in before}
 
 
 def _kappa_pair(study: Study, before: Sequence[Row], after: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
@@ -224,7 +247,7 @@ def _notes(
         )
     else:
         notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
-    notes += [*_faithfulness_notes(first, options), *_map_notes(first)]
+    notes += [*_faithfulness_notes(first, options), *_map_notes(first), *_other_notes(rows)]
     notes += _precision_notes(study, rows)
     if any(not study.card(name).has_maps for name in rows):
         notes.append("The map of a plain network is its class activation map.")
@@ -284,14 +307,27 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
     if any(len(row["faithfulness"]["maps"]) > 1 for row in rows if row["faithfulness"] is not None):
         notes.append(
             "Deletion and insertion of two models also differ by how sure they are: compare each with its reference "
-            "rankings."
+            "rankings, or the relative ones (over the probability on the whole photograph)."
         )
     if options.patch > 1:
         notes.append(f"Deletion and insertion change squares of {options.patch} pixels as one.")
     gone, start = options.deletion_substrate, options.insertion_substrate
-    if (gone, start) != ("grey", "blur"):
-        notes.append(f"Deleted pixels become {gone}; insertion starts from {start}.")
-    return notes
+    become = "what is left around them" if gone == "inpaint" else gone
+    begins = "its first pixels" if start == "inpaint" else start
+    return [*notes, f"Deleted pixels become {become}; insertion starts from {begins}."]
+
+
+def _other_notes(rows: dict[str, list[Row]]) -> list[str]:
+    """Whose maps stood in for a photograph's own, where a model graded too few photographs alike."""
+    counts = []
+    for records in rows.values():
+        others = [row["faithfulness"]["others"] for row in records if row["faithfulness"] is not None]
+        drawn = [each for each in others if each is not None]
+        counts.append(tuple(sum(each[key] for each in drawn) for key in ("of_another_grade", "drawn")))
+    unlike, total = max(counts)
+    if not unlike:
+        return []
+    return [f"Of the other photographs' maps up to {unlike} of a model's {total} are of another predicted grade."]
 
 
 def _map_notes(rows: Sequence[Row]) -> list[str]:
