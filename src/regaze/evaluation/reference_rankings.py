@@ -116,6 +116,26 @@ def _signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.asarray(inner - outer, dtype=np.float32)
 
 
+def other_photographs(
+    index: int, grades: NDArray[np.int64], strangers: NDArray[np.bool_], draws: int
+) -> tuple[list[int], int]:
+    """Whose maps stand in for a photograph's own: drawn by lot, of the same predicted grade as far as there are any.
+
+    Args:
+        index: The photograph, 0..N-1; also the seed, so that every model draws in the same order.
+        grades: (N,) the grade that the model predicts for each.
+        strangers: (N,) bool, which may be drawn: no copy of the photograph, nor another one of its patient.
+        draws: How many to draw; where fewer are strangers, these.
+
+    Returns:
+        The photographs drawn, each once, and how many of them are of another grade.
+    """
+    order = [int(other) for other in np.random.default_rng(index).permutation(len(grades)) if strangers[other]]
+    alike = [other for other in order if grades[other] == grades[index]][:draws]
+    unlike = [other for other in order if grades[other] != grades[index]][: draws - len(alike)]
+    return alike + unlike, len(unlike)
+
+
 def _lesions(n: int, side: int, masks: NDArray[np.bool_] | None) -> Maps:
     if masks is None or masks.shape != (n, side, side):
         given = "none" if masks is None else f"shape {masks.shape}"
