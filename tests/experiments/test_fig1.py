@@ -12,7 +12,8 @@ from regaze.evaluation.proper_scores import ranked_probability_scores
 from regaze.experiments import fig1, fig5
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.plan import Grid
-from regaze.study.assessment.given_maps import DRAWS, GIVEN
+from regaze.study.assessment.given_maps import GIVEN
+from regaze.study.assessment.measure import OTHERS
 
 OPTIONS = ReproduceOptions(data="synthetic:40", backbones="resnet18", seeds=3, resamples=100, weightings="gate")
 ERRORS = {"own": 0.8, "expert": 0.2, "empty": 2.0, "full": 1.5, "another": 1.2}  # of a decided grade
@@ -24,7 +25,7 @@ def records(seed, ordinal=True):
     for index in range(120):
         label, given = index % 5, {}
         for what in GIVEN:
-            centres = label + ERRORS[what] * rng.standard_normal(DRAWS if what == "another" else 1)
+            centres = label + ERRORS[what] * rng.standard_normal(OTHERS if what == "another" else 1)
             weights = np.exp(-((np.arange(5) - centres[:, None]) ** 2))
             shares = weights / weights.sum(axis=1, keepdims=True)
             given[what] = {"probabilities": shares.tolist(), "grades": shares.argmax(axis=1).tolist()}

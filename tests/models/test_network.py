@@ -287,7 +287,7 @@ def test_gradients_of_pooled_features_lie_as_the_features_do(layout, dtype):
     seen = []
     hidden.register_hook(seen.append)
     branch = PerceptionBranch(nn.Identity(), 6, 3).to(dtype)
-    logits, vector = branch(hidden)
+    logits, vector, _ = branch(hidden, torch.zeros(4, 1, 5, 7))  # (1 + 0) F
     torch.testing.assert_close(vector.detach(), values.mean(dim=(2, 3)))
     logits.sum().backward()
     wanted = branch.classify.weight.detach().sum(dim=0).view(1, 6, 1, 1) / 35

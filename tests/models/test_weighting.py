@@ -122,3 +122,15 @@ def test_a_plain_networks_evidence_sums_to_its_logits():
     output = network(torch.rand(2, 3, 64, 64))
     (evidence,) = output.evidence
     torch.testing.assert_close(evidence.sum(dim=(2, 3)) + network.bias(), output.logits, atol=1e-5, rtol=1e-4)
+
+
+def test_asking_for_the_grids_changes_nothing():
+    """Modes stay module by module (a frozen part is in evaluation mode beside branches that train), statistics too."""
+    network = build_network(NetworkOptions(), 4).network
+    network.extractor.segments[0].eval()
+    before = {name: item.clone() for name, item in network.state_dict().items()}
+    modes = [module.training for module in network.modules()]
+    assert network.grids(75) == [(19, 19), (10, 10), (5, 5)]
+    assert [module.training for module in network.modules()] == modes
+    assert True in modes and False in modes
+    assert all(torch.equal(item, before[name]) for name, item in network.state_dict().items())

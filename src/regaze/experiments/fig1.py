@@ -21,7 +21,8 @@ from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Outcome, shown
 from regaze.experiments.plan import Cell, Want
 from regaze.experiments.runs import Bench, Record
-from regaze.study.assessment.given_maps import DRAWS, GIVEN
+from regaze.study.assessment.given_maps import GIVEN
+from regaze.study.assessment.measure import OTHERS
 
 SOURCE = "figure 1"
 TEACHER = 0.5  # the share at which the expert's maps were first seen to help (issue 13's trial)
@@ -113,7 +114,7 @@ def _grades(seeds: _Rows, what: str, tries: int) -> list[list[Grade]]:
 
 
 def _tries(what: str) -> int:
-    return DRAWS if what == "another" else 1
+    return OTHERS if what == "another" else 1
 
 
 def _scores(seeds: _Rows, what: str) -> list[list[Value]]:
@@ -183,7 +184,7 @@ def _notes(bench: Bench, seeds: _Rows) -> list[str]:
         f"({every - sick}).",
         "The expert's map: M' of the known lesions, as training sees it; where there are none it is empty"
         f"{away if bench.dataset.ordinal else ''}.",
-        f"Another photograph's: the model's own maps of {DRAWS} of these photographs, of other patients, drawn by lot "
+        f"Another photograph's: the model's own maps of {OTHERS} of these photographs, of other patients, drawn by lot "
         "among those of the same predicted grade as far as there are any. Kappa counts the grades of all draws "
         "together; RPS (ranked probability score, 0 is perfect) is the mean of theirs, since averaged probabilities "
         "would score better than any of them.",

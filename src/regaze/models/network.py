@@ -162,10 +162,11 @@ class AttentionNetwork(nn.Module):
     @torch.no_grad()
     def grids(self, side: int) -> list[tuple[int, int]]:
         """(h, w) of every scale's map of a square of `side` cropped pixels, finest first; changes nothing."""
-        training = self.training
-        device = next(self.parameters()).device
-        features = self.extractor.eval()(torch.zeros(1, 3, side, side, device=device))
-        self.train(training)
+        modes = {module: module.training for module in self.extractor.modules()}  # a frozen part rests on its own
+        images = torch.zeros(1, 3, side, side, device=next(self.parameters()).device)
+        features = self.extractor.eval()(images)
+        for module, mode in modes.items():
+            module.training = mode
         return [(int(item.shape[2]), int(item.shape[3])) for item in features]
 
     def forward(self, images_B3HW: Tensor, maps: Sequence[Tensor | None] | None = None) -> Output:

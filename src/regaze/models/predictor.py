@@ -128,6 +128,11 @@ class Predictor:
         self.decoding = decoding
         self.batch = batch
 
+    @property
+    def arithmetic(self) -> str:
+        """`bf16` or `fp32`: what forward passes compute in."""
+        return "bf16" if self.bf16 else "fp32"
+
     def precision(self) -> torch.autocast:
         """The autocast in which forward passes run: to bfloat16, or none."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
@@ -192,8 +197,8 @@ class Predictor:
                 f"The model gives no number for {bad} of {len(probabilities)} photographs (NaN): "
                 "pass --precision fp32, or train it again."
             )
-        maps, disagreements = rest[: self.network.scales], rest[self.network.scales :]
-        return Predictions(probabilities, decode(probabilities, self.decoding), tuple(maps), fused, *disagreements)
+        scales, disagreements = rest[: self.network.scales], rest[self.network.scales :]
+        return Predictions(probabilities, decode(probabilities, self.decoding), tuple(scales), fused, *disagreements)
 
     def _outputs(
         self,

@@ -38,6 +38,9 @@ class TrainingOptions:
     """Peak learning rate of the branches' stages."""
     lr_heads: float = 1e-3
     """Peak learning rate of the randomly initialised layers."""
+    lr_maps: float = field(default=0.0, metadata={"before": 0.0})
+    """Peak learning rate of the convolution that outputs the map; 0: that of the other heads. Maps learned
+    from corrections need a larger one."""
     weight_decay: float = 1e-2
     """AdamW's weight decay."""
     averaging: float = 0.97

@@ -91,7 +91,7 @@ def train_phase1(
         "extractor": options.lr_extractor,
         "branches": options.lr_branches,
         "heads": options.lr_heads,
-        "maps": options.lr_heads,
+        "maps": options.lr_maps or options.lr_heads,
     }
     fabric = make_fabric(setup.machine)
     augment: Augmentation = "free" if options.augment else "none"

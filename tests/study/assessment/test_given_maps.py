@@ -1,5 +1,6 @@
 """Other maps than a model's own: what is given, to whom, and that nothing else changes."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,9 @@ from regaze.errors import DataError, ModelError
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import decode
-from regaze.study.assessment.given_maps import DRAWS, GIVEN, judge_given_maps
+from regaze.study.assessment.given_maps import GIVEN, judge_given_maps
 from regaze.study.assessment.judge import judge_model
+from regaze.study.assessment.measure import OTHERS
 from regaze.study.lesions import targets
 from regaze.study.options import EvaluateOptions
 
@@ -50,7 +52,7 @@ def test_own_maps_are_the_models_own_grades(study):
     assert {key for row in rows for key in row["given"]} == set(GIVEN)
     for row in rows:
         for what, given in row["given"].items():
-            assert len(given["grades"]) == len(given["probabilities"]) == (DRAWS if what == "another" else 1)
+            assert len(given["grades"]) == len(given["probabilities"]) == (OTHERS if what == "another" else 1)
             decoded = decode(np.array(given["probabilities"], dtype=np.float32), "median")
             assert given["grades"] == decoded.tolist()
 
@@ -97,14 +99,14 @@ def test_another_photograph_is_of_another_patient_and_like_grade(study, monkeypa
     rows = judge_given_maps(study, NAME, MACHINE)
     patients = [row["patient"] for row in rows]
     own = np.array([row["given"]["own"]["grades"][0] for row in rows])
-    assert len(drawn) == len(rows) > DRAWS
+    assert len(drawn) == len(rows) > OTHERS
     for index, (others, (grades, strangers)) in enumerate(zip(drawn, asked, strict=True)):
-        assert len(set(others)) == DRAWS
+        assert len(set(others)) == OTHERS
         assert all(patients[other] != patients[index] for other in others)
         np.testing.assert_array_equal(grades, own)
         alike = sum(strangers & (grades == grades[index]))
-        assert sum(grades[other] == grades[index] for other in others) == min(DRAWS, alike)
-    for draw in range(DRAWS):
+        assert sum(grades[other] == grades[index] for other in others) == min(OTHERS, alike)
+    for draw in range(OTHERS):
         chosen = [others[draw] for others in drawn]
         wanted = by_hand(study, lambda maps, _, chosen=chosen: [item[chosen] for item in maps])
         np.testing.assert_allclose(probabilities(rows, "another", draw), wanted, atol=1e-5)
@@ -136,3 +138,21 @@ def test_a_plain_network_has_no_maps_to_replace(study, monkeypatch):
     monkeypatch.setattr(study, "require_model", lambda _: plain)
     with pytest.raises(ModelError, match=f"{NAME} is a plain network"):
         judge_given_maps(study, NAME, MACHINE)
+
+
+def test_folds_judge_as_evaluate_does(study):
+    """Without a test part each fold's validation part; with one, the mean of the folds' models."""
+    once = judge_given_maps(study, NAME, MACHINE)
+    folder = study.model_folder(NAME, 0)
+    shutil.copytree(folder, study.model_folder(NAME, 1))
+    shutil.copytree(study.model_folder("multi-scale", 0), study.model_folder("multi-scale", 1))
+    study.options = replace(study.options, folds=2)
+    assert judge_given_maps(study, NAME, MACHINE) == once
+    names = [item.id for item in study.test()]
+    study.dataset = replace(study.dataset, samples=tuple(replace(s, part="training") for s in study.dataset.samples))
+    study.split = {name: index // 4 for index, name in enumerate(names)}
+    assert len(study.validation(0)) == 4
+    with pytest.raises(DataError, match="photographs of no other patient"):
+        judge_given_maps(study, NAME, MACHINE)  # the second fold has one patient
+    study.split = dict.fromkeys(names, 1)
+    assert judge_given_maps(study, NAME, MACHINE) == once

@@ -22,13 +22,12 @@ from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions, Predictor, decode
 from regaze.records import Sample
+from regaze.study.assessment.measure import OTHERS, strangers
 from regaze.study.folder import Study
 from regaze.study.lesions import grids_of, known_lesions, targets
 
 #: Names of what weighs the features, the model's own maps first.
 GIVEN = ("own", "expert", "empty", "full", "another")
-#: Photographs whose maps are tried in a photograph's place.
-DRAWS = 3
 
 Shares = NDArray[np.float32]
 _Maps = Sequence[NDArray[np.float32]]
@@ -48,7 +47,7 @@ def judge_given_maps(study: Study, name: str, machine: MachineOptions) -> list[d
     Returns:
         One dict per photograph that has a grade and known lesions (or is known to be free of them): `sample`,
         `patient`, `label`, `lesions` (whether it has any), and `given`: each of `GIVEN` -> `probabilities` and
-        `grades`, lists of one entry, of `another` one for each of `DRAWS` photographs.
+        `grades`, lists of one entry, of `another` one for each of `OTHERS` photographs.
 
     Raises:
         StudyError: The model is missing.
@@ -108,7 +107,7 @@ def _probabilities(
     """Each of `GIVEN` -> probabilities (N, K), one array per try."""
     own = [member.predict(images_NSSC, cache=cache) for member in members]
     others = _others(samples, decode(_mean(own), members[0].decoding))
-    steps = 3 + DRAWS
+    steps = 3 + OTHERS
 
     def given(step: int, maps: Sequence[_Maps]) -> Shares:
         told = [member.predict(images_NSSC, cache=cache, maps=its) for member, its in zip(members, maps, strict=True)]
@@ -133,20 +132,18 @@ def _mean(predictions: Sequence[Predictions]) -> Shares:
 
 
 def _others(samples: Sequence[Sample], grades_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(DRAWS, N): whose map stands in for each photograph's own, of the same predicted grade as far as there are any.
+    """(OTHERS, N): whose map stands in for each photograph's own, of the same predicted grade as far as there are any.
 
     Raises:
         DataError: A photograph has nobody else's map beside it.
     """
     drawn = []
     for index, own in enumerate(samples):
-        patients = {own.patient} - {None}
-        strangers = np.array([item.content != own.content and item.patient not in patients for item in samples])
-        found, _ = other_photographs(index, grades_N, strangers, DRAWS)
+        found, _ = other_photographs(index, grades_N, strangers(samples, index), OTHERS)
         if not found:
             raise DataError(
                 f"{own.id} is judged with photographs of no other patient, so that there is no other's map to give it: "
                 "give fewer --folds."
             )
-        drawn.append([found[draw % len(found)] for draw in range(DRAWS)])
+        drawn.append([found[draw % len(found)] for draw in range(OTHERS)])
     return np.array(drawn, dtype=np.int64).T
