@@ -18,6 +18,7 @@ from regaze.errors import ModelError
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.disagreement import between_branches, between_scales
+from regaze.models.evidence import Evidence
 from regaze.models.features import FeatureCache, FrozenFeatures
 from regaze.models.network import AttentionNetwork, Output, fuse
 from regaze.models.options import Decoding, MachineOptions
@@ -38,6 +39,7 @@ class Predictions:
             a plain network.
         scales: (N,) float32 in 0..2, how far the scales' maps differ in shape; NaN with one scale, None for a plain
             network.
+        evidence: What each cell adds to the logits; None where it was not asked for.
     """
 
     probabilities: NDArray[np.float32]
@@ -46,6 +48,7 @@ class Predictions:
     fused: NDArray[np.float32]
     branches: NDArray[np.float32] | None = None
     scales: NDArray[np.float32] | None = None
+    evidence: Evidence | None = None
 
 
 def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.int64]:
@@ -162,6 +165,8 @@ class Predictor:
         images_NSSC: NDArray[np.uint8],
         progress: Progress | None = None,
         cache: FeatureCache | None = None,
+        *,
+        evidence: bool = False,
     ) -> Predictions:
         """Grades and maps of photographs.
 
@@ -169,11 +174,13 @@ class Predictor:
             images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
             progress: Called with (photographs done, N).
             cache: Where an attention network's extractor keeps its features; without one the last bits may differ.
+            evidence: Hand out the evidence, too; it takes K times the memory of the maps.
 
         Raises:
             ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest).
         """
         batches: list[list[Tensor]] = []
+        shares: list[list[Tensor]] = []
         with evaluating(self.network):
             for output in self._outputs(images_NSSC, progress, cache):
                 columns = [torch.softmax(output.logits.float(), dim=1), fuse(output.maps)]
@@ -181,6 +188,9 @@ class Predictor:
                 if output.perception_logits:
                     columns += [between_branches(output), between_scales(output.maps)]
                 batches.append([item.cpu() for item in columns])
+                if evidence:
+                    sums = torch.stack([item.sum(dim=(2, 3)) for item in output.evidence], dim=1)
+                    shares.append([sums.cpu(), *(item.half().cpu() for item in output.evidence)])
         probabilities, fused, *rest = (torch.cat(items).numpy() for items in zip(*batches, strict=True))
         bad = int((~np.isfinite(probabilities).all(axis=1)).sum())
         if bad:
@@ -189,7 +199,13 @@ class Predictor:
                 "pass --precision fp32, or train it again."
             )
         maps, disagreements = rest[: self.network.scales], rest[self.network.scales :]
-        return Predictions(probabilities, decode(probabilities, self.decoding), tuple(maps), fused, *disagreements)
+        given = None
+        if evidence:
+            sums_NSK, *scales = (torch.cat(items).numpy() for items in zip(*shares, strict=True))
+            given = Evidence(tuple(scales), sums_NSK, self.network.bias().detach().float().cpu().numpy())
+        branches, between = disagreements or (None, None)
+        grades = decode(probabilities, self.decoding)
+        return Predictions(probabilities, grades, tuple(maps), fused, branches, between, given)
 
     def _outputs(
         self, images_NSSC: NDArray[np.uint8], progress: Progress | None, cache: FeatureCache | None
