@@ -17,6 +17,9 @@ from regaze.commands.tables import interval, number
 from regaze.files import read_json
 from regaze.models.predictor import decode
 
+AREAS = ("deletion", "insertion", "relative_deletion", "relative_insertion")
+FINE = ("ranked_probability_score", "squared_error")  # four decimals
+
 
 def main() -> None:
     """Print a section for every study."""
@@ -59,10 +62,11 @@ def section(study: Path) -> None:
 def grading(study: Path, result: dict[str, Any]) -> None:
     """Kappa as decoded and by the arg-max, accuracy, referable disease, calibration, deletion and insertion."""
     print(
-        "| model | kappa | 95 % interval | by arg-max | by expected value | accuracy | AUROC | sens. | spec. | ECE "
-        "| deletion | insertion |"
+        "| model | kappa | 95 % interval | RPS | 95 % interval | log-loss | 95 % interval | by arg-max "
+        "| by expected value | accuracy | AUROC | sens. | spec. | ECE "
+        "| deletion | insertion | relative deletion | relative insertion |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---" * 18 + "|")
     for name, figures in result["models"].items():
         rows = [row for row in records(study, result["part"], name) if row["label"] is not None]
         labels = [row["label"] for row in rows]
@@ -73,10 +77,12 @@ def grading(study: Path, result: dict[str, Any]) -> None:
         cells = [
             number(figures["quadratic_weighted_kappa"]),
             interval(figures["interval"]),
+            *_score(figures.get("ranked_probability_score"), 4),
+            *_score(figures.get("log_loss"), 3),
             *(number(float(value)) for value in others),
             number(figures["accuracy"]),
             *(number(referable[key]) for key in ("auroc", "sensitivity", "specificity")),
-            *(number(figures[key]) for key in ("calibration_error", "deletion", "insertion")),
+            *(number(figures.get(key)) for key in ("calibration_error", *AREAS)),  # earlier versions had fewer
         ]
         print(f"| {name} | " + " | ".join(cells) + " |")
     print()
@@ -97,6 +103,14 @@ def periods(result: dict[str, Any]) -> None:
             cells += [number(entry[key]) for key in ("quadratic_weighted_kappa", "ranked_probability_score")]
             print(f"| {name} | {period} | " + " | ".join(cells) + " |")
     print()
+
+
+def _score(entry: dict[str, Any] | None, digits: int) -> tuple[str, str]:
+    """A mean and its interval; records of classes without an order have no ranked probability score."""
+    if entry is None:
+        return "-", "-"
+    low, high = (number(bound, digits) for bound in entry["interval"])
+    return number(entry["mean"], digits), f"[{low}, {high}]"
 
 
 def maps(result: dict[str, Any]) -> None:
@@ -131,7 +145,7 @@ def recall(result: dict[str, Any]) -> None:
 
 
 def faithfulness(result: dict[str, Any]) -> None:
-    """Deletion and insertion of each model's map beside its controls, paired, with and without grade 0."""
+    """Deletion and insertion of each model's map beside its reference rankings, paired, with and without grade 0."""
     known = {name: figures["faithfulness"] for name, figures in result["models"].items() if figures["faithfulness"]}
     if not known:
         return
@@ -144,11 +158,11 @@ def faithfulness(result: dict[str, Any]) -> None:
         for order, entry in parts["all"].items():
             against = entry.get("against") or {}
             cells = [name, order, str(entry["n_used"])]
-            for measure in ("deletion", "insertion"):
+            for measure in AREAS[:2]:
                 cells += [number(entry[measure]["mean"]), _less(against.get(measure))]
             other = (parts["without_grade_0"] or {}).get(order) or {}
             cells.append(str(other.get("n_used", "-")))
-            cells += [_less((other.get("against") or {}).get(measure)) for measure in ("deletion", "insertion")]
+            cells += [_less((other.get("against") or {}).get(measure)) for measure in AREAS[:2]]
             print("| " + " | ".join(cells) + " |")
     print()
 
@@ -163,13 +177,15 @@ def paired(result: dict[str, Any]) -> None:
     """Paired differences with their intervals."""
     if not result["paired"]:
         return
-    keys = ("kappa", "enrichment", "squared_error", "iou", "deletion", "insertion")
+    keys = ("kappa", "ranked_probability_score", "log_loss", "enrichment", "squared_error", "iou", *AREAS)
     print(f"| comparison (first minus second) | {' | '.join(key.replace('_', ' ') for key in keys)} |")
     print("|---" * (len(keys) + 1) + "|")
     for label, pair in result["paired"].items():
-        known = [pair[key] if pair[key] is not None and pair[key]["difference"] is not None else None for key in keys]
+        entries = [pair.get(key) for key in keys]
+        known = [entry if entry is not None and entry["difference"] is not None else None for entry in entries]
         cells = [
-            "-" if part is None else f"{number(part['difference'])} {interval(part['interval'])}" for part in known
+            "-" if part is None else " ".join(_score({"mean": part["difference"], **part}, 4 if key in FINE else 3))
+            for key, part in zip(keys, known, strict=True)
         ]
         print(f"| {label} | " + " | ".join(cells) + " |")
     print()

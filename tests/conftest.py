@@ -184,6 +184,8 @@ def table_of(painted):
 GRADING = {
     "quadratic_weighted_kappa",
     "interval",
+    "ranked_probability_score",
+    "log_loss",
     "accuracy",
     "recall",
     "confusion",
@@ -192,7 +194,9 @@ GRADING = {
     "n",
     "reliability",
 }
-FAITHFULNESS = {"deletion", "insertion", "n_faithfulness"}
+SCORES = {"ranked_probability_score", "log_loss"}
+AREAS = {"deletion", "insertion", "relative_deletion", "relative_insertion"}
+FAITHFULNESS = AREAS | {"n_faithfulness"}
 MAP_FIGURES = {
     "squared_error",
     "zero_map_squared_error",
@@ -216,9 +220,14 @@ def _is_interval(value):
 
 
 def _check_model(figures, classes, scales):
-    assert set(figures) == GRADING | FAITHFULNESS | EVIDENCE | {"maps", "by_period"}
-    for key in ("quadratic_weighted_kappa", "accuracy", "calibration_error", "deletion", "insertion"):
+    assert set(figures) == GRADING | FAITHFULNESS | EVIDENCE | {"maps", "precision", "training_loss", "by_period"}
+    assert figures["precision"] in ("fp32", "bf16")
+    assert set(figures["training_loss"]) == {"first", "last", "chance", "least", "epochs"}
+    for key in ("quadratic_weighted_kappa", "accuracy", "calibration_error", *AREAS):
         assert _is_number(figures[key]), key
+    for key in SCORES:
+        assert figures[key]["mean"] > 0
+        assert _is_interval(figures[key]["interval"])
     assert _is_interval(figures["interval"])
     assert len(figures["recall"]) == classes
     assert all(map(_is_number, figures["recall"]))
@@ -264,8 +273,8 @@ def _check_evidence(figures):
 
 def _check_pair(pair):
     nested = {"without_grade_0", "lesion_recall"}
-    assert set(pair) == {"kappa", "enrichment", "squared_error", "deletion", "insertion", "iou"} | nested
-    assert set(pair["without_grade_0"]) == {"deletion", "insertion"}
+    assert set(pair) == {"kappa", "enrichment", "squared_error", "iou"} | SCORES | AREAS | nested
+    assert set(pair["without_grade_0"]) == AREAS
     assert "fused" in pair["lesion_recall"]
     single = {key: found for key, found in pair.items() if key not in nested}
     for key, found in (*single.items(), *pair["without_grade_0"].items()):
@@ -283,7 +292,8 @@ def check_figures():
     """A function that holds a result to the shape that docs/cli.md gives: keys, types, null but no NaN."""
 
     def check(result, classes=5, scales=3, more=()):
-        assert set(result) == {"part", "n", "n_photographs", "models", "paired", "notes"} | set(more)
+        keys = {"part", "n", "n_photographs", "models", "paired", "baselines", "warnings", "notes"}
+        assert set(result) == keys | set(more)
         assert result["part"] in ("test", "validation")
         assert type(result["n"]) is int
         assert result["n"] <= result["n_photographs"]
@@ -296,7 +306,14 @@ def check_figures():
         for label, pair in result["paired"].items():
             assert set(label.split(" against ")) <= set(result["models"])
             _check_pair(pair)
-        assert all(type(note) is str and note for note in result["notes"])
+        for baseline in result["baselines"].values():
+            assert set(baseline) == GRADING | {"about", "against"}
+            assert baseline["n"] == result["n"]
+            assert set(baseline["against"]) <= set(result["models"])
+        for doubt in result["warnings"]:
+            assert set(doubt) == {"model", "text"}
+            assert doubt["model"] in result["models"]
+        assert all(type(text) is str and text for text in result["notes"] + [d["text"] for d in result["warnings"]])
 
     return check
 

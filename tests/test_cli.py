@@ -270,6 +270,8 @@ def test_steps_make_what_run_makes(new_study, finished, regaze, tiny, files_of):
     assert said["evaluate"] == json.loads((finished / "evaluation" / "test.json").read_text())
     assert said["init"]["photographs"] == 30
     assert said["init"]["test"] == 6
+    loss = said["train"].pop("training_loss")
+    assert loss == said["evaluate"]["models"]["multi-scale"]["training_loss"]
     assert said["train"] == {"model": "multi-scale", "folds": 1, "folder": str(folder / "models" / "multi-scale")}
     assert sum(said["collect"]["diagnosis"].values()) == 24 - said["init"]["validation"]
     assert said["select"]["selections"][0]["samples"]

@@ -35,26 +35,31 @@ FIGURES = {
 } | dict.fromkeys(
     (
         *("accuracy", "recall", "confusion", "referable", "calibration_error", "reliability"),
-        *("deletion", "insertion", "faithfulness", "sanity", "by_period"),
+        *("ranked_probability_score", "log_loss", "by_period", "training_loss", "precision"),
+        *("deletion", "insertion", "relative_deletion", "relative_insertion", "faithfulness", "sanity"),
     )
 )
-MEASURES = ("kappa", "enrichment", "squared_error", "deletion", "insertion", "without_grade_0", "iou", "lesion_recall")
+EMPTY = {"baselines": {}, "warnings": [], "notes": []}
+SCORES = ("ranked_probability_score", "log_loss")
+AREAS = ("deletion", "insertion", "relative_deletion", "relative_insertion")
+MEASURES = ("kappa", *SCORES, "enrichment", "squared_error", *AREAS, "without_grade_0", "iou", "lesion_recall")
 
 
 def ask_rounds(measure, pair, capsys):
     """What `regaze rounds` says of a round against the one before."""
-    pairs = {"kappa": OPEN, "enrichment": OPEN} | {measure: pair}
+    pairs = dict.fromkeys(("kappa", *SCORES, "enrichment"), OPEN) | {measure: pair}
     found = _judged(ROUND, "a", pairs, None)
     rounds_table({"a": [replace(ROUND, number=0), found]}, {"a": ""})
     shown = printed(measure, capsys)
-    assert shown == (found.grading if measure == "kappa" else found.attention)
+    if measure not in SCORES:  # which stand beside and decide nothing
+        assert shown == (found.grading if measure == "kappa" else found.attention)
     return shown
 
 
 def ask_evaluate(measure, pair, capsys):
     """What the terminal's table says."""
-    pairs = {"kappa": None, "enrichment": None} | {measure: pair}
-    result = {"part": "test", "n": 200, "models": {"b": FIGURES}, "paired": {"b against a": pairs}, "notes": []}
+    pairs = dict.fromkeys(("kappa", *SCORES, "enrichment")) | {measure: pair}
+    result = {"part": "test", "n": 200, "models": {"b": FIGURES}, "paired": {"b against a": pairs}, **EMPTY}
     table(result)
     return printed(measure, capsys)
 
@@ -64,7 +69,7 @@ def ask_report(measure, pair, capsys):
     page = ReportContent(
         title="",
         classes=("none", "some"),
-        results={"part": "test", "n": 200, "models": {"a": FIGURES, "b": FIGURES}, "notes": []},
+        results={"part": "test", "n": 200, "models": {"a": FIGURES, "b": FIGURES}, **EMPTY},
         before="a",
         after="b",
         control=None,
@@ -106,8 +111,13 @@ def ask_agree(measure, pair, capsys):
 
 def printed(measure, capsys):
     """The word that ends a difference in the terminal."""
-    text = {"kappa": "  kappa ", "enrichment": "  attention on lesions "}[measure]
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(text) and "0.900]" not in line]
+    text = {
+        "kappa": "  kappa ",
+        "ranked_probability_score": "  ranked probability score ",
+        "log_loss": "  log-loss ",
+        "enrichment": "  attention on lesions ",
+    }[measure]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(text) and "0.900" not in line]
     return line.partition("]: ")[2].split(" (")[0]
 
 
@@ -115,9 +125,12 @@ ALL = (ask_rounds, ask_evaluate, ask_report, ask_reproduce, ask_agree)
 PLACES = {
     "kappa": ALL,
     "enrichment": ALL[:4],
+    "ranked_probability_score": ALL[:4],
+    "log_loss": ALL[:4],
     "squared_error": (ask_report, ask_reproduce),
     "deletion": (ask_report, ask_reproduce),
     "insertion": (ask_report, ask_reproduce),
+    "relative_insertion": (ask_report, ask_reproduce),
 }
 
 
@@ -138,6 +151,14 @@ PLACES = {
         ("enrichment", 0.3, [0.05, 0.5], 200, "improved"),
         ("enrichment", -0.3, [-0.5, -0.05], 200, "worse"),
         ("enrichment", 0.3, [0.05, 0.5], 9, "inconclusive"),
+        ("ranked_probability_score", -0.01, [-0.015, -0.005], 200, "improved"),
+        ("ranked_probability_score", -0.003, [-0.0045, -0.0015], 200, "equivalent"),
+        ("ranked_probability_score", 0.01, [0.005, 0.015], 200, "worse"),
+        ("ranked_probability_score", 0.01, [0.005, 0.015], 9, "inconclusive"),
+        ("log_loss", -0.05, [-0.09, -0.01], 200, "improved"),
+        ("log_loss", 0.01, [0.001, 0.019], 200, "equivalent"),
+        ("log_loss", 0.05, [-0.01, 0.11], 200, "inconclusive"),
+        ("relative_insertion", 0.06, [0.01, 0.11], 200, "improved"),
         ("squared_error", -0.03, [-0.05, -0.01], 200, "improved"),
         ("squared_error", 0.03, [0.005, 0.05], 200, "worse"),
         ("squared_error", 0.005, [0.001, 0.009], 200, "equivalent"),

@@ -28,13 +28,17 @@ _EVALUATE = """
 {"part": "test" | "validation", "n": graded photographs, "n_photographs": all photographs,
  "models": {NAME: {
     "quadratic_weighted_kappa" (unweighted where classes have no order), "interval": [lo, hi],
+    "ranked_probability_score" (null where classes have no order) | "log_loss": {"mean", "interval"},
     "accuracy", "recall": [per grade], "confusion": [[...]],
     "referable": {"auroc", "sensitivity", "specificity"}, "calibration_error",
     "n", "reliability": [{"confidence", "accuracy", "n"}, ...],
     "by_period": null (fewer than two periods of 20 graded photographs) | {"n_left_out", "periods": {PERIOD: {
         "n", "accuracy", "recall": [per grade], "quadratic_weighted_kappa", "ranked_probability_score",
         "excess": {"mean": accuracy less what the period's grades explain, "interval": for all periods together}}}},
-    "deletion", "insertion", "n_faithfulness",
+    "precision": "bf16" | "fp32" | both where folds differ | null (an earlier version's records),
+    "training_loss": null | {"first", "last" (per head), "chance", "least" (of perfect answers), "epochs"},
+    "deletion", "insertion", "relative_deletion", "relative_insertion" (over the probability on the whole
+        photograph), "n_faithfulness",
     "maps": {"fused" | "scale1" | "scale2" | "scale3" | "scale4": {
         "squared_error", "zero_map_squared_error", "mean_map_squared_error", "lesion_enrichment", "relevance_rank",
         "pointing_game" (a hit within 15 px at a side of 224, in proportion for others), "auroc", "n_used",
@@ -45,24 +49,29 @@ _EVALUATE = """
         "all" | "types": {TYPE: ...} | "sizes": {SIZE: ...}, each {"n_lesions", "n_used", "n_skipped",
             "recall": {MAP: {"share": mean over lesions of their lit pixels' share, "interval"}}}}},
     "faithfulness": null | {"all" | "without_grade_0": {"fused" | RANKING: {
-        "deletion" | "insertion": {"mean", "interval"}, "n_used", "n_skipped",
-        "against" (rankings only): {"deletion" | "insertion": PAIR, fused map - ranking}}}},
+        AREA: {"mean", "interval"}, "n_used", "n_skipped",
+        "against" (rankings only): {AREA: PAIR, fused map - ranking}}}},
     "sanity": null | {"stability": {"flip" | "shift" | "noise": MEAN},
         "randomisation": {"heads" | "attention" | "block3" ...: {"spearman" | "ssim": MEAN}}}}},
  "paired": {"A against B": {
     "kappa": {"difference": A - B, "interval": [lo, hi], "probability_better",
         "above_chance": whether either kappa is shown to be above 0, "n_used", "n_groups": patients},
-    "enrichment" | "squared_error" | "iou" | "deletion" | "insertion": PAIR,
-    "without_grade_0": null | {"deletion" | "insertion": PAIR},
+    "ranked_probability_score" (null where classes have no order) | "log_loss": PAIR,
+    "enrichment" | "squared_error" | "iou" | AREA: PAIR,
+    "without_grade_0": null | {AREA: PAIR},
     "lesion_recall": {MAP: {"all" | TYPE: {"difference": A - B, "interval", "n_lesions", "n_used", "n_skipped"}}}}},
- "notes": [...]}
+ "baselines": {"blind" | "probe-BACKBONE": {"about", a model's figures of grading,
+    "against": {MODEL: as "kappa" of "paired", model - baseline}}},
+ "warnings": [{"model": NAME, "text": what puts its figures in doubt}], "notes": [...]}
 
 PAIR: {"difference": A - B, "interval": [lo, hi], "probability_greater", "mean_a": mean of B, "mean_b": mean of A,
        "n_used", "n_skipped", "n_groups": patients}
 MEAN: {"mean", "interval": [lo, hi], "n_used", "n_skipped"}
 TYPE: "microaneurysms", "haemorrhages", "hard_exudates", "soft_exudates", "neovascularisation", "lesion" (not named).
 SIZE: of the diameter, as a share of the side.
-MAP: "scale1" ... "fused". RANKING: "random", "centre", "blurred-random", "lesions" (--reference-rankings).
+MAP: "scale1" ... "fused". AREA: "deletion", "insertion", "relative_deletion", "relative_insertion".
+RANKING (--reference-rankings): "another" (three other photographs' maps, averaged), "turned", "mirrored", "random",
+"centre", "blurred-random", "lesions".
 ```
 
 `regaze run` and `regaze demo` print the same with "report" (its path), "before", "after" and "control" (model names).

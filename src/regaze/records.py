@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 Part = Literal["training", "test"]
 Diagnosis = Literal["misgraded", "elsewhere", "fine", "unknown"]
 Origin = Literal["masks", "boxes", "none"]
-Substrate = Literal["grey", "black", "mean", "blur"]  # what deleted pixels become, see `evaluation.substrates`
+# What takes a pixel's place, see `evaluation.substrates`.
+Substrate = Literal["grey", "black", "mean", "blur", "inpaint"]
 Colour = Literal["none", "normalised"]  # whether a photograph's colour is taken out, see `data.colour`
 
 FUSED = "fused"  # the fused map's name in every record of maps

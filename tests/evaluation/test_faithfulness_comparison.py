@@ -6,13 +6,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from regaze.evaluation.comparison import (
+    ALL_MEASURES,
     faithfulness_difference,
     faithfulness_records,
     summarise_faithfulness,
 )
-from regaze.evaluation.faithfulness import Faithfulness
+from regaze.evaluation.faithfulness import Faithfulness, area_under_curve, compare_orders, mean_result
 from regaze.evaluation.intervals import mean_interval, paired_mean_difference
 
 
@@ -51,8 +53,52 @@ def test_records_are_json():
     assert json.loads(json.dumps(records, allow_nan=False)) == records
     assert [record["followed"] for record in records] == [0, 1, 2, 3]
     assert records[1]["curves"]["random"] == {"shares": [0, 0.5, 1], "deletion": [0.3] * 3, "insertion": [0.5] * 3}
-    assert records[2]["maps"]["attention"] == {"deletion": 0.3, "insertion": 0.7}
+    areas = records[2]["maps"]["attention"]
+    assert list(areas) == list(ALL_MEASURES)
+    assert (areas["deletion"], areas["insertion"]) == (0.3, 0.7)
     assert faithfulness_records({}) == []
+
+
+def test_relative_areas_are_shares_of_the_clean_score():
+    """A network that is half as sure of everything has the same relative areas; one that was sure of nothing none."""
+    sure, unsure, blank = (
+        Faithfulness(
+            deletion=np.array([0.4]) * scale,
+            insertion=np.array([0.6]) * scale,
+            deletion_curves=np.array([[0.8, 0.4, 0.0]]) * scale,
+            insertion_curves=np.array([[0.4, 0.6, 0.8]]) * scale,
+            classes=np.array([1]),
+            shares=np.array([0, 0.5, 1]),
+        )
+        for scale in (1.0, 0.5, 0.0)
+    )
+    records = [faithfulness_records({"map": result})[0]["maps"]["map"] for result in (sure, unsure, blank)]
+    for record in records[:2]:
+        assert record["relative_deletion"] == pytest.approx(0.5)
+        assert record["relative_insertion"] == pytest.approx(0.75)
+    assert records[0]["deletion"] == 2 * records[1]["deletion"], "the raw ones stay"
+    assert records[2]["relative_deletion"] is records[2]["relative_insertion"] is None
+    pair = faithfulness_difference(
+        (faithfulness_records({"map": sure}), "map"), (faithfulness_records({"map": unsure}), "map"), resamples=5
+    )["all"]
+    assert (pair["insertion"]["difference"], pair["relative_insertion"]["difference"]) == pytest.approx((-0.3, 0))
+
+
+def test_the_mean_of_several_draws():
+    """Areas and curves of several orders are averaged; the area is that of the mean curve."""
+    images, generator = torch.rand(2, 3, 6, 6), torch.Generator().manual_seed(0)
+    maps = {name: torch.rand(2, 6, 6, generator=generator) for name in "abc"}
+
+    def scores(batch):
+        p = batch[:, :, :3].mean((1, 2, 3)).sigmoid()
+        return torch.stack([p, 1 - p], dim=1)
+
+    found = compare_orders(scores, images, maps)
+    mean = mean_result(list(found.values()))
+    np.testing.assert_allclose(mean.deletion, np.mean([one.deletion for one in found.values()], axis=0))
+    np.testing.assert_allclose(mean.insertion, area_under_curve(mean.insertion_curves))
+    assert mean.classes.tolist() == found["a"].classes.tolist()
+    assert mean.deletion.tolist() != found["a"].deletion.tolist()
 
 
 def test_means_by_hand():

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from regaze.errors import OptionError
-from regaze.evaluation.reference_rankings import RANKINGS, blurred_random, centre_prior, mask_order, random_order
+from regaze.evaluation.reference_rankings import (
+    RANKINGS,
+    blurred_random,
+    centre_prior,
+    mask_order,
+    mirrored,
+    other_photographs,
+    random_order,
+    turned,
+)
 
 
 def smoothness(values):
@@ -78,6 +87,53 @@ def test_rankings_have_one_signature():
         assert found.shape == (2, 8, 8)
         assert found.dtype == np.float32
         assert np.isfinite(found).all()
+
+
+def test_turned_and_mirrored_keep_all_but_the_place():
+    """By hand; the values are the same, twice is the map itself, and the map that was given stays."""
+    maps = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    assert turned(maps)[0].tolist() == [[3, 2], [1, 0]]
+    assert mirrored(maps)[1].tolist() == [[5, 4], [7, 6]]
+    for move in (turned, mirrored):
+        moved = move(maps)
+        assert moved.flags["C_CONTIGUOUS"], "torch takes no negative strides"
+        np.testing.assert_array_equal(move(moved), maps)
+        assert sorted(moved.ravel()) == sorted(maps.ravel())
+
+
+def test_other_photographs_are_graded_alike():
+    """Drawn by lot among those of the same grade; never the photograph itself, a copy, or one that may not be."""
+    grades = np.array([2, 2, 2, 0, 2, 2, 2, 1])
+    strangers = np.array([False, False, True, True, True, True, True, True])
+    found = [other_photographs(0, grades, strangers, 3) for _ in range(2)]
+    assert found[0] == found[1], "the photograph is the seed"
+    drawn, unlike = found[0]
+    assert (len(set(drawn)), unlike) == (3, 0)
+    assert set(drawn) <= {2, 4, 5, 6}
+    draws = {tuple(other_photographs(index, np.zeros(40, int), np.arange(40) != index, 3)[0]) for index in range(20)}
+    assert len(draws) > 15, "another draw for each photograph"
+
+
+def test_other_grades_fill_up_and_are_counted():
+    """Where too few are graded alike, any other grade; where there are too few at all, these."""
+    grades = np.array([4, 4, 1, 2, 3])
+    strangers = np.arange(5) != 0
+    drawn, unlike = other_photographs(0, grades, strangers, 3)
+    assert drawn[0] == 1
+    assert (len(set(drawn)), unlike) == (3, 2)
+    assert other_photographs(0, grades, np.zeros(5, dtype=bool), 3) == ([], 0)
+    assert sorted(other_photographs(0, grades, strangers, 9)[0]) == [1, 2, 3, 4]
+
+
+def test_every_model_draws_in_the_same_order():
+    """Two models that grade alike give a photograph the same others; where they differ, those that both may take."""
+    grades = np.zeros(30, dtype=int)
+    strangers = np.arange(30) != 7
+    first = other_photographs(7, grades, strangers, 3)[0]
+    other = grades.copy()
+    other[first[1]] = 3
+    second = other_photographs(7, other, strangers, 3)[0]
+    assert second[:2] == [first[0], first[2]]
 
 
 def test_mistakes_are_named():

@@ -39,7 +39,8 @@ def test_each_measure_has_its_margin_and_direction(measure):
     margin = MEASURES[measure].margin
     assert judge(Comparison(0.0, -margin, margin), measure) == "equivalent"
     rise = judge(Comparison(1.5 * margin, margin, 2 * margin), measure)
-    assert rise == ("worse" if measure in ("deletion", "squared_error") else "improved")
+    errors = ("squared_error", "ranked_probability_score", "log_loss")
+    assert rise == ("worse" if measure in ("deletion", "relative_deletion", *errors) else "improved")
     assert (gain(Comparison(margin, 0.0, 2 * margin, probability_better=0.9), measure).difference > 0) == (
         rise == "improved"
     )

@@ -6,7 +6,7 @@ import pytest
 from regaze.errors import OptionError
 from regaze.evaluation.seeds import Estimate
 from regaze.experiments.measure import effective_area, on_grid
-from regaze.experiments.outcome import put_section, row, shown
+from regaze.experiments.outcome import put_section, row, score_values, shown
 
 
 def test_section_is_replaced_and_the_rest_kept(tmp_path):
@@ -70,6 +70,18 @@ def test_cells_of_a_table():
     assert shown(Estimate(0.5, 0.25, 0.75)) == "0.500 [0.250, 0.750]"
     assert (shown(Estimate(0.5), 1), shown(Estimate(None))) == ("0.5", "-")
     assert row(("a|b", "c")) == "| a\\|b | c |"
+
+
+def test_scores_of_judged_photographs():
+    """Each photograph's own ranked probability score and log-loss; no grade, or a run of earlier versions: none."""
+    record = {"sample": "a", "patient": "p", "label": 1, "grade": 1, "probabilities": [0.5, 0.3, 0.2]}
+    earlier = {key: value for key, value in record.items() if key != "probabilities"}
+    found = score_values([[record, record | {"sample": "b", "label": None}], [earlier]], ordinal=True)
+    assert [[value.sample for value in seed] for seed in found["log_loss"]] == [["a"], []]
+    assert found["ranked_probability_score"][0][0].value == pytest.approx((0.25 + 0.04) / 2)
+    assert found["log_loss"][0][0].value == pytest.approx(-np.log(0.3))
+    unordered = score_values([[record]], ordinal=False)
+    assert (unordered["ranked_probability_score"], len(unordered["log_loss"][0])) == ([[]], 1)
 
 
 def test_effective_area_by_hand():

@@ -89,6 +89,12 @@ def test_figures_come_from_the_records(done):
     wanted = cohen_kappa_score([row["label"] for row in rows], [row["grade"] for row in rows], weights="quadratic")
     found = result["experiments"]["fig5"]["figures"]["test_resnet (plain)"]["kappa"]["value"]
     assert found is None if np.isnan(wanted) else found == pytest.approx(wanted)
+    of_truth = [row["probabilities"][row["label"]] for row in rows]
+    loss = result["experiments"]["fig5"]["figures"]["test_resnet (plain)"]["log-loss"]
+    assert loss["value"] == pytest.approx(-np.log(of_truth).mean())
+    beside = [note for note in result["experiments"]["fig5"]["notes"] if "paired, lower is better" in note]
+    assert len(beside) == 4
+    assert all(note.count("inconclusive") == 2 for note in beside), "one training of each decides nothing"
     maps = next(run for run in planned(bench, ["table3"]) if run.kind == "maps" and run.cell.share == 1.0)
     rows = bench.record(maps)["photographs"]
     deepest = [row["views"]["scale3"]["squared_error"] for row in rows]

@@ -94,6 +94,8 @@ def figures(kappa=0.7):
     return {
         "quadratic_weighted_kappa": kappa,
         "interval": [0.6, 0.8],
+        "ranked_probability_score": {"mean": 0.0912, "interval": [0.08, 0.1]},
+        "log_loss": {"mean": 0.9, "interval": [0.8, 1.0]},
         "accuracy": 0.75,
         "recall": [0.8, None, 0.7],
         "confusion": [[8, 2, 0], [0, 0, 0], [1, 2, 7]],
@@ -103,8 +105,12 @@ def figures(kappa=0.7):
             {"confidence": 0.5, "accuracy": 0.4, "n": 10},
             {"confidence": 0.9, "accuracy": 1.0, "n": 10},
         ],
+        "precision": "fp32",
+        "training_loss": {"first": 1.2, "last": 0.7, "chance": 1.1, "least": 0.3, "epochs": 10},
         "deletion": 0.31,
         "insertion": 0.71,
+        "relative_deletion": 0.41,
+        "relative_insertion": 0.92,
         "n_faithfulness": 0,
         "maps": {"fused": maps | {"healthy_squared_error": 0.01, "dead": 0}, "scale1": maps | {"dead": 0}},
         "faithfulness": None,
@@ -114,7 +120,10 @@ def figures(kappa=0.7):
 
 
 NO_LESIONS = {"all": {"n_lesions": 0, "n_used": 0, "n_skipped": 10, "recall": {}}, "types": {}, "sizes": {}}
-PAIRS = ("kappa", "enrichment", "squared_error", "deletion", "insertion", "without_grade_0", "iou", "lesion_recall")
+AREAS = ("deletion", "insertion", "relative_deletion", "relative_insertion")
+SCORES = ("ranked_probability_score", "log_loss")
+PAIRS = ("kappa", *SCORES, "enrichment", "squared_error", *AREAS, "without_grade_0", "iou", "lesion_recall")
+RANKINGS = ("another", "turned", "mirrored", "blurred-random", "centre")
 
 
 def all_pairs(**known):
@@ -139,6 +148,8 @@ def content(kappa=BETTER, enrichment=BETTER, **changes):
             "part": "test",
             "n": 20,
             "models": {"phase1": figures(0.61), "tuned": figures(0.74), "longer": figures(0.65)},
+            "baselines": {},
+            "warnings": [],
             "notes": ["A note from the study."],
         },
         "before": "phase1",
@@ -157,21 +168,24 @@ def content(kappa=BETTER, enrichment=BETTER, **changes):
     return ReportContent(**found | {"paired": all_pairs(**found["paired"])})
 
 
-def orders(deletion, insertion, n=20):
-    """Deletion and insertion of the fused map and of the reference rankings, each given as [low, high]."""
+def orders(deletion, insertion, n=20, random=None):
+    """Deletion and insertion of the fused map and of the deciding reference rankings, each given as [low, high].
+
+    `random` is the random order's on both; where it is not given there is none.
+    """
 
     def entry(**more):
         means = {"mean": 0.4, "interval": [0.3, 0.5]}
-        return {"deletion": means, "insertion": means, "n_used": n, "n_skipped": 0, **more}
+        return {**dict.fromkeys(AREAS, means), "n_used": n, "n_skipped": 0, **more}
 
-    def against(place):
-        return {
-            "deletion": paired(*deletion[place], n_used=n, probability_greater=0.02),
-            "insertion": paired(*insertion[place], n_used=n, probability_greater=0.97),
-        }
+    def against(less, more):
+        pairs = (paired(*less, n_used=n, probability_greater=0.02), paired(*more, n_used=n, probability_greater=0.97))
+        return dict(zip(AREAS, (*pairs, *pairs), strict=True))
 
-    names = ("random", "centre", "blurred-random")
-    return {"fused": entry()} | {name: entry(against=against(place)) for place, name in enumerate(names)}
+    given = dict(zip(RANKINGS, zip(deletion, insertion, strict=True), strict=True))
+    if random is not None:
+        given["random"] = random
+    return {"fused": entry()} | {name: entry(against=against(*pair)) for name, pair in given.items()}
 
 
 LESS, MORE, OPEN = (-0.2, -0.1), (0.1, 0.2), (-0.1, 0.1)

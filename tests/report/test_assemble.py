@@ -85,10 +85,14 @@ def test_content_of_a_study(finished, open_quietly):
     )
     figures = {
         "kappa",
+        "ranked_probability_score",
+        "log_loss",
         "enrichment",
         "squared_error",
         "deletion",
         "insertion",
+        "relative_deletion",
+        "relative_insertion",
         "without_grade_0",
         "iou",
         "lesion_recall",

@@ -171,33 +171,73 @@ def test_empty_map_that_scores_as_well_and_dead_maps_are_named():
 @pytest.mark.parametrize(
     ("deletion", "insertion", "answer", "words"),
     [
-        ([LESS] * 3, [MORE] * 3, "Yes", "takes its certainty away sooner"),
-        ([LESS, LESS, OPEN], [MORE] * 3, "Inconclusive", "(smooth noise)"),
-        ([LESS, MORE, LESS], [MORE, LESS, MORE], "No", "(the centre first) finds the pixels"),
-        ([MORE, LESS, LESS], [MORE, LESS, MORE], "Inconclusive", "(a random order and the centre first)"),
+        ([LESS] * 5, [MORE] * 5, "Yes", "takes its certainty away sooner"),
+        ([LESS, LESS, LESS, OPEN, LESS], [MORE] * 5, "Inconclusive", "(smooth noise)"),
+        ([OPEN, *[LESS] * 4], [MORE] * 5, "Inconclusive", "(another photograph's map)"),
+        ([LESS] * 5, [MORE, OPEN, OPEN, MORE, MORE], "Inconclusive", "(its own map turned and its own map mirrored)"),
+        ([MORE, *[LESS] * 4], [LESS, *[MORE] * 4], "No", "(another photograph's map) finds the pixels"),
+        ([MORE, LESS, LESS, LESS, LESS], [MORE] * 4 + [LESS], "Inconclusive", "map and the centre first)"),
     ],
 )
-def test_the_place_matters_only_where_the_map_beats_every_order_without_knowledge(deletion, insertion, answer, words):
+def test_the_place_matters_only_where_the_map_beats_every_deciding_order(deletion, insertion, answer, words):
     """Yes needs all comparisons, no needs one order that is better on both; one lucky comparison decides nothing."""
     page = with_evidence({"all": orders(deletion, insertion), "without_grade_0": None})
     claim = matter.matter_answer(page)
     assert (claim.answer, words in claim.sentences[0]) == (answer, True)
     text = Reader(render(page)).text
     assert matter.matter_line(claim) in text
-    assert "in the hardest of 6 comparisons the map won in 97 of 100" in text
+    assert "in the hardest of 10 comparisons the map won in 97 of 100" in text
+    assert "Over 20 photographs." in text
+
+
+def test_random_pixels_stand_in_the_table_and_decide_nothing():
+    """A random order that beats the map on both, as it beats every smooth map, turns no answer; the table shows it."""
+    beaten = orders([LESS] * 5, [MORE] * 5, random=(MORE, LESS))
+    page = with_evidence({"all": beaten, "without_grade_0": None})
+    assert matter.matter_answer(page).answer == "Yes"
+    assert "Random pixels" in Reader(render(page)).text
+    assert (
+        "Random pixels"
+        not in Reader(render(with_evidence({"all": orders([LESS] * 5, [MORE] * 5), "without_grade_0": None}))).text
+    )
+
+
+@pytest.mark.parametrize("missing", matter.DECIDING)
+def test_an_order_that_was_not_measured_leaves_the_answer_open(missing):
+    """Where one of the deciding orders is not there (an only photograph has no other one's map), no yes is said."""
+    found = {name: entry for name, entry in orders([LESS] * 5, [MORE] * 5).items() if name != missing}
+    assert len(found) == 5
+    claim = matter.matter_answer(with_evidence({"all": found, "without_grade_0": None}))
+    assert (claim.answer, matter.DECIDING[missing] in claim.sentences[0]) == ("Inconclusive", True)
+
+
+def test_probabilities_speak_beside_kappa_and_leave_the_answer_to_it():
+    """Ranked probability score and log-loss stand in figures with their words; the answer stays kappa's."""
+    scores = {"ranked_probability_score": paired(-0.02, -0.01, n_used=20), "log_loss": paired(-0.01, 0.2, n_used=20)}
+    page = content(paired={"kappa": SAME, "enrichment": SAME, **scores})
+    assert verdict.grading_answer(page).state == "equivalent"
+    text = Reader(render(page)).text
+    assert (
+        "Ranked probability score (0 is perfect): difference \N{MINUS SIGN}0.0150 (95 % interval "
+        "\N{MINUS SIGN}0.0200 to \N{MINUS SIGN}0.0100), over 20 photographs. Lower is better: improved." in text
+    )
+    assert "Log-loss (0 is perfect): difference +0.095" in text
+    assert "Lower is better: inconclusive." in text
 
 
 def test_healthy_photographs_do_not_speak_where_grades_are_known():
     """The answer rests on the photographs without grade 0, the others stand beside it."""
-    found = {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": orders([OPEN] * 3, [OPEN] * 3)}
-    assert matter.matter_answer(with_evidence(found)).answer == "Inconclusive"
+    found = {"all": orders([LESS] * 5, [MORE] * 5), "without_grade_0": orders([OPEN] * 5, [OPEN] * 5)}
+    answer = matter.matter_answer(with_evidence(found))
+    assert answer.answer == "Inconclusive"
+    assert "Over 20 photographs; healthy ones are left out." in answer.sentences
 
 
 def test_few_photographs_and_missing_orders_give_no_answer():
     """Below ten photographs nothing is claimed; without orders to compare with, and without curves, it says so."""
-    few = matter.matter_answer(with_evidence({"all": orders([LESS] * 3, [MORE] * 3, n=9), "without_grade_0": None}))
+    few = matter.matter_answer(with_evidence({"all": orders([LESS] * 5, [MORE] * 5, n=9), "without_grade_0": None}))
     assert (few.answer, few.sure) == ("Inconclusive", "")
-    alone = {"fused": orders([LESS] * 3, [MORE] * 3)["fused"]}
+    alone = {"fused": orders([LESS] * 5, [MORE] * 5)["fused"]}
     bare = with_evidence({"all": alone, "without_grade_0": None})
     assert matter.matter_answer(bare).answer == "Not measured"
     text = Reader(render(bare)).text
@@ -211,7 +251,7 @@ def test_few_photographs_and_missing_orders_give_no_answer():
 def test_differences_are_counted_at_every_depth():
     """The reader learns how many intervals the page rests on."""
     page = with_evidence(
-        {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": None},
+        {"all": orders([LESS] * 5, [MORE] * 5), "without_grade_0": None},
         paired={"kappa": BETTER, "without_grade_0": {"deletion": SAME, "insertion": SAME}},
     )
-    assert "9 differences were given such an interval" in Reader(render(page)).text
+    assert "23 differences were given such an interval" in Reader(render(page)).text

@@ -3,11 +3,12 @@
 import copy
 import dataclasses
 import math
+import re
 
 from regaze.drawing.canvas import BEFORE
 from regaze.evaluation import verdicts
-from regaze.report.page import render
-from regaze.report.tables import provenance_sections, right_of
+from regaze.report.page import caveats, render
+from regaze.report.tables import evidence, provenance_sections, right_of
 from tests.report.contents import BETTER, LESS, MORE, NO_LESIONS, Reader, content, orders, paired, with_evidence
 
 
@@ -60,7 +61,7 @@ def test_curves_are_drawn_and_said():
         "random": {"deletion": [0.8, 0.4, 0.1], "insertion": [0.1, 0.3, 0.8]},
     }
     page = with_evidence(
-        {"all": orders([LESS] * 3, [MORE] * 3), "without_grade_0": None},
+        {"all": orders([LESS] * 5, [MORE] * 5), "without_grade_0": None},
         curves={
             "models": {"n": 7, "shares": shares, "lines": lines},
             "orders": {"n": 5, "shares": shares, "lines": kinds},
@@ -71,7 +72,7 @@ def test_curves_are_drawn_and_said():
     swatch = 1
     assert [len(a["points"].split()) for a in drawn][: 2 + swatch] == [2, 3, 2], "a gap is left out; then the key"
     spoken = [a["aria-label"] for a in reader.all("svg", "chart") if a["aria-label"].startswith("Deletion: ")]
-    assert spoken[0] == "Deletion: Random order 0.80 at 0%, 0.40 at 25%, 0.10 at 100%; " + (
+    assert spoken[0] == "Deletion: Random pixels 0.80 at 0%, 0.40 at 25%, 0.10 at 100%; " + (
         "Where it looks 0.80 at 0%, 0.20 at 25%, 0.10 at 100%"
     )
     assert "means over the same 5 photographs" in reader.text
@@ -126,3 +127,47 @@ def test_changes_in_the_table_are_judged_by_their_own_intervals():
     assert "+0.0150 worse +0.0100 to +0.0200" in text
     untested = Reader(render(content(paired={}))).text
     assert "+0.130 to the better 0.610" in untested
+
+
+def _with_baselines(**found):
+    base = content()
+    blind = {"about": "colours and a thumbnail", "quadratic_weighted_kappa": 0.387, "interval": [0.286, 0.48]}
+    blind |= {
+        "accuracy": 0.436,
+        "against": {"phase1": paired(0.1, 0.3, n_used=90), "tuned": paired(-0.1, 0.3, n_used=90)},
+    }
+    doubts = [{"model": name, "text": f"{name} is no better."} for name in ("tuned", "another")]
+    results = base.results | {"baselines": {"blind": blind | found}, "warnings": doubts}
+    return dataclasses.replace(base, results=results)
+
+
+def test_baselines_stand_beside_the_models():
+    """Kappa and interval of a baseline, and each model's paired difference from it with its word."""
+    text = Reader(render(_with_baselines())).text
+    assert re.search(r"blind colours and a thumbnail 0\.387 0\.286 to 0\.480 44\s%", text)
+    minus = verdicts.MINUS
+    assert f"+0.200 improved +0.100 to +0.300 +0.100 inconclusive {minus}0.100 to +0.300" in text
+    assert "What a model must beat" not in Reader(render(content())).text
+
+
+def test_a_model_that_a_baseline_was_not_set_against_has_dashes():
+    """A probe belongs to the models that started from its weights; for another there is nothing to say."""
+    (row,) = evidence(_with_baselines(against={"phase1": paired(0.1, 0.3, n_used=90)}))["baselines"]
+    assert row["changes"] == ["+0.200", verdicts.DASH]
+    assert row["verdicts"] == ["improved", ""]
+
+
+def test_warnings_are_read_before_the_figures():
+    """What `evaluate` warns of stands under "Before you rely on this", of the models on the page alone."""
+    assert "tuned is no better." in caveats(_with_baselines())
+    text = Reader(render(_with_baselines())).text
+    assert "tuned is no better." in text
+    assert "another is no better." not in text
+
+
+def test_training_loss_is_shown_from_first_to_last():
+    """Each model's own loss, where it ended and where it began, without a comparison."""
+    (row,) = [row for row in evidence(content())["rows"] if row["words"].startswith("Training loss")]
+    assert row["cells"] == ["0.70", "0.70"]
+    assert row["notes"] == ["first 1.20", "first 1.20"]
+    assert (row["n"], row["change"], row["trend"], row["verdict"]) == ("", "", "", "")

@@ -54,6 +54,7 @@ class Train(StudyCommand):
     def run(self) -> Result:
         """Train."""
         from regaze.study.active_model import active_model
+        from regaze.study.assessment.convergence import training_loss, unfinished
         from regaze.study.steps.train import train, train_on_corrections
 
         if not self.corrections and (self.model is not None or self.supervision != SupervisionOptions()):
@@ -69,9 +70,13 @@ class Train(StudyCommand):
             name = train_on_corrections(study, parent, network, training, lesson, machine, self.name, self.size)
         else:
             name = train(study, network, training, machine, self.name, self.size)
-        folder = str(study.model_folder(name, 0).parent)
+        folder, loss = str(study.model_folder(name, 0).parent), training_loss(study, name)
         self.say(f"{name}: trained, {folder}")
-        return {"model": name, "folds": len(study.folds), "folder": folder}, 0
+        if loss is not None:
+            self.say(f"training loss per head: {loss['first']:.2f} -> {loss['last']:.2f} (chance {loss['chance']:.2f})")
+        if text := unfinished(study, name):
+            study.voice.warn(text)
+        return {"model": name, "folds": len(study.folds), "folder": folder, "training_loss": loss}, 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -55,7 +55,7 @@ def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
 def table(result: dict[str, Any]) -> None:
     """Print the figures of `evaluate`: one row per model, then the paired differences."""
     console = _console()
-    headings = ("kappa", "95 % interval", "map error", "(zero map)", "on lesions", "rank", "del", "ins")
+    headings = ("kappa", "95 % interval", "RPS", "log-loss", "map error", "(zero map)", "on lesions", "rank")
     view = _view(f"{result['part']}, {result['n']} graded photographs", ["model"], headings)
     for name, figures in result["models"].items():
         fused = figures["maps"]["fused"]
@@ -63,21 +63,39 @@ def table(result: dict[str, Any]) -> None:
             name,
             number(figures["quadratic_weighted_kappa"]),
             interval(figures["interval"]),
+            number(_mean(figures["ranked_probability_score"]), 4),
+            number(_mean(figures["log_loss"])),
             number(fused["squared_error"]),
             number(fused["zero_map_squared_error"]),
             number(fused["lesion_enrichment"], 2, "x"),
             number(fused["relevance_rank"], 2),
-            number(figures["deletion"]),
-            number(figures["insertion"]),
         )
-    models = result["models"]
-    for part in (view, _period_table(models), _recall_table(models), _ranking_table(models)):
+    models, baselines = result["models"], _baseline_table(result["baselines"])
+    makers = (_period_table, _recall_table, _faithfulness_table, _ranking_table)
+    for part in (view, baselines, *(make(models) for make in makers)):
         if part is not None:
             console.print(part)
     for label, pair in result["paired"].items():
-        _print_pair(console, label, pair["kappa"], pair["enrichment"])
+        _print_pairs(console, label, pair)
+    for baseline, figures in result["baselines"].items():
+        for name, pair in figures["against"].items():
+            if pair["difference"] is not None:
+                console.print(f"{name} against {baseline}: kappa {sentence(pair, 'kappa')}", markup=False)
+    for doubt in result["warnings"]:
+        console.print(f"warning: {doubt['text']}", markup=False)
     for note in result["notes"]:
         console.print(f"note: {note}", markup=False)
+
+
+def _baseline_table(baselines: dict[str, Any]) -> Table | None:
+    """What the models must beat; None where nothing is graded."""
+    if not baselines:
+        return None
+    view = _view("what a model must beat", ["baseline"], ("kappa", "95 % interval", "accuracy"))
+    for name, figures in baselines.items():
+        cells = number(figures["quadratic_weighted_kappa"]), interval(figures["interval"]), number(figures["accuracy"])
+        view.add_row(name, *cells)
+    return view
 
 
 def _console(width: int = 120) -> Console:
@@ -97,7 +115,13 @@ def _view(title: str, names: Iterable[str], headings: Iterable[str], **style: An
 
 
 _SHORT = {kind: name.short for kind, name in DISPLAY_NAMES.items()} | {
-    "blurred-random": "noise",
+    "another": "another photograph's map",
+    "turned": "map turned",
+    "mirrored": "map mirrored",
+    "blurred-random": "smooth noise",
+    "centre": "centre first",
+    "random": "random pixels",
+    "lesions": "lesions first",
     "below 1 %": "< 1 %",
     "1 to 2 %": "1-2 %",
     "2 to 4 %": "2-4 %",
@@ -155,26 +179,45 @@ def _recall_table(models: dict[str, Any]) -> Table | None:
     return view
 
 
+def _faithfulness_table(models: dict[str, Any]) -> Table | None:
+    """Deletion and insertion of each map, also over the probability on the whole photograph; None: not measured."""
+    if not any(figures["n_faithfulness"] for figures in models.values()):
+        return None
+    view = _view(
+        "deletion and insertion of the fused map",
+        ["model"],
+        ["photographs", "deletion", "insertion", "relative deletion", "relative insertion"],
+        caption="relative: 1 is as sure as on the whole photograph",
+    )
+    for name, figures in models.items():
+        areas = ("deletion", "insertion", "relative_deletion", "relative_insertion")
+        cells = [number(figures[area]) for area in areas]
+        view.add_row(name, str(figures["n_faithfulness"]), *cells)
+    return view
+
+
 def _ranking_table(models: dict[str, Any]) -> Table | None:
     """Deletion and insertion of each map less those of the reference rankings; None where none was measured."""
     measured = {name: figures["faithfulness"] for name, figures in models.items() if figures["faithfulness"]}
     parts = {name: figures["without_grade_0"] or figures["all"] for name, figures in measured.items()}
-    rankings = [ranking for ranking in next(iter(parts.values()), {}) if ranking != "fused"]
-    if not rankings:
+    if not any(len(part) > 1 for part in parts.values()):
         return None
     without = ", without grade 0" if any(figures["without_grade_0"] for figures in measured.values()) else ""
-    counts = {ranking: max(part[ranking]["n_used"] for part in parts.values()) for ranking in rankings}
     view = _view(
         f"attention map minus reference ranking (paired){without}",
-        ["model", ""],
-        [f"{_SHORT.get(ranking, ranking)} ({count})" for ranking, count in counts.items()],
-        caption="deletion below zero and insertion above zero are better; in brackets: photographs",
-        padding=(0, 1, 0, 0),
+        ["model", "ranking"],
+        ["photographs", "deletion", "insertion"],
+        caption="deletion below zero and insertion above zero are better",
     )
     for name, part in parts.items():
-        for measure, short in (("deletion", "del"), ("insertion", "ins")):
-            cells = [_signed(part[ranking]["against"][measure], 2) for ranking in rankings]
-            view.add_row(name if measure == "deletion" else "", short, *cells)
+        rankings = [ranking for ranking in part if ranking != "fused"]
+        for index, ranking in enumerate(rankings):
+            entry = part[ranking]
+            cells = [_signed(entry["against"][measure], 3) for measure in ("deletion", "insertion")]
+            last = index == len(rankings) - 1
+            view.add_row(
+                "" if index else name, _SHORT.get(ranking, ranking), str(entry["n_used"]), *cells, end_section=last
+            )
     return view
 
 
@@ -183,7 +226,8 @@ def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> 
     console = _console(140)
     for root, history in histories.items():
         view = Table(title=f"rounds of {root}, on the validation part")
-        for heading in ("", "round", "model", "corrections", "kappa", "95 % interval", "on lesions", "credited"):
+        headings = ("corrections", "kappa", "95 % interval", "RPS", "log-loss", "on lesions", "credited")
+        for heading in ("", "round", "model", *headings):
             view.add_column(heading, justify="left" if heading in ("", "model", "credited") else "right")
         for item in history:
             view.add_row(
@@ -193,18 +237,20 @@ def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> 
                 str(item.corrections) if item.parent else "-",
                 number(item.kappa),
                 interval(item.interval),
+                number(item.ranked_probability_score, 4),
+                number(item.log_loss),
                 number(item.enrichment, 2, "x"),
                 item.verdict if item.parent else "",
             )
         console.print(view)
         for item in history[1:]:
             label = f"{item.model} against {item.against}"
-            _print_pair(console, label, item.kappa_difference, item.enrichment_difference)
+            _print_pairs(console, label, {name: getattr(item, f"{name}_difference") for name in _COMPARED})
             if item.control is None:
                 console.print(f"{item.model}: not compared with a control")
             else:
                 label = f"{item.model} against its control {item.control}"
-                _print_pair(console, label, item.kappa_against_control, item.enrichment_against_control)
+                _print_pairs(console, label, {name: getattr(item, f"{name}_against_control") for name in _COMPARED})
         console.print(advices[root], markup=False)
 
 
@@ -226,12 +272,25 @@ def agreement_table(agreement: ExpertAgreement) -> None:
     console.print(f"the model against what experts reach among themselves: {result}", markup=False)
 
 
-def _print_pair(console: Console, label: str, kappa: dict[str, Any] | None, enrichment: dict[str, Any] | None) -> None:
+_COMPARED = {
+    "kappa": "kappa",
+    "ranked_probability_score": "ranked probability score",
+    "log_loss": "log-loss",
+    "enrichment": "attention on lesions",
+}
+
+
+def _print_pairs(console: Console, label: str, pairs: Mapping[str, Any]) -> None:
     """Print the differences of two models, each with what it says; one that was not measured is left out."""
     console.print(f"{label}:")
-    for measure, text, pair in (("kappa", "kappa", kappa), ("enrichment", "attention on lesions", enrichment)):
+    for measure, text in _COMPARED.items():
+        pair = pairs[measure]
         if pair is not None and pair["difference"] is not None:
             console.print(f"  {text} {sentence(pair, measure)}", markup=False)
+
+
+def _mean(entry: Mapping[str, Any] | None) -> float | None:
+    return None if entry is None else entry["mean"]
 
 
 def _signed(pair: dict[str, Any], digits: int) -> str:
@@ -250,7 +309,8 @@ def sentence(pair: dict[str, Any], measure: str) -> str:
     """
     comparison = compare(pair)
     why = undecided(comparison)
-    return f"{_signed(pair, 3)}: {judge(comparison, measure)}{f' ({why})' if why else ''}"
+    digits = 4 if measure == "ranked_probability_score" else 3
+    return f"{_signed(pair, digits)}: {judge(comparison, measure)}{f' ({why})' if why else ''}"
 
 
 def number(value: float | None, digits: int = 3, unit: str = "") -> str:

@@ -22,6 +22,9 @@ from regaze.evaluation.intervals import mean_interval, paired_mean_difference
 Record = dict[str, Any]
 
 MEASURES = ("deletion", "insertion")
+#: Also over the probability on the whole photograph: 1 is as sure as there, so that two networks of different
+#: confidence can be compared.
+ALL_MEASURES = (*MEASURES, "relative_deletion", "relative_insertion")
 
 
 def faithfulness_records(results: Mapping[str, Faithfulness]) -> list[Record]:
@@ -32,7 +35,9 @@ def faithfulness_records(results: Mapping[str, Faithfulness]) -> list[Record]:
 
     Returns:
         N dicts: `followed`, the class whose probability was followed (int); `maps`: name -> `deletion` and `insertion`
-        (float in 0..1); `curves`: name -> `shares`, `deletion` and `insertion`, lists of n_steps + 1 numbers to draw.
+        (float in 0..1), and `relative_deletion` and `relative_insertion`, these over the probability of that class on
+        the whole photograph (float, 0 or more; None where that probability is 0); `curves`: name -> `shares`,
+        `deletion` and `insertion`, lists of n_steps + 1 numbers to draw.
 
     Raises:
         ValueError: Results of different numbers of images.
@@ -45,10 +50,10 @@ def faithfulness_records(results: Mapping[str, Faithfulness]) -> list[Record]:
     for name, result in results.items():
         for index, record in enumerate(records):
             record["followed"] = int(result.classes[index])
-            record["maps"][name] = {
-                "deletion": float(result.deletion[index]),
-                "insertion": float(result.insertion[index]),
-            }
+            clean = float(result.deletion_curves[index, 0])
+            areas = {"deletion": float(result.deletion[index]), "insertion": float(result.insertion[index])}
+            relative = {f"relative_{key}": area / clean if clean else None for key, area in areas.items()}
+            record["maps"][name] = {**areas, **relative}
             record["curves"][name] = {
                 "shares": result.shares.tolist(),
                 "deletion": result.deletion_curves[index].tolist(),
@@ -72,7 +77,7 @@ def summarise_faithfulness(
         resamples: Number of resamples.
 
     Returns:
-        `all`, and with labels `without_grade_0`: name -> `deletion`, `insertion` (each `mean` and `interval`: [low,
+        `all`, and with labels `without_grade_0`: name -> each of `ALL_MEASURES` (`mean` and `interval`: [low,
         high]; None where undefined), `n_used`, `n_skipped`.
 
     Raises:
@@ -83,13 +88,11 @@ def summarise_faithfulness(
 
     def entry(name: str, keep: NDArray[np.bool_]) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for measure in MEASURES:
-            values = _values(records, name, measure)[keep]
-            mean, low, high = mean_interval(values, _kept(patients, keep), resamples)
-            n_used = int((~np.isnan(values)).sum())
+        for measure in ALL_MEASURES:
+            mean, low, high = mean_interval(_values(records, name, measure)[keep], _kept(patients, keep), resamples)
             result[measure] = {"mean": mean, "interval": [low, high]}
-            result |= {"n_used": n_used, "n_skipped": int(values.size - n_used)}
-        return result
+        n_used = sum(name in record["maps"] for record, kept in zip(records, keep, strict=True) if kept)
+        return result | {"n_used": n_used, "n_skipped": int(keep.sum()) - n_used}
 
     return {part: {name: entry(name, keep) for name in names} for part, keep in _parts(len(records), labels).items()}
 
@@ -114,9 +117,8 @@ def faithfulness_difference(
         resamples: Number of resamples; both sides see the same ones.
 
     Returns:
-        `all`, and with labels `without_grade_0`: `deletion` and `insertion`, each what
-        `intervals.paired_mean_difference` gives. The difference is after - before: below zero is better for Deletion,
-        above zero for Insertion.
+        `all`, and with labels `without_grade_0`: each of `ALL_MEASURES` as `intervals.paired_mean_difference` gives it.
+        The difference is after - before: below zero is better for Deletion, above zero for Insertion.
 
     Raises:
         ValueError: Numbers of records, labels and patients that differ, or a name that no record has.
@@ -133,7 +135,7 @@ def faithfulness_difference(
             measure: paired_mean_difference(
                 _values(*before, measure)[keep], _values(*after, measure)[keep], _kept(patients, keep), resamples
             )
-            for measure in MEASURES
+            for measure in ALL_MEASURES
         }
         for part, keep in _parts(len(before[0]), labels).items()
     }

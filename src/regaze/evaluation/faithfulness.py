@@ -21,7 +21,7 @@ Suffixes: N = image, C = channel, S = side, P = pixel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regaze.errors import ModelError, OptionError
+from regaze.evaluation.inpainting import inpainted
 from regaze.evaluation.perturbation import Questions, Scores, pixel_order
 from regaze.evaluation.picture import WHOLE, Picture
 from regaze.evaluation.substrates import check_substrate, substituted
@@ -181,6 +182,17 @@ def compare_orders(
     return results
 
 
+def mean_result(results: Sequence[Faithfulness]) -> Faithfulness:
+    """The mean of several orders of the same images, e.g. of several draws of one reference ranking.
+
+    Args:
+        results: At least one, of one call of `compare_orders`, so that classes and shares are the same.
+    """
+    keys = ("deletion", "insertion", "deletion_curves", "insertion_curves")
+    means = {key: np.mean([getattr(result, key) for result in results], axis=0) for key in keys}
+    return replace(results[0], **means)
+
+
 def area_under_curve(curves: NDArray[np.float64]) -> NDArray[np.float64]:
     """Trapezoid rule over an x axis of length 1: (sum - first / 2 - last / 2) / (scores - 1), RISE's `auc`.
 
@@ -214,8 +226,15 @@ def _rows(
     slot = 3
     for map_SS in maps:
         pixels_P, cuts = pixel_order(map_SS.to(image_1CSS.device), procedure.patch, shares, picture)
-        for before_PC, after_PC in ((clean_PC, deleted_PC), (start_PC, clean_PC)):
-            for picture_PC in _walk(before_PC, after_PC, pixels_P, cuts):
+        for substrate, before_PC, after_PC in (
+            (procedure.deletion, clean_PC, deleted_PC),
+            (procedure.insertion, start_PC, clean_PC),
+        ):
+            if substrate == "inpaint":
+                pictures = _walk_inpainted(image_1CSS, picture, pixels_P, cuts, inserts=after_PC is clean_PC)
+            else:
+                pictures = _walk(before_PC, after_PC, pixels_P, cuts)
+            for picture_PC in pictures:
                 yield slot, picture_PC
                 slot += 1
 
@@ -227,6 +246,18 @@ def _walk(before_PC: Tensor, after_PC: Tensor, pixels_P: Tensor, cuts: Sequence[
         changed = pixels_P[begin:end]
         picture_PC.index_copy_(0, changed, after_PC.index_select(0, changed))
         yield picture_PC
+
+
+def _walk_inpainted(
+    image_1CSS: Tensor, picture: Picture, pixels_P: Tensor, cuts: Sequence[int], *, inserts: bool
+) -> Iterator[Tensor]:
+    """As `_walk`; what is missing after each step is filled from what is there of the picture."""
+    known_SS = torch.full(image_1CSS.shape[-2:], not inserts, dtype=torch.bool, device=image_1CSS.device)
+    filled_1CSS = image_1CSS.clone()
+    for begin, end in pairwise(cuts[:-1]):
+        known_SS.view(-1)[pixels_P[begin:end]] = inserts
+        filled_1CSS[..., *picture] = inpainted(image_1CSS[..., *picture], known_SS[picture])
+        yield _flat(filled_1CSS)
 
 
 def _flat(image_1CSS: Tensor) -> Tensor:

@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import roc_auc_score
 
-from regaze.errors import ModelError
 from regaze.evaluation.intervals import (
     as_classes,
     group_codes,
     group_confusions,
     kappas,
+    mean_interval,
     percentile_bounds,
     resampled_totals,
 )
+from regaze.evaluation.proper_scores import PROPER_SCORES, as_probabilities, proper_scores
 from regaze.files import json_number
 
 _BINS = 10  # of the reliability diagram
@@ -74,6 +75,7 @@ def grading_summary(
     Returns:
         A dict that JSON can hold; None where undefined: `quadratic_weighted_kappa`, for classes without an order the
         unweighted kappa under the same name; `interval`: its [low, high], 95 % bootstrap percentiles, by group;
+        `ranked_probability_score` (None for classes without an order) and `log_loss`, each `mean` and `interval`;
         `accuracy` of the decoded grades; `recall`: K shares, None for a grade that does not occur; `confusion`: K x K
         counts, rows = truth; `referable`: `auroc` (score = summed probability of the referable grades), `sensitivity`
         and `specificity` (decision = decoded grade >= `referable_from`); `calibration_error`: sum over the bins of
@@ -84,7 +86,7 @@ def grading_summary(
         ModelError: Probabilities that are not numbers in 0..1.
         OptionError: `resamples` below 1.
     """
-    shares = _as_probabilities(probabilities)
+    shares = as_probabilities(probabilities)
     n, classes = shares.shape
     truth, decided = as_classes(labels, classes, "labels"), as_classes(grades, classes, "grades")
     if not n == truth.size == decided.size:
@@ -95,6 +97,8 @@ def grading_summary(
     return {
         "quadratic_weighted_kappa": json_number(float(kappas(confusion, ordinal))),
         "interval": _kappa_interval(per_group, resamples, ordinal),
+        **dict.fromkeys(PROPER_SCORES),
+        **_mean_scores(proper_scores(shares, truth, ordinal), groups, resamples),
         "accuracy": _share(np.trace(confusion), n),
         "recall": [_share(confusion[k, k], rows[k]) for k in range(classes)],
         "confusion": confusion.astype(int).tolist(),
@@ -120,7 +124,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> list[dict[str, f
         ValueError: Shapes that do not fit each other, or indices out of range.
         ModelError: Probabilities that are not numbers in 0..1.
     """
-    shares = _as_probabilities(probabilities)
+    shares = as_probabilities(probabilities)
     truth = as_classes(labels, shares.shape[1], "labels")
     if truth.size != len(shares):
         raise ValueError(f"{truth.size} labels for {len(shares)} rows of probabilities: pass one per image")
@@ -138,18 +142,12 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike) -> list[dict[str, f
     ]
 
 
-def _as_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """(N, K) float64, checked."""
-    shares = np.asarray(probabilities, dtype=np.float64)
-    if shares.ndim != 2:
-        raise ValueError(f"probabilities have shape {shares.shape}: pass (N, K), one row per image")
-    # Softmax in half precision may end a hair above 1.
-    if not ((shares >= 0) & (shares <= 1 + 1e-3)).all():
-        raise ModelError(
-            "The model's probabilities hold values outside 0..1 or NaN: pass softmax outputs; "
-            "if they are, training diverged: train again with a smaller learning rate."
-        )
-    return np.minimum(shares, 1.0)
+def _mean_scores(
+    scores: dict[str, NDArray[np.float64]], groups: Sequence[str | None] | None, resamples: int
+) -> dict[str, Any]:
+    """Mean and 95 % bounds of each score."""
+    means = {name: mean_interval(values, groups, resamples) for name, values in scores.items()}
+    return {name: {"mean": mean, "interval": [low, high]} for name, (mean, low, high) in means.items()}
 
 
 def _kappa_interval(per_group: NDArray[np.float64], resamples: int, ordinal: bool) -> list[float | None]:

@@ -30,6 +30,8 @@ def substituted(images: Tensor, substrate: Substrate, black: Sequence[float] | N
         images: (N, C, H, W) float32, normalised, cropped pixels; of a photograph beside bars the picture alone.
         substrate: `grey`: 0 in normalised space. `black`: the normalised value of black. `mean`: each image's own mean
             colour, a photograph's black surround included. `blur`: the image, blurred (`blur_size` of its longer side).
+            `inpaint`: as `mean`, since nothing is left to fill from; what takes a pixel's place before depends on which
+            others are gone, see `inpainting`.
         black: (C) the normalised value of black in each channel, see `normalised_black`; needed by `black` alone.
 
     Returns:
@@ -39,7 +41,7 @@ def substituted(images: Tensor, substrate: Substrate, black: Sequence[float] | N
         return blurred(images, gaussian_kernel(*blur_size(max(images.shape[-2:]))))
     if substrate == "grey":
         return torch.zeros_like(images)
-    if substrate == "mean":
+    if substrate in ("mean", "inpaint"):
         return images.mean((2, 3), keepdim=True).expand_as(images).clone()
     value = torch.as_tensor(black, dtype=images.dtype, device=images.device)
     return value.view(1, -1, 1, 1).expand_as(images).clone()

@@ -38,10 +38,16 @@ class Measure:
 #: Margins were chosen beforehand, not tuned, each for its reason.
 MEASURES = {
     "kappa": Measure(0.05),  # about half of what the choice of 103 photographs alone moves a kappa (+-.1)
+    # One photograph in fifty, graded with certainty, moved by one grade of five (.25 each).
+    "ranked_probability_score": Measure(0.005, lower_is_better=True),
+    "log_loss": Measure(0.02, lower_is_better=True),  # a fiftieth more probability for the truth
     "enrichment": Measure(0.2),  # a fifth of looking nowhere in particular, which is 1
     "squared_error": Measure(0.01, lower_is_better=True),  # a map that is off by a tenth everywhere
     "deletion": Measure(0.02, lower_is_better=True),  # two points of certainty, all along the curve
     "insertion": Measure(0.02),  # likewise
+    # The same two points of a certainty of two thirds.
+    "relative_deletion": Measure(0.03, lower_is_better=True),
+    "relative_insertion": Measure(0.03),
     # Shares of one: a twentieth, such as one photograph in twenty.
     "accuracy": Measure(0.05),
     "iou": Measure(0.05),

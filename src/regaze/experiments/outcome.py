@@ -12,6 +12,7 @@ from typing import Any
 
 from regaze.drawing.canvas import Canvas
 from regaze.errors import OptionError
+from regaze.evaluation.proper_scores import PROPER_SCORES, proper_scores
 from regaze.evaluation.seeds import Estimate, Grade, Value
 from regaze.experiments.claims import Claim
 from regaze.experiments.runs import Record
@@ -128,6 +129,25 @@ def grades(seeds: Sequence[Sequence[Record]]) -> list[list[Grade]]:
         [Grade(r["sample"], r["patient"], r["label"], r["grade"]) for r in records if r["label"] is not None]
         for records in seeds
     ]
+
+
+def score_values(seeds: Sequence[Sequence[Record]], ordinal: bool) -> dict[str, list[list[Value]]]:
+    """The proper scores of the judged photographs that have a grade; runs of earlier versions kept no probabilities.
+
+    Args:
+        seeds: Records of photographs, one list per seed.
+        ordinal: Whether the classes have an order.
+    """
+    found: dict[str, list[list[Value]]] = {name: [[] for _ in seeds] for name in PROPER_SCORES}
+    for seed, records in enumerate(seeds):
+        kept = [record for record in records if record["label"] is not None and "probabilities" in record]
+        if not kept:
+            continue
+        probabilities, labels = ([record[key] for record in kept] for key in ("probabilities", "label"))
+        for name, scores in proper_scores(probabilities, labels, ordinal).items():
+            rows = zip(kept, scores, strict=True)
+            found[name][seed] = [Value(record["sample"], record["patient"], float(score)) for record, score in rows]
+    return found
 
 
 def values(seeds: Sequence[Sequence[Record]], *path: str) -> list[list[Value]]:

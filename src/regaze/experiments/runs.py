@@ -341,4 +341,5 @@ def link(target: Path, path: Path) -> None:
 def _slim(row: Record) -> Record:
     """What the figures need of a judge's record."""
     maps = {name: {"squared_error": record["squared_error"]} for name, record in row["maps"].items()}
-    return {key: row[key] for key in ("sample", "patient", "label", "grade")} | {"maps": maps}
+    kept = ("sample", "patient", "label", "grade", "probabilities")
+    return {key: row[key] for key in kept} | {"maps": maps}

@@ -44,7 +44,7 @@ class ModelCard:
         history: Mean losses per epoch.
         key: Hash of everything that decides the weights.
         weights: Hash of `model.safetensors`, which binds the two files; set by `save_model`. Empty: an older card.
-        details: Seed, device, precision, wall time, what was taken from the weights.
+        details: Seed, device, precision, wall time, what was taken from the weights; `arithmetic`, see `precision`.
         versions: Of regaze, Python and the libraries that compute.
         created: UTC, ISO 8601.
         schema_version: Of this file.

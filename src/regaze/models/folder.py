@@ -13,6 +13,7 @@ from regaze.files import replacing, write_json
 from regaze.models.build import Network, build_network
 from regaze.models.card import ModelCard, check_weights, file_hash, read_card
 from regaze.models.options import MachineOptions
+from regaze.models.precision import predicting
 from regaze.models.predictor import Predictor
 
 
@@ -66,7 +67,7 @@ def load_model(folder: Path, machine: MachineOptions | None = None, batch: int =
 
     Args:
         folder: What `save_model` wrote.
-        machine: Device and precision; default: automatic.
+        machine: Device and precision; default: automatic. See `precision.predicting` for the one that it gets.
         batch: Photographs per forward pass.
 
     Raises:
@@ -74,5 +75,6 @@ def load_model(folder: Path, machine: MachineOptions | None = None, batch: int =
     """
     card = read_card(folder)
     network = load_network(folder, card)
-    predictor = Predictor(network, card.mean, card.std, card.decoding, machine or MachineOptions(), batch)
+    settled = predicting(card, machine or MachineOptions())
+    predictor = Predictor(network, card.mean, card.std, card.decoding, settled, batch)
     return predictor, card

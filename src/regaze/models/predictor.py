@@ -128,6 +128,11 @@ class Predictor:
         self.decoding = decoding
         self.batch = batch
 
+    @property
+    def arithmetic(self) -> str:
+        """`bf16` or `fp32`: what forward passes compute in."""
+        return "bf16" if self.bf16 else "fp32"
+
     def precision(self) -> torch.autocast:
         """The autocast in which forward passes run: to bfloat16, or none."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)

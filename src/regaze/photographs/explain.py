@@ -34,12 +34,14 @@ class _Explained:
     Attributes:
         model: Its folder.
         card: Its card.
+        precision: In which it predicted, `bf16` or `fp32`; gradients are fp32.
         photographs: For each photograph, what `describe` gives and `explained`: a class, None where maps have none.
         maps: Explainer -> (N, S, S) float32 in cropped pixels.
     """
 
     model: Path
     card: ModelCard
+    precision: str
     photographs: list[dict[str, Any]]
     maps: dict[str, NDArray[np.float32]]
 
@@ -48,6 +50,7 @@ class _Explained:
         return {
             "model": str(self.model),
             "key": self.card.key,
+            "precision": self.precision,
             "explainers": list(self.maps),
             "photographs": self.photographs,
         }
@@ -137,7 +140,7 @@ def _explain_with(
         | {"explained": card.classes[classes[index]] if has_class else None}
         for index, sample in enumerate(samples)
     ]
-    return _Explained(model, card, photographs, maps)
+    return _Explained(model, card, predictor.arithmetic, photographs, maps)
 
 
 def _tiles(explained: Sequence[_Explained], index: int) -> list[Tile]:

@@ -22,6 +22,7 @@ from regaze.files import replacing, write_json
 from regaze.models.card import ModelCard
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
+from regaze.models.precision import why_fp32
 from regaze.models.predictor import Predictions
 from regaze.records import Sample
 
@@ -38,7 +39,8 @@ def predict_files(
     photograph (H, W) float16 in original pixels.
 
     Returns:
-        `predictions` (one dict per photograph) and `failed` (file and reason).
+        `model`, its `key`, the `precision` that computed, `predictions` (one dict per photograph) and `failed` (file
+        and reason).
 
     Raises:
         ModelError: `model` is no model folder.
@@ -52,6 +54,8 @@ def predict_files(
     if not files:
         where = f"in {', '.join(map(str, images))}" if images else "to predict"
         raise DataError(f"No photograph {where}: give files ending in {', '.join(sorted(IMAGE_SUFFIXES))}, or folders.")
+    if why := why_fp32(card):
+        voice.say(f"{card.name} {why}")
     described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     paths, names = [path for path, _ in files], _unique_names([name for _, name in files])
@@ -72,7 +76,14 @@ def predict_files(
                     described.append(describe(path, card, predictions, index))
                     _write(out, name, path, predictions, index, geometry)
             feed(min(start + batch, len(files)), len(files))
-    result = {"model": str(model), "key": card.key, "predictions": described, "failed": failed, "out": str(out)}
+    result = {
+        "model": str(model),
+        "key": card.key,
+        "precision": predictor.arithmetic,
+        "predictions": described,
+        "failed": failed,
+        "out": str(out),
+    }
     write_json(out / "predictions.json", result)
     return result
 

@@ -64,7 +64,7 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
         further_off=[cases[index] for index in further],
         n_better_graded=len(better_graded),
         n_better_maps=len(better_maps),
-        provenance=_provenance(study, before, after),
+        provenance=_provenance(study, assessment, before, after),
         commands=commands,
         curves={"models": model_curves(rows), "orders": ranking_curves(rows["after"])},
     )
@@ -196,7 +196,7 @@ def _split(study: Study) -> dict[str, Any]:
     }
 
 
-def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
+def _provenance(study: Study, assessment: Assessment, before: str, after: str) -> dict[str, Any]:
     base, tuned = study.card(before), study.card(after)
     how = "finetune" if "finetune" in tuned.recipe else "supervision"
     learning = {"finetune": "fine-tuning", "supervision": "grades and maps together, from the first step"}[how]
@@ -214,6 +214,7 @@ def _provenance(study: Study, before: str, after: str) -> dict[str, Any]:
         learning: {**tuned.recipe[how], "seconds": tuned.details["seconds"]},
         "corrections": tuned.corrections,
         "machine": tuned.details["machine"],
+        "judged in": {name: assessment.figures["models"][name]["precision"] for name in (before, after)},
         "versions": tuned.versions,
         "made": tuned.created,
     }

@@ -108,7 +108,8 @@ class ReportContent:
     Attributes:
         title: Heading of the page.
         classes: Class names; labels and grades index them.
-        results: The JSON of `regaze evaluate`: `part`, `n`, `models` (name -> figures), `notes`.
+        results: The JSON of `regaze evaluate`: `part`, `n`, `models` (name -> figures), `baselines`, `warnings`,
+            `notes`.
         before: Name in `results["models"]` of the model before the corrections.
         after: Name of the model fine-tuned on them.
         control: Name of the model fine-tuned equally long without the map loss; None: there is none.

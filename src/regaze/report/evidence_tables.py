@@ -19,20 +19,31 @@ from regaze.report.tables import COLOURS, SCALES, percent, span
 
 PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (lowest grade)"}
 TITLES = {"deletion": "Deletion", "insertion": "Insertion"}
+_AREAS = {
+    "deletion": "Deletion ↓",
+    "insertion": "Insertion ↑",
+    "relative_deletion": "Relative deletion ↓",
+    "relative_insertion": "Relative insertion ↑",
+}
 ORDERS = {
     "fused": "Where it looks",
-    "random": "Random order",
-    "centre": "Centre first",
+    "another": "Another photograph's map",
+    "turned": "Its map turned",
+    "mirrored": "Its map mirrored",
     "blurred-random": "Smooth noise",
+    "centre": "Centre first",
+    "random": "Random pixels",
     "lesions": "The expert's lesions first",
 }
 CHANGES = {"flip": "Mirrored photograph", "shift": "Slightly shifted", "noise": "Slight noise"}
 
-# How a curve is drawn: colour, dashes, width. The map's own is the strongest, the last drawn, and so on top.
+# How a curve is drawn: colour, dashes, width. The map's own is the strongest, the last drawn, and so on top. The map
+# turned and mirrored stand in the tables alone: more lines cannot be told apart.
 _STYLES: dict[str, tuple[str, tuple[float, ...], float]] = {
     "random": ("#5c6672", (2, 3), 1.4),
     "centre": ("#9a5b13", (7, 3), 1.4),
     "blurred-random": ("#7a4f9c", (5, 2, 1, 2), 1.4),
+    "another": ("#a03a5a", (4, 2), 1.4),
     "lesions": (GOOD, (), 1.4),
     "control": (COLOURS["control"], (), 2.4),
     "before": (COLOURS["before"], (), 2.4),
@@ -46,23 +57,25 @@ def faithfulness(content: ReportContent) -> dict[str, Any]:
     """Return what erasing and showing did: charts of the curves, and tables of areas and differences.
 
     Returns:
-        `curves` and `order_curves`: (number of photographs, [(words, chart)], [(swatch, words)]) or None; `areas` and
-        `orders`: rows of the tables, empty where nothing was measured.
+        `curves` and `order_curves`: (number of photographs, [(words, chart)], [(swatch, words)], whether the lesions
+        are among them) or None; `areas` and `orders`: rows of the tables, empty where nothing was measured; `measures`:
+        headings of the columns of `orders`.
     """
     return {
         "curves": _curves(content.curves["models"], {role: words for role, words, _ in content.roles}),
         "order_curves": _curves(content.curves["orders"], ORDERS),
         "areas": [row for part in PARTS for row in _areas(content, part)],
         "orders": [row for part in PARTS for row in _orders(content, part)],
+        "measures": list(_AREAS.values()),
     }
 
 
 def _curves(
     means: Mapping[str, Any] | None, words: Mapping[str, str]
-) -> tuple[int, list[tuple[str, Canvas]], list[tuple[Canvas, str]]] | None:
+) -> tuple[int, list[tuple[str, Canvas]], list[tuple[Canvas, str]], bool] | None:
     if means is None:
         return None
-    lines, shares = means["lines"], means["shares"]
+    lines, shares = {name: line for name, line in means["lines"].items() if name in _STYLES}, means["shares"]
     charts = []
     for measure, title in TITLES.items():
         curves = [
@@ -75,7 +88,7 @@ def _curves(
         axis = Axis(0.0, max(0.2, math.ceil(5 * max(known) - 1e-9) / 5), percent=True)
         across = "pixels erased" if measure == "deletion" else "pixels shown"
         charts.append((title, curve_chart([("", curves)], f"{title}: {spoken}", "", across, axis)))
-    return means["n"], charts, _key({name: words[name] for name in words if name in lines})
+    return means["n"], charts, _key({name: words[name] for name in words if name in lines}), "lesions" in lines
 
 
 def _key(words: Mapping[str, str]) -> list[tuple[Canvas, str]]:
@@ -98,7 +111,7 @@ def _areas(content: ReportContent, part: str) -> list[dict[str, Any]]:
         return []
     endings = ["", "_against_control"] if content.control is not None else [""]
     pairs = [
-        {measure: content.paired[measure + ending] for measure in TITLES}
+        {measure: content.paired[measure + ending] for measure in _AREAS}
         if part == "all"
         else content.paired[part + ending]
         for ending in endings
@@ -107,12 +120,12 @@ def _areas(content: ReportContent, part: str) -> list[dict[str, Any]]:
         {
             "part": PARTS[part],
             "first": measure == "deletion",
-            "words": f"{words} {'↓' if measure == 'deletion' else '↑'}",
+            "words": words,
             "n": max(entry["n_used"] for entry in entries if entry is not None),
             "cells": [_mean(entry and entry[measure], 3) for entry in entries],
             "pairs": [_difference(pair[measure]) for pair in pairs],
         }
-        for measure, words in TITLES.items()
+        for measure, words in _AREAS.items()
     ]
 
 
@@ -138,8 +151,8 @@ def _orders(content: ReportContent, part: str) -> list[dict[str, Any]]:
             "span": len(orders),
             "words": words,
             "n": orders[name]["n_used"],
-            "cells": [_mean(orders[name][measure], 3) for measure in TITLES],
-            "pairs": [_difference(None if name == "fused" else orders[name]["against"][measure]) for measure in TITLES],
+            "cells": [_mean(orders[name][measure], 3) for measure in _AREAS],
+            "pairs": [_difference(None if name == "fused" else orders[name]["against"][measure]) for measure in _AREAS],
         }
         for name, words in ORDERS.items()
         if name in orders

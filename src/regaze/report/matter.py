@@ -1,9 +1,12 @@
 """Does the grade depend on the attended region? The third answer of the page.
 
-Invariant: a map is compared with reference rankings that do not use the photograph. "Yes" needs the better of every
-one of them, on deletion and on insertion, each by a whole paired interval that reaches beyond the margin; because all
-must hold, no allowance for several looks is needed. "No" needs one such ranking that so beats the map on both; there
-are three, so it comes a little too easily.
+Invariant: a map is compared with the reference rankings of `DECIDING`, which have all that a map has but for what the
+model saw at that place. "Yes" needs the better of every one of them, on deletion and on insertion, each by a whole
+paired interval that reaches beyond the margin; because all must hold, no allowance for several looks is needed. "No"
+needs one such ranking that so beats the map on both; there are five, so it comes too easily.
+
+A random order of pixels stands in the tables and decides nothing: it takes the texture of a photograph away faster than
+any smooth map can, wherever the map lies, so that losing to it says nothing of the place (see `reference_rankings`).
 """
 
 from __future__ import annotations
@@ -15,16 +18,22 @@ from regaze.report.verdict import Answer, redraws
 
 QUESTION = "Does the grade depend on the attended region?"
 
-#: Reference rankings that do not use the photograph, and how to name them.
-BLIND = {"random": "a random order", "centre": "the centre first", "blurred-random": "smooth noise"}
+#: Reference rankings that the answer rests on, and how to name them.
+DECIDING = {
+    "another": "another photograph's map",
+    "turned": "its own map turned",
+    "mirrored": "its own map mirrored",
+    "blurred-random": "smooth noise",
+    "centre": "the centre first",
+}
 
-Duel = tuple[str, str, Comparison]  # measure, control, the map less the control
+Duel = tuple[str, str, Comparison]  # measure, ranking, the map less the ranking
 
 _ANSWERS: dict[Verdict, str] = {"improved": "Yes", "worse": "No", "inconclusive": "Inconclusive"}
 
 
 def matter_answer(content: ReportContent) -> Answer:
-    """Judge the new model's fused map against reference rankings that do not use the photograph.
+    """Judge the new model's fused map against the reference rankings of `DECIDING`.
 
     Without grade 0 where the classes are grades: on a healthy eye there is nothing whose loss could take the grade
     away.
@@ -37,8 +46,7 @@ def matter_answer(content: ReportContent) -> Answer:
         few = f"Too few photographs were measured with reference rankings: {why}."
         return Answer(QUESTION, "inconclusive", "Inconclusive", (few, *_detail(compared), *_change(content)))
     state, first = _decide(compared)
-    healthy = ("Healthy photographs are left out.",) if part_used(content) == "without_grade_0" else ()
-    sentences = (first, *healthy, *_detail(compared), *_change(content))
+    sentences = (first, _over(content, compared), *_detail(compared), *_change(content))
     return Answer(QUESTION, state, _ANSWERS[state], sentences, sure=_sure(compared))
 
 
@@ -53,13 +61,13 @@ def matter_line(answer: Answer) -> str:
 
 
 def duels(content: ReportContent) -> list[Duel]:
-    """Return the comparisons of the map with each blind order that was measured, on both measures."""
+    """Return the comparisons of the map with each deciding ranking that was measured, on both measures."""
     part = part_used(content)
     orders = content.figures(content.after)["faithfulness"][part] if part is not None else {}
     compared = [
-        (measure, control, compare(orders[control]["against"][measure]))
-        for control in BLIND
-        if control in orders
+        (measure, ranking, compare(orders[ranking]["against"][measure]))
+        for ranking in DECIDING
+        if ranking in orders
         for measure in MEASURES
     ]
     return [duel for duel in compared if duel[2].low is not None]
@@ -74,16 +82,16 @@ def part_used(content: ReportContent) -> str | None:
 
 def hardest(compared: list[Duel]) -> list[Duel]:
     """Return, for each measure, the comparison in which the map does worst, turned so that above zero is better."""
-    gains = [(measure, control, gain(comparison, measure)) for measure, control, comparison in compared]
+    gains = [(measure, ranking, gain(comparison, measure)) for measure, ranking, comparison in compared]
     by_measure = ([duel for duel in gains if duel[0] == measure] for measure in MEASURES)
     return [min(rivals, key=lambda duel: duel[2].low or 0.0) for rivals in by_measure if rivals]
 
 
 def _decide(compared: list[Duel]) -> tuple[Verdict, str]:
-    states = {(measure, control): judge(comparison, measure) for measure, control, comparison in compared}
-    # A ranking may lack a measure; then it neither beats the map nor is beaten.
-    lost = [words for name, words in BLIND.items() if all(states.get((m, name)) == "worse" for m in MEASURES)]
-    unbeaten = [words for name, words in BLIND.items() if any(states.get((m, name)) != "improved" for m in MEASURES)]
+    states = {(measure, ranking): judge(comparison, measure) for measure, ranking, comparison in compared}
+    # A ranking may lack a measure, or not be there; then it neither beats the map nor is beaten.
+    lost = [words for name, words in DECIDING.items() if all(states.get((m, name)) == "worse" for m in MEASURES)]
+    unbeaten = [words for name, words in DECIDING.items() if any(states.get((m, name)) != "improved" for m in MEASURES)]
     if lost:
         return "worse", (
             f"A reference ranking ({' or '.join(lost)}) finds the pixels that decide its "
@@ -92,7 +100,8 @@ def _decide(compared: list[Duel]) -> tuple[Verdict, str]:
     if not unbeaten:
         return "improved", (
             "Erasing the places it looks at first takes its certainty away sooner, and showing them first gives it "
-            "back sooner, than any reference ranking."
+            "back sooner, than any of these orders: "
+            f"{_listed(list(DECIDING.values()))}."
         )
     return "inconclusive", (
         "It is not shown: a reference ranking may find the pixels that decide its grade as "
@@ -102,6 +111,14 @@ def _decide(compared: list[Duel]) -> tuple[Verdict, str]:
 
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _over(content: ReportContent, compared: list[Duel]) -> str:
+    """Say over how many photographs the answer rests, the fewest of any comparison."""
+    used = [comparison.n_used for *_, comparison in compared if comparison.n_used is not None]
+    over = f"Over {min(used)} photographs" if used else "Over the photographs measured"
+    healthy = part_used(content) == "without_grade_0"
+    return f"{over}{'; healthy ones are left out' if healthy else ''}."
 
 
 def _sure(compared: list[Duel]) -> str:
@@ -115,9 +132,9 @@ def _sure(compared: list[Duel]) -> str:
 
 def _detail(compared: list[Duel]) -> list[str]:
     return [
-        f"{measure.capitalize()}, hardest order ({BLIND[control]}), above zero is better: "
+        f"{measure.capitalize()}, hardest order ({DECIDING[ranking]}), above zero is better: "
         + how_much(comparison, 3, "difference")
-        for measure, control, comparison in hardest(compared)
+        for measure, ranking, comparison in hardest(compared)
     ]
 
 

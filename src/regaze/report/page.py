@@ -152,12 +152,12 @@ def _change_chart(content: ReportContent, measure: str) -> Canvas | None:
 
 
 def _duel_chart(content: ReportContent) -> Canvas | None:
-    """Draw where the map stands against the blind order that is hardest to beat, on deletion and insertion."""
+    """Draw where the map stands against the deciding order that is hardest to beat, on deletion and insertion."""
     rows = [
-        (f"{TITLES[measure]}: the map against {matter.BLIND[control]}", comparison, canvas.AFTER)
-        for measure, control, comparison in matter.hardest(matter.duels(content))
+        (f"{TITLES[measure]}: the map against {matter.DECIDING[ranking]}", comparison, canvas.AFTER)
+        for measure, ranking, comparison in matter.hardest(matter.duels(content))
     ]
-    return _difference_chart(rows, "deletion", "Difference from orders without knowledge, with its interval")
+    return _difference_chart(rows, "deletion", "Difference from reference rankings, with its interval")
 
 
 def _difference_chart(rows: Sequence[tuple[str, Comparison, str]], measure: str, label: str) -> Canvas | None:
@@ -197,6 +197,8 @@ def caveats(content: ReportContent) -> list[str]:
             "Measured on the validation part, not on the test part: choices made while building the model "
             "may have looked at these photographs, which flatters all figures."
         )
+    shown = [name for *_, name in content.roles]
+    limits += [doubt["text"] for doubt in content.results["warnings"] if doubt["model"] in shown]
     figures = content.figures(content.after)
     error, zero = (figures["maps"]["fused"][key] for key in ("squared_error", "zero_map_squared_error"))
     if error is not None and zero is not None and error >= zero:

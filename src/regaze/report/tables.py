@@ -45,6 +45,10 @@ def _of_map(words: str, key: str, digits: int | None, higher: bool = True, pair:
     return _Measure(words, f"maps.fused.{key}", digits, higher, f"map_intervals.fused.{key}", "maps.fused.n_used", pair)
 
 
+def _of_score(words: str, key: str, digits: int) -> _Measure:
+    return _Measure(words, f"{key}.mean", digits, False, f"{key}.interval", pair=key)
+
+
 def _of_curves(words: str, key: str, higher: bool) -> _Measure:
     return _Measure(words, key, 3, higher, f"faithfulness.all.fused.{key}.interval", "n_faithfulness", key)
 
@@ -52,6 +56,8 @@ def _of_curves(words: str, key: str, higher: bool) -> _Measure:
 _KAPPA = "Agreement with the expert (kappa, quadratic weighted where classes have an order)"
 _MEASURES = (
     _Measure(_KAPPA, "quadratic_weighted_kappa", 3, interval="interval", pair="kappa"),
+    _of_score("Ranked probability score (0 is perfect)", "ranked_probability_score", 4),
+    _of_score("Log-loss (0 is perfect)", "log_loss", 3),
     _Measure("Graded exactly right", "accuracy"),
     _Measure("Referable disease: AUROC (chance 0.5)", "referable.auroc", 3),
     _Measure("Referable disease: sensitivity", "referable.sensitivity"),
@@ -70,6 +76,8 @@ _MEASURES = (
     _of_map("Squared error to the expert's map", "squared_error", 4, higher=False, pair="squared_error"),
     _of_curves("Deletion", "deletion", higher=False),
     _of_curves("Insertion", "insertion", higher=True),
+    _of_curves("Deletion, over the certainty on the whole photograph", "relative_deletion", higher=False),
+    _of_curves("Insertion, likewise", "relative_insertion", higher=True),
 )
 
 SCALES = {
@@ -113,11 +121,13 @@ def evidence(content: ReportContent) -> dict[str, Any]:
     figures = [figures for *_, figures in models]
     rows = [_row(content, measure, figures) for measure in _MEASURES]
     rows += [_recall_row(content, k, figures) for k in range(len(content.classes))]
+    rows.append(_loss_row(content, figures))
     return {
         "models": models,
         "rows": rows,
         "rows_have_dash": any(cell == DASH for row in rows for cell in row["cells"]),
         "kappas": _kappas(models),
+        "baselines": _baseline_rows(content),
         "confusions": [
             (words, confusion_cells(figures["confusion"])) for _, words, _, figures in models if figures["confusion"]
         ],
@@ -212,6 +222,35 @@ def _recall_row(content: ReportContent, k: int, models: Sequence[Mapping[str, An
     row["n"] = DASH if counts[-1] is None else str(sum(counts[-1]))
     row["notes"] = ["" if count is None else f"{count[k]} of {sum(count)}" for count in counts]
     return row
+
+
+def _loss_row(content: ReportContent, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Where the training loss ended, and below it where it began."""
+    words = "Training loss of the grade, last epoch (each model's own training)"
+    row = _row(content, _Measure(words, "training_loss.last", 2, higher=False), models)
+    losses = [figures["training_loss"] for figures in models]
+    row["notes"] = ["" if loss is None else f"first {figure(loss['first'])}" for loss in losses]
+    return row | {"n": "", "change": "", "trend": ""}  # each model's own training: no difference to judge
+
+
+def _baseline_rows(content: ReportContent) -> list[dict[str, Any]]:
+    """What the models must beat, and how far each is above it."""
+    rows = []
+    for name, found in content.results["baselines"].items():
+        pairs = [compare(found["against"].get(model)) for *_, model in content.roles]
+        rows.append(
+            {
+                "name": name,
+                "about": found["about"],
+                "kappa": figure(found["quadratic_weighted_kappa"], 3),
+                "interval": span(found["interval"], 3),
+                "accuracy": percent(found["accuracy"]),
+                "changes": [figure(pair.difference, 3, sign=True) for pair in pairs],
+                "intervals": [span((pair.low, pair.high), 3, sign=True) for pair in pairs],
+                "verdicts": [judge(pair, "kappa") if pair.low is not None else "" for pair in pairs],
+            }
+        )
+    return rows
 
 
 def confusion_cells(confusion: Sequence[Sequence[int]]) -> list[list[tuple[int, float, bool]]]:

@@ -133,8 +133,22 @@ def grading_answer(content: ReportContent) -> Answer:
         f"Agreement (kappa: 0 is chance, 1 is perfect) went from {figure(before)} to {figure(after)}. "
         f"{how_much(comparison)}",
         size(comparison, "kappa"),
+        *_scores(content),
     )
     return _answer(content, "kappa", "Does it grade better?", state, sentences, "graded better")
+
+
+_SCORES = {"ranked_probability_score": ("Ranked probability score", 4), "log_loss": ("Log-loss", 3)}
+
+
+def _scores(content: ReportContent) -> list[str]:
+    """Say what kappa does not see: how the probabilities changed. The answer stays kappa's, chosen beforehand."""
+    pairs = [(words, digits, key, compare(content.paired[key])) for key, (words, digits) in _SCORES.items()]
+    return [
+        f"{words} (0 is perfect): {how_much(pair, digits, 'difference')} Lower is better: {judge(pair, key)}."
+        for words, digits, key, pair in pairs
+        if pair.low is not None
+    ]
 
 
 def places_answer(content: ReportContent) -> Answer:

@@ -145,13 +145,15 @@ class EvaluateOptions:
     """Steps of deletion and insertion, 1 or more; RISE's step of one image row is --steps equal to --size."""
     patch: int = 1
     """Side in pixels of the squares that deletion and insertion change as one; 1: single pixels."""
-    deletion_substrate: Substrate = "grey"
-    """What deleted pixels become: grey (0 in normalised space), black, the photograph's mean colour, or its blur."""
+    deletion_substrate: Substrate = "inpaint"
+    """What deleted pixels become: what is left around them (inpaint), grey (0 in normalised space, the paper's and
+    RISE's; grey spots on a fundus photograph look like exudates), black, the photograph's mean colour, or its blur."""
     insertion_substrate: Substrate = "blur"
-    """What insertion starts from."""
+    """What insertion starts from; inpaint: what is missing is filled from what has been shown so far."""
     reference_rankings: int = 24
-    """Photographs, of those with deletion and insertion, on which reference rankings are measured too (random, centre
-    first, smooth noise, lesions first: four more curves of each kind); 0: none."""
+    """Photographs, of those with deletion and insertion, on which reference rankings are measured too (three other
+    photographs' maps, the own map turned and mirrored, smooth noise, centre first, random, lesions first: nine more
+    curves of each kind, so ten times the passes of one map); 0: none."""
     sanity: int = 0
     """Photographs for the sanity checks: maps must change with randomised weights, and hardly under small shifts, flips
     and noise; 0: none."""

@@ -142,14 +142,18 @@ def test_folds_choose_for_each_other():
 
 
 def test_reference_rankings_and_sanity(study_copy, evaluate):
-    """On as many photographs as asked for: the four reference rankings, paired with the map, and both sanity checks."""
+    """On as many photographs as asked for: the reference rankings, paired with the map, and both sanity checks."""
     before = (study_copy / "models" / "multi-scale" / "fold0" / "model.safetensors").read_bytes()
     outcome = evaluate(study_copy, "--faithfulness", "6", "--reference-rankings", "6", "--sanity", "2", "--json")
     assert outcome.code == 0, outcome.err
     result = outcome.json
     for name, figures in result["models"].items():
         found = figures["faithfulness"]
-        assert list(found["all"]) == ["fused", "random", "centre", "blurred-random", "lesions"]
+        names = ["fused", "another", "turned", "mirrored", "random", "centre", "blurred-random", "lesions"]
+        assert list(found["all"]) == names
+        assert {entry["n_used"] for name, entry in found["all"].items() if name != "lesions"} == {6}
+        assert found["all"]["fused"]["relative_insertion"]["mean"] == pytest.approx(figures["relative_insertion"])
+        assert figures["relative_insertion"] > figures["insertion"]
         assert found["all"]["fused"]["deletion"]["mean"] == pytest.approx(figures["deletion"])
         assert found["all"]["random"]["n_used"] == 6
         lesions = found["all"]["lesions"]
@@ -205,6 +209,94 @@ def test_the_same_rankings_for_every_model(study_copy, evaluate, monkeypatch):
     assert sum(row["faithfulness"] is not None for row in first) == 2
 
 
+def test_another_photographs_map_is_of_the_same_model(finished, open_quietly):
+    """`another` is the mean over three strangers' fused maps of the same model; turned and mirrored are the own map."""
+    from regaze.evaluation.faithfulness import Procedure, compare_orders
+    from regaze.models.folder import load_model
+    from regaze.models.options import MachineOptions
+    from regaze.study.assessment.ensemble import Ensemble
+    from regaze.study.assessment.measure import measure_faithfulness
+
+    study = open_quietly(finished)
+    member = load_model(study.model_folder("multi-scale", 0), MachineOptions(precision="fp32"))[0]
+    ensemble, samples = Ensemble((member,)), study.test()
+    pixels = study.pixels(samples, 64)
+    said = ensemble.predict(pixels.images)
+    rows, procedure = [{} for _ in samples], Procedure(n_steps=4, patch=8)
+    known = np.zeros(len(samples), dtype=bool)
+    count = len(samples)
+    nothing = (count, count, lambda *_: None)
+    measure_faithfulness(rows, samples, ensemble, pixels, known, said.probabilities, procedure, *nothing)
+    followed = said.probabilities.argmax(axis=1)
+    everyone = ensemble.order(pixels.images, followed)
+    unlike = 0
+    for index, row in enumerate(rows):
+        record = row["faithfulness"]
+        strangers = [
+            other
+            for other, sample in enumerate(samples)
+            if sample.patient != samples[index].patient and sample.content != samples[index].content
+        ]
+        alike = [other for other in strangers if followed[other] == followed[index]]
+        assert record["others"] == {"drawn": 3, "of_another_grade": max(0, 3 - len(alike))}
+        unlike += record["others"]["of_another_grade"]
+        image = ensemble.members[0].normalise(pixels.images[index : index + 1])
+
+        def area(order, image=image, index=index):
+            found = compare_orders(
+                ensemble.scores, image, {"map": order[None].copy()}, procedure, classes=followed[index : index + 1]
+            )["map"]
+            return pytest.approx([found.deletion[0], found.insertion[0]], abs=1e-4)
+
+        own = everyone[index]
+        for name, order in (("fused", own), ("turned", own[::-1, ::-1]), ("mirrored", own[:, ::-1])):
+            assert [record["maps"][name][key] for key in ("deletion", "insertion")] == area(order)
+        candidates = {other: area(everyone[other]).expected for other in (alike if len(alike) >= 3 else strangers)}
+        means = [record["maps"]["another"][key] for key in ("deletion", "insertion")]
+        lows, highs = (np.sort(np.array(list(candidates.values())), axis=0)[part] for part in (0, -1))
+        assert (lows - 1e-4 <= means).all()
+        assert (means <= highs + 1e-4).all()
+        assert record["curves"]["another"]["deletion"][0] == pytest.approx(record["curves"]["fused"]["deletion"][0])
+    assert unlike < 3 * len(samples), "some are graded alike"
+
+
+def test_maps_of_other_grades_are_counted_in_the_notes():
+    """A reader learns how many other photographs' maps are not of the same predicted grade; where none is, nothing."""
+    from regaze.study.assessment.summary import _other_notes
+
+    def row(others):
+        return {"faithfulness": {"others": others}}
+
+    drawn = [row({"drawn": 3, "of_another_grade": n}) for n in (0, 2)]
+    rows = {"a": [*drawn, row(None), {"faithfulness": None}], "b": drawn[:1]}
+    (note,) = _other_notes(rows)
+    assert note == "Of the other photographs' maps up to 2 of a model's 6 are of another predicted grade."
+    assert _other_notes({"b": drawn[:1], "c": [row(None)]}) == []
+
+
+def test_inpainting_is_the_default(study_copy, evaluate):
+    """By default what deleted pixels leave is filled from around them; the notes say so, insertion stays as it was."""
+    before = evaluate(study_copy, "--deletion-substrate", "grey", "--json").json
+    after = evaluate(study_copy, "--json").json
+    assert "Deleted pixels become what is left around them; insertion starts from blur." in after["notes"]
+    one, other = (result["models"]["multi-scale"] for result in (before, after))
+    assert one["deletion"] != other["deletion"]
+    assert one["insertion"] == pytest.approx(other["insertion"], abs=1e-5)
+
+
+def test_records_of_an_earlier_format_are_judged_anew(study_copy, evaluate):
+    """A file of records without the reference rankings of today, under another key, is replaced and not read."""
+    file = study_copy / "evaluation" / "test" / "multi-scale.json"
+    values = json.loads(file.read_text())
+    for one in values["photographs"]:
+        one["faithfulness"] = one["faithfulness"] and {"followed": 0, "maps": {}, "curves": {}}
+        one.pop("relative_deletion")
+    file.write_text(json.dumps(values | {"key": "earlier"}))
+    found = evaluate(study_copy, "--json")
+    assert found.code == 0, found.err
+    assert found.json["models"]["multi-scale"]["relative_deletion"] is not None
+
+
 @pytest.fixture
 def ensemble_of():
     """A function: kind of network -> an ensemble of one small network, drawn by lot."""
@@ -250,7 +342,7 @@ def test_pixels_are_ranked_before_they_are_flattened(ensemble_of, kind, by):
     rows, procedure = [{}, {}], Procedure(n_steps=4, patch=4, deletion="mean")
     pixels = Pixels(images, np.zeros((2, 64, 64), np.uint8), (Geometry(64, 64, 0, 0, 64, 64),) * 2)
     known = np.zeros(2, dtype=bool)
-    measure_faithfulness(rows, ensemble, pixels, known, said.probabilities, procedure, 2, 0, lambda *_: None)
+    measure_faithfulness(rows, [], ensemble, pixels, known, said.probabilities, procedure, 2, 0, lambda *_: None)
     found = compare_orders(ensemble.scores, ensemble.members[0].normalise(images), {by: order}, procedure)[by]
     assert [row["deletion"] for row in rows] == pytest.approx(list(found.deletion))
     assert [row["insertion"] for row in rows] == pytest.approx(list(found.insertion))
@@ -326,10 +418,14 @@ def test_the_table_shows_reference_rankings(study_copy, evaluate):
     assert "attention map minus reference ranking (paired), without grade 0" in out
     lines = out.split("attention map minus reference ranking")[1].splitlines()
     for name, figures in result["models"].items():
-        place = next(at for at, line in enumerate(lines) if re.match(rf"│{re.escape(name)} +│del", line))
-        for line, measure in zip(lines[place : place + 2], ("deletion", "insertion"), strict=True):
-            difference = figures["faithfulness"]["without_grade_0"]["random"]["against"][measure]["difference"]
-            assert f"{difference:+.2f}" in line.split("│")[3]
+        rankings = figures["faithfulness"]["without_grade_0"]
+        place = next(at for at, line in enumerate(lines) if re.match(rf"│ {re.escape(name)} +│ another photo", line))
+        line = lines[place].split("│")
+        assert line[3].strip() == str(rankings["another"]["n_used"])
+        for cell, measure in zip(line[4:6], ("deletion", "insertion"), strict=True):
+            assert f"{rankings['another']['against'][measure]['difference']:+.3f}" in cell
+        assert "map turned" in lines[place + 1]
+        assert f"{figures['relative_deletion']:.3f}" in out.split("relative: 1 is as sure as")[0]
     patients = next(iter(result["paired"].values()))["kappa"]["n_groups"]
     assert patients < 10
     assert out.count(f"inconclusive ({patients} patients, and 10 are the fewest)") >= len(result["paired"])

@@ -41,6 +41,10 @@ def test_rounds_are_listed_with_parent_corrections_and_figures(two_rounds, regaz
         assert {row["sample"] for row in json.loads(file.read_text())["photographs"]} == validation
     shown = regaze("rounds", two_rounds, "--resamples", "50", *tiny["machine"]).out
     assert "rounds of multi-scale, on the validation part" in shown
+    for one in rounds:
+        assert f"{one['ranked_probability_score']:.4f}" in shown
+        assert f"{one['log_loss']:.3f}" in shown
+    assert shown.count("  log-loss ") == shown.count("  ranked probability score ") == 3
     assert listed["advice"]["multi-scale"] in shown
 
 
@@ -156,6 +160,7 @@ def pair(low, high):
 
 BETTER, OPEN, WORSE = pair(0.3, 0.9), pair(-0.3, 0.3), pair(-0.9, -0.3)
 FEW = {"n_groups": 9}
+BESIDE = {"ranked_probability_score": WORSE, "log_loss": BETTER}  # they stand beside and decide nothing
 
 
 @pytest.mark.parametrize(
@@ -177,9 +182,9 @@ FEW = {"n_groups": 9}
 )
 def test_the_verdict_follows_the_paired_intervals(kappa, enrichment, verdict):
     """Improved where one of grading and attention is and the other is not worse; a loss is never made good."""
-    pairs = {"kappa": kappa, "enrichment": enrichment}
+    pairs = BESIDE | {"kappa": kappa, "enrichment": enrichment}
     control = replace(ROUND, control="c")
-    assert _judged(control, "a", pairs, {"kappa": BETTER, "enrichment": BETTER}).verdict == verdict
+    assert _judged(control, "a", pairs, BESIDE | {"kappa": BETTER, "enrichment": BETTER}).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -193,11 +198,12 @@ def test_the_verdict_follows_the_paired_intervals(kappa, enrichment, verdict):
 )
 def test_an_improvement_counts_beyond_the_control(kappa, enrichment, verdict):
     """What the control gained as well is not credited, measure by measure; without a control nothing is."""
-    gained = {"kappa": BETTER, "enrichment": OPEN}
-    against = {"kappa": kappa, "enrichment": enrichment}
+    gained = BESIDE | {"kappa": BETTER, "enrichment": OPEN}
+    against = BESIDE | {"kappa": kappa, "enrichment": enrichment}
     found = _judged(replace(ROUND, control="c"), "a", gained, against)
     assert (found.grading, found.attention) == ("improved", "inconclusive")
     assert found.verdict == verdict
+    assert (found.log_loss_difference, found.ranked_probability_score_against_control) == (BETTER, WORSE)
     alone = _judged(ROUND, "a", gained, None)
     assert (alone.verdict, alone.is_uncredited) == ("inconclusive", True)
 

@@ -21,6 +21,11 @@ class Ensemble:
 
     members: tuple[Predictor, ...]
 
+    @property
+    def arithmetic(self) -> str:
+        """`bf16` or `fp32`; both where members differ."""
+        return " and ".join(sorted({member.arithmetic for member in self.members}))
+
     def predict(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None = None) -> Predictions:
         """Mean probabilities, decoded; mean maps."""
         predictions = [member.predict(images_NSSC, cache=cache) for member in self.members]

@@ -79,16 +79,17 @@ def judge_model(
         folder: Where below `evaluation/` the records are kept apart from others; empty: in the part's own place.
 
     Returns:
-        One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `maps` (scale -> record of
-        `agree`, with `iou` and `iou_threshold`), and what `measure` adds: `lesions`, `deletion`, `insertion`,
-        `faithfulness` and `sanity` (None where not measured).
+        One dict per photograph: `sample`, `label`, `patient`, `probabilities`, `grade`, `precision` (missing in records
+        of an earlier version), `maps` (scale -> record of `agree`, with `iou` and `iou_threshold`), and what `measure`
+        adds: `lesions`, `deletion`, `insertion`, the relative ones of both, `faithfulness` and `sanity` (None where not
+        measured).
     """
     study.require_model(name)
     evaluations = _evaluations(study, name, part or part_of(study), other, folder)
     folds: list[list[Row]] = []
     for evaluation in evaluations:
         key = _key(study, evaluation, options, machine)
-        records = _stored(evaluation.file, key)
+        records = stored_records(evaluation.file, key)
         if records is None:
             ensemble, pixels, predictions = _predict(study, evaluation, machine)
             if other is None and not folder:
@@ -125,7 +126,7 @@ def judged_maps(study: Study, name: str, wanted: Collection[str], machine: Machi
     return maps
 
 
-def _stored(file: Path, key: str) -> list[Row] | None:
+def stored_records(file: Path, key: str) -> list[Row] | None:
     """Records of an earlier call; None where there are none, they are of another key, or the file is damaged."""
     try:
         values = read_json(file)
@@ -162,20 +163,34 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
 
 
 def _evaluations(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Evaluation]:
-    root = study.evaluation_folder / folder
+    where = part if other is None else f"data-{digest([other.fingerprint])}"
+    crossed = other is None and part == "validation"
 
-    def evaluation(folds: Sequence[int], samples: Sequence[Sample], file: str) -> Evaluation:
+    def evaluation(folds: Sequence[int], samples: Sequence[Sample]) -> Evaluation:
         if not samples:
             raise DataError("There is no photograph to judge the models on: give data with a test or validation part.")
         folders = tuple(study.model_folder(name, fold) for fold in folds)
-        return Evaluation(folders, tuple(map(read_card, folders)), tuple(samples), folds[0], root / file)
+        file = study.evaluation_folder / folder / where / (f"{name}-fold{folds[0]}.json" if crossed else f"{name}.json")
+        return Evaluation(folders, tuple(map(read_card, folders)), tuple(samples), folds[0], file)
 
+    return [evaluation(*each) for each in judged_parts(study, part, other)]
+
+
+def judged_parts(
+    study: Study, part: str | None = None, other: Dataset | None = None
+) -> list[tuple[list[int], Sequence[Sample]]]:
+    """The photographs that a study's models are judged on, with the folds whose models judge them together.
+
+    Args:
+        study: Whose folds.
+        part: `test` or `validation`; default: `part_of`.
+        other: This data instead: its test part, else all of it.
+    """
     if other is not None:
-        samples = [item for item in other.samples if item.part == "test"] or other.samples
-        return [evaluation(study.folds, samples, f"data-{digest([other.fingerprint])}/{name}.json")]
-    if part == "test":
-        return [evaluation(study.folds, study.test(), f"test/{name}.json")]
-    return [evaluation([fold], study.validation(fold), f"validation/{name}-fold{fold}.json") for fold in study.folds]
+        return [(study.folds, [item for item in other.samples if item.part == "test"] or other.samples)]
+    if (part or part_of(study)) == "test":
+        return [(study.folds, study.test())]
+    return [([fold], study.validation(fold)) for fold in study.folds]
 
 
 def _key(study: Study, evaluation: Evaluation, options: EvaluateOptions, machine: MachineOptions) -> str:
@@ -213,6 +228,7 @@ def _judge(
             "patient": sample.patient,
             "probabilities": [float(value) for value in probabilities],
             "grade": int(grade),
+            "precision": ensemble.arithmetic,
         }
         for sample, probabilities, grade in zip(samples, predictions.probabilities, predictions.grades, strict=True)
     ]
@@ -228,7 +244,9 @@ def _judge(
     counts = share(options.faithfulness), share(options.reference_rankings)
     procedure = _procedure(options, member)
     with study.voice.progress(f"deletion and insertion of {card.name}") as feed:
-        measure_faithfulness(rows, ensemble, pixels, known, predictions.probabilities, procedure, *counts, feed)
+        measure_faithfulness(
+            rows, samples, ensemble, pixels, known, predictions.probabilities, procedure, *counts, feed
+        )
     measure_sanity(rows, member, pixels.images, share(options.sanity), study.options.seed)
     return rows
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.evaluation.agreement import per_image
-from regaze.evaluation.comparison import MEASURES, faithfulness_difference, summarise_faithfulness
+from regaze.evaluation.comparison import ALL_MEASURES, faithfulness_difference, summarise_faithfulness
 from regaze.evaluation.intervals import mean_interval, paired_mean_difference
 from regaze.evaluation.lesion_coverage import BUDGET, Counts, recall_difference, summarise_recall
 from regaze.records import FUSED
@@ -61,15 +61,15 @@ def map_pairs(before: Sequence[Row], after: Sequence[Row], ordinal: bool, resamp
         resamples: Bootstrap resamples of each interval.
 
     Returns:
-        `enrichment`, `squared_error` and `iou` of the fused map; `deletion`, `insertion` (over all photographs measured
-        with both), `without_grade_0` (these two; None where the classes are no grades), and `lesion_recall`: map's
-        name -> `all` and each lesion type -> what `recall_difference` gives; masks only.
+        `enrichment`, `squared_error` and `iou` of the fused map; each of `comparison.ALL_MEASURES` (over all
+        photographs measured with both), `without_grade_0` (these four; None where the classes are no grades), and
+        `lesion_recall`: map's name -> `all` and each lesion type -> what `recall_difference` gives; masks only.
     """
     graded = [index for index, row in enumerate(before) if row["label"] not in (None, 0)]
     diseased = [before[index] for index in graded], [after[index] for index in graded]
 
     def faithfulness(before: Sequence[Row], after: Sequence[Row]) -> Figures:
-        return {measure: _difference(before, after, itemgetter(measure), resamples) for measure in MEASURES}
+        return {measure: _difference(before, after, itemgetter(measure), resamples) for measure in ALL_MEASURES}
 
     def fused(field: str) -> Figures:
         return _difference(before, after, lambda row: row["maps"][FUSED][field], resamples)
@@ -145,9 +145,9 @@ def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures
 
     Returns:
         None where nothing was measured. Else `all` and `without_grade_0` (None where the classes are no grades), each
-        with the fused map and the measured rankings -> `deletion`, `insertion` (`mean`, `interval`), `n_used`,
-        `n_skipped` (of the photographs measured at all); a ranking has `against` too: the fused map less the ranking on
-        the photographs that have both, `deletion` and `insertion` as `paired_mean_difference` gives them.
+        with the fused map and the measured rankings -> each of `comparison.ALL_MEASURES` (`mean`, `interval`),
+        `n_used`, `n_skipped` (of the photographs measured at all); a ranking has `against` too: the fused map less the
+        ranking on the photographs that have both, the same four as `paired_mean_difference` gives them.
     """
     measured = [row for row in rows if row["faithfulness"] is not None]
     if not measured:

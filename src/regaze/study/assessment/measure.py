@@ -1,7 +1,8 @@
 """What is measured on each photograph beyond its grade: agreement of the maps with lesions, and whether they matter.
 
 Invariant: every model of a study gets the same photographs, the same random rankings and the same noise, so that what
-is measured may be paired. Records are plain dicts that JSON can hold; what was not measured is None.
+is measured may be paired. (Whose map is another photograph's is drawn by the same lot among those that the model grades
+alike.) Records are plain dicts that JSON can hold; what was not measured is None.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 
 from regaze.data.pixels import Pixels
 from regaze.evaluation.agreement import agree_all
-from regaze.evaluation.comparison import faithfulness_records
-from regaze.evaluation.faithfulness import Procedure, compare_orders
+from regaze.evaluation.comparison import ALL_MEASURES, faithfulness_records
+from regaze.evaluation.faithfulness import Procedure, compare_orders, mean_result
 from regaze.evaluation.lesion_coverage import count, find_lesions, lesion_light
 from regaze.evaluation.overlap import iou_curve
-from regaze.evaluation.reference_rankings import RANKINGS
+from regaze.evaluation.reference_rankings import RANKINGS, mirrored, other_photographs, turned
 from regaze.evaluation.sanity import parameter_randomisation, stability
 from regaze.files import json_number
 from regaze.models.build import Network
@@ -33,6 +34,8 @@ Row = dict[str, Any]
 Feed = Callable[[int, int], None]
 
 _CURVE_DIGITS = 4  # of curves in JSON
+ANOTHER = "another"  # the reference ranking by another photograph's map
+OTHERS = 3  # photographs whose maps are tried in a photograph's place
 
 
 def layers_of(predictions: Predictions) -> dict[str, NDArray[np.float32]]:
@@ -103,6 +106,7 @@ def rounded_curve(map_HW: NDArray[np.float32], mask_HW: NDArray[np.bool_]) -> li
 
 def measure_faithfulness(
     rows: Sequence[Row],
+    samples: Sequence[Sample],
     ensemble: Ensemble,
     pixels: Pixels,
     known_N: NDArray[np.bool_],
@@ -114,10 +118,16 @@ def measure_faithfulness(
 ) -> None:
     """Deletion and insertion of the fused map, and of the reference rankings, on evenly spread photographs.
 
+    Each order costs 2 (steps - 1) forward passes, the photograph and its substrates 3 once. With reference rankings
+    there are 10 orders (9 without lesions) for the fused map's one: 543 passes for 57 at 28 steps, and one for each of
+    the `OTHERS` maps of other photographs.
+
     Args:
-        rows: N records; those measured get `deletion` and `insertion` of the fused map, and `faithfulness`: `followed`
-            (class), `maps` (`fused` and the rankings -> `deletion`, `insertion`) and `curves` (the same names ->
-            `shares`, `deletion`, `insertion`, each steps + 1 numbers). All others get None.
+        rows: N records; those measured get `comparison.ALL_MEASURES` of the fused map, and `faithfulness`: `followed`
+            (class), `maps` (`fused` and the rankings -> `comparison.ALL_MEASURES`), `curves` (the same names ->
+            `shares`, `deletion`, `insertion`, each steps + 1 numbers) and `others` (`drawn`, `of_another_grade`: whose
+            maps `another` is the mean of; None without reference rankings). All others get None.
+        samples: The N photographs.
         ensemble: The model.
         pixels: The N photographs.
         known_N: Where lesions are known; elsewhere there is no ranking `lesions`.
@@ -128,16 +138,23 @@ def measure_faithfulness(
         feed: Called with (photographs done, all of them).
     """
     for row in rows:
-        row["deletion"] = row["insertion"] = row["faithfulness"] = None
+        row |= dict.fromkeys((*ALL_MEASURES, "faithfulness"))
     chosen = spread(len(rows), wanted)
     with_rankings = {chosen[index] for index in spread(len(chosen), rankings)}
     side = pixels.images.shape[1]
     masks = pixels.union
+    followed_N = probabilities_NK.argmax(axis=1).astype(np.int64)
     for done, index in enumerate(chosen, start=1):
         image, mask = pixels.images[index : index + 1], masks[index : index + 1]
-        followed = probabilities_NK[index : index + 1].argmax(axis=1).astype(np.int64)
+        followed = followed_N[index : index + 1]
         maps = {FUSED: ensemble.order(image, followed)}
+        others = None
         if index in with_rankings:
+            drawn, unlike = other_photographs(index, followed_N, _strangers(samples, index), OTHERS)
+            others = {"drawn": len(drawn), "of_another_grade": unlike}
+            for place, other in enumerate(drawn):
+                maps[f"{ANOTHER} {place}"] = ensemble.order(pixels.images[other : other + 1], followed)
+            maps |= {"turned": turned(maps[FUSED]), "mirrored": mirrored(maps[FUSED])}
             # The index is the seed: another order for each photograph, the same for each model.
             maps |= {
                 name: np.array(make(1, side, index, mask))
@@ -147,10 +164,19 @@ def measure_faithfulness(
         normalised = ensemble.members[0].normalise(image)
         pictures = [pixels.geometries[index].picture]
         results = compare_orders(ensemble.scores, normalised, maps, procedure, classes=followed, pictures=pictures)
-        record = faithfulness_records(results)[0]
-        rows[index]["faithfulness"] = record | {"curves": _rounded(record["curves"])}
+        tried = [results.pop(name) for name in maps if name.startswith(ANOTHER)]
+        pooled = {ANOTHER: mean_result(tried)} if tried else {}
+        record = faithfulness_records({FUSED: results.pop(FUSED), **pooled, **results})[0]
+        rows[index]["faithfulness"] = record | {"curves": _rounded(record["curves"]), "others": others}
         rows[index] |= record["maps"][FUSED]
         feed(done, len(chosen))
+
+
+def _strangers(samples: Sequence[Sample], index: int) -> NDArray[np.bool_]:
+    """(N,) bool: neither a copy of a photograph nor another one of its patient (both eyes of one are alike)."""
+    own = samples[index]
+    patients = {own.patient} - {None}
+    return np.array([other.content != own.content and other.patient not in patients for other in samples], dtype=bool)
 
 
 def _rounded(curves: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list[float]]]:

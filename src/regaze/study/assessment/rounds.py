@@ -35,13 +35,14 @@ class Round:
         model: Its name.
         parent: The model that its training restarted from; None for phase 1.
         corrections: How many corrections it learned from.
-        kappa, interval, accuracy: On the validation part.
+        kappa, interval, accuracy, ranked_probability_score, log_loss: On the validation part.
         enrichment, squared_error: Of the fused map, on the validation part.
         against: The round before, which `grading` and `attention` compare with; None for phase 1.
-        kappa_difference, enrichment_difference: Against that round, with their paired intervals.
-        grading, attention: What these two differences say.
+        kappa_difference, ranked_probability_score_difference, log_loss_difference, enrichment_difference: Against that
+            round, with their paired intervals.
+        grading, attention: What the differences of kappa and enrichment say.
         control: Trained equally long on the same draws without the map loss; None: there is none.
-        kappa_against_control, enrichment_against_control: Against the control, with their paired intervals.
+        kappa_against_control, and so on: The four differences against the control.
         control_command: What makes the control; None where there is one, and where further corrections came since.
         verdict: What its corrections are credited with: see `evaluation.verdicts.credited`, measure by measure, and
             `together`.
@@ -57,13 +58,19 @@ class Round:
     accuracy: float | None
     enrichment: float | None
     squared_error: float | None
+    ranked_probability_score: float | None = None
+    log_loss: float | None = None
     against: str | None = None
     kappa_difference: Pair = None
+    ranked_probability_score_difference: Pair = None
+    log_loss_difference: Pair = None
     enrichment_difference: Pair = None
     grading: Verdict = "inconclusive"
     attention: Verdict = "inconclusive"
     control: str | None = None
     kappa_against_control: Pair = None
+    ranked_probability_score_against_control: Pair = None
+    log_loss_against_control: Pair = None
     enrichment_against_control: Pair = None
     control_command: str | None = None
     verdict: Verdict = "inconclusive"
@@ -116,6 +123,8 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
                 accuracy=figures["accuracy"],
                 enrichment=fused["lesion_enrichment"],
                 squared_error=fused["squared_error"],
+                ranked_probability_score=_mean(figures["ranked_probability_score"]),
+                log_loss=_mean(figures["log_loss"]),
                 in_use=name == chosen,
             )
             if before is not None:
@@ -201,19 +210,28 @@ def _history(study: Study, root: str) -> list[str]:
     return [name for name in line if name == root or not is_control(study, name)]
 
 
+def _mean(entry: dict[str, Any] | None) -> float | None:
+    return None if entry is None else entry["mean"]
+
+
 def _judged(item: Round, against: str, pair: dict[str, Any], pair_control: dict[str, Any] | None) -> Round:
     """A round with its verdicts, by the paired differences from the round before and from the control, if any."""
     grading, attention = _verdicts(pair)
     beyond = (None, None) if pair_control is None else _verdicts(pair_control)
+    control = pair_control or {}
     return replace(
         item,
         against=against,
         kappa_difference=pair["kappa"],
+        ranked_probability_score_difference=pair["ranked_probability_score"],
+        log_loss_difference=pair["log_loss"],
         enrichment_difference=pair["enrichment"],
         grading=grading,
         attention=attention,
-        kappa_against_control=pair_control and pair_control["kappa"],
-        enrichment_against_control=pair_control and pair_control["enrichment"],
+        kappa_against_control=control.get("kappa"),
+        ranked_probability_score_against_control=control.get("ranked_probability_score"),
+        log_loss_against_control=control.get("log_loss"),
+        enrichment_against_control=control.get("enrichment"),
         verdict=together((credited(grading, beyond[0]), credited(attention, beyond[1]))),
     )
 

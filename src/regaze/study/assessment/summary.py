@@ -10,15 +10,20 @@ import numpy as np
 
 from regaze.errors import StudyError
 from regaze.evaluation.agreement import summarise_maps
-from regaze.evaluation.comparison import MEASURES
+from regaze.evaluation.comparison import ALL_MEASURES
 from regaze.evaluation.grading import grading_summary, reliability
-from regaze.evaluation.intervals import paired_kappa_difference
+from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
 from regaze.evaluation.lesion_coverage import BUDGET
 from regaze.evaluation.periods import grading_by_period, period_answer
+from regaze.evaluation.proper_scores import PROPER_SCORES, proper_scores
 from regaze.files import write_json
+from regaze.models.card import read_card
 from regaze.models.options import MachineOptions
+from regaze.models.precision import why_fp32
 from regaze.records import Dataset
+from regaze.study.assessment.baselines import judge_baselines, warning
 from regaze.study.assessment.controls import control_of
+from regaze.study.assessment.convergence import training_loss, unfinished
 from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.assessment.map_summary import map_figures, map_pairs
 from regaze.study.check import check_options
@@ -34,8 +39,8 @@ class Assessment:
     """What judging a study's models gave.
 
     Attributes:
-        figures: `part`, `n`, `models`, `paired` and `notes` (see docs/cli.md for the shape). Figures that cannot be
-            computed are None; notes say why.
+        figures: `part`, `n`, `models`, `paired`, `baselines`, `warnings` and `notes` (see docs/cli.md for the shape).
+            Figures that cannot be computed are None; notes say why.
         records: Model -> one record per photograph, see `judge_model`.
     """
 
@@ -75,10 +80,13 @@ def evaluate(
         "n": sum(row["label"] is not None for row in first),
         "n_photographs": len(first),
         "models": {
-            name: summary(study, rows[name], options) | {"by_period": _by_period(study, rows[name], other, options)}
+            name: summary(study, rows[name], options)
+            | {"by_period": _by_period(study, rows[name], other, options), "training_loss": training_loss(study, name)}
             for name in names
         },
         "paired": {},
+        "baselines": {},
+        "warnings": [{"model": name, "text": text} for name in sorted(names) if (text := unfinished(study, name))],
         "notes": _notes(study, rows, part, other, options),
     }
     result["notes"] += [
@@ -92,9 +100,33 @@ def evaluate(
             if other_name in rows:
                 pair = compare(study, rows[other_name], rows[name], options)
                 result["paired"][f"{name} against {other_name}"] = pair
+    _add_baselines(study, rows, options, machine, other, result)
     if other is None:
         write_json(study.evaluation_folder / f"{part}.json", result)
     return Assessment(result, rows)
+
+
+def _add_baselines(
+    study: Study,
+    rows: dict[str, list[Row]],
+    options: EvaluateOptions,
+    machine: MachineOptions,
+    other: Dataset | None,
+    result: dict[str, Any],
+) -> None:
+    """Give the result its baselines, each against the models, and what they put in doubt."""
+    baselines, notes = judge_baselines(study, list(rows), machine, other)
+    for baseline in baselines:
+        figures = _grading(study, baseline.records, options)
+        pairs = {
+            name: _kappa_pair(study, baseline.records, [row for row in rows[name] if row["label"] is not None], options)
+            for name in baseline.models
+        }
+        result["baselines"][baseline.name] = {"about": baseline.words, **figures, "against": pairs}
+        for name in sorted(pairs):
+            if text := warning(baseline, figures["quadratic_weighted_kappa"], study.card(name), pairs[name]):
+                result["warnings"].append({"model": name, "text": text})
+    result["notes"] += notes
 
 
 def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
@@ -102,16 +134,26 @@ def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict
     graded = [row for row in rows if row["label"] is not None]
     figures = _grading(study, graded, options) if graded else dict.fromkeys(_GRADING_KEYS)
     measured = [row for row in rows if row["deletion"] is not None]
-    for measure in MEASURES:
+    for measure in ALL_MEASURES:
         figures[measure] = float(np.mean([row[measure] for row in measured])) if measured else None
     figures["n_faithfulness"] = len(measured)
+    figures["precision"] = _precision(rows)
     scales = list(rows[0]["maps"])
     figures["maps"] = {scale: summarise_maps([row["maps"][scale] for row in rows]) for scale in scales}
     return figures | map_figures(rows, study.dataset.ordinal, options.resamples)
 
 
 _GRADING_KEYS = (
-    *("quadratic_weighted_kappa", "interval", "accuracy", "recall", "confusion", "referable", "calibration_error"),
+    *(
+        "quadratic_weighted_kappa",
+        "interval",
+        *PROPER_SCORES,
+        "accuracy",
+        "recall",
+        "confusion",
+        "referable",
+        "calibration_error",
+    ),
     "reliability",
 )
 
@@ -154,18 +196,34 @@ def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: 
     """Paired differences after - before over the same photographs, resampled by patient."""
     assert [row["sample"] for row in before] == [row["sample"] for row in after]
     graded = [pair for pair in zip(before, after, strict=True) if pair[0]["label"] is not None]
-    kappa = None
+    kappa, scores = None, dict.fromkeys(PROPER_SCORES)
     if graded:
-        kappa = paired_kappa_difference(
-            [row["label"] for row, _ in graded],
-            [row["grade"] for row, _ in graded],
-            [row["grade"] for _, row in graded],
-            len(study.classes),
-            groups=[row["patient"] for row, _ in graded],
-            resamples=options.resamples,
-            ordinal=study.dataset.ordinal,
-        )
-    return {"kappa": kappa, **map_pairs(before, after, study.dataset.ordinal, options.resamples)}
+        kappa = _kappa_pair(study, [row for row, _ in graded], [row for _, row in graded], options)
+        scores |= _score_pairs(study, graded, options)
+    return {"kappa": kappa, **scores, **map_pairs(before, after, study.dataset.ordinal, options.resamples)}
+
+
+def _score_pairs(study: Study, graded: Sequence[tuple[Row, Row]], options: EvaluateOptions) -> dict[str, Any]:
+    """Paired differences of the proper scores; one that the classes do not allow is left out."""
+    labels, patients = [row["label"] for row, _ in graded], [row["patient"] for row, _ in graded]
+    before, after = (
+        proper_scores([pair[side]["probabilities"] for pair in graded], labels, study.dataset.ordinal)
+        for side in (0, 1)
+    )
+    return {name: paired_mean_difference(before[name], after[name], patients, options.resamples) for name in before}
+
+
+def _kappa_pair(study: Study, before: Sequence[Row], after: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
+    """The paired difference of kappa of two records of the same graded photographs."""
+    return paired_kappa_difference(
+        [row["label"] for row in before],
+        [row["grade"] for row in before],
+        [row["grade"] for row in after],
+        len(study.classes),
+        groups=[row["patient"] for row in before],
+        resamples=options.resamples,
+        ordinal=study.dataset.ordinal,
+    )
 
 
 def _notes(
@@ -189,7 +247,8 @@ def _notes(
         )
     else:
         notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
-    notes += [*_faithfulness_notes(first, options), *_map_notes(first)]
+    notes += [*_faithfulness_notes(first, options), *_map_notes(first), *_other_notes(rows)]
+    notes += _precision_notes(study, rows)
     if any(not study.card(name).has_maps for name in rows):
         notes.append("The map of a plain network is its class activation map.")
     return notes + [
@@ -198,6 +257,23 @@ def _notes(
         for scale in records[0]["maps"]
         if all(row["maps"][scale]["dead"] for row in records)
     ]
+
+
+def _precision(rows: Sequence[Row]) -> str | None:
+    """What a model's records were computed in; None: an earlier version's, which do not say."""
+    return " and ".join(sorted({row["precision"] for row in rows if "precision" in row})) or None
+
+
+def _precision_notes(study: Study, rows: dict[str, list[Row]]) -> list[str]:
+    """In which precision each model was judged, and why not in bfloat16."""
+    found = {name: _precision(records) or "an unknown precision" for name, records in rows.items()}
+    notes = [f"Judged in {precision}." for precision in set(found.values())]
+    if len(notes) > 1:
+        notes = [f"{name} is judged in {precision}." for name, precision in sorted(found.items())]
+    for name in rows:
+        reasons = (why_fp32(read_card(study.model_folder(name, fold))) for fold in study.folds)
+        notes += [f"{name} {why}" for why in [next(filter(None, reasons), "")] if why]
+    return notes
 
 
 def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | None) -> list[str]:
@@ -231,14 +307,27 @@ def _faithfulness_notes(rows: Sequence[Row], options: EvaluateOptions) -> list[s
     if any(len(row["faithfulness"]["maps"]) > 1 for row in rows if row["faithfulness"] is not None):
         notes.append(
             "Deletion and insertion of two models also differ by how sure they are: compare each with its reference "
-            "rankings."
+            "rankings, or the relative ones (over the probability on the whole photograph)."
         )
     if options.patch > 1:
         notes.append(f"Deletion and insertion change squares of {options.patch} pixels as one.")
     gone, start = options.deletion_substrate, options.insertion_substrate
-    if (gone, start) != ("grey", "blur"):
-        notes.append(f"Deleted pixels become {gone}; insertion starts from {start}.")
-    return notes
+    become = "what is left around them" if gone == "inpaint" else gone
+    begins = "its first pixels" if start == "inpaint" else start
+    return [*notes, f"Deleted pixels become {become}; insertion starts from {begins}."]
+
+
+def _other_notes(rows: dict[str, list[Row]]) -> list[str]:
+    """Whose maps stood in for a photograph's own, where a model graded too few photographs alike."""
+    counts = []
+    for records in rows.values():
+        others = [row["faithfulness"]["others"] for row in records if row["faithfulness"] is not None]
+        drawn = [each for each in others if each is not None]
+        counts.append(tuple(sum(each[key] for each in drawn) for key in ("of_another_grade", "drawn")))
+    unlike, total = max(counts)
+    if not unlike:
+        return []
+    return [f"Of the other photographs' maps up to {unlike} of a model's {total} are of another predicted grade."]
 
 
 def _map_notes(rows: Sequence[Row]) -> list[str]:

@@ -20,6 +20,7 @@ from regaze.models.card import SCHEMA_VERSION, ModelCard, read_card, versions
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.folder import save_model
 from regaze.models.options import MachineOptions
+from regaze.models.precision import compare_precisions
 from regaze.records import Sample, timestamp
 from regaze.study.folder import Study
 from regaze.training.batches import TrainingSet
@@ -163,6 +164,9 @@ class FoldModel:
             )
             history = recipe(network, data, setup=setup)
         seconds = round(time.monotonic() - start, 1)
+        computed: dict[str, Any] = {"trained": arithmetic(self.machine)}
+        if computed["trained"] == "bf16":
+            computed |= compare_precisions(network, card, data.images.numpy(), self.machine)
         finished = replace(
             card,
             name=self.name,
@@ -175,7 +179,13 @@ class FoldModel:
             },
             history=tuple(history),
             key=self.key,
-            details={"seed": study.options.seed, "machine": asdict(self.machine), "seconds": seconds} | details,
+            details={
+                "seed": study.options.seed,
+                "machine": asdict(self.machine),
+                "arithmetic": computed,
+                "seconds": seconds,
+                **details,
+            },
             versions=versions(),
             created=timestamp(),
             schema_version=SCHEMA_VERSION,
