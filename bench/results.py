@@ -63,10 +63,10 @@ def grading(study: Path, result: dict[str, Any]) -> None:
     """Kappa as decoded and by the arg-max, accuracy, referable disease, calibration, deletion and insertion."""
     print(
         "| model | kappa | 95 % interval | RPS | 95 % interval | log-loss | 95 % interval | by arg-max "
-        "| by expected value | accuracy | AUROC | sens. | spec. | ECE "
+        "| by expected value | accuracy | AUROC | sens. | spec. | sens. at spec. .9 | ECE "
         "| deletion | insertion | relative deletion | relative insertion |"
     )
-    print("|---" * 18 + "|")
+    print("|---" * 19 + "|")
     for name, figures in result["models"].items():
         rows = [row for row in records(study, result["part"], name) if row["label"] is not None]
         labels = [row["label"] for row in rows]
@@ -81,7 +81,7 @@ def grading(study: Path, result: dict[str, Any]) -> None:
             *_score(figures.get("log_loss"), 3),
             *(number(float(value)) for value in others),
             number(figures["accuracy"]),
-            *(number(referable[key]) for key in ("auroc", "sensitivity", "specificity")),
+            *(number(referable.get(key)) for key in ("auroc", "sensitivity", "specificity", "sensitivity_at_90")),
             *(number(figures.get(key)) for key in ("calibration_error", *AREAS)),  # earlier versions had fewer
         ]
         print(f"| {name} | " + " | ".join(cells) + " |")

@@ -233,7 +233,7 @@ def _check_model(figures, classes, scales):
     assert all(map(_is_number, figures["recall"]))
     assert [len(row) for row in figures["confusion"]] == [classes] * classes
     assert sum(map(sum, figures["confusion"])) == figures["n"]
-    assert set(figures["referable"]) == {"auroc", "sensitivity", "specificity"}
+    assert set(figures["referable"]) == {"auroc", "sensitivity", "specificity", "sensitivity_at_90"}
     assert all(map(_is_number, figures["referable"].values()))
     assert all(set(item) == {"confidence", "accuracy", "n"} for item in figures["reliability"])
     assert sum(item["n"] for item in figures["reliability"]) == figures["n"]

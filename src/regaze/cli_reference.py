@@ -30,7 +30,8 @@ _EVALUATE = """
     "quadratic_weighted_kappa" (unweighted where classes have no order), "interval": [lo, hi],
     "ranked_probability_score" (null where classes have no order) | "log_loss": {"mean", "interval"},
     "accuracy", "recall": [per grade], "confusion": [[...]],
-    "referable": {"auroc", "sensitivity", "specificity"}, "calibration_error",
+    "referable": {"auroc", "sensitivity", "specificity", "sensitivity_at_90" (per cent specificity)},
+    "calibration_error",
     "n", "reliability": [{"confidence", "accuracy", "n"}, ...],
     "by_period": null (fewer than two periods of 20 graded photographs) | {"n_left_out", "periods": {PERIOD: {
         "n", "accuracy", "recall": [per grade], "quadratic_weighted_kappa", "ranked_probability_score",

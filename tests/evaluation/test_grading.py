@@ -84,6 +84,11 @@ def test_summary_equals_scikit_learn():
     assert referable["auroc"] == pytest.approx(roc_auc_score(labels >= 2, shares[:, 2:].sum(1)))
     assert referable["sensitivity"] == pytest.approx(recall_score(labels >= 2, grades >= 2))
     assert referable["specificity"] == pytest.approx(recall_score(labels < 2, grades < 2))
+    # By hand: cut at each photograph's score, keep the cuts that pass nine of ten who need no referral.
+    score, refer = shares[:, 2:].sum(1), labels >= 2
+    kept = [cut for cut in score if (score[~refer] < cut).mean() >= 0.9]
+    best = max((score[refer] >= cut).mean() for cut in kept)
+    assert referable["sensitivity_at_90"] == pytest.approx(best)
     low, high = summary["interval"]
     assert low < summary["quadratic_weighted_kappa"] < high
 
@@ -96,7 +101,12 @@ def test_summary_by_hand():
     assert summary["recall"] == [0.5, 0.5, None]
     assert summary["confusion"] == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
     # Scores .1 and .4 against .8 and .5: every referable image scores higher.
-    assert summary["referable"] == {"auroc": 1.0, "sensitivity": 0.5, "specificity": 0.5}
+    assert summary["referable"] == {
+        "auroc": 1.0,
+        "sensitivity": 0.5,
+        "specificity": 0.5,
+        "sensitivity_at_90": 1.0,
+    }
     # Arg-max right on the first three; each image in its own bin: .1 + .4 + .3 + .5 over 4.
     assert summary["calibration_error"] == pytest.approx((0.1 + 0.4 + 0.3 + 0.5) / 4)
 
@@ -138,7 +148,7 @@ def test_nothing_defined_is_none_in_json(n):
 def test_no_referable_cut(referable_from):
     """Without a cut between grades there is no sensitivity: not a specificity of 1 over everybody."""
     summary = grading_summary(*predictions(30), referable_from=referable_from, resamples=10)
-    assert summary["referable"] == {"auroc": None, "sensitivity": None, "specificity": None}
+    assert set(summary["referable"].values()) == {None}
 
 
 def test_groups_widen_the_interval():

@@ -78,6 +78,16 @@ def test_id_depends_on_the_networks_shape(monkeypatch):
     assert not {run.id for run in before} & {run.id for run in _grid_of().chain(want, 0)}
 
 
+def test_ids_are_those_of_earlier_versions():
+    """What earlier versions trained counts: a weighting or a way of learning that they did not know changes no id."""
+    chain = _grid_of(versions={"regaze": "1"}).chain(Want("judge", Cell("resnet18", "multi-scale", 1.0)), 0)
+    assert [run.id for run in chain[:2]] == ["9cb392e841eb24db", "2f59f3ab4c26a99e"]
+    assert [run.model for run in chain[:2]] == [
+        "resnet18-multi-scale-9cb392e8",
+        "resnet18-multi-scale-finetuned-2f59f3ab",
+    ]
+
+
 def test_id_does_not_depend_on_what_does_not_matter():
     """More seeds, other shares or other resamples leave the runs that are there as they are."""
     want = Want("judge", Cell("resnet18", "multi-scale", 1.0))

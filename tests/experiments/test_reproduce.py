@@ -27,6 +27,7 @@ OPTIONS = ReproduceOptions(
     epochs=2,
     finetune_epochs=1,
     batch=8,
+    weightings="residual,gate",
     shares="0.3",
     faithfulness=2,
     steps=3,
@@ -66,7 +67,7 @@ def test_every_experiment_is_written(done):
     """JSON, Markdown, SVG and PNG of each, strict JSON, and a marked section of the page."""
     to, page, result = done
     text = page.read_text(encoding="utf-8")
-    for name in ("fig5", "fig6", "table2", "table3", "fig7"):
+    for name in ("fig1", "fig5", "fig6", "table2", "table3", "fig7"):
         values = json.loads((to / f"{name}.json").read_text(), parse_constant=pytest.fail)
         assert values == json.loads(json.dumps(result["experiments"][name]))
         assert values["claims"]
@@ -141,6 +142,20 @@ def test_shares_are_kept_apart(done):
     for card in some:
         assert card["corrections"]["n"] == np.ceil(0.3 * full["corrections"]["n"])
         assert card["lineage"] == full["lineage"]
+
+
+def test_figure_1_learns_from_the_first_step(done):
+    """Its models know all corrections that fine-tuning knows, beside healthy eyes; half see the expert's maps."""
+    to, _, _ = done
+    cards = [json.loads(path.read_text()) for path in to.rglob("models/*-supervised-*/fold0/model.json")]
+    full = next(json.loads(path.read_text()) for path in to.rglob("models/*-finetuned-*/fold0/model.json"))
+    found = sorted((card["network"]["weighting"], card["recipe"]["supervision"]["teacher_maps"]) for card in cards)
+    assert found == [("gate", 0.0), ("gate", 0.5), ("residual", 0.0), ("residual", 0.5)]
+    for card in cards:
+        assert card["corrections"]["n"] == full["corrections"]["n"] > 0
+        assert card["corrections"]["free_of_lesions"] > 0
+        assert card["recipe"]["phase1"]["epochs"] == OPTIONS.epochs
+        assert all("map" in losses for losses in card["history"])
 
 
 def test_plan_trains_nothing(done, folder_of):

@@ -70,6 +70,25 @@ def test_prediction_takes_the_features_that_fine_tuning_kept(photographs, tmp_pa
     assert sorted(tmp_path.glob("*/*")) == entries
 
 
+@pytest.mark.parametrize("batch", [2, 5])
+def test_given_maps_stand_in_for_the_models_own(photographs, batch):
+    """Row by row, NaN keeps the own value; a plain network, or a map of another grid, is refused."""
+    predictor = predictor_of(batch=batch)
+    own = predictor.predict(photographs)
+    given = [np.full_like(item, np.nan) for item in own.maps]
+    np.testing.assert_allclose(predictor.predict(photographs, maps=given).probabilities, own.probabilities, atol=1e-6)
+    given[0][3] = 1.0
+    found = predictor.predict(photographs, maps=given)
+    np.testing.assert_array_equal(found.maps[0][3], np.ones_like(found.maps[0][3]))
+    moved = np.abs(found.probabilities - own.probabilities).max(axis=1)
+    assert moved[3] > 1e-5
+    assert np.delete(moved, 3).max() < 1e-6
+    with pytest.raises(ModelError, match="map given for scale 1 has shape"):
+        predictor.predict(photographs, maps=[item[:, 1:] for item in given])
+    with pytest.raises(ModelError, match="plain network has no attention maps"):
+        predictor_of("plain").predict(photographs, maps=given[:1])
+
+
 def test_a_model_that_gives_no_number_is_an_error(photographs):
     """NaN never becomes a grade: the median would call it healthy."""
     predictor = predictor_of()

@@ -99,7 +99,7 @@ def figures(kappa=0.7):
         "accuracy": 0.75,
         "recall": [0.8, None, 0.7],
         "confusion": [[8, 2, 0], [0, 0, 0], [1, 2, 7]],
-        "referable": {"auroc": 0.91, "sensitivity": 0.9, "specificity": 0.8},
+        "referable": {"auroc": 0.91, "sensitivity": 0.9, "specificity": 0.8, "sensitivity_at_90": 0.85},
         "calibration_error": 0.08,
         "reliability": [
             {"confidence": 0.5, "accuracy": 0.4, "n": 10},

@@ -21,10 +21,12 @@ class Reproduce(Command):
     """
 
     what: Annotated[
-        Literal["fig5", "fig6", "table2", "table3", "fig7", "all"], tyro.conf.Positional, tyro.conf.arg(metavar="WHAT")
+        Literal["fig1", "fig5", "fig6", "table2", "table3", "fig7", "all"],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="WHAT"),
     ]
-    """fig5: grading. fig6: maps of the branches. table2: deletion and insertion. table3: MSE of the maps. fig7: how
-    many corrections. all: these five."""
+    """fig1: other maps than the model's own. fig5: grading. fig6: maps of the branches. table2: deletion and insertion.
+    table3: MSE of the maps. fig7: how many corrections. all: these six."""
     reproduce: ReproduceOptions
     machine: MachineOptions = field(default_factory=MachineOptions)
     to: Path = Path("reproduce")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from regaze.evaluation.intervals import (
     as_classes,
@@ -25,6 +25,7 @@ from regaze.evaluation.proper_scores import PROPER_SCORES, as_probabilities, pro
 from regaze.files import json_number
 
 _BINS = 10  # of the reliability diagram
+_SPECIFICITY = 0.9  # of `sensitivity_at_90`
 
 
 def quadratic_weighted_kappa(labels: ArrayLike, grades: ArrayLike, classes: int) -> float | None:
@@ -77,7 +78,8 @@ def grading_summary(
         unweighted kappa under the same name; `interval`: its [low, high], 95 % bootstrap percentiles, by group;
         `ranked_probability_score` (None for classes without an order) and `log_loss`, each `mean` and `interval`;
         `accuracy` of the decoded grades; `recall`: K shares, None for a grade that does not occur; `confusion`: K x K
-        counts, rows = truth; `referable`: `auroc` (score = summed probability of the referable grades), `sensitivity`
+        counts, rows = truth; `referable`: `auroc` (score = summed probability of the referable grades),
+        `sensitivity_at_90` (the most that a cut of this score reaches at a specificity of at least .9), `sensitivity`
         and `specificity` (decision = decoded grade >= `referable_from`); `calibration_error`: sum over the bins of
         `reliability` of share of images x |accuracy - mean confidence|; `n`: number of images.
 
@@ -166,14 +168,18 @@ def _referable(
     referable_from: int | None,
 ) -> dict[str, float | None]:
     """AUROC, sensitivity and specificity of "refer" against "do not refer"."""
-    result: dict[str, float | None] = {"auroc": None, "sensitivity": None, "specificity": None}
+    keys = ("auroc", "sensitivity", "specificity", "sensitivity_at_90")
+    result: dict[str, float | None] = dict.fromkeys(keys)
     if referable_from is None or not 0 < referable_from < shares.shape[1]:
         return result
     truth, decision = labels >= referable_from, grades >= referable_from
     result["sensitivity"] = _share((truth & decision).sum(), truth.sum())
     result["specificity"] = _share((~truth & ~decision).sum(), (~truth).sum())
     if truth.any() and not truth.all():
-        result["auroc"] = float(roc_auc_score(truth, shares[:, referable_from:].sum(1)))
+        score = shares[:, referable_from:].sum(1)
+        result["auroc"] = float(roc_auc_score(truth, score))
+        false_alarms, found, _ = roc_curve(truth, score, drop_intermediate=False)
+        result["sensitivity_at_90"] = float(found[false_alarms <= 1 - _SPECIFICITY + 1e-9].max())
     return result
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from regaze.errors import OptionError
+from regaze.models.options import Weighting
 from regaze.study.check import check_options
 from regaze.study.options import PhotographOptions, StudyOptions
-from regaze.training.options import FinetuneOptions, TrainingOptions
+from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
 
-Experiment = Literal["fig5", "fig6", "table2", "table3", "fig7"]
-EXPERIMENTS: tuple[Experiment, ...] = ("fig5", "fig6", "table2", "table3", "fig7")
+Experiment = Literal["fig1", "fig5", "fig6", "table2", "table3", "fig7"]
+EXPERIMENTS: tuple[Experiment, ...] = get_args(Experiment)
+WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class ReproduceOptions(PhotographOptions):
     batch: int = TrainingOptions.batch
     """Photographs per step, 2 or more."""
     map_weight: float = FinetuneOptions.map_weight
-    """Weight λ of the map loss, above 0."""
+    """Weight λ of the map loss in fine-tuning, above 0."""
+    weightings: str = ",".join(WEIGHTINGS)
+    """What the map does to the features in figure 1 (see `train --weighting`), joined by commas; three phase-1
+    trainings each."""
     shares: str = "0.1,0.3,0.5,0.7"
     """Shares of corrected photographs in figure 7, 0 to 1, joined by commas; 0 and 1 are always added."""
     faithfulness: int = 24
@@ -110,6 +115,19 @@ class ReproduceOptions(PhotographOptions):
             inner.add(round(value, 4))
         return tuple(sorted({0.0, 1.0, *inner}))
 
+    def weighting_names(self) -> tuple[Weighting, ...]:
+        """Figure 1's weightings, each once, in the order in which they are explained.
+
+        Raises:
+            OptionError: None is named, or one that there is not.
+        """
+        asked = {name.strip() for name in self.weightings.split(",") if name.strip()}
+        if not asked or asked - set(WEIGHTINGS):
+            raise OptionError(
+                f"--weightings {self.weightings!r}: expected one or more of {', '.join(WEIGHTINGS)}, joined by commas."
+            )
+        return tuple(name for name in WEIGHTINGS if name in asked)
+
     def training(self) -> TrainingOptions:
         """The recipe of phase 1."""
         return TrainingOptions(epochs=self.epochs, batch=self.batch)
@@ -121,6 +139,14 @@ class ReproduceOptions(PhotographOptions):
         """
         return FinetuneOptions(epochs=self.finetune_epochs, batch=self.batch, map_weight=map_weight, replay=1.0)
 
+    def supervision(self, teacher_maps: float) -> SupervisionOptions:
+        """What phase 1 learns from corrections where it learns from them, from the first step.
+
+        Args:
+            teacher_maps: See `SupervisionOptions`.
+        """
+        return SupervisionOptions(teacher_maps=teacher_maps)
+
     def check(self) -> None:
         """Refuse options that a later run would refuse.
 
@@ -129,6 +155,7 @@ class ReproduceOptions(PhotographOptions):
         """
         self.weights_of()
         self.share_values()
+        self.weighting_names()
         if not self.map_weight > 0:
             raise OptionError(
                 f"--map-weight {self.map_weight}: expected above 0 (the control without it is always made)."

@@ -12,12 +12,22 @@ from typing import Any, Literal
 
 from regaze.experiments.options import ReproduceOptions
 from regaze.files import digest, identity
-from regaze.models.options import NetworkKind, NetworkOptions
+from regaze.models.options import NetworkKind, NetworkOptions, Weighting
 from regaze.study.steps.fold_model import weights_identity
 
-Kind = Literal["phase1", "finetune", "judge", "maps"]
+Kind = Literal["phase1", "finetune", "supervise", "judge", "maps", "given"]
+Learn = Literal["finetune", "train"]
 Order = Literal["map-error", "confidence", "random"]
 _FORMAT = 3  # of the measured records; raise it when their content changes
+TRAINS: frozenset[Kind] = frozenset({"phase1", "finetune", "supervise"})
+_VERBS: dict[Kind, str] = {
+    "phase1": "train",
+    "finetune": "fine-tune",
+    "supervise": "train on corrections",
+    "judge": "judge",
+    "maps": "measure maps of",
+    "given": "give other maps to",
+}
 
 
 @dataclass(frozen=True)
@@ -30,17 +40,23 @@ class Cell:
         share: None: phase 1. 0: fine-tuned equally long without the map loss (the control). Above: the share of the
             training photographs with known lesions that were corrected.
         order: Which were corrected first; does not matter for none and all.
+        weighting: What the map does to the features, see `NetworkOptions`.
+        learn: How corrections are learned: by fine-tuning phase 1, or by training anew, from the first step.
+        teacher_maps: See `SupervisionOptions`; where `learn` is `train`.
     """
 
     backbone: str
     network: NetworkKind
     share: float | None = None
     order: Order = "map-error"
+    weighting: Weighting = "residual"
+    learn: Learn = "finetune"
+    teacher_maps: float = 0.0
 
     @property
     def parent(self) -> Cell:
         """The phase-1 model that it restarts from (itself for phase 1)."""
-        return Cell(self.backbone, self.network)
+        return Cell(self.backbone, self.network, weighting=self.weighting)
 
     @property
     def partial(self) -> bool:
@@ -50,9 +66,11 @@ class Cell:
     @property
     def name(self) -> str:
         """As models are named, e.g. `resnet18-multi-scale-share30-confidence`."""
-        base = f"{self.backbone}-{self.network}"
+        base = f"{self.backbone}-{self.network}{'' if self.weighting == 'residual' else f'-{self.weighting}'}"
         if self.share is None:
             return base
+        if self.learn == "train":
+            return f"{base}-supervised{f'-teacher{100 * self.teacher_maps:g}' if self.teacher_maps else ''}"
         if self.partial:
             return f"{base}-share{100 * self.share:g}-{self.order}"
         return f"{base}-{'finetuned' if self.share else 'control'}"
@@ -60,9 +78,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Want:
-    """What an experiment asks for, for every seed: a model judged, or its maps measured."""
+    """What an experiment asks for, for every seed: a model judged, its maps measured, or other maps given to it."""
 
-    kind: Literal["judge", "maps"]
+    kind: Literal["judge", "maps", "given"]
     cell: Cell
 
 
@@ -72,7 +90,8 @@ class Run:
 
     Attributes:
         id: 16 hex digits, see the module.
-        kind: phase1 and finetune train; judge grades photographs that the model never saw; maps measures its maps.
+        kind: phase1, finetune and supervise (on corrections, from the first step) train; judge grades photographs that
+            the model never saw; maps measures its maps; given grades with other maps than its own.
         seed: Of the study that it belongs to.
         cell: The model.
         model: The model's name in its study: the cell's and the first digits of the id that trained it.
@@ -89,8 +108,7 @@ class Run:
     @property
     def title(self) -> str:
         """For a person."""
-        verb = {"phase1": "train", "finetune": "fine-tune", "judge": "judge", "maps": "measure maps of"}[self.kind]
-        return f"{verb} {self.cell.name}, seed {self.seed}"
+        return f"{_VERBS[self.kind]} {self.cell.name}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +137,7 @@ class Grid:
         """The runs behind one wish, the wish itself last.
 
         Args:
-            want: A model judged, or its maps measured.
+            want: What is asked of a model.
             seed: Of the study.
         """
         runs = self._models(want.cell, seed)
@@ -137,13 +155,17 @@ class Grid:
         first = Run(root, "phase1", seed, cell.parent, parent, parent)
         if cell.share is None:
             return [first]
+        if cell.learn == "train":
+            taught = digest([root, cell.share, identity(self.options.supervision(cell.teacher_maps))])
+            return [first, Run(taught, "supervise", seed, cell, _named(cell, taught), parent)]
         tuning = identity(self.options.finetuning(self.options.map_weight if cell.share else 0.0))
         tuned = digest([root, cell.share, cell.order if cell.partial else "", tuning])
         return [first, Run(tuned, "finetune", seed, cell, _named(cell, tuned), parent)]
 
     def network(self, cell: Cell) -> NetworkOptions:
         """What phase 1 builds for a cell."""
-        return NetworkOptions(cell.network, cell.backbone, self.options.weights_of()[cell.backbone])
+        weights = self.options.weights_of()[cell.backbone]
+        return NetworkOptions(cell.network, cell.backbone, weights, weighting=cell.weighting)
 
     def study_id(self, seed: int) -> str:
         """Hash of what all runs of a seed have in common."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from regaze.errors import OptionError
 from regaze.evaluation.verdicts import FEWEST_SEEDS
-from regaze.experiments import fig5, fig6, fig7, table2, table3
+from regaze.experiments import fig1, fig5, fig6, fig7, table2, table3
 from regaze.experiments.options import Experiment, ReproduceOptions
 from regaze.experiments.outcome import Outcome, put_section, read_page
 from regaze.experiments.plan import Run, Want
@@ -28,6 +28,7 @@ class Part:
 
 
 PARTS: dict[Experiment, Part] = {
+    "fig1": Part(fig1.wants, fig1.make),
     "fig5": Part(fig5.wants, fig5.make),
     "fig6": Part(fig6.wants, fig6.make),
     "table2": Part(table2.wants, table2.make),

@@ -27,7 +27,7 @@ from regaze.console import Voice
 from regaze.data.sources import load_dataset
 from regaze.errors import StudyError
 from regaze.experiments.options import ReproduceOptions
-from regaze.experiments.plan import Cell, Grid, Kind, Run, Want
+from regaze.experiments.plan import TRAINS, Cell, Grid, Kind, Run, Want
 from regaze.experiments.sharing import shared_out
 from regaze.explanation.explainers import require
 from regaze.files import held, read_json, write_json
@@ -36,6 +36,7 @@ from regaze.models.card import read_card, versions
 from regaze.models.options import MachineOptions
 from regaze.records import Dataset, Sample
 from regaze.selection.rules import select as rank
+from regaze.study.assessment.given_maps import judge_given_maps
 from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.folder import DEFAULT_FOLDS, Study, create_study
 from regaze.study.options import CorrectOptions, EvaluateOptions
@@ -43,7 +44,7 @@ from regaze.study.steps.collect import collect, read_collected
 from regaze.study.steps.correct import correct
 from regaze.study.steps.finetune import finetune_model
 from regaze.study.steps.fold_model import arithmetic, checkpoint_file
-from regaze.study.steps.train import train
+from regaze.study.steps.train import train, train_on_corrections
 
 Record = dict[str, Any]
 
@@ -89,12 +90,12 @@ class Bench:
     def units(self, kind: Kind) -> float:
         """What a run's seconds grow with: photographs shown in training, or photographs (and steps) measured."""
         options = self.options
-        if kind in ("phase1", "finetune"):
-            epochs = options.epochs if kind == "phase1" else options.finetune_epochs
+        if kind in TRAINS:
+            epochs = options.finetune_epochs if kind == "finetune" else options.epochs
             parts = options.folds if options.folds > 1 else DEFAULT_FOLDS
             training = sum(sample.part == "training" for sample in self.dataset.samples)
             return max(1, round(training * (parts - 1) / parts) * options.folds * epochs)
-        if kind == "judge":
+        if kind in ("judge", "given"):
             return max(1, self.n_judged)
         return max(1, min(options.faithfulness, self.n_judged) * (options.steps + 1))
 
@@ -106,8 +107,7 @@ class Bench:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        trains = run.kind in ("phase1", "finetune")
-        return None if trains and not self._has_models(run) else record
+        return None if run.kind in TRAINS and not self._has_models(run) else record
 
     def _has_models(self, run: Run) -> bool:
         """Whether every fold's model lies in its study."""
@@ -136,7 +136,7 @@ class Bench:
         parts: dict[str, list[Sample]] = {}
         if any(run.cell.share for run in waiting):
             parts |= {f"training part of fold {fold + 1}": study.training(fold) for fold in study.folds}
-        if any(run.kind == "maps" for run in waiting):
+        if any(run.kind in ("maps", "given") for run in waiting):
             validation = [sample for fold in study.folds for sample in study.validation(fold)]
             parts[f"{part_of(study)} part"] = study.test() or validation
         for part, samples in parts.items():
@@ -220,9 +220,17 @@ class Bench:
         home = self._home(study, run)
         if run.kind == "finetune":
             return self._finetune(study, home, run)
+        if run.kind == "supervise":
+            corrected = self._correct(study, home, run)
+            network, supervision = self.grid.network(run.cell), self.options.supervision(run.cell.teacher_maps)
+            recipe = self.options.training()
+            train_on_corrections(home, run.parent, network, recipe, supervision, self.machine, run.model)
+            return {"corrected": corrected}
         if run.kind == "judge":
             rows = judge_model(home, run.model, EvaluateOptions(faithfulness=0), self.machine)
             return {"photographs": [_slim(row) for row in rows]}
+        if run.kind == "given":
+            return {"photographs": judge_given_maps(home, run.model, self.machine)}
         from regaze.experiments.measure import measure
 
         shown = self.to / "runs" / f"{run.id}.npz"
@@ -233,16 +241,18 @@ class Bench:
 
     def _finetune(self, study: Study, home: Study, run: Run) -> Record:
         share = run.cell.share or 0.0
-        corrected = 0
-        if share > 0:
-            collect(study, run.parent, self.machine)
-            link(study.path / "collected" / run.parent, home.path / "collected" / run.parent)
-            put_selection(home, run.parent, run.cell.order, share)
-            counts = correct(home, run.parent, CorrectOptions(source="all"))
-            corrected = counts["written"] + counts["kept"]
+        corrected = self._correct(study, home, run) if share > 0 else 0
         options = self.options.finetuning(self.options.map_weight if share > 0 else 0.0)
         finetune_model(home, run.parent, options, self.machine, run.model)
         return {"corrected": corrected}
+
+    def _correct(self, study: Study, home: Study, run: Run) -> int:
+        """Correct a cell's share of the photographs, where that is not done; returns how many are corrected."""
+        collect(study, run.parent, self.machine)
+        link(study.path / "collected" / run.parent, home.path / "collected" / run.parent)
+        put_selection(home, run.parent, run.cell.order, run.cell.share or 0.0)
+        counts = correct(home, run.parent, CorrectOptions(source="all"))
+        return counts["written"] + counts["kept"]
 
     def _home(self, study: Study, run: Run) -> Study:
         """The study that holds a model: of a share's a study of its own, so that its corrections lie apart."""

@@ -5,7 +5,7 @@ Shapes: N photographs, S side of the cropped square, K classes, (h, w) map cells
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -167,6 +167,7 @@ class Predictor:
         images_NSSC: NDArray[np.uint8],
         progress: Progress | None = None,
         cache: FeatureCache | None = None,
+        maps: Sequence[NDArray[np.float32]] | None = None,
     ) -> Predictions:
         """Grades and maps of photographs.
 
@@ -174,13 +175,16 @@ class Predictor:
             images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
             progress: Called with (photographs done, N).
             cache: Where an attention network's extractor keeps its features; without one the last bits may differ.
+            maps: One (N, h, w) array per scale, finest first, that weighs the features in place of the network's own
+                maps (NaN: its own value stays); None: its own.
 
         Raises:
-            ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest).
+            ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest); or the
+                given maps do not fit the network.
         """
         batches: list[list[Tensor]] = []
         with evaluating(self.network):
-            for output in self._outputs(images_NSSC, progress, cache):
+            for output in self._outputs(images_NSSC, progress, cache, maps):
                 columns = [torch.softmax(output.logits.float(), dim=1), fuse(output.maps)]
                 columns += [item.squeeze(1).float() for item in output.maps]
                 if output.perception_logits:
@@ -193,18 +197,25 @@ class Predictor:
                 f"The model gives no number for {bad} of {len(probabilities)} photographs (NaN): "
                 "pass --precision fp32, or train it again."
             )
-        maps, disagreements = rest[: self.network.scales], rest[self.network.scales :]
-        return Predictions(probabilities, decode(probabilities, self.decoding), tuple(maps), fused, *disagreements)
+        scales, disagreements = rest[: self.network.scales], rest[self.network.scales :]
+        return Predictions(probabilities, decode(probabilities, self.decoding), tuple(scales), fused, *disagreements)
 
     def _outputs(
-        self, images_NSSC: NDArray[np.uint8], progress: Progress | None, cache: FeatureCache | None
+        self,
+        images_NSSC: NDArray[np.uint8],
+        progress: Progress | None,
+        cache: FeatureCache | None,
+        maps: Sequence[NDArray[np.float32]] | None,
     ) -> Iterator[Output]:
         """The network's output for one batch after the other."""
         batches = self.batches(len(images_NSSC), progress)
         if not isinstance(self.network, AttentionNetwork):
+            if maps is not None:
+                raise ModelError("A plain network has no attention maps to replace: use single-scale or multi-scale.")
             for rows in batches:
                 yield self._forward(self.normalise(images_NSSC[rows]))
             return
+        given = None if maps is None else [torch.from_numpy(np.ascontiguousarray(item)).unsqueeze(1) for item in maps]
         frozen = FrozenFeatures(
             self.network.extractor,
             torch.from_numpy(np.ascontiguousarray(images_NSSC)),
@@ -217,8 +228,9 @@ class Predictor:
         for rows in batches:
             index = torch.arange(rows.start, rows.stop)
             features = frozen(index, [0] * len(index))
+            here = None if given is None else [item[rows].to(self.device) for item in given]
             with self.precision():
-                output = self.network.branches(features)
+                output = self.network.branches(features, here)
             yield output
 
     def _forward(self, images_B3SS: Tensor) -> Output:

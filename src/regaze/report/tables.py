@@ -62,6 +62,7 @@ _MEASURES = (
     _Measure("Referable disease: AUROC (chance 0.5)", "referable.auroc", 3),
     _Measure("Referable disease: sensitivity", "referable.sensitivity"),
     _Measure("Referable disease: specificity", "referable.specificity"),
+    _Measure("Referable disease: sensitivity at a specificity of .9", "referable.sensitivity_at_90"),
     _Measure("Confidence off by (expected calibration error)", "calibration_error", 3, higher=False),
     _of_map("Attention on lesions, times chance (enrichment)", "lesion_enrichment", 2, pair="enrichment"),
     _of_map("Strongest pixels in lesions (relevance rank)", "relevance_rank", None),

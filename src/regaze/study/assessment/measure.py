@@ -150,7 +150,7 @@ def measure_faithfulness(
         maps = {FUSED: ensemble.order(image, followed)}
         others = None
         if index in with_rankings:
-            drawn, unlike = other_photographs(index, followed_N, _strangers(samples, index), OTHERS)
+            drawn, unlike = other_photographs(index, followed_N, strangers(samples, index), OTHERS)
             others = {"drawn": len(drawn), "of_another_grade": unlike}
             for place, other in enumerate(drawn):
                 maps[f"{ANOTHER} {place}"] = ensemble.order(pixels.images[other : other + 1], followed)
@@ -172,8 +172,13 @@ def measure_faithfulness(
         feed(done, len(chosen))
 
 
-def _strangers(samples: Sequence[Sample], index: int) -> NDArray[np.bool_]:
-    """(N,) bool: neither a copy of a photograph nor another one of its patient (both eyes of one are alike)."""
+def strangers(samples: Sequence[Sample], index: int) -> NDArray[np.bool_]:
+    """(N,) bool: neither a copy of a photograph nor another one of its patient (both eyes of one are alike).
+
+    Args:
+        samples: N photographs.
+        index: The photograph.
+    """
     own = samples[index]
     patients = {own.patient} - {None}
     return np.array([other.content != own.content and other.patient not in patients for other in samples], dtype=bool)
