@@ -179,7 +179,7 @@ def test_the_picture_moves_with_the_photograph():
     picture = batch.inputs[:, 3:]
     shown = batch.inputs[:, :1] / batch.inputs[:, :1].amax((2, 3), keepdim=True)
     torch.testing.assert_close(picture, shown, atol=0.1, rtol=0)  # colour jitter bends the edge
-    assert picture.mean() == pytest.approx(0.5, abs=0.03)
+    assert picture.mean() == pytest.approx(0.5, abs=0.06)  # scales of .9 to 1.1, corners turned out of the frame
     assert find_picture(other.inputs).mean() > 0.6
     for how in ("turns", "none"):
         assert next(iter(replace(masked, augment=how).epoch(0, CPU))).inputs.shape[1] == 3
