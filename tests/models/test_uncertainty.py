@@ -48,23 +48,23 @@ class PointMap(nn.Module):
         super().__init__()
         self.place = place or (lambda height, width: torch.zeros(height, width))
 
-    def forward(self, features):
+    def forward(self, features, _picture):
         """Features -> logits (B, 3), map logits (B, 1, h, w)."""
         logits = features.mean(1, keepdim=True) + self.place(*features.shape[2:])
         return features.mean((2, 3)), logits
 
 
-class Says(nn.Module):
+class Says(PerceptionBranch):
     """A perception branch that gives the same logits whatever it sees."""
 
     def __init__(self, *logits):
-        super().__init__()
+        super().__init__(nn.Identity(), 3, 3)
         self.logits = logits
 
-    def forward(self, weighted):
-        """Weighted features -> logits (B, 3), the pooled vector."""
-        vector = weighted.mean((2, 3))
-        return torch.tensor(self.logits).expand(len(weighted), -1) + 0 * vector.sum(1, keepdim=True), vector
+    def forward(self, features, attention_map, picture):
+        """Logits (B, 3), the pooled vector, the cells that it pools."""
+        _, vector, cells = super().forward(features, attention_map, picture)
+        return torch.tensor(self.logits).expand(len(vector), -1) + 0 * vector.sum(1, keepdim=True), vector, cells
 
 
 def tiny(sides=(2, 4), said=((1.0, 0.0, 0.0), (1.0, 0.0, 0.0)), place=None):

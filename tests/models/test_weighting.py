@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from regaze.models.build import build_network
-from regaze.models.network import USUAL_MASS, _shared
+from regaze.models.cells import brought
+from regaze.models.network import USUAL_MASS
 from regaze.models.options import NetworkOptions
 
 WEIGHTINGS = ("residual", "gate", "evidence")
@@ -96,7 +97,7 @@ def test_maps_are_shared_out_without_loss(fine, coarse):
     maps = torch.zeros(2, 1, fine, fine)
     maps[0, 0, fine - 1, 0] = 1
     maps[1] = torch.rand(1, fine, fine)
-    shared = _shared(maps, torch.zeros(2, 3, coarse, coarse))
+    shared = brought(maps, None, (coarse, coarse))
     torch.testing.assert_close(shared.mean(dim=(1, 2, 3)), maps.mean(dim=(1, 2, 3)))
 
 

@@ -66,6 +66,7 @@ def photographs(count=8, edited=False):
 
 def network_of(backbone="test_resnet", seed=0, **options):
     """A fresh two-scale network; the same bytes for the same seed."""
+    options = {"bars": "seen"} | options
     return build_network(NetworkOptions(backbone=backbone, scales=2, **options), CLASSES, SIDE, seed).network
 
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from regaze.models.cells import find_picture
 from regaze.training.batches import Feed, TrainingSet
 
 CPU = torch.device("cpu")
@@ -165,3 +166,20 @@ def test_colour_jitter_reaches_the_batches():
     assert not torch.equal(first, second)
     still = feed_of(data, colour_jitter="strong")
     assert torch.equal(next(iter(still.epoch(0, CPU))).inputs, next(iter(feed_of(data).epoch(0, CPU))).inputs)
+
+
+def test_the_picture_moves_with_the_photograph():
+    """Free augmentation turns bars that could not be found afterwards: it says what is picture in a fourth channel."""
+    images = torch.zeros(8, 64, 64, 3, dtype=torch.uint8)
+    images[:, 16:48] = 120
+    data = TrainingSet(images, torch.zeros(8, dtype=torch.int64))
+    masked, seen = (feed_of(data, augment="free", batch=8, bars_masked=choice) for choice in (True, False))
+    (batch,), (other,) = (list(feed.epoch(0, CPU)) for feed in (masked, seen))
+    assert torch.equal(batch.inputs[:, :3], other.inputs)
+    picture = batch.inputs[:, 3:]
+    shown = batch.inputs[:, :1] / batch.inputs[:, :1].amax((2, 3), keepdim=True)
+    torch.testing.assert_close(picture, shown, atol=0.1, rtol=0)  # colour jitter bends the edge
+    assert picture.mean() == pytest.approx(0.5, abs=0.06)  # scales of .9 to 1.1, corners turned out of the frame
+    assert find_picture(other.inputs).mean() > 0.6
+    for how in ("turns", "none"):
+        assert next(iter(replace(masked, augment=how).epoch(0, CPU))).inputs.shape[1] == 3

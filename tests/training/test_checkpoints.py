@@ -119,18 +119,29 @@ def others(data):
         {"ordinal": False},
         {"normalisation": ((0.4, 0.5, 0.5), (0.25, 0.25, 0.25))},
         {"options": replace(FINETUNE, lr_maps=1e-3)},
-        {"network": 1},
+        {"network": {"seed": 1}},
+        {"network": {"bars": "masked"}},
         {"data": moved},
         {"data": swapped},
         {"data": others},
     ],
-    ids=["seed", "loss", "mean", "options", "weights", "moved-corrections", "swapped-grades", "other-corrections"],
+    ids=[
+        "seed",
+        "loss",
+        "mean",
+        "options",
+        "weights",
+        "bars",
+        "moved-corrections",
+        "swapped-grades",
+        "other-corrections",
+    ],
 )
 def test_a_foreign_checkpoint_is_ignored(checkpoint, changes):
     """A checkpoint of a run that differs in anything that decides the result is not taken up."""
     changes = dict(changes)
     if "network" in changes:
-        changes["network"] = network_of(seed=changes["network"])
+        changes["network"] = network_of(**changes["network"])
     if "data" in changes:
         changes["data"] = changes["data"](photographs())
     assert first_epoch(checkpoint.parent, **changes) == 1

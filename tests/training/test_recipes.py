@@ -25,6 +25,14 @@ PINNED = {
     },
 }
 
+PINNED_MASKED = {
+    "phase1": {"grade": [5.505352020263672, 5.230877876281738, 5.88386344909668, 5.278171539306641, 5.851611137390137]},
+    "finetune": {
+        "grade": [5.848634719848633, 5.073807716369629, 6.22004508972168, 5.1028900146484375, 6.095749855041504],
+        "map": [3.8078930377960205, 3.785922050476074, 3.619886875152588, 0.0, 3.7742676734924316],
+    },
+}
+
 
 @pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -41,6 +49,18 @@ def test_a_pinned_run(tmp_path, recipe, threads):
     for name, losses in wanted.items():
         assert [epoch[name] for epoch in history] == pytest.approx(losses, rel=1e-4), name
     assert set(history[0]) == set(wanted)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_pinned_run_with_masked_bars(tmp_path, recipe):
+    """The same steps on photographs with bars, which the network masks."""
+    data = photographs(4)
+    data.images[:, :, :16] = data.images[:, :, -16:] = 0
+    options = replace(PHASE1 if recipe == "phase1" else FINETUNE, epochs=5)
+    _, history = run(recipe, tmp_path, network_of(bars="masked"), data, options)
+    for name, losses in PINNED_MASKED[recipe].items():
+        assert [epoch[name] for epoch in history] == pytest.approx(losses, rel=1e-4), name
+    assert set(history[0]) == set(PINNED_MASKED[recipe])
 
 
 def test_phase1_changes_everything(tmp_path):

@@ -7,13 +7,13 @@ The local mean is taken out as in B. Graham's solution of Kaggle's Diabetic Reti
 difference from a Gaussian of 1/30 of the disc's radius, plus mid-grey. Deviation: the Gaussian is averaged over the
 field of view only, so that its rim is not compared with the black around it (he cuts a tenth of the disc off instead).
 
-Chosen among seven ways on IDRiD's 413 graded photographs at 224 px: a logistic regression on the frozen distilled
-ResNet18's features finds a photograph's period (four, chance .25; folds by patient) with balanced accuracy .51, without
-normalisation .65; its kappa with folds by period is .693 instead of .674 (by patient .722 instead of .785; the features
-were learned on photographs as they are). Three times the difference from a Gaussian six times as wide: .57 and .693.
-Each channel's (or the photograph's) spread brought to a fixed value, with or without the local mean: .56 to .59, .61
-to .64. What none of them takes out is sharpness: by levels and spreads of the pixels alone a forest tells the period
-better afterwards (.53 to .58, before .45).
+Chosen among the ways named here, on IDRiD's 413 graded photographs at 224 px: a logistic regression on the frozen
+distilled ResNet18's features finds a photograph's period (four, chance .25; folds by patient) with balanced accuracy
+.51, without normalisation .65; its kappa with folds by period is .693 instead of .674 (by patient .722 instead of .785;
+the features were learned on photographs as they are). Three times the difference from a Gaussian six times as wide: .57
+and .693. Each channel's spread, or the photograph's, brought to a fixed value, with or without taking the local mean
+out: .56 to .59, .61 to .64. By levels and spreads of the pixels alone a forest tells the period better afterwards (.53
+to .58, before .45). What it goes by was not measured; sharpness, which none of these ways takes out, is a guess.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regaze.explanation.job import Job, enlarge
-from regaze.models.network import AttentionNetwork
 
 
 class _Tapped(nn.Module):
@@ -50,9 +49,7 @@ def _tapped(job: Job) -> tuple[_Tapped, Tensor]:
     network = job.predictor.network
     features = network.extractor(job.images)
     deepest = features[-1].detach().clone().requires_grad_()
-    if isinstance(network, AttentionNetwork):
-        return _Tapped(lambda tapped: network.branches([*features[:-1], tapped]).logits), deepest
-    return _Tapped(lambda tapped: network.classify(tapped.mean(dim=(2, 3)))), deepest
+    return _Tapped(lambda tapped: network.branches([*features[:-1], tapped]).logits), deepest
 
 
 def grad_cam(job: Job) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 from regaze.errors import ModelError
+from regaze.models.cells import DARK, find_picture, to_grid
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TORCHVISION = ("alexnet", "resnet18", "resnet34", "resnet50")
@@ -172,21 +173,73 @@ def _channels_last_format(model: nn.Module) -> bool:
     return str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC")
 
 
+class Picture(nn.Module):
+    """What of the square is picture, for an extractor that tells it to the branches.
+
+    Args:
+        mean, std: Normalisation of the input, RGB in 0..1.
+    """
+
+    dark: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        levels = [(DARK - middle) / spread for middle, spread in zip(mean, std, strict=True)]
+        # Follows from the card, and a model's file holds weights: not part of the state.
+        self.register_buffer("dark", torch.tensor(levels).view(3, 1, 1), persistent=False)
+        self._levels = levels
+
+    def extra_repr(self) -> str:
+        """Part of the feature cache's key."""
+        return f"dark={self._levels}"
+
+    def forward(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the images (B, 3, H, W) and the picture (B, 1, H, W) float32 in 0..1.
+
+        Bars become 0, which is what a convolution pads with, so that a picture looks more alike whether a bar or the
+        square's border lies beside it: between crops of 12 of IDRiD's photographs at the border and 32 of 224 px from
+        it, the mean of the distilled ResNet18's layer3 moves 1.3 times their spread with black bars, .8 times with
+        these.
+
+        Args:
+            images_BCHW: (B, 3, H, W) normalised, whose picture is found; or (B, 4, H, W), whose last channel is the
+                picture: training turns and enlarges images, and behind that it cannot be found any more.
+        """
+        if images_BCHW.shape[1] == 3:
+            picture = find_picture(images_BCHW, self.dark)
+            return images_BCHW * picture, picture
+        picture = images_BCHW[:, 3:]
+        return (images_BCHW[:, :3] * picture).contiguous(memory_format=torch.channels_last), picture
+
+
+def masks_bars(extractor: nn.Module) -> bool:
+    """True where the extractor hands out what of the square is picture, before the blocks' features."""
+    return getattr(extractor, "picture", None) is not None
+
+
 class CutExtractor(nn.Module):
     """Feature extractor made of a backbone's first segments.
 
     Args:
         segments: Segments up to the deepest block.
         first: Index of the first block whose features are handed out.
+        picture: Where bars are masked.
     """
 
-    def __init__(self, segments: Sequence[nn.Module], first: int) -> None:
+    def __init__(self, segments: Sequence[nn.Module], first: int, picture: Picture | None = None) -> None:
         super().__init__()
         self.segments = nn.ModuleList(segments)
         self.first = first
+        self.picture = picture
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
-        """Features of the blocks, finest first: a list of (B, C_l, H_l, W_l)."""
+        """Features of the blocks, finest first: a list of (B, C_l, H_l, W_l).
+
+        Where bars are masked, (B, 1, H, W) comes before them: how much of each cell of the finest is picture.
+        """
+        return _handed_out(self.picture, images_B3HW, self._blocks)
+
+    def _blocks(self, images_B3HW: Tensor) -> list[Tensor]:
         features, handed_out = images_B3HW, []
         for index, segment in enumerate(self.segments):
             features = segment(features)
@@ -201,24 +254,38 @@ class CutExtractor(nn.Module):
             moving: 0 to one less than there are segments.
         """
         kept = len(self.segments) - moving
-        return CutExtractor(list(self.segments[:kept]), min(self.first, kept - 1)), list(self.segments[kept:])
+        shorter = CutExtractor(list(self.segments[:kept]), min(self.first, kept - 1), self.picture)
+        return shorter, list(self.segments[kept:])
 
 
 class WholeExtractor(nn.Module):
     """A timm feature model that cannot be cut; computes all its levels and hands out the chosen ones."""
 
-    def __init__(self, model: nn.Module, blocks: Sequence[int], levels: int) -> None:
+    def __init__(self, model: nn.Module, blocks: Sequence[int], levels: int, picture: Picture | None = None) -> None:
         super().__init__()
         self.model = model
         self.blocks = tuple(blocks)
         self.levels = levels
+        self.picture = picture
 
     def forward(self, images_B3HW: Tensor) -> list[Tensor]:
-        """Features of the blocks, finest first: a list of (B, C_l, H_l, W_l)."""
+        """As `CutExtractor` hands them out."""
+        return _handed_out(self.picture, images_B3HW, self._blocks)
+
+    def _blocks(self, images_B3HW: Tensor) -> list[Tensor]:
         features = self.model(images_B3HW)[-self.levels :]
         if _channels_last_format(self.model):
             features = [item.permute(0, 3, 1, 2).contiguous() for item in features]
         return [features[index] for index in self.blocks]
+
+
+def _handed_out(picture: Picture | None, images_B3HW: Tensor, blocks: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
+    """The blocks' features; where bars are masked, how much of each cell of the finest is picture comes first."""
+    if picture is None:
+        return blocks(images_B3HW)
+    images_B3HW, picture_B1HW = picture(images_B3HW)
+    features = blocks(images_B3HW)
+    return [to_grid(picture_B1HW, (features[0].shape[2], features[0].shape[3])), *features]
 
 
 def unstride(stage: nn.Module) -> nn.Module:

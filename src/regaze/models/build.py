@@ -35,6 +35,7 @@ from regaze.models.backbones import (
     TORCHVISION,
     Backbone,
     CutExtractor,
+    Picture,
     WholeExtractor,
     first_block,
     last_blocks,
@@ -85,16 +86,22 @@ def build_network(options: NetworkOptions, classes: int, size: int = 224, seed: 
         name = options.backbone
         backbone = torchvision_backbone(name) if name in TORCHVISION else timm_backbone(name, size)
         report = load_weights(backbone, options.weights, size)
-        network = _plain(backbone, classes) if options.network == "plain" else _attention(backbone, options, classes)
+        make = _plain if options.network == "plain" else _attention
+        network = make(backbone, options, classes)
     return Built(network, backbone.mean, backbone.std, report)
 
 
-def _plain(backbone: Backbone, classes: int) -> PlainNetwork:
+def _plain(backbone: Backbone, options: NetworkOptions, classes: int) -> PlainNetwork:
+    levels, picture = len(backbone.channels), _picture(backbone, options)
     if backbone.segments is None:
-        extractor: nn.Module = WholeExtractor(backbone.whole, [len(backbone.channels) - 1], len(backbone.channels))
+        extractor: nn.Module = WholeExtractor(backbone.whole, [levels - 1], levels, picture)
     else:
-        extractor = CutExtractor(backbone.segments, first=len(backbone.segments) - 1)
+        extractor = CutExtractor(backbone.segments, len(backbone.segments) - 1, picture)
     return PlainNetwork(extractor, backbone.channels[-1], classes)
+
+
+def _picture(backbone: Backbone, options: NetworkOptions) -> Picture | None:
+    return Picture(backbone.mean, backbone.std) if options.bars == "masked" else None
 
 
 def _blocks(backbone: Backbone, options: NetworkOptions) -> list[int]:
@@ -127,12 +134,12 @@ def _attention(backbone: Backbone, options: NetworkOptions, classes: int) -> Att
     fusion = None
     if options.fusion == "concat":
         fusion = nn.Linear(sum(branch.classify.in_features for branch in perception), classes)
-    levels = blocks[-1] + 1
+    levels, picture = blocks[-1] + 1, _picture(backbone, options)
     if backbone.segments is None:
         assert backbone.up_to is not None  # only timm models cannot be cut
-        extractor: nn.Module = WholeExtractor(backbone.up_to(levels), blocks, levels)
+        extractor: nn.Module = WholeExtractor(backbone.up_to(levels), blocks, levels, picture)
     else:
-        extractor = CutExtractor(backbone.segments[:levels], first=blocks[0])
+        extractor = CutExtractor(backbone.segments[:levels], blocks[0], picture)
     return AttentionNetwork(extractor, attention, perception, fusion, classes)
 
 

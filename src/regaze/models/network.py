@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regaze.errors import ModelError
+from regaze.models.backbones import masks_bars
+from regaze.models.cells import NOTHING, brought, grid_of, nearest, pooled, to_grid, weights, without_bars
 from regaze.models.options import Weighting
 
 Group = Literal["extractor", "branches", "heads", "maps"]
@@ -28,6 +30,8 @@ USUAL_MASS = 0.25
 @dataclass
 class Output:
     """A network's output for a batch.
+
+    Where bars are masked (see `NetworkOptions.bars`), maps and evidence are 0 in cells that hold none of the picture.
 
     Attributes:
         logits: (B, K) logits of the final grade.
@@ -76,10 +80,10 @@ class AttentionBranch(nn.Module):
         self.classify = nn.Conv2d(width, classes, 1)
         self.map = nn.Conv2d(width, 1, 3, padding=1)
 
-    def forward(self, features_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns logits (B, K) and map logits (B, 1, H, W)."""
+    def forward(self, features_BCHW: Tensor, picture_B1HW: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns logits (B, K) and map logits (B, 1, H, W); `picture_B1HW`: how much of each cell is picture."""
         hidden = self.reduce(self.stage(features_BCHW))
-        logits = _pooled(self.classify(hidden))
+        logits = pooled(self.classify(hidden), picture_B1HW)
         # The map in fp32 also under autocast: bfloat16's 8 bits would tie cells that deletion and insertion rank.
         with torch.autocast(hidden.device.type, enabled=False):
             return logits, self.map(hidden.float())
@@ -100,12 +104,22 @@ class PerceptionBranch(nn.Module):
         self.classify = nn.Linear(channels, classes)
         self.weighting = weighting
 
-    def forward(self, features_BCHW: Tensor, map_B1HW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns logits (B, K), the pooled vector (B, C), and the cells (B, C, h, w) that it pools."""
+    def forward(
+        self, features_BCHW: Tensor, map_B1HW: Tensor, picture_B1HW: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns logits (B, K), the pooled vector (B, C), and the cells (B, C, h, w) that it pools.
+
+        Args:
+            features_BCHW: The block's.
+            map_B1HW: In 0..1.
+            picture_B1HW: How much of each of the map's cells is picture; None: all of it.
+        """
         cells = self.cells(features_BCHW, map_B1HW)
-        vector = _pooled(cells)
         if self.weighting == "evidence":
-            vector = _pooled(cells * _shared(map_B1HW / USUAL_MASS, cells).to(cells.dtype))
+            weight = brought(map_B1HW / USUAL_MASS, picture_B1HW, grid_of(cells))
+            vector = pooled(cells * weight.to(cells.dtype))
+        else:
+            vector = pooled(cells, to_grid(picture_B1HW, grid_of(cells)))
         return self.classify(vector), vector, cells
 
     def cells(self, features_BCHW: Tensor, map_B1HW: Tensor) -> Tensor:
@@ -118,13 +132,13 @@ class PerceptionBranch(nn.Module):
         cells: Tensor = self.stage(features_BCHW)
         return cells
 
-    def evidence(self, cells_BChw: Tensor, map_B1HW: Tensor, weights_KC: Tensor) -> Tensor:
+    def evidence(self, cells_BChw: Tensor, map_B1HW: Tensor, picture_B1HW: Tensor | None, weights_KC: Tensor) -> Tensor:
         """(B, K, ...) float32: what each cell adds to logits that are `weights_KC` times the pooled vector."""
         shares = torch.einsum("kc,bchw->bkhw", weights_KC.float(), cells_BChw.float())
         if self.weighting != "evidence":
-            return shares / cells_BChw[0, 0].numel()
-        rows, columns = _nearest(map_B1HW, cells_BChw)
-        return shares[:, :, rows][:, :, :, columns] * map_B1HW.float() / USUAL_MASS / map_B1HW[0, 0].numel()
+            return shares * weights(cells_BChw, to_grid(picture_B1HW, grid_of(cells_BChw)))
+        rows, columns = nearest(map_B1HW, grid_of(cells_BChw))
+        return shares[:, :, rows][:, :, :, columns] * map_B1HW.float() / USUAL_MASS * weights(map_B1HW, picture_B1HW)
 
 
 class AttentionNetwork(nn.Module):
@@ -133,7 +147,7 @@ class AttentionNetwork(nn.Module):
     The extractor passes on un-weighted features, so that freezing it is exact (the paper leaves this open).
 
     Args:
-        extractor: images -> list of S feature tensors, finest first.
+        extractor: images -> list of S feature tensors, finest first; before them the picture, where it masks bars.
         attention, perception: One branch per block.
         fusion: Linear layer over the joined vectors, or None for the mean of the perception branches' logits.
         classes: K.
@@ -153,6 +167,7 @@ class AttentionNetwork(nn.Module):
         self.perception = nn.ModuleList(perception)
         self.fusion = fusion
         self.classes = classes
+        self.masks_bars = masks_bars(extractor)
 
     @property
     def scales(self) -> int:
@@ -167,7 +182,7 @@ class AttentionNetwork(nn.Module):
         features = self.extractor.eval()(images)
         for module, mode in modes.items():
             module.training = mode
-        return [(int(item.shape[2]), int(item.shape[3])) for item in features]
+        return [grid_of(item) for item in features[-self.scales :]]
 
     def forward(self, images_B3HW: Tensor, maps: Sequence[Tensor | None] | None = None) -> Output:
         """Grade a batch of images.
@@ -184,21 +199,24 @@ class AttentionNetwork(nn.Module):
 
     def branches(self, features: Sequence[Tensor], maps: Sequence[Tensor | None] | None = None) -> Output:
         """The part behind the extractor; `features` as the extractor hands them out, `maps` as `forward` takes them."""
-        self._check(maps, features)
+        blocks = features[int(self.masks_bars) :]
+        self._check(maps, blocks)
         given_maps = [None] * self.scales if maps is None else maps
-        output = Output(logits=features[0].new_empty(0))
+        pictures = [to_grid(features[0], grid_of(item)) if self.masks_bars else None for item in blocks]
+        output = Output(logits=blocks[0].new_empty(0))
         vectors: list[Tensor] = []
         cells: list[Tensor] = []
-        for features_l, attention, perception, given in zip(
-            features, self.attention, self.perception, given_maps, strict=True
+        for features_l, picture, attention, perception, given in zip(
+            blocks, pictures, self.attention, self.perception, given_maps, strict=True
         ):
-            attention_logits, own_logits = attention(features_l)
-            own_map = torch.sigmoid(own_logits)
+            attention_logits, own_logits = attention(features_l, picture)
+            own_map, own_logits = without_bars(torch.sigmoid(own_logits), own_logits, picture)
             map_logits, attention_map = own_logits, own_map
             if given is not None:
                 attention_map = torch.where(given.isnan(), own_map, given.to(own_map.dtype))
-                map_logits = torch.where(given.isnan(), own_logits, torch.logit(attention_map, eps=1e-6))
-            perception_logits, vector, cells_l = perception(features_l, attention_map)
+                map_logits = torch.where(given.isnan(), own_logits, torch.logit(attention_map, eps=NOTHING))
+                attention_map, map_logits = without_bars(attention_map, map_logits, picture)
+            perception_logits, vector, cells_l = perception(features_l, attention_map, picture)
             vectors.append(vector)
             cells.append(cells_l)
             output.own_logits.append(own_logits)
@@ -213,7 +231,7 @@ class AttentionNetwork(nn.Module):
             output.logits = self.fusion(torch.cat(vectors, dim=1))
         if not self.training:
             with torch.autocast(output.logits.device.type, enabled=False):
-                output.evidence = self._evidence(cells, output.maps)
+                output.evidence = self._evidence(cells, output.maps, pictures)
         return output
 
     def bias(self) -> Tensor:
@@ -225,15 +243,17 @@ class AttentionNetwork(nn.Module):
     def _perception(self) -> list[PerceptionBranch]:
         return [branch for branch in self.perception if isinstance(branch, PerceptionBranch)]
 
-    def _evidence(self, cells: Sequence[Tensor], maps: Sequence[Tensor]) -> list[Tensor]:
+    def _evidence(
+        self, cells: Sequence[Tensor], maps: Sequence[Tensor], pictures: Sequence[Tensor | None]
+    ) -> list[Tensor]:
         """See `Output.evidence`."""
         branches = self._perception()
         if self.fusion is not None:
-            weights = torch.split(self.fusion.weight, [branch.classify.in_features for branch in branches], dim=1)
+            classifiers = torch.split(self.fusion.weight, [branch.classify.in_features for branch in branches], dim=1)
         else:
-            weights = tuple(branch.classify.weight / self.scales for branch in branches)
-        parts = zip(branches, cells, maps, weights, strict=True)
-        return [branch.evidence(cells_l, map_l, weight) for branch, cells_l, map_l, weight in parts]
+            classifiers = tuple(branch.classify.weight / self.scales for branch in branches)
+        parts = zip(branches, cells, maps, pictures, classifiers, strict=True)
+        return [branch.evidence(cells_l, map_l, picture, weight) for branch, cells_l, map_l, picture, weight in parts]
 
     def _check(self, maps: Sequence[Tensor | None] | None, features: Sequence[Tensor]) -> None:
         if maps is None:
@@ -271,14 +291,15 @@ class TrainableBranches(nn.Module):
         self.attention = network.attention
         self.perception = network.perception
         self.fusion = network.fusion
+        self._masks_bars = network.masks_bars
         self._branches = network.branches  # a bound method: does not register the network as a child
 
     def forward(self, features: Sequence[Tensor], maps: Sequence[Tensor | None] | None = None) -> Output:
-        """Grade from the frozen extractor's features, finest block first; `maps` as the network takes them."""
-        blocks = list(features)
+        """Grade from what the frozen extractor hands out; `maps` as the network takes them."""
+        picture, blocks = list(features[: int(self._masks_bars)]), list(features)
         for segment in self.moving:
             blocks.append(segment(blocks[-1]))
-        return self._branches(blocks[-len(self.attention) :], maps)
+        return self._branches([*picture, *blocks[-len(self.attention) :]], maps)
 
 
 class PlainNetwork(nn.Module):
@@ -296,6 +317,7 @@ class PlainNetwork(nn.Module):
         self.extractor = extractor
         self.classify = nn.Linear(channels, classes)
         self.classes = classes
+        self.masks_bars = masks_bars(extractor)
 
     def forward(self, images_B3HW: Tensor, maps: Sequence[Tensor | None] | None = None) -> Output:
         """Grade a batch of images.
@@ -305,8 +327,13 @@ class PlainNetwork(nn.Module):
         """
         if maps is not None:
             raise ModelError("A plain network has no attention maps to replace: use single-scale or multi-scale.")
-        features = self.extractor(images_B3HW)[-1]
-        logits = self.classify(_pooled(features))
+        return self.branches(self.extractor(images_B3HW))
+
+    def branches(self, handed_out: Sequence[Tensor]) -> Output:
+        """The part behind the extractor, named as in an attention network; `handed_out` by the extractor."""
+        features = handed_out[-1]
+        picture = to_grid(handed_out[0], grid_of(features)) if self.masks_bars else None
+        logits = self.classify(pooled(features, picture))
         if self.training:
             return Output(logits)
         weights_BC = self.classify.weight[logits.argmax(dim=1)]
@@ -314,9 +341,11 @@ class PlainNetwork(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             activation = torch.einsum("bc,bchw->bhw", weights_BC.float(), features.float()).unsqueeze(1)
             evidence = torch.einsum("kc,bchw->bkhw", self.classify.weight.float(), features.float())
+        if picture is not None:
+            activation = activation.masked_fill(picture == 0, 0.0)
         positive = functional.relu(activation)
         peak = positive.amax(dim=(2, 3), keepdim=True).clamp_min(1e-12)
-        shares = evidence / features[0, 0].numel()
+        shares = evidence * weights(features, picture)
         return Output(logits, map_logits=[activation], maps=[positive / peak], evidence=[shares])
 
     def bias(self) -> Tensor:
@@ -341,37 +370,3 @@ def fuse(maps: Sequence[Tensor], side: int | None = None) -> Tensor:
     size = (side or maps[0].shape[2],) * 2
     large = [functional.interpolate(item.float(), size=size, mode="bilinear", align_corners=False) for item in maps]
     return torch.stack(large).mean(dim=0).squeeze(1)
-
-
-def _nearest(map_B1HW: Tensor, cells_BChw: Tensor) -> tuple[Tensor, Tensor]:
-    """(H,) and (W,) int64: the row and the column of the pooled cells that each cell of the map lies in."""
-    sides = zip(map_B1HW.shape[2:], cells_BChw.shape[2:], strict=True)
-    rows, columns = (torch.arange(fine, device=map_B1HW.device) * coarse // fine for fine, coarse in sides)
-    return rows, columns
-
-
-def _shared(map_B1HW: Tensor, cells_BChw: Tensor) -> Tensor:
-    """(B, 1, h, w) float32: the map brought to the pooled cells so that the mean over these is exact over its own.
-
-    Each pooled cell gets the sum of the map's cells that lie in it, times their share; where the grid divides evenly
-    that is their mean.
-    """
-    (height, width), grid = map_B1HW.shape[2:], cells_BChw.shape[2:]
-    rows, columns = _nearest(map_B1HW, cells_BChw)
-    gather = [
-        functional.one_hot(index, side).to(torch.float32) for index, side in zip((rows, columns), grid, strict=True)
-    ]
-    with torch.autocast(map_B1HW.device.type, enabled=False):
-        sums = gather[0].T @ map_B1HW.float() @ gather[1]
-    return sums * (grid[0] * grid[1] / (height * width))
-
-
-def _pooled(features_BCHW: Tensor) -> Tensor:
-    """(B, C): the mean over the cells.
-
-    Over the joined cells where channels lie last, so that its gradient lies as the features do: the plain mean's does
-    not, and a ReLU's backward pass over two orders in memory is 24 times slower on a CPU (torch 2.14; same bytes).
-    """
-    if features_BCHW.is_contiguous(memory_format=torch.channels_last):
-        return features_BCHW.permute(0, 2, 3, 1).flatten(1, 2).mean(dim=1)
-    return features_BCHW.mean(dim=(2, 3))

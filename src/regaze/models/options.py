@@ -32,6 +32,9 @@ class NetworkOptions:
     """Final grade: a linear layer over the branches' joined vectors, or the mean of their logits."""
     attention_width: Literal["wide", "faithful"] = "wide"
     """Channels of the attention branch before the map. wide: max(classes, 16). faithful: classes, as the ABN's."""
+    bars: Literal["seen", "masked"] = field(default="masked", metadata={"before": "seen"})
+    """Bars that pad a photograph to a square. masked: no map reaches into them, and no branch counts their cells. seen:
+    they count as picture, so that a photograph's shape may tell its grade."""
 
 
 @dataclass(frozen=True)

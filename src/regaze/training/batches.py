@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from regaze.data.augment import Jitter, jitter, random_matrices, warp
+from regaze.models.cells import find_picture
 from regaze.models.features import TURNS, FrozenFeatures, normalise, turn
 from regaze.training.targets import render
 
@@ -53,8 +54,8 @@ class Batch:
     """One step's tensors on the device.
 
     Attributes:
-        inputs: (B, 3, S, S) float32, normalised, channels_last; in fine-tuning the frozen extractor's features
-            instead, one (B, C_l, H_l, W_l) tensor per block.
+        inputs: (B, 3, S, S) float32, normalised, channels_last, or (B, 4, S, S) with the picture (see
+            `models.backbones.Picture`); in fine-tuning what the frozen extractor hands out instead.
         labels: (B,) int64.
         look, avoid, doubt: (B, P, S, S) float32 of 0 and 1, or None.
         corrected: (B,) float32 or None.
@@ -91,6 +92,7 @@ class Feed:
         teacher: Share of the corrected photographs that come with the expert's map, 0 to 1.
         teacher_from: The first epoch in which they do.
         grids: (h, w) of every scale's map, finest first; the teacher needs them.
+        bars_masked: The network masks bars: where `augment` is `free` it is told what is picture.
         rank, world: Share of an epoch: every world-th image from `rank` on. 0 of 1 wherever regaze trains today.
     """
 
@@ -108,6 +110,7 @@ class Feed:
     teacher: float = 0.0
     teacher_from: int = 0
     grids: Sequence[tuple[int, int]] = ()
+    bars_masked: bool = False
     rank: int = 0
     world: int = 1
 
@@ -179,11 +182,9 @@ class Feed:
         else:
             images = data.images[index].to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
             if self.augment == "free":
-                images, masks = warp(images, masks, random_matrices(len(index), generator).to(device))
-                images = jitter(images, generator, self.colour_jitter)
-            elif self.augment == "turns":
-                images = _turn_each(images, turns)
-            images = normalise(images, self.mean, self.std)
+                images, masks = self._moved(images, masks, generator)
+            else:
+                images = normalise(_turn_each(images, turns), self.mean, self.std)
             inputs = images if self.frozen is None else self.frozen.compute(images)
         parts = iter(() if masks is None else torch.split(masks, [item.shape[1] for item in given], dim=1))
         moved = {name: None if item is None else next(parts) for name, item in planes.items()}
@@ -194,6 +195,18 @@ class Feed:
         assert labels is not None
         corrected = None if corrected is None else corrected.float()
         return Batch(inputs, labels, **moved, corrected=corrected, edited=edited, maps=None)
+
+    def _moved(self, images: Tensor, masks: Tensor | None, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Images (B, 3 or 4, S, S), normalised, and masks, freely augmented.
+
+        The picture moves with the image: bars that were turned a little could not be found any more, and branches would
+        learn to pool another share of the square than they are given later.
+        """
+        if self.bars_masked:
+            images = torch.cat([images, find_picture(images)], dim=1)
+        images, masks = warp(images, masks, random_matrices(len(images), generator).to(images.device))
+        colours = normalise(jitter(images[:, :3], generator, self.colour_jitter), self.mean, self.std)
+        return torch.cat([colours, images[:, 3:]], dim=1) if self.bars_masked else colours, masks
 
     def _teacher_maps(self, batch: Batch, generator: torch.Generator) -> list[Tensor] | None:
         """The expert's maps, where they claim a cell, for the share of the corrected photographs that gets them."""

@@ -96,7 +96,7 @@ def train_phase1(
     fabric = make_fabric(setup.machine)
     augment: Augmentation = "free" if options.augment else "none"
     feed = Feed(data, setup.classes, options.batch, setup.seed, options.sampling, augment, *setup.normalisation)
-    feed = replace(feed, colour_jitter=options.colour_jitter)
+    feed = replace(feed, colour_jitter=options.colour_jitter, bars_masked=network.masks_bars)
     recipe: list[object] = ["phase1", kind]
     loss = partial(_loss, setup=setup, kind=kind, smoothing=options.smoothing, supervision=supervision)
     if supervision is not None:
@@ -151,6 +151,7 @@ def finetune(
         frozen,
         options.replay,
         phase1.colour_jitter,
+        bars_masked=network.masks_bars,
     )
     recipe = _identity(["finetune", kind, phase1.smoothing], options, feed, network, setup.machine)
     feed = _with_teacher(feed, network, options, options.epochs)
@@ -257,6 +258,8 @@ def _identity(
     settings.append(uses_bf16(machine.precision, choose_device(machine.device)))
     if feed.colour_jitter != "mild":
         settings.append(feed.colour_jitter)
+    if feed.bars_masked:
+        settings.append("bars masked")
     return digest([list(recipe), identity(options), settings, len(data), contents, weights])
 
 

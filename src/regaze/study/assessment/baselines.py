@@ -186,7 +186,7 @@ def judge_probe(
         raise ModelError(f"the weights that phase 1 started from, {network.weights}, are gone.")
 
     def measure(samples: Sequence[Sample]) -> Numbers:
-        plain = NetworkOptions("plain", network.backbone, network.weights)
+        plain = NetworkOptions("plain", network.backbone, network.weights, bars="seen")  # pooled below, all of it
         built = build_network(plain, len(study.classes), size)
         images = torch.from_numpy(study.pixels(samples, size, machine.workers).images)
         device = choose_device(machine.device)
