@@ -32,6 +32,50 @@ def test_ramp_lightness_rises_strictly():
     assert (np.diff(luminance(overlay.RAMP.astype(float))) > 0).all()
 
 
+def test_for_and_against_are_told_apart_by_everyone():
+    """Both ramps rise in lightness, equally strong is about equally light, and colour blindness does not mix them up.
+
+    Simulated in linear RGB by Machado et al., "A Physiologically-based Model for Simulation of Color Vision
+    Deficiency", 2009, severity 1; blue against yellow is what is left to protanopes and deuteranopes.
+    """
+    protanopia = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    deuteranopia = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    tritanopia = [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ours, against = (ramp.astype(float) for ramp in (overlay.RAMP, overlay.AGAINST))
+    assert (np.diff(luminance(against)) > 0).all()
+    assert np.abs(luminance(ours) - luminance(against)).max() < 0.2
+    linear = [((ramp / 255 + 0.055) / 1.055) ** 2.4 for ramp in (ours, against)]
+    for kind in (np.eye(3), protanopia, deuteranopia, tritanopia):
+        seen = [np.clip(values @ np.array(kind).T, 0, 1) ** (1 / 2.4) * 255 for values in linear]
+        apart = np.linalg.norm(seen[0] - seen[1], axis=1)
+        assert apart[64:].min() > 60
+
+
+def test_signed_overlay_is_bare_at_zero_blue_above_and_orange_below():
+    """0 leaves a grey photograph, whatever its colours; equal strength is equally opaque on both sides."""
+    photo = np.full((8, 8, 3), (200, 80, 20), np.uint8)
+    grey = 0.299 * 200 + 0.587 * 80 + 0.114 * 20
+    evidence = np.zeros((8, 8), np.float32)
+    evidence[0], evidence[1] = 1, -1
+    out = overlay.signed_overlay(photo, evidence).astype(float)
+    assert np.abs(out[2:] - grey).max() <= 0.5
+    for row, ramp in ((0, overlay.RAMP), (1, overlay.AGAINST)):
+        expected = grey * (1 - overlay._STRENGTH) + ramp[-1].astype(float) * overlay._STRENGTH
+        assert np.abs(out[row] - expected).max() <= 0.5
+    assert overlay.signed_overlay(np.zeros((64, 64, 3), np.uint8), np.ones((64, 64), np.float32), 16).shape[0] == 16
+
+
+def test_balanced_keeps_sign_and_ratio():
+    """Maps of one photograph share one scale, 0 stays 0, and no evidence at all stays none."""
+    strong = np.linspace(-4, 2, 16, dtype=np.float32).reshape(4, 4)
+    first, second = overlay.balanced(strong, strong / 4)
+    np.testing.assert_allclose(second, np.clip(first / 4, -0.25, 0.25), atol=0.01)
+    assert (np.sign(first) == np.sign(strong)).all()
+    assert first.min() == -1
+    assert first.max() == pytest.approx(0.5, abs=0.02)
+    assert not overlay.balanced(np.zeros((4, 4), np.float32))[0].any()
+
+
 def test_overlay_leaves_grey_photograph_where_the_map_is_zero():
     """A zero shows the photograph; the peak shows the ramp's end at the stated strength."""
     photo = np.full((4, 4, 3), 100, np.uint8)

@@ -42,6 +42,44 @@ def test_cam_is_what_the_predictor_shows(plain, images):
     assert np.allclose(plain.predict(images).maps[0], output.maps[0][:, 0].numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("weighting", ["residual", "gate", "evidence"])
+def test_evidence_over_all_pixels_is_the_logit(images, weighting):
+    """Over cropped pixels it adds up to the logit of the class less the bias, signed, whatever class is asked for."""
+    predictor = predictor_of(built("multi-scale", weighting=weighting))
+    network = predictor.network
+    with torch.no_grad():
+        logits = (network(predictor.normalise(images)).logits - network.bias()).numpy()
+    maps = [explain(predictor, images, "evidence", np.full(4, index)) for index in range(4)]
+    sums = np.stack([item.sum(axis=(1, 2)) for item in maps], axis=1)
+    np.testing.assert_allclose(sums, logits, atol=1e-4, rtol=1e-3)
+    assert np.min(maps) < 0 < np.max(maps)
+
+
+def test_pixels_that_the_map_darkens_lose_their_evidence(images):
+    """Where the network weighs evidence, the place whose cell of the map is set to 0 is the place that changes."""
+    predictor = predictor_of(built("single-scale", weighting="evidence"))
+    network = predictor.network
+    classes = np.array([2])
+    whole = explain(predictor, images[:1], "evidence", classes)[0]
+    row, column = 1, 2
+    hide = network.attention[0].register_forward_hook(lambda _, __, output: _darkened(output, row, column))
+    try:
+        changed = whole - explain(predictor, images[:1], "evidence", classes)[0]
+    finally:
+        hide.remove()
+    cell = SIDE // network.grids(SIDE)[0][0]
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[(row - 1) * cell : (row + 2) * cell, (column - 1) * cell : (column + 2) * cell] = True
+    assert np.abs(changed[inside]).max() > 1e3 * np.abs(changed[~inside]).max()
+
+
+def _darkened(output, row, column):
+    logits, map_logits = output
+    dark = map_logits.clone()
+    dark[:, :, row, column] = -80.0
+    return logits, dark
+
+
 def head(network, features):
     """Logits from the extractor's features."""
     return (

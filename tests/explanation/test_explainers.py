@@ -11,7 +11,7 @@ from torch import nn
 from regaze.errors import ModelError, OptionError
 from regaze.explanation.explainers import EXPLAINERS, available, explain
 from regaze.models.build import build_network
-from regaze.models.network import Output, PlainNetwork
+from regaze.models.network import AttentionNetwork, Output, PlainNetwork
 from regaze.models.options import NetworkOptions
 from tests.explanation.networks import FEW, SIDE, built, predictor_of
 
@@ -20,7 +20,7 @@ LIBRARIES = ("grad-cam", "layer-cam", "integrated-gradients", "occlusion")
 
 def all_cases():
     """Every explainer with every kind of network that it fits."""
-    return [("plain", name) for name in EXPLAINERS if not name.startswith(("attention", "scale"))] + [
+    return [("plain", name) for name in EXPLAINERS if EXPLAINERS[name].kind is not AttentionNetwork] + [
         ("abn", name) for name in EXPLAINERS if name not in ("cam", "scale4")
     ]
 
@@ -131,8 +131,8 @@ def test_what_is_available(plain, abn):
     """By the kind of network and its number of scales, in the order of the mapping."""
     of_all = ("grad-cam", "grad-cam++", "layer-cam", "integrated-gradients", "occlusion", "rise")
     assert available(plain.network) == ("cam", *of_all)
-    assert available(abn.network) == ("attention", "scale1", "scale2", "scale3", *of_all)
-    assert available(built("single-scale")) == ("attention", "scale1", *of_all)
+    assert available(abn.network) == ("attention", "scale1", "scale2", "scale3", "evidence", *of_all)
+    assert available(built("single-scale")) == ("attention", "scale1", "evidence", *of_all)
 
 
 def test_without_the_libraries(plain, abn, images, monkeypatch):
@@ -147,7 +147,7 @@ def test_without_the_libraries(plain, abn, images, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     monkeypatch.setitem(__import__("sys").modules, "captum", None)
     monkeypatch.setitem(__import__("sys").modules, "torchcam", None)
-    assert available(abn.network) == ("attention", "scale1", "scale2", "scale3", "grad-cam++", "rise")
+    assert available(abn.network) == ("attention", "scale1", "scale2", "scale3", "evidence", "grad-cam++", "rise")
     for predictor in (plain, abn):
         for by in available(predictor.network):
             assert np.isfinite(explain(predictor, images[:1], by, settings=FEW)).all()
@@ -162,6 +162,8 @@ def test_mistakes(plain, abn, images):
         explain(plain, images, "gradcam")
     with pytest.raises(ModelError, match=r"attention does not fit a plain network: this model takes cam"):
         explain(plain, images, "attention")
+    with pytest.raises(ModelError, match=r"evidence does not fit a plain network: this model takes cam"):
+        explain(plain, images, "evidence")
     with pytest.raises(ModelError, match=r"cam does not fit an attention network of 3 scale"):
         explain(abn, images, "cam")
     with pytest.raises(ModelError, match=r"scale4 does not fit"):

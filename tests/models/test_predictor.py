@@ -47,6 +47,29 @@ def test_predictions_are_what_the_network_says(photographs, kind):
     assert (found.probabilities.dtype, found.grades.dtype, found.fused.dtype) == (np.float32, np.int64, np.float32)
 
 
+@pytest.mark.parametrize("kind", ["plain", "single-scale", "multi-scale"])
+@pytest.mark.parametrize("batch", [2, 5])
+def test_evidence_is_handed_out_when_asked_for(photographs, kind, batch):
+    """Signed, by class and scale; bias and sums are the logits, and nothing else of the answer changes."""
+    predictor = predictor_of(kind, batch=batch)
+    plainly, found = predictor.predict(photographs), predictor.predict(photographs, evidence=True)
+    assert plainly.evidence is None
+    np.testing.assert_array_equal(found.probabilities, plainly.probabilities)
+    evidence = found.evidence
+    assert [item.shape[:2] for item in evidence.scales] == [(5, 5)] * predictor.network.scales
+    assert all(item.dtype == np.float16 for item in evidence.scales)
+    logits = evidence.bias + evidence.sums.sum(axis=1)
+    shares = torch.softmax(torch.from_numpy(logits), 1).numpy()
+    np.testing.assert_allclose(shares, found.probabilities, atol=1e-5)
+    sums = np.stack([item.sum(axis=(2, 3), dtype=np.float64) for item in evidence.scales], axis=1)
+    np.testing.assert_allclose(sums, evidence.sums, atol=2e-3)
+    assert evidence.sums.min() < 0 < evidence.sums.max()
+    classes = np.array([0, 3, 1, 4, 4])
+    chosen = evidence.of(classes)
+    assert chosen.shape == (5, *evidence.scales[0].shape[2:])
+    np.testing.assert_allclose(chosen.sum(axis=(1, 2)), evidence.sums.sum(axis=1)[range(5), classes], atol=2e-3)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3, 64])
 def test_the_batch_size_changes_nothing(photographs, batch):
     """Batches of any size, dividing or not, give the same results in fp32."""

@@ -13,12 +13,15 @@ from PIL import Image
 
 from regaze.commands.base import OutputOptions
 from regaze.commands.photographs import Explain
+from regaze.data.pixels import load_pixels
 from regaze.drawing.panel import WIDTH, Row, Tile, draw_panel, strength
 from regaze.errors import DataError, ModelError, OptionError, RegazeError
+from regaze.explanation.explainers import explain
 from regaze.models.build import build_network
 from regaze.models.card import ModelCard
-from regaze.models.folder import save_model
+from regaze.models.folder import load_model, save_model
 from regaze.models.options import MachineOptions, NetworkOptions
+from regaze.records import Sample
 
 CLASSES = ("R0", "R1", "R2")
 SIDE = 64
@@ -72,7 +75,8 @@ def test_panel_and_result(call, photo, models, tmp_path, capsys):
     """A picture 1200 px wide; by default every quick explainer; the result says what was explained."""
     result, code = call()
     assert code == 0
-    assert result["explainers"] == ["attention", "scale1", "scale2", "scale3", "grad-cam", "grad-cam++", "layer-cam"]
+    maps = ["attention", "scale1", "scale2", "scale3", "evidence"]
+    assert result["explainers"] == [*maps, "grad-cam", "grad-cam++", "layer-cam"]
     (said,) = result["photographs"]
     assert said["file"] == str(photo)
     assert list(said["probabilities"]) == list(CLASSES)
@@ -234,6 +238,59 @@ def test_sheet_paints_what_the_map_says():
     assert sheet[150, 600, 2] > 180
     assert sheet[450, 600, 2] < 120
     assert (sheet[:, -20:] == 255).all()
+
+
+def test_evidence_of_a_class_is_painted_for_and_against_it(call, models, photo, tmp_path):
+    """`--by evidence` is of a class, and the picture says which places speak for it and which against it."""
+    predictor, card = load_model(models["multi-scale"], MachineOptions(precision="fp32", workers=1))
+    pixels = load_pixels([Sample("eye", photo, None)], card.size, None, 1, crop=card.crop)
+    signs = []
+    for index, name in enumerate(CLASSES):
+        result, _ = call(by="evidence", class_name=name, to=tmp_path / f"{name}.png")
+        assert result["photographs"][0]["explained"] == name
+        with Image.open(tmp_path / f"{name}.png") as panel:
+            assert panel.width == WIDTH
+            tile = np.asarray(panel)[102:476, 416:790].astype(float)
+        (values,) = explain(predictor, pixels.images, "evidence", np.array([index]))
+        values = cv2.resize(values, tile.shape[:2])
+        blueness = tile[..., 2] - tile[..., 0]
+        peak = np.percentile(np.abs(values), 99)
+        for sign in (1, -1):
+            strong = sign * values > 0.5 * peak
+            assert (sign * blueness[strong] > 0).all()
+            signs.append(sign * strong.any())
+    assert {1, -1} <= set(signs), "both occurred"
+
+
+def test_legend_of_evidence_is_there_where_evidence_is():
+    """A sheet with a signed picture has one line of legend more; another has not."""
+    photo = np.full((64, 64, 3), (160, 60, 30), np.uint8)
+    signed = np.zeros((64, 64), np.float32)
+    signed[:32], signed[32:] = 1, -1
+    sheets = []
+    for is_signed in (False, True):
+        tiles = (
+            Tile("Photograph", "bare"),
+            Tile("Map", "half", np.abs(signed) if not is_signed else signed, is_signed),
+        )
+        sheets.append(np.array(draw_panel([Row("name", "text", photo, tiles)])))
+    without, with_it = sheets
+    assert with_it.shape[0] == without.shape[0] + 26
+    above, below = with_it[150, 600].astype(int), with_it[450, 600].astype(int)
+    assert above[2] > 180 > below[2]
+    assert below[0] - below[2] > 50
+
+
+@pytest.mark.parametrize(("tiles", "lines"), [(4, 1), (5, 2), (6, 2), (9, 3)])
+def test_lines_of_a_sheet_are_filled_evenly(tiles, lines):
+    """Five pictures stand three and two, not four and one."""
+    row = Row("name", "text", np.zeros((64, 64, 3), np.uint8), (Tile("Photograph", "bare"),) * tiles)
+    sheet = np.array(draw_panel([row]))
+    dark = (sheet == 0).all(axis=2)
+    starts = np.flatnonzero(np.diff(dark[:, 100].astype(int)) == 1)
+    assert len(starts) == lines
+    first = dark[starts[0] + 5]
+    assert np.count_nonzero(np.diff(first.astype(int)) == 1) == -(-tiles // lines)
 
 
 def test_maps_of_a_seeded_model_come_again(call, tmp_path):

@@ -1,5 +1,6 @@
 """`regaze predict`: what is written for each photograph, and what happens to files that are none."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,6 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from regaze.models.build import build_network
+from regaze.models.card import ModelCard
+from regaze.models.folder import save_model
+from regaze.models.options import NetworkOptions
 from regaze.models.predictor import Predictor
 
 
@@ -56,12 +61,16 @@ def test_files_of_a_photograph(predict, tmp_path, finished_run):
             "scale3": (4, 4),
             "fused": (16, 16),
             "original": (200, 300),
+            "evidence1": (5, 8, 8),
+            "evidence2": (5, 4, 4),
+            "evidence3": (5, 2, 2),
         }
-        assert maps["original"].dtype == np.float16
-        for value in maps.values():
-            assert value.min() >= 0
-            assert value.max() <= 1
+        assert maps["original"].dtype == maps["evidence1"].dtype == np.float16
+        for name, value in maps.items():
             assert value.max() > 0
+            if not name.startswith("evidence"):
+                assert value.min() >= 0
+                assert value.max() <= 1
     with Image.open(tmp_path / "out" / "eye.overlay.png") as overlay:
         assert (overlay.size, overlay.mode) == ((300, 200), "RGB")
     stored = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -73,6 +82,30 @@ def test_files_of_a_photograph(predict, tmp_path, finished_run):
     assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert said["class"] == str(said["grade"])
     assert said["confidence"] == said["probabilities"][said["class"]]
+
+
+@pytest.mark.parametrize("network", [{"network": "plain"}, {}, {"weighting": "evidence"}])
+def test_a_reader_can_add_up_the_evidence(regaze, tmp_path, network):
+    """Bias and sums per scale give the probabilities, and the cells of the npz give the sums, signed, by class."""
+    options = NetworkOptions(backbone="test_resnet", **network)
+    made = build_network(options, 3, 64, 0)
+    card = ModelCard("tiny", options, ("R0", "R1", "R2"), True, "argmax", 64, True, made.mean, made.std, {})
+    save_model(tmp_path / "model", made.network, card)
+    photo = fundus(tmp_path / "eye.png", 200, 200, (100, 100), 90)
+    machine = ("--precision", "fp32", "--workers", "1", "--quiet")
+    result = regaze("predict", tmp_path / "model", photo, "--out", tmp_path / "out", *machine, "--json").json
+    (said,) = result["predictions"]
+    assert list(result["bias"]) == list(said["evidence"]) == ["R0", "R1", "R2"]
+    logits = np.array([result["bias"][name] + sum(said["evidence"][name]) for name in card.classes])
+    shares = np.exp(logits) / np.exp(logits).sum()
+    assert shares == pytest.approx(list(said["probabilities"].values()), abs=1e-5)
+    with np.load(tmp_path / "out" / "eye.maps.npz") as maps:
+        cells = [maps[f"evidence{scale + 1}"].astype(np.float64) for scale in range(made.network.scales)]
+        if network.get("weighting") == "evidence":
+            assert [item.shape[1:] for item in cells] == [maps[f"scale{scale + 1}"].shape for scale in range(3)]
+    sums = np.array([item.sum(axis=(1, 2)) for item in cells]).T
+    np.testing.assert_allclose(sums, list(said["evidence"].values()), atol=2e-3)
+    assert min(item.min() for item in cells) < 0 < max(item.max() for item in cells)
 
 
 def test_prediction_is_the_studys(predict, finished, open_quietly):
@@ -99,11 +132,11 @@ def test_map_lies_on_the_photograph(predict, tmp_path, monkeypatch, width, heigh
     photo = fundus(tmp_path / "eye.png", width, height, centre, radius, dot)
     original = Predictor.predict
 
-    def looks_at_green(self, images, progress=None):
-        said = original(self, images, progress)
+    def looks_at_green(self, images, **more):
+        said = original(self, images, **more)
         green = np.clip(images[..., 1].astype(np.float32) - images[..., 0], 0, 255) / 255
         cells = green.reshape(len(images), 16, 4, 16, 4).mean(axis=(2, 4))
-        return type(said)(said.probabilities, said.grades, said.maps, cells.astype(np.float32))
+        return dataclasses.replace(said, fused=cells.astype(np.float32))
 
     monkeypatch.setattr(Predictor, "predict", looks_at_green)
     assert predict(photo).code == 0

@@ -1,12 +1,16 @@
 """From a study to the report's content: which photographs are shown, and with which maps."""
 
+import dataclasses
 import hashlib
 import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
+from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictor
 from regaze.records import Correction
@@ -15,6 +19,7 @@ from regaze.report.data import Case, View
 from regaze.study.assessment import summary
 from regaze.study.assessment.judge import judge_model
 from regaze.study.assessment.summary import evaluate
+from regaze.study.lesions import enlarge
 from regaze.study.options import EvaluateOptions
 
 MACHINE = MachineOptions(precision="fp32", workers=1)
@@ -130,6 +135,39 @@ def test_content_of_a_study(finished, open_quietly):
     assert content.provenance["data"]["fingerprint"] == study.dataset.fingerprint
 
 
+def test_evidence_of_a_study(finished, open_quietly):
+    """Each full case has the judged model's evidence: of the class given and the expert's, as one forward pass says."""
+    study = open_quietly(finished)
+    content = assemble(study, evaluate(study, JUDGING, MACHINE), MACHINE, [])
+    predictor, card = load_model(study.model_folder("multi-scale-finetuned", 0), MACHINE)
+    assert {case.sample for case in content.cases}
+    for case in content.cases:
+        sample = next(sample for sample in study.test() if sample.id == case.sample)
+        evidence = predictor.predict(study.pixels([sample], card.size).images, evidence=True).evidence
+        assert list(case.after.evidence) == list(dict.fromkeys([case.after.grade, case.label]))
+        for index, values in case.after.evidence.items():
+            expected = enlarge(evidence.of([index]), 64)[0]
+            np.testing.assert_allclose(values, expected, atol=2e-3 * np.abs(expected).max())
+    every = [values for case in content.cases for values in case.after.evidence.values()]
+    assert np.min(every) < 0 < np.max(every)
+    assert len(every) > len(content.cases), "of some the expert's class is another"
+
+
+def test_maps_that_an_earlier_version_kept_have_no_evidence(study_copy, regaze, open_quietly, predicted):
+    """The report leaves it out, and predicts nothing anew for it."""
+    for file in (study_copy / "evaluation" / "test").glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as stream:
+            tensors = {name: stream.get_tensor(name) for name in stream.keys() if "evidence" not in name}  # noqa: SIM118
+            assert len(tensors) < len(stream.keys())
+            metadata = stream.metadata()
+        save_file(tensors, file, metadata)
+    assert regaze("run", study_copy).code == 0
+    assert not predicted
+    page = (study_copy / "report.html").read_text(encoding="utf-8")
+    assert "photograph by photograph" in page
+    assert "Evidence after" not in page
+
+
 def test_latest_round_is_reported(study_copy, open_quietly, regaze, tiny):
     """After a second round the report compares the newest fine-tuned model with its parent."""
     study = open_quietly(study_copy)
@@ -228,11 +266,12 @@ def test_a_small_case_loses_no_lesion():
     mask = np.zeros((512, 512), bool)
     mask[300, 77] = True
     seen = View(0, 0.5, [0.5, 0.5], np.full((512, 512), 0.25, np.float32), [np.ones((8, 8), np.float32)])
+    seen = dataclasses.replace(seen, evidence={0: np.zeros((512, 512), np.float32)})
     one = Case("a", 0, np.full((512, 512, 3), 90, np.uint8), mask, "masks", seen, seen)
     small = one.reduced(128)
     assert small.photo.shape == (128, 128, 3)
     assert small.lesions.sum() == 1
     assert small.lesions[75, 19]
     np.testing.assert_allclose(small.after.fused, 0.25)
-    assert (small.after.scales, small.after.grade) == ([], 0)
+    assert (small.after.scales, small.after.evidence, small.after.grade) == ([], {}, 0)
     assert small.reduced(128) is small

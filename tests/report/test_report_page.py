@@ -1,17 +1,21 @@
 """The page: sound, safe, whole without a network or scripts; and the photographs it shows."""
 
+import base64
 import copy
 import dataclasses
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from regaze.errors import StudyError
 from regaze.report.data import Case, View
 from regaze.report.page import render, write_report
-from tests.report.contents import WORSE, Reader, case, content
+from tests.report.contents import WORSE, Reader, case, content, view
 
+SIGNED = np.where(np.arange(32) < 16, -1, 1).astype(np.float32) * np.ones((32, 1), np.float32)
 HOSTILE = '"><script>alert(1)</script><img src=//evil.example/x onerror=alert(2)>'
 
 
@@ -120,6 +124,52 @@ def test_right_and_wrong_are_words_not_only_colours():
     assert re.search(r"After : mild ✓ right", reader.text)
 
 
+def test_evidence_stands_beside_the_attention():
+    """For the class that the new model gave, and the expert's where that is another; with a legend in words."""
+    after = view(1, evidence={1: SIGNED, 2: -SIGNED / 4})
+    agreed = dataclasses.replace(after, evidence={1: SIGNED})
+    cases = [case("wrong", 2, after=after), case("right", 1, after=agreed), case("ungraded", None, after=agreed)]
+    page = render(content(cases=cases, worse_graded=[], worse_maps=[]))
+    reader = Reader(page)
+    assert reader.faults == []
+    said = re.findall(
+        r"Evidence after : for (\w+) (the class that it gave|the class that both gave|the expert's)", reader.text
+    )
+    assert said == [
+        ("mild", "the class that both gave"),
+        ("mild", "the class that it gave"),
+        ("moderate", "the expert's"),
+        ("mild", "the class that it gave"),
+    ]
+    assert len(reader.all("article", "with-evidence")) == 3
+    assert len(reader.all("img")) == 3 * (1 + 2 + 4) + 4
+    assert "blue speaks for the class, orange against it, grey is neither" in reader.text
+    assert "evidence against a class for it" in reader.text
+
+
+def test_evidence_is_blue_for_and_orange_against_on_one_scale():
+    """The picture of a case: right half for the class, left half against it; the expert's class a quarter as strong."""
+    after = view(1, evidence={1: SIGNED, 2: -SIGNED / 4})
+    page = render(content(cases=[case("wrong", 2, after=after)], worse_graded=[], worse_maps=[]))
+    pictures = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(a["src"].partition(",")[2]))).convert("RGB")).astype(int)
+        for a in Reader(page).all("img")
+        if a["alt"].startswith("Evidence for")
+    ]
+    own, experts = ((picture[..., 2] - picture[..., 0]) for picture in pictures)
+    assert own[:, 20:].min() > 15 > -40 > own[:, :12].max()
+    assert experts[:, :12].min() > 0 > experts[:, 20:].max()
+    assert abs(experts).max() < abs(own).max()
+
+
+def test_without_evidence_the_page_does_not_speak_of_it():
+    """Maps that an earlier version kept have none: no picture, no legend, no words."""
+    reader = Reader(render(content()))
+    assert "vidence after" not in reader.text
+    assert "evidence against" not in reader.text
+    assert not reader.all("article", "with-evidence")
+
+
 def test_nothing_got_worse_is_said_in_words():
     """An empty list is a statement, not an empty space."""
     page = content(worse_graded=[], worse_maps=[])
@@ -148,6 +198,8 @@ def test_mistakes_of_the_caller_are_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="lesions of training/a"):
         case(lesions=True, photo=np.zeros((16, 16, 3), np.uint8))
+    with pytest.raises(ValueError, match="evidence of 2 of training/a"):
+        case(after=view(1, evidence={2: np.zeros((16, 16), np.float32)}))
 
 
 def test_thirty_cases_stay_below_six_megabytes():
@@ -155,7 +207,8 @@ def test_thirty_cases_stay_below_six_megabytes():
     rng = np.random.default_rng(0)
     photo = np.clip(rng.normal(120, 18, (512, 512, 3)), 0, 255).astype(np.uint8)
     fused = rng.random((512, 512)).astype(np.float32)
-    seen = View(1, 0.5, [0.3, 0.5, 0.2], fused, [rng.random((s, s)).astype(np.float32) for s in (128, 64, 32)])
+    scales = [rng.random((s, s)).astype(np.float32) for s in (128, 64, 32)]
+    seen = View(1, 0.5, [0.3, 0.5, 0.2], fused, scales, evidence={1: rng.normal(size=(512, 512)).astype(np.float32)})
     one = Case("training/a", 1, photo, None, "none", seen, seen)
     page = render(content(cases=[one], worse_graded=[], worse_maps=[]))
     base = len(render(content(cases=[], worse_graded=[], worse_maps=[])))

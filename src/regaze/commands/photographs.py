@@ -21,7 +21,7 @@ class Predict(Command):
     images: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Photographs, or folders of them."""
     out: Path = Path("predictions")
-    """Folder for overlays (PNG, the map laid back on the photograph), maps (npz) and predictions.json."""
+    """Folder for overlays (PNG, the map laid back on the photograph), maps and evidence (npz) and predictions.json."""
     batch: int = 32
     """Photographs per step, 1 or more."""
     machine: MachineOptions = field(default_factory=MachineOptions)
@@ -49,8 +49,8 @@ class Explain(Command):
     """Photographs."""
     by: str | None = None
     """Explainers, joined by commas; default: all fast ones that suit the model and are installed. Attention networks:
-    attention, scale1, scale2 ... Plain ones: cam. All: grad-cam, grad-cam++, layer-cam; slow: integrated-gradients,
-    occlusion, rise."""
+    attention, scale1, scale2 ..., evidence (for and against the class). Plain ones: cam. All: grad-cam, grad-cam++,
+    layer-cam; slow: integrated-gradients, occlusion, rise."""
     to: Path = Path("panel.png")
     """File of the panel, .png, .webp or .jpg; an existing file is replaced."""
     class_name: Annotated[str | None, tyro.conf.arg(name="class")] = None

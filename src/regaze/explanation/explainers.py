@@ -5,7 +5,7 @@ Invariants: a larger value means more important, and only the order is promised;
 the same seed gives the same maps.
 
 The libraries are an extra (`pip install regaze[explain]`), imported when their explainer runs; the attention maps, the
-class activation map, Grad-CAM++ and RISE need none.
+evidence, the class activation map, Grad-CAM++ and RISE need none.
 
 Shapes: N photographs, S side of the cropped square, K classes.
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regaze.errors import ModelError, OptionError
-from regaze.explanation.forward import attention, class_activation
+from regaze.explanation.forward import attention, class_activation, evidence
 from regaze.explanation.gradients import grad_cam, grad_cam_plus_plus, integrated_gradients, layer_cam
 from regaze.explanation.job import Job, Settings, resting
 from regaze.explanation.perturbations import occlusion, rise
@@ -48,6 +48,7 @@ class Explainer:
         package: The library that it needs, or None.
         quick: True where it costs a few passes; False: dozens to thousands for each photograph.
         of_class: True where it explains a class; False: one map, whatever the class.
+        signed: True where the sign says something: above 0 for the class, below 0 against it.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Explainer:
     package: str | None = None
     quick: bool = True
     of_class: bool = True
+    signed: bool = False
 
     def fits(self, network: Network) -> bool:
         """True where it can explain this network."""
@@ -82,6 +84,9 @@ EXPLAINERS: Mapping[str, Explainer] = MappingProxyType(
             )
             for number in range(1, _MOST_SCALES + 1)
         },
+        "evidence": Explainer(
+            "Evidence", "what each place adds to the class", evidence, kind=AttentionNetwork, signed=True
+        ),
         "cam": Explainer("CAM", "evidence for the class", class_activation, kind=PlainNetwork),
         "grad-cam": Explainer("Grad-CAM", "features weighted by mean gradient", grad_cam, package="captum"),
         "grad-cam++": Explainer("Grad-CAM++", "features weighted by positive gradient", grad_cam_plus_plus),
@@ -117,8 +122,8 @@ def explain(
 ) -> NDArray[np.float32]:
     """Importance of each pixel of photographs.
 
-    In the predictor's precision where the predictor shows the same maps (attention, CAM) and where thousands of
-    probabilities are added up (RISE); the others in fp32, since bfloat16 would round what is to be ranked.
+    In the predictor's precision where the predictor shows the same maps (attention, evidence, CAM) and where thousands
+    of probabilities are added up (RISE); the others in fp32, since bfloat16 would round what is to be ranked.
 
     Args:
         predictor: Gives network, device, precision, and photographs per forward pass.

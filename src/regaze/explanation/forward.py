@@ -1,4 +1,4 @@
-"""Explainers that need one forward pass and no library: the attention maps, and the class activation map.
+"""Explainers that need one forward pass and no library: attention maps, evidence, and the class activation map.
 
 Shapes: B batch, S side of the cropped square, C channels, (h, w) map cells.
 """
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from regaze.explanation.job import Job, enlarge
-from regaze.models.network import AttentionNetwork, PlainNetwork, fuse
+from regaze.models.evidence import spread
+from regaze.models.network import AttentionNetwork, Output, PlainNetwork, fuse
 
 
 def attention(job: Job, scale: int | None = None) -> Tensor:
@@ -55,6 +56,18 @@ def log_odds(map_logits: Sequence[Tensor], side: int) -> Tensor:
     inside = fuse([torch.sigmoid(item) for item in logits], side).clamp_min(smallest)
     outside = fuse([torch.sigmoid(-item) for item in logits], side).clamp_min(smallest)
     return inside.log() - outside.log()
+
+
+def evidence(job: Job) -> Tensor:
+    """What each pixel adds to the logit of the class, over all scales: `Output.evidence`, spread over cropped pixels.
+
+    Returns:
+        (B, S, S) float32, signed; the sum and the network's `bias()` are the logit.
+    """
+    with job.predictor.precision():
+        output: Output = job.predictor.network(job.images)
+    rows = torch.arange(len(job.classes), device=job.classes.device)
+    return spread([item[rows, job.classes] for item in output.evidence], job.side)
 
 
 def class_activation(job: Job) -> Tensor:

@@ -18,6 +18,7 @@ from regaze.errors import ModelError
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.disagreement import between_branches, between_scales
+from regaze.models.evidence import Evidence
 from regaze.models.features import FeatureCache, FrozenFeatures
 from regaze.models.network import AttentionNetwork, Output, fuse
 from regaze.models.options import Decoding, MachineOptions
@@ -38,6 +39,7 @@ class Predictions:
             a plain network.
         scales: (N,) float32 in 0..2, how far the scales' maps differ in shape; NaN with one scale, None for a plain
             network.
+        evidence: What each cell adds to the logits; None where it was not asked for.
     """
 
     probabilities: NDArray[np.float32]
@@ -46,6 +48,7 @@ class Predictions:
     fused: NDArray[np.float32]
     branches: NDArray[np.float32] | None = None
     scales: NDArray[np.float32] | None = None
+    evidence: Evidence | None = None
 
 
 def decode(probabilities_NK: NDArray[np.float32], how: Decoding) -> NDArray[np.int64]:
@@ -168,6 +171,8 @@ class Predictor:
         progress: Progress | None = None,
         cache: FeatureCache | None = None,
         maps: Sequence[NDArray[np.float32]] | None = None,
+        *,
+        evidence: bool = False,
     ) -> Predictions:
         """Grades and maps of photographs.
 
@@ -177,12 +182,14 @@ class Predictor:
             cache: Where an attention network's extractor keeps its features; without one the last bits may differ.
             maps: One (N, h, w) array per scale, finest first, that weighs the features in place of the network's own
                 maps (NaN: its own value stays); None: its own.
+            evidence: Hand out the evidence, too; it takes K times the memory of the maps.
 
         Raises:
             ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest); or the
                 given maps do not fit the network.
         """
         batches: list[list[Tensor]] = []
+        shares: list[list[Tensor]] = []
         with evaluating(self.network):
             for output in self._outputs(images_NSSC, progress, cache, maps):
                 columns = [torch.softmax(output.logits.float(), dim=1), fuse(output.maps)]
@@ -190,6 +197,9 @@ class Predictor:
                 if output.perception_logits:
                     columns += [between_branches(output), between_scales(output.maps)]
                 batches.append([item.cpu() for item in columns])
+                if evidence:
+                    sums = torch.stack([item.sum(dim=(2, 3)) for item in output.evidence], dim=1)
+                    shares.append([sums.cpu(), *(item.half().cpu() for item in output.evidence)])
         probabilities, fused, *rest = (torch.cat(items).numpy() for items in zip(*batches, strict=True))
         bad = int((~np.isfinite(probabilities).all(axis=1)).sum())
         if bad:
@@ -197,8 +207,14 @@ class Predictor:
                 f"The model gives no number for {bad} of {len(probabilities)} photographs (NaN): "
                 "pass --precision fp32, or train it again."
             )
-        scales, disagreements = rest[: self.network.scales], rest[self.network.scales :]
-        return Predictions(probabilities, decode(probabilities, self.decoding), tuple(scales), fused, *disagreements)
+        own, disagreements = rest[: self.network.scales], rest[self.network.scales :]
+        given = None
+        if evidence:
+            sums_NSK, *scales = (torch.cat(items).numpy() for items in zip(*shares, strict=True))
+            given = Evidence(tuple(scales), sums_NSK, self.network.bias().detach().float().cpu().numpy())
+        branches, between = disagreements or (None, None)
+        grades = decode(probabilities, self.decoding)
+        return Predictions(probabilities, grades, tuple(own), fused, branches, between, given)
 
     def _outputs(
         self,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from regaze.console import Voice
 from regaze.data.pixels import load_pixels
+from regaze.drawing.overlay import balanced
 from regaze.drawing.panel import Row, Tile, draw_panel, strength
 from regaze.errors import DataError, OptionError
 from regaze.explanation.explainers import EXPLAINERS, available, explain, find
@@ -150,10 +151,12 @@ def _tiles(explained: Sequence[_Explained], index: int) -> list[Tile]:
     for each in explained:
         name = each.card.name if names.count(each.card.name) == 1 else str(each.model)
         for by, maps in each.maps.items():
-            title, text = EXPLAINERS[by].title, EXPLAINERS[by].text
+            explainer = EXPLAINERS[by]
+            title, text = explainer.title, explainer.text
             if len(explained) > 1:
                 title, text = name, f"{title}: {text}"
-            tiles.append(Tile(title, text, strength(maps[index])))
+            values = balanced(maps[index])[0] if explainer.signed else strength(maps[index])
+            tiles.append(Tile(title, text, values, explainer.signed))
     return tiles
 
 

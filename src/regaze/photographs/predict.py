@@ -36,11 +36,14 @@ def predict_files(
     """Grade photographs and write, for each, `NAME.overlay.png` and `NAME.maps.npz`, then `predictions.json`.
 
     The maps in the npz are in map cells (`scale1` finest, `fused`) and, as `original`, the fused map laid back on the
-    photograph (H, W) float16 in original pixels.
+    photograph (H, W) float16 in original pixels. `evidence1` (finest) and so on are signed, (K, h, w) float16 in map
+    cells: what each cell adds to each class's logit (see `models.evidence`).
 
     Returns:
-        `model`, its `key`, the `precision` that computed, `predictions` (one dict per photograph) and `failed` (file
-        and reason).
+        `model`, its `key`, the `precision` that computed, `predictions` (one dict per photograph), `failed` (file and
+        reason) and `bias` (class -> the logit without any evidence). Each prediction has, as `evidence`, class -> the
+        sum over each scale's cells, finest first: these and the bias add up to the logits, whose softmax the
+        probabilities are.
 
     Raises:
         ModelError: `model` is no model folder.
@@ -71,15 +74,19 @@ def predict_files(
                 else:
                     good.append((path, name, *photograph))
             if good:
-                predictions = predictor.predict(np.stack([pixels for _, _, pixels, _ in good]))
+                predictions = predictor.predict(np.stack([pixels for _, _, pixels, _ in good]), evidence=True)
+                assert predictions.evidence is not None
                 for index, (path, name, _, geometry) in enumerate(good):
-                    described.append(describe(path, card, predictions, index))
+                    sums = dict(zip(card.classes, predictions.evidence.sums[index].T.tolist(), strict=True))
+                    described.append(describe(path, card, predictions, index) | {"evidence": sums})
                     _write(out, name, path, predictions, index, geometry)
             feed(min(start + batch, len(files)), len(files))
+    bias = dict(zip(card.classes, predictor.network.bias().tolist(), strict=True))
     result = {
         "model": str(model),
         "key": card.key,
         "precision": predictor.arithmetic,
+        "bias": bias,
         "predictions": described,
         "failed": failed,
         "out": str(out),
@@ -147,7 +154,9 @@ def describe(path: Path, card: ModelCard, predictions: Predictions, index: int) 
 
 def _write(out: Path, name: str, path: Path, predictions: Predictions, index: int, geometry: Geometry) -> None:
     original = geometry.map_to_original(predictions.fused[index])
-    arrays = {f"scale{scale + 1}": maps[index] for scale, maps in enumerate(predictions.maps)}
+    arrays = {f"scale{scale}": maps[index] for scale, maps in enumerate(predictions.maps, start=1)}
+    if predictions.evidence is not None:
+        arrays |= {f"evidence{scale}": item[index] for scale, item in enumerate(predictions.evidence.scales, start=1)}
     with replacing(out / f"{name}.maps.npz") as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, fused=predictions.fused[index], original=original.astype(np.float16), **arrays)
     width, height = photo_size(path)

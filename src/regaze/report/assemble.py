@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
@@ -15,7 +16,7 @@ from regaze.report.page import SMALL
 from regaze.study.assessment.controls import control_of, is_control
 from regaze.study.assessment.curves import model_curves, ranking_curves
 from regaze.study.assessment.judge import judged_maps
-from regaze.study.assessment.kept_maps import Maps
+from regaze.study.assessment.kept_maps import EXPERTS, GIVEN, Maps
 from regaze.study.assessment.summary import Assessment
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge, known_lesions
@@ -178,11 +179,22 @@ def _view(row: Row, maps: Maps, side: int) -> View:
         confidence=row["probabilities"][row["grade"]],
         probabilities=row["probabilities"],
         fused=enlarge(maps["fused"][None], side)[0],
-        scales=[maps[name] for name in sorted(maps) if name != "fused"],
+        scales=[maps[name] for name in sorted(maps) if name.startswith("scale")],
         enrichment=fused["lesion_enrichment"],
         relevance_rank=fused["relevance_rank"],
         squared_error=fused["squared_error"],
+        evidence=_evidence(row, maps, side),
     )
+
+
+def _evidence(row: Row, maps: Maps, side: int) -> dict[int, NDArray[np.float32]]:
+    """For the class that the model gave, then for the expert's where that is another."""
+    if GIVEN not in maps:
+        return {}
+    found = {row["grade"]: maps[GIVEN]}
+    if row["label"] is not None:
+        found.setdefault(row["label"], maps[EXPERTS])
+    return {index: enlarge(values[None], side)[0] for index, values in found.items()}
 
 
 def _split(study: Study) -> dict[str, Any]:

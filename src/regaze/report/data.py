@@ -33,6 +33,8 @@ class View:
             None where the lesions are unknown or absent, as in the next two.
         relevance_rank: Share of the k strongest pixels that lie in lesions, k = number of lesion pixels.
         squared_error: Mean squared difference from the expert's map.
+        evidence: Class index -> (S, S) float32 in cropped pixels, signed: what each point adds to the class's logit, up
+            to a factor that all share. Empty where none was kept.
     """
 
     grade: int
@@ -43,6 +45,7 @@ class View:
     enrichment: float | None = None
     relevance_rank: float | None = None
     squared_error: float | None = None
+    evidence: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +82,13 @@ class Case:
                 f"photo of {self.sample} is {self.photo.shape} {self.photo.dtype}, expected (S, S, 3) uint8"
             )
         layers = {"lesions": self.lesions, "before.fused": self.before.fused, "after.fused": self.after.fused}
+        layers |= {f"after.evidence of {index}": values for index, values in self.after.evidence.items()}
         for name, layer in layers.items():
             if layer is not None and layer.shape != (side, side):
                 raise ValueError(f"{name} of {self.sample} is {layer.shape}, expected the photo's {(side, side)}")
 
     def reduced(self, side: int) -> Case:
-        """The case at most `side` pixels large, without the maps of the single scales.
+        """The case at most `side` pixels large, without the maps of the single scales and without evidence.
 
         Returns:
             The case itself where it is small enough; else one of (side, side), in which a pixel is a lesion where any
@@ -93,7 +97,8 @@ class Case:
         if self.photo.shape[0] <= side:
             return self
         lesions = None if self.lesions is None else _shrunk(self.lesions.astype(np.float32), side) > 0
-        before, after = (replace(v, fused=_shrunk(v.fused, side), scales=[]) for v in (self.before, self.after))
+        views = (self.before, self.after)
+        before, after = (replace(v, fused=_shrunk(v.fused, side), scales=[], evidence={}) for v in views)
         return replace(self, photo=_shrunk(self.photo, side), lesions=lesions, before=before, after=after)
 
 

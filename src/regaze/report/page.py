@@ -252,6 +252,10 @@ def _galleries(content: ReportContent) -> dict[str, Any]:
         "more_maps": [_small(content, case) for case in content.worse_maps[IN_FULL:]],
         "further_off": [_small(content, case) for case in content.further_off],
         "ramp": [f"rgb({r} {g} {b})" for r, g, b in overlay.RAMP[::32]],
+        "signed_ramp": [f"rgb({r} {g} {b})" for r, g, b in overlay.signed_ramp(11)],
+        "has_evidence": any(
+            case.after.evidence for case in [*content.cases, *content.worse_graded, *content.worse_maps]
+        ),
     }
 
 
@@ -283,8 +287,25 @@ def _case(content: ReportContent, case: Case) -> dict[str, Any]:
             ("Strongest pixels in lesions", percent(before.relevance_rank), percent(after.relevance_rank)),
             ("Squared error of the map", figure(before.squared_error, 3), figure(after.squared_error, 3)),
         ],
+        "evidence": _evidence(content, case),
         "has_measures": before.enrichment is not None or before.squared_error is not None,
     }
+
+
+def _evidence(content: ReportContent, case: Case) -> list[dict[str, Any]]:
+    """Return what the new model's grade rests on, by class, on one scale; the expert's class comes after its own."""
+    found = case.after.evidence
+    drawn = overlay.balanced(*found.values()) if found else []
+    whose = {case.label: "the expert's class", case.after.grade: "the class that it gave"}
+    return [
+        {
+            "picture": overlay.data_uri(overlay.signed_overlay(case.photo, values)),
+            "name": class_name(content, index),
+            "whose": "the class that both gave" if case.label == case.after.grade else whose[index],
+            "alt": f"Evidence for and against {class_name(content, index)} after the corrections in {case.sample}",
+        }
+        for index, values in zip(found, drawn, strict=True)
+    ]
 
 
 def _is_known(case: Case) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regaze.explanation.explainers import explain
+from regaze.models.evidence import Evidence
 from regaze.models.features import FeatureCache
 from regaze.models.network import AttentionNetwork
 from regaze.models.predictor import Predictions, Predictor, decode
@@ -26,15 +28,18 @@ class Ensemble:
         """`bf16` or `fp32`; both where members differ."""
         return " and ".join(sorted({member.arithmetic for member in self.members}))
 
-    def predict(self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None = None) -> Predictions:
-        """Mean probabilities, decoded; mean maps."""
-        predictions = [member.predict(images_NSSC, cache=cache) for member in self.members]
+    def predict(
+        self, images_NSSC: NDArray[np.uint8], cache: FeatureCache | None = None, *, evidence: bool = False
+    ) -> Predictions:
+        """Mean probabilities, decoded; mean maps, and where it is asked for mean evidence."""
+        predictions = [member.predict(images_NSSC, cache=cache, evidence=evidence) for member in self.members]
         probabilities = np.mean([item.probabilities for item in predictions], axis=0).astype(np.float32)
         return Predictions(
             probabilities=probabilities,
             grades=decode(probabilities, self.members[0].decoding),
             maps=tuple(np.mean(scale, axis=0) for scale in zip(*(item.maps for item in predictions), strict=True)),
             fused=np.mean([item.fused for item in predictions], axis=0),
+            evidence=_mean([item.evidence for item in predictions if item.evidence is not None]),
         )
 
     def order(self, images_NSSC: NDArray[np.uint8], classes_N: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -54,3 +59,15 @@ class Ensemble:
     def scores(self, images_B3SS: Tensor) -> Tensor:
         """Mean softmax probabilities (B, K)."""
         return torch.stack([member.scores(images_B3SS) for member in self.members]).mean(dim=0)
+
+
+def _mean(evidence: Sequence[Evidence]) -> Evidence | None:
+    """What each cell adds to the members' mean logits."""
+    if not evidence:
+        return None
+    scales = zip(*(item.scales for item in evidence), strict=True)
+    return Evidence(
+        scales=tuple(np.asarray(np.mean(scale, axis=0, dtype=np.float32), np.float16) for scale in scales),
+        sums=np.mean([item.sums for item in evidence], axis=0),
+        bias=np.mean([item.bias for item in evidence], axis=0),
+    )

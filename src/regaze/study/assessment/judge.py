@@ -91,9 +91,10 @@ def judge_model(
         key = _key(study, evaluation, options, machine)
         records = stored_records(evaluation.file, key)
         if records is None:
-            ensemble, pixels, predictions = _predict(study, evaluation, machine)
-            if other is None and not folder:
-                keep_maps(evaluation.file.with_suffix(".safetensors"), _maps_key(evaluation, machine), predictions)
+            shown = other is None and not folder
+            ensemble, pixels, predictions = _predict(study, evaluation, machine, evidence=shown)
+            if shown:
+                _keep(evaluation, machine, predictions)
             records = _judge(study, evaluation, options, ensemble, pixels, predictions)
             write_json(evaluation.file, {"key": key, "model": name, "photographs": records})
         folds.append(records)
@@ -103,7 +104,9 @@ def judge_model(
 
 
 def judged_maps(study: Study, name: str, wanted: Collection[str], machine: MachineOptions) -> dict[str, Maps]:
-    """The maps of photographs that `judge_model` judged: as it kept them, else (an earlier version) predicted.
+    """Maps and evidence of photographs that `judge_model` judged: as it kept them, else predicted.
+
+    An earlier version kept no evidence, or no maps; then there is no evidence, or all is predicted.
 
     Args:
         study: Whose model and data.
@@ -119,7 +122,7 @@ def judged_maps(study: Study, name: str, wanted: Collection[str], machine: Machi
         file, key = evaluation.file.with_suffix(".safetensors"), _maps_key(evaluation, machine)
         kept = read_maps(file, key, list(rows))
         if kept is None:
-            keep_maps(file, key, _predict(study, evaluation, machine)[2])
+            _keep(evaluation, machine, _predict(study, evaluation, machine, evidence=True)[2])
             kept = read_maps(file, key, list(rows))
         assert kept is not None
         maps |= zip(rows.values(), kept, strict=True)
@@ -206,10 +209,17 @@ def _maps_key(evaluation: Evaluation, machine: MachineOptions) -> str:
     return digest([[card.key for card in evaluation.cards], photographs, machine.precision])
 
 
-def _predict(study: Study, evaluation: Evaluation, machine: MachineOptions) -> tuple[Ensemble, Pixels, Predictions]:
+def _keep(evaluation: Evaluation, machine: MachineOptions, predictions: Predictions) -> None:
+    labels = [sample.label for sample in evaluation.samples]
+    keep_maps(evaluation.file.with_suffix(".safetensors"), _maps_key(evaluation, machine), predictions, labels)
+
+
+def _predict(
+    study: Study, evaluation: Evaluation, machine: MachineOptions, evidence: bool
+) -> tuple[Ensemble, Pixels, Predictions]:
     ensemble = Ensemble(tuple(load_model(folder, machine)[0] for folder in evaluation.folders))
     pixels = study.pixels(evaluation.samples, evaluation.cards[0].size, machine.workers)
-    return ensemble, pixels, ensemble.predict(pixels.images, study.feature_cache(machine))
+    return ensemble, pixels, ensemble.predict(pixels.images, study.feature_cache(machine), evidence=evidence)
 
 
 def _judge(
