@@ -163,9 +163,9 @@ class Grid:
         return [first, Run(tuned, "finetune", seed, cell, _named(cell, tuned), parent)]
 
     def network(self, cell: Cell) -> NetworkOptions:
-        """What phase 1 builds for a cell."""
+        """What phase 1 builds for a cell: the paper's network, which sees bars, with the cell's weighting."""
         weights = self.options.weights_of()[cell.backbone]
-        return NetworkOptions(cell.network, cell.backbone, weights, weighting=cell.weighting)
+        return NetworkOptions(cell.network, cell.backbone, weights, weighting=cell.weighting, bars="seen")
 
     def study_id(self, seed: int) -> str:
         """Hash of what all runs of a seed have in common."""
