@@ -1,0 +1,119 @@
+"""Settings side by side, by folds of patients and of periods: what defaults and recommended settings rest on.
+
+Each setting is one `regaze run` per split and seed; a run that is finished is not done again, and one that was stopped
+goes on, so the grid may be spread over several calls, processes and machines. One process per core computes on one
+thread; on a graphics card give `--jobs 1`.
+
+Usage: python bench/grid.py OUT --data idrid:DIR --boxes DIR --weights FILE [--settings a,b] [--splits patient,period]
+       [--seeds 1] [--jobs N] [--table]   (prints Markdown; --table prints what is there and runs nothing)
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+# What a setting adds to the default run. With `--learn train` phase 1 is the control.
+_LEARN = "--learn train --lr-maps 5e-3 --map-weight 5"
+SETTINGS = {
+    "default": "",
+    "plain": "--network plain",
+    "residual, learned from the first step": f"{_LEARN} --weighting residual",
+    "gate": f"{_LEARN} --weighting gate",
+    "gate, teacher maps": f"{_LEARN} --weighting gate --teacher-maps 0.5",
+    "evidence, teacher maps": f"{_LEARN} --weighting evidence --teacher-maps 0.5",
+    "gate, teacher maps, 384 px": f"{_LEARN} --weighting gate --teacher-maps 0.5 --size 384",
+    "gate, teacher maps, 512 px": f"{_LEARN} --weighting gate --teacher-maps 0.5 --size 512",
+    "gate, teacher maps, 512 px, colour normalised": (
+        f"{_LEARN} --weighting gate --teacher-maps 0.5 --size 512 --colour normalised"
+    ),
+    "gate, teacher maps, 512 px, strong jitter": (
+        f"{_LEARN} --weighting gate --teacher-maps 0.5 --size 512 --colour-jitter strong"
+    ),
+}
+FOLDS = {"patient": "5", "period": "3"}  # three folds leave every year out whole
+
+
+def main() -> None:
+    """Run what is missing, then print the table."""
+    options = arguments()
+    chosen = options.settings.split(",") if options.settings else list(SETTINGS)
+    cells = [
+        (setting, split, seed)
+        for setting in chosen
+        for split in options.splits.split(",")
+        for seed in range(options.seeds)
+    ]
+    if not options.table:
+        with ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(lambda cell: run(options, *cell), cells))
+    print("| setting | split | seed | model | kappa | 95 % interval | RPS | log-loss | AUROC | enrichment | MA lit |")
+    print("|---" * 11 + "|")
+    for cell in cells:
+        file = folder(options, *cell) / "evaluation" / "validation.json"
+        if file.is_file():
+            rows(*cell, json.loads(file.read_text(encoding="utf-8")))
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    for name in ("data", "boxes", "weights"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--settings", default="")
+    parser.add_argument("--splits", default="patient,period")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--table", action="store_true")
+    return parser.parse_args()
+
+
+def folder(options: argparse.Namespace, setting: str, split: str, seed: int) -> Path:
+    """The study of one cell."""
+    name = setting.replace(", ", "-").replace(" ", "-")
+    return Path(options.out) / f"{name}-by-{split}-seed{seed}"
+
+
+def run(options: argparse.Namespace, setting: str, split: str, seed: int) -> None:
+    """One run of the loop; its words go to a log beside the study."""
+    study = folder(options, setting, split, seed)
+    study.parent.mkdir(parents=True, exist_ok=True)
+    words = ["run", str(study), "--data", options.data, "--boxes", options.boxes, "--weights", options.weights]
+    words += ["--split-by", split, "--folds", FOLDS[split], "--seed", str(seed), "--faithfulness", "0"]
+    words += SETTINGS[setting].split()
+    threads = {} if options.jobs == 1 else {"OMP_NUM_THREADS": "1"}
+    with study.with_suffix(".log").open("w", encoding="utf-8") as log:
+        command = [sys.executable, "-m", "regaze", *words]
+        subprocess.run(command, stdout=log, stderr=log, env=os.environ | threads, check=False)  # noqa: S603 - ours
+
+
+def rows(setting: str, split: str, seed: int, result: dict[str, Any]) -> None:
+    """The models of one run, and what the last one gains over its control."""
+    for model, figures in result["models"].items():
+        fused = figures["maps"]["fused"]["lesion_enrichment"]
+        lit = figures["lesion_recall"]["masks"]["types"].get("MA", {"recall": {}})["recall"].get("fused")
+        low, high = figures["interval"]
+        values = [f"{figures['quadratic_weighted_kappa']:.3f}", f"[{low:.3f}, {high:.3f}]"]
+        values += [f"{figures[key]['mean']:.4f}" for key in ("ranked_probability_score", "log_loss")]
+        values += [f"{figures['referable']['auroc']:.3f}"]
+        values += ["-" if fused is None else f"{fused:.2f}", "-" if lit is None else f"{lit['share']:.2f}"]
+        print(f"| {setting} | {split} | {seed} | {model} | " + " | ".join(values) + " |")
+    for label, pair in result["paired"].items():
+        found = {key: pair[key] for key in ("kappa", "ranked_probability_score", "log_loss", "enrichment")}
+        said = [
+            f"{key.replace('_', ' ')} {item['difference']:+.4f} [{item['interval'][0]:.4f}, {item['interval'][1]:.4f}]"
+            for key, item in found.items()
+            if item is not None and item["difference"] is not None
+        ]
+        print(f"| {setting} | {split} | {seed} | {label} | {'; '.join(said)} |" + " |" * 6)
+
+
+if __name__ == "__main__":
+    main()
