@@ -41,7 +41,8 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
     """
     before, after = compared_models(study)
     control = control_of(study, after)
-    names = {"before": before, **({"control": control} if control is not None else {}), "after": after}
+    beside = {} if control in (None, before) else {"control": control}
+    names = {"before": before, **beside, "after": after}
     rows = {role: assessment.records[name] for role, name in names.items()}
     pair = rows["before"], rows["after"]
     worse_graded, better_graded = _grade_changes(*pair)

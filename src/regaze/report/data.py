@@ -157,6 +157,11 @@ class ReportContent:
 
     @property
     def roles(self) -> list[tuple[str, str, str]]:
-        """(Role, its word, model name) of the models on the page, in the order of the columns."""
-        names = {"before": self.before, "control": self.control, "after": self.after}
-        return [(role, role.capitalize(), name) for role, name in names.items() if name is not None]
+        """(Role, its word, model name) of the models on the page, in the order of the columns.
+
+        One column for the model before where it is the control, too (`train --corrections`).
+        """
+        before = "Before, the control" if self.control == self.before else "Before"
+        control = None if self.control == self.before else self.control
+        names = (("before", before, self.before), ("control", "Control", control), ("after", "After", self.after))
+        return [(role, word, name) for role, word, name in names if name is not None]

@@ -91,6 +91,8 @@ def test_run_learns_from_the_first_step(new_study, regaze, tiny, check_figures):
     check_figures(result, more=("report", "before", "after", "control"))
     page = (folder / "report.html").read_text()
     assert "grades and maps together, from the first step" in page
+    assert page.count(">Before, the control<") >= 1, "one column for the model that is both"
+    assert 'scope="col" class="control"' not in page
     models = sorted(path.name for path in (folder / "models").iterdir())
     assert models == ["multi-scale", "multi-scale-supervised"]
     assert regaze("verify", folder, "--json").json["problems"] == []
