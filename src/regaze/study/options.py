@@ -141,7 +141,7 @@ class EvaluateOptions:
 
     faithfulness: int = 24
     """Photographs for deletion and insertion (two forward passes per step each); 0: none."""
-    steps: int = 28
+    steps: int = 16
     """Steps of deletion and insertion, 1 or more; RISE's step of one image row is --steps equal to --size."""
     patch: int = 1
     """Side in pixels of the squares that deletion and insertion change as one; 1: single pixels."""
