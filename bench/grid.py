@@ -21,21 +21,18 @@ from typing import Any
 
 # What a setting adds to the default run. With `--learn train` phase 1 is the control.
 _LEARN = "--learn train --lr-maps 5e-3 --map-weight 5"
+_GATE = f"{_LEARN} --weighting gate --teacher-maps 0.5"
 SETTINGS = {
     "default": "",
     "plain": "--network plain",
-    "residual, learned from the first step": f"{_LEARN} --weighting residual",
+    "residual": f"{_LEARN} --weighting residual",
     "gate": f"{_LEARN} --weighting gate",
-    "gate, teacher maps": f"{_LEARN} --weighting gate --teacher-maps 0.5",
-    "evidence, teacher maps": f"{_LEARN} --weighting evidence --teacher-maps 0.5",
-    "gate, teacher maps, 384 px": f"{_LEARN} --weighting gate --teacher-maps 0.5 --size 384",
-    "gate, teacher maps, 512 px": f"{_LEARN} --weighting gate --teacher-maps 0.5 --size 512",
-    "gate, teacher maps, 512 px, colour normalised": (
-        f"{_LEARN} --weighting gate --teacher-maps 0.5 --size 512 --colour normalised"
-    ),
-    "gate, teacher maps, 512 px, strong jitter": (
-        f"{_LEARN} --weighting gate --teacher-maps 0.5 --size 512 --colour-jitter strong"
-    ),
+    "gate-teacher": _GATE,
+    "evidence-teacher": f"{_LEARN} --weighting evidence --teacher-maps 0.5",
+    "gate-teacher-384": f"{_GATE} --size 384",
+    "gate-teacher-512": f"{_GATE} --size 512",
+    "gate-teacher-512-normalised": f"{_GATE} --size 512 --colour normalised",
+    "gate-teacher-512-jitter": f"{_GATE} --size 512 --colour-jitter strong",
 }
 FOLDS = {"patient": "5", "period": "3"}  # three folds leave every year out whole
 
@@ -43,7 +40,9 @@ FOLDS = {"patient": "5", "period": "3"}  # three folds leave every year out whol
 def main() -> None:
     """Run what is missing, then print the table."""
     options = arguments()
-    chosen = options.settings.split(",") if options.settings else list(SETTINGS)
+    chosen = options.settings.split(",")
+    if unknown := set(chosen) - set(SETTINGS):
+        sys.exit(f"--settings {', '.join(sorted(unknown))}: expected some of {', '.join(SETTINGS)}.")
     cells = [
         (setting, split, seed)
         for setting in chosen
@@ -67,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path)
     for name in ("data", "boxes", "weights"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--settings", default="")
+    parser.add_argument("--settings", default=",".join(SETTINGS))
     parser.add_argument("--splits", default="patient,period")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -77,8 +76,7 @@ def arguments() -> argparse.Namespace:
 
 def folder(options: argparse.Namespace, setting: str, split: str, seed: int) -> Path:
     """The study of one cell."""
-    name = setting.replace(", ", "-").replace(" ", "-")
-    return Path(options.out) / f"{name}-by-{split}-seed{seed}"
+    return Path(options.out) / f"{setting}-by-{split}-seed{seed}"
 
 
 def run(options: argparse.Namespace, setting: str, split: str, seed: int) -> None:
@@ -98,7 +96,7 @@ def rows(setting: str, split: str, seed: int, result: dict[str, Any]) -> None:
     """The models of one run, and what the last one gains over its control."""
     for model, figures in result["models"].items():
         fused = figures["maps"]["fused"]["lesion_enrichment"]
-        lit = figures["lesion_recall"]["masks"]["types"].get("MA", {"recall": {}})["recall"].get("fused")
+        lit = figures["lesion_recall"]["masks"]["types"].get("microaneurysms", {"recall": {}})["recall"].get("fused")
         low, high = figures["interval"]
         values = [f"{figures['quadratic_weighted_kappa']:.3f}", f"[{low:.3f}, {high:.3f}]"]
         values += [f"{figures[key]['mean']:.4f}" for key in ("ranked_probability_score", "log_loss")]
