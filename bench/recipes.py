@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from regaze.evaluation.grading import quadratic_weighted_kappa
 from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
+from regaze.evaluation.proper_scores import ranked_probability_scores
 from regaze.files import read_json
 from regaze.models.options import Decoding
 from regaze.models.predictor import decode
@@ -52,7 +53,9 @@ def cells(rows: list[dict[str, Any]], reference: list[dict[str, Any]], *, same: 
     classes = probabilities(rows).shape[1]
     kappas = [quadratic_weighted_kappa(labels, grades[how], classes) for how in DECODINGS]
     first = decode(probabilities(reference), "median")
-    scores, others = ranked_probability_score(rows), ranked_probability_score(reference)
+    scores, others = (
+        ranked_probability_scores(probabilities(each), [row["label"] for row in each]) for each in (rows, reference)
+    )
     kappa = paired_kappa_difference(labels, first, grades["median"], classes, groups=groups)
     rps = paired_mean_difference(others, scores, groups=groups)
     return [
@@ -67,13 +70,6 @@ def cells(rows: list[dict[str, Any]], reference: list[dict[str, Any]], *, same: 
 def probabilities(rows: list[dict[str, Any]]) -> NDArray[np.float32]:
     """(N, K)."""
     return np.array([row["probabilities"] for row in rows], dtype=np.float32)
-
-
-def ranked_probability_score(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
-    """(N,) in 0..1, divided by K - 1."""
-    cumulative = np.cumsum(probabilities(rows).astype(np.float64), axis=1)[:, :-1]
-    truth = np.array([row["label"] for row in rows])[:, None] <= np.arange(cumulative.shape[1])
-    return np.asarray(((cumulative - truth) ** 2).mean(axis=1))
 
 
 def signed(pair: Any, digits: int) -> str:

@@ -119,7 +119,8 @@ def restored(kind: Any, values: Mapping[str, Any]) -> Any:
         TypeError: The values are not those of such a dataclass.
     """
     before = {item.name: item.metadata["before"] for item in fields(kind) if "before" in item.metadata}
-    return kind(**(before | dict(values)))
+    sequences = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}  # JSON has lists only
+    return kind(**(before | dict(values) | sequences))
 
 
 def digest(value: Any) -> str:

@@ -16,7 +16,7 @@ from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError, RegazeError, StudyError
 from regaze.files import restored
 from regaze.models.options import MachineOptions, NetworkOptions
-from regaze.study.options import EvaluateOptions, LoopOptions, StudyOptions
+from regaze.study.options import EvaluateOptions, LoopOptions, StudyOptions, option_words
 from regaze.training.options import TrainingOptions
 
 
@@ -143,21 +143,11 @@ def _stored_run(folder: Path) -> tuple[str, Run] | None:
 
 def _given(run: Run, usual: Run) -> list[str]:
     """The options of `run` that differ from those of `usual`, as words of a command line."""
-    words: list[str] = []
     study, *others = ((getattr(run, name), getattr(usual, name)) for name in _PARTS)
-    for part, default in [study, (run, usual), *others]:
-        for item in fields(part):
-            value = getattr(part, item.name)
-            # Groups of options are read by themselves; inside a group, `network` is an option like any other.
-            if part is run and item.name in (*_PARTS, "output", "folder"):
-                continue
-            if value == getattr(default, item.name):
-                continue
-            flag = "from" if item.name == "source" else item.name.replace("_", "-")
-            words += (
-                [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
-            )
-    return words
+    words = option_words(*study)
+    # Groups of options are read by themselves; inside a group, `network` is an option like any other.
+    words += option_words(run, usual, (*_PARTS, "output", "folder"))
+    return words + [word for pair in others for word in option_words(*pair)]
 
 
 def _command_line(run: Run) -> str:

@@ -25,7 +25,7 @@ from regaze.study.assessment.given_maps import GIVEN
 from regaze.study.assessment.measure import OTHERS
 
 SOURCE = "figure 1"
-TEACHER = 0.5  # the share at which the expert's maps were first seen to help (issue 13's trial)
+TEACHER = 0.5  # the share at which the expert's maps were first seen to help (docs/LOG.md)
 
 _MAPS = dict(zip(GIVEN, ("its own", "the expert's", "empty", "full", "another photograph's"), strict=True))
 _COLOURS = {"own": BEFORE, "expert": AFTER}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -201,3 +202,24 @@ class LoopOptions:
         """What `--learn train` learns from the corrections."""
         weight = SupervisionOptions.map_weight if self.map_weight is None else self.map_weight
         return SupervisionOptions(map_weight=weight, teacher_maps=self.teacher_maps)
+
+
+def option_words(options: Any, usual: Any, skip: Collection[str] = ()) -> list[str]:
+    """The options that differ from the usual ones, as words of a command line.
+
+    Args:
+        options: A dataclass of options.
+        usual: Another of the same class.
+        skip: Names of fields to leave out.
+    """
+    words: list[str] = []
+    for item in fields(options):
+        value = getattr(options, item.name)
+        if item.name in skip or value == getattr(usual, item.name):
+            continue
+        flag = "from" if item.name == "source" else item.name.replace("_", "-")
+        if isinstance(value, bool):
+            words += [f"--{flag}" if value else f"--no-{flag}"]
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+    return words

@@ -8,8 +8,8 @@ heads are the method's first trial's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 Experts = Literal["latest", "majority", "staple"]
 MapLoss = Literal["norm", "mse", "l1", "bce", "dice", "energy", "outside"]
@@ -57,7 +57,7 @@ class SupervisionOptions:
     """What is learned from corrections, and from whose."""
 
     map_weight: float = 2.0
-    """Weight λ of the map loss, 0 or more; λ / sqrt(H·W) for a map of H·W cells. 0: the control, without the loss."""
+    """Weight λ of the map loss, 0 or more; λ / sqrt(H·W) for a map of H·W cells. 0: without the loss."""
     map_loss: MapLoss = "norm"
     """norm: the paper's. mse, l1, bce, dice: other distances. energy: share of the map outside the lesions. outside:
     only what lies outside."""
@@ -73,6 +73,15 @@ class SupervisionOptions:
     each expert's last."""
     authors: tuple[str, ...] = ()
     """Weights of authors' corrections as NAME=WEIGHT; 1 for all others."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything is learned from corrections; a control learns nothing of them."""
+        return self.map_weight > 0 or self.teacher_maps > 0
+
+    def control(self) -> Self:
+        """The same but for what is learned from corrections."""
+        return replace(self, map_weight=0.0, teacher_maps=0.0)
 
 
 @dataclass(frozen=True)

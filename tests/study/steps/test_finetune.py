@@ -177,3 +177,23 @@ def test_edited_map_keeps_what_nobody_touched(study_copy, tune, open_quietly):
     edited, replaced = names
     assert (edited, replaced) == ("multi-scale-finetuned-2", "multi-scale-finetuned-3")
     assert weights_of(study_copy, edited).read_bytes() != weights_of(study_copy, replaced).read_bytes()
+
+
+def test_teacher_maps_are_corrections_too(study_copy, tune, regaze):
+    """A model that is graded from the expert's maps is no control, map loss or not; its own control sees none."""
+    taught = tune(study_copy, "--map-weight", "0", "--teacher-maps", "0.5", "--name", "taught")["model"]
+    found = {row["model"]: row for row in regaze("rounds", study_copy, "--resamples", "50", "--json").json["rounds"]}
+    assert found[taught]["control"] == "multi-scale-control"
+    assert found["multi-scale-finetuned"]["control"] == "multi-scale-control"
+
+
+def test_a_runs_control_sees_no_teacher_maps(new_study, regaze, tiny):
+    """`run --teacher-maps` makes a control that is trained equally long and learns nothing from corrections."""
+    folder = new_study()
+    outcome = regaze("run", folder, *tiny["run"], "--teacher-maps", "0.5", "--json")
+    assert outcome.code == 0, outcome.err
+    tuned, control = (card_of(folder, outcome.json[role])["recipe"]["finetune"] for role in ("after", "control"))
+    assert (tuned["teacher_maps"], control["teacher_maps"], control["map_weight"]) == (0.5, 0.0, 0.0)
+    refused = regaze("run", folder, *tiny["run"], "--learn", "train", "--map-weight", "0")
+    assert refused.code != 0
+    assert "learns nothing from corrections" in refused.err

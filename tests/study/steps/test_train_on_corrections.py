@@ -57,14 +57,18 @@ def test_the_same_call_finds_its_model_and_new_corrections_make_another(study_co
     }
 
 
-def test_corrections_may_teach_another_network_at_another_size(study_copy, learn, regaze):
-    """Corrections lie in original pixels; without phase 1 of that network there is no control, and `rounds` says so."""
+def test_corrections_may_teach_another_network_at_another_size(study_copy, learn, regaze, tiny):
+    """Corrections lie in original pixels; the control is phase 1 of that network, and `rounds` gives its command."""
     outcome = learn(study_copy, "--weighting", "evidence", "--size", "96", "--name", "evidence", "--json")
     assert outcome.code == 0, outcome.err
     card = card_of(study_copy, "evidence")
     assert (card["network"]["weighting"], card["size"]) == ("evidence", 96)
     (row,) = [row for row in regaze("rounds", study_copy, "--json").json["rounds"] if row["model"] == "evidence"]
     assert row["control"] is None
+    made = regaze(*row["control_command"].replace("STUDY", str(study_copy)).split()[1:], *tiny["machine"])
+    assert made.code == 0, made.err
+    (row,) = [row for row in regaze("rounds", study_copy, "--json").json["rounds"] if row["model"] == "evidence"]
+    assert row["control"] == "evidence-control"
 
 
 def test_rounds_credit_it_against_phase_1(study_copy, learn, regaze):
@@ -107,6 +111,7 @@ def test_run_learns_from_the_first_step(new_study, regaze, tiny, check_figures):
         (("--model", "multi-scale-finetuned"), "multi-scale-finetuned learned from corrections itself"),
         (("--model", "none"), "has no model 'none'"),
         (("--network", "plain"), "plain network has no attention map"),
+        (("--map-weight", "0"), "--map-weight 0 without --teacher-maps learns nothing from corrections"),
         (("--teacher-maps", "2"), "--teacher-maps 2.0: expected 0 to 1"),
         (("--authors", "nobody=2"), "no correction is by 'nobody'"),
     ],

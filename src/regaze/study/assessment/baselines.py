@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regaze.data.geometry import Geometry
 from regaze.data.split import make_split
 from regaze.errors import DataError, ModelError
 from regaze.evaluation.baselines import blind_features, forest, linear_probe
@@ -153,8 +152,9 @@ def judge_blind(study: Study, machine: MachineOptions, other: Dataset | None = N
 
     def measure(samples: Sequence[Sample]) -> Numbers:
         pixels = study.pixels(samples, study.options.size, machine.workers)
-        pictures = zip(map(_picture, pixels.images, pixels.geometries), pixels.geometries, strict=True)
-        return np.array([blind_features(picture, where.width, where.height) for picture, where in pictures])
+        pictures = zip(pixels.images, pixels.geometries, strict=True)
+        # Without its bars, which would tell the photograph's shape twice.
+        return np.array([blind_features(image[where.picture], where.width, where.height) for image, where in pictures])
 
     def learn(numbers: Numbers, samples: Sequence[Sample], others: Numbers) -> Numbers:
         return forest(numbers, _labels(samples), others, len(study.classes), study.options.seed)
@@ -258,11 +258,3 @@ def _inner_folds(samples: Sequence[Sample], study: Study) -> NDArray[np.int64] |
     except DataError:
         return None
     return np.array([folds[sample.id] for sample in samples], dtype=np.int64)
-
-
-def _picture(image_SSC: NDArray[np.uint8], where: Geometry) -> NDArray[np.uint8]:
-    """The part of a cropped square that shows the photograph: without its padding, which would tell its shape twice."""
-    scale = where.size / where.side
-    left, right = (round((edge - where.left) * scale) for edge in (0, where.width))
-    top, bottom = (round((edge - where.top) * scale) for edge in (0, where.height))
-    return image_SSC[max(0, top) : max(1, bottom), max(0, left) : max(1, right)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import chain
 
 from regaze.corrections.rows import CorrectionEntry
 from regaze.errors import StudyError
@@ -19,9 +18,8 @@ from regaze.study.steps.fold_model import FoldModel, arithmetic, free_name
 from regaze.study.steps.supervision import (
     author_weights,
     cells_of,
-    check_authors,
     corrected_set,
-    corrections_of,
+    corrections_by_fold,
     learned_from,
 )
 from regaze.training.options import FinetuneOptions, TrainingOptions
@@ -40,7 +38,7 @@ def finetune_model(
     Args:
         study: Where it goes.
         parent: Name of the phase-1 model to restart from.
-        options: The recipe; `map_weight` 0 makes the control.
+        options: The recipe; one that learns nothing from corrections makes the control.
         machine: Device and precision.
         name: The model's name; default: the parent's with `-finetuned` or `-control`, numbered where an earlier
             round has it.
@@ -63,15 +61,12 @@ def finetune_model(
         raise StudyError(f"{parent} is fine-tuned itself: give the phase-1 model, fine-tuning always restarts from it.")
     if not card.has_maps:
         raise StudyError(f"{parent} is a plain network without attention maps: fine-tune single-scale or multi-scale.")
-    corrections = {fold: corrections_of(study, parent, fold, options.experts) for fold in study.folds}
-    if not any(corrections.values()) and options.map_weight > 0:
-        raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
-    check_authors(options, chain.from_iterable(corrections.values()))
+    corrections = corrections_by_fold(study, parent, options)
     keys = {
         fold: _key(read_card(study.model_folder(parent, fold)), fold, options, machine, corrections[fold])
         for fold in study.folds
     }
-    suffix = "finetuned" if options.map_weight > 0 else "control"
+    suffix = "finetuned" if options.learns else "control"
     name = name or free_name(study, f"{parent}-{suffix}", keys)
     for fold in study.folds:
         model = FoldModel(study, name, fold, keys[fold], machine)
@@ -105,7 +100,7 @@ def _finetune_fold(
 def _key(
     parent: ModelCard, fold: int, options: FinetuneOptions, machine: MachineOptions, corrections: list[CorrectionEntry]
 ) -> str:
-    # Without the map loss corrections count for one thing only: which photographs a shortened epoch draws.
-    counts = options.map_weight > 0 or options.replay < 1
+    # For a control corrections count for one thing only: which photographs a shortened epoch draws.
+    counts = options.learns or options.replay < 1
     hashes = [entry.hash for entry in corrections] if counts else []
     return digest([parent.key, identity(options), hashes, fold, arithmetic(machine)])

@@ -18,7 +18,7 @@ from regaze.study.options import RULES_OF_EXTRA_PASSES, LoopOptions
 from regaze.study.steps.collect import collect, is_collected
 from regaze.study.steps.correct import correct, is_selected, select
 from regaze.study.steps.finetune import finetune_model
-from regaze.study.steps.train import train, train_on_corrections
+from regaze.study.steps.train import check_lesson, train, train_on_corrections
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ def check_loop(options: LoopOptions) -> None:
         OptionError: A value is out of range.
     """
     check_options(options.training, options.finetuning, options.supervision, options.collect)
+    if options.learn == "train":
+        check_lesson(options.supervision)
     check_selection(options.select)
 
 
@@ -108,5 +110,5 @@ def _run_network(study: Study, options: LoopOptions, machine: MachineOptions) ->
     after = finetune_model(study, before, options.finetuning, machine)
     control = None
     if options.control:
-        control = finetune_model(study, before, replace(options.finetuning, map_weight=0.0), machine)
+        control = finetune_model(study, before, options.finetuning.control(), machine)
     return LoopResult(before, after, control)

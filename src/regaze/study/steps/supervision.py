@@ -19,7 +19,7 @@ from regaze.corrections.consensus import majority, staple
 from regaze.corrections.planes import Planes, make_planes
 from regaze.corrections.rows import CorrectionEntry
 from regaze.data.pixels import Pixels
-from regaze.errors import OptionError
+from regaze.errors import OptionError, StudyError
 from regaze.files import digest
 from regaze.models.build import Network
 from regaze.models.network import AttentionNetwork
@@ -84,17 +84,22 @@ def cells_of(network: Network, size: int) -> list[float]:
     return [size / width for _, width in network.grids(size)] if isinstance(network, AttentionNetwork) else []
 
 
-def check_authors(options: SupervisionOptions, corrections: Iterable[CorrectionEntry]) -> None:
-    """Refuse weights of authors who corrected nothing.
+def corrections_by_fold(study: Study, root: str, options: SupervisionOptions) -> dict[int, list[CorrectionEntry]]:
+    """Fold -> `corrections_of`, for a model that learns with these options.
 
     Raises:
-        OptionError: A weight is not above 0, or for no author of the corrections.
+        StudyError: There is no correction to learn from.
+        OptionError: An author's weight is not above 0, or for no author of the corrections.
     """
+    corrections = {fold: corrections_of(study, root, fold, options.experts) for fold in study.folds}
+    if not any(corrections.values()) and options.learns:
+        raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
     weighted = author_weights(options.authors).keys()
-    authors = {entry.author for entry in corrections}
+    authors = {entry.author for entries in corrections.values() for entry in entries}
     if weighted - authors:
         strange, known = min(weighted - authors), ", ".join(sorted(authors))
         raise OptionError(f"--authors: no correction is by {strange!r}; the authors are {known}.")
+    return corrections
 
 
 def free_of_lesions(samples: Sequence[Sample], pixels: Pixels, ordinal: bool) -> list[int]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from regaze.corrections.rows import CorrectionEntry
-from regaze.errors import ModelError, StudyError
+from regaze.errors import ModelError, OptionError, StudyError
 from regaze.files import digest, identity
 from regaze.models.build import build_network
 from regaze.models.card import ModelCard, read_card
@@ -20,9 +19,8 @@ from regaze.study.steps.fold_model import FoldModel, arithmetic, free_name, trai
 from regaze.study.steps.supervision import (
     author_weights,
     cells_of,
-    check_authors,
     corrected_set,
-    corrections_of,
+    corrections_by_fold,
     free_of_lesions,
     learned_from,
 )
@@ -100,7 +98,7 @@ def train_on_corrections(
     Raises:
         StudyError: The parent is missing or no phase-1 model, there is no correction, or a model of that name exists
             and was made differently.
-        OptionError: An option is out of range.
+        OptionError: An option is out of range, or nothing is to be learned from the corrections.
         ModelError: The network has no attention maps.
     """
     side = study.options.size if size is None else size
@@ -108,15 +106,12 @@ def train_on_corrections(
         check_name(name)
     check_value("size", side)
     check_options(training, supervision)
-    author_weights(supervision.authors)  # refuses wrong ones before any work
+    check_lesson(supervision)
     if network.network == "plain":
         raise ModelError("A plain network has no attention map to correct: pass --network multi-scale or single-scale.")
     if study.require_model(parent).parent is not None:
         raise StudyError(f"{parent} learned from corrections itself: give the phase-1 model whose maps were corrected.")
-    corrections = {fold: corrections_of(study, parent, fold, supervision.experts) for fold in study.folds}
-    if not any(corrections.values()):
-        raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
-    check_authors(supervision, chain.from_iterable(corrections.values()))
+    corrections = corrections_by_fold(study, parent, supervision)
     keys = {}
     for fold, entries in corrections.items():
         card = read_card(study.model_folder(parent, fold))
@@ -128,6 +123,20 @@ def train_on_corrections(
         if not model.is_done():
             _train_fold(model, network, training, side, Lesson(parent, supervision, entries))
     return name
+
+
+def check_lesson(supervision: SupervisionOptions) -> None:
+    """Refuse to train on corrections that nothing is learned from, and authors' weights that are none.
+
+    Raises:
+        OptionError: As said.
+    """
+    author_weights(supervision.authors)
+    if not supervision.learns:
+        raise OptionError(
+            "--map-weight 0 without --teacher-maps learns nothing from corrections, which is phase 1, the control: "
+            "leave out --corrections (of `run`: --learn train)."
+        )
 
 
 @dataclass(frozen=True)
