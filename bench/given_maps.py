@@ -1,8 +1,8 @@
 """Figure 1 of models that a study has: what they grade when other maps than their own weigh their features.
 
-`regaze reproduce fig1` trains its own models, several seeds of them; this asks models that are there, on the photographs
-that they never saw. Kappa of "another" counts the grades of all draws together; its ranked probability score is the mean
-of theirs. Differences are from the model's own maps, paired, resampled by patient.
+`regaze reproduce fig1` trains its own models, several seeds of them; this asks models that are there, on photographs
+that they never saw. Kappa of "another" counts the grades of all draws together; its ranked probability score is the
+mean of theirs. Differences are from the model's own maps, paired, resampled by patient.
 
 Usage: python bench/given_maps.py STUDY MODEL ...   (prints Markdown)
 """
