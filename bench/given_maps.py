@@ -45,7 +45,8 @@ _MAPS = {"own": "its own", "expert": "the expert's", "another": "another photogr
 
 def cells(rows: list[Row], what: str, classes: tuple[str, ...]) -> str:
     """Kappa and score under one map, and how far they are from those under the model's own."""
-    labels, patients = [row["label"] for row in rows], [row["patient"] for row in rows]
+    labels = [row["label"] for row in rows]
+    patients = [row["patient"] or row["sample"] for row in rows]  # an unknown one is one in all draws
     tries = len(rows[0]["given"][what]["grades"])
     grades = [grade for row in rows for grade in row["given"][what]["grades"]]
     own = [row["given"]["own"]["grades"][0] for row in rows for _ in range(tries)]
