@@ -35,7 +35,7 @@ Row = dict[str, Any]
 Numbers = NDArray[np.float64]
 
 BLIND = "blind"
-_FORMAT = 1  # of the records; raise it when their content or a classifier changes
+_FORMAT = 2  # of the records; raise it when their content or a classifier changes
 _INNER_FOLDS = 5
 _BATCH = 64  # photographs whose features are computed before they are pooled
 
