@@ -118,6 +118,8 @@ def restored(kind: Any, values: Mapping[str, Any]) -> Any:
     Raises:
         TypeError: The values are not those of such a dataclass.
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{kind.__name__} cannot be made from {values!r}")
     before = {item.name: item.metadata["before"] for item in fields(kind) if "before" in item.metadata}
     sequences = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}  # JSON has lists only
     return kind(**(before | dict(values) | sequences))

@@ -203,4 +203,7 @@ def test_decoding_by_hand():
     assert decode(np.array([[0.3, 0.3, 0.4]], dtype=np.float32), "median")[0] == 1
     assert decode(np.array([[0.5, 0.0, 0.5]], dtype=np.float32), "median")[0] == 0
     assert decode(np.array([[0.0, 0.0, 1.0]], dtype=np.float32), "median")[0] == 2
+    halves = np.array([[49, 101, 150], [148, 2, 150], [7, 143, 150]]) / 300  # trees of 300: rounded up, down or not
+    for kind in (np.float32, np.float64):
+        np.testing.assert_array_equal(decode(halves.astype(kind), "median"), [1, 1, 1])
     assert decode(probabilities, "expected").dtype == decode(probabilities, "argmax").dtype == np.int64

@@ -46,7 +46,7 @@ def test_blind_learns_from_the_folds_training_photographs_alone(folded, monkeypa
         assert mine
         assert theirs
         assert not mine & theirs
-    below = [sum(np.cumsum(row["probabilities"]) < 0.5) for row in rows]
+    below = [sum(np.cumsum(row["probabilities"]) < 0.499999) for row in rows]  # half of the trees may say it
     assert [row["grade"] for row in rows] == below, "decoded as the models are: by the median"
 
 

@@ -234,7 +234,7 @@ def _judge(study: Study, grader: _Grader, other: Dataset | None) -> list[Row]:
 
 def _records(samples: Sequence[Sample], probabilities_NK: Numbers, ordinal: bool) -> list[Row]:
     """Records as models have them, decoded as a model's are by default."""
-    grades = decode(probabilities_NK.astype(np.float32), "median" if ordinal else "argmax")
+    grades = decode(probabilities_NK, "median" if ordinal else "argmax")
     return [
         {
             "sample": sample.id,
