@@ -1,4 +1,4 @@
-"""What the map does to the grade: residual, gate and evidence."""
+"""What the map does to the grade: residual, gate, evidence and pooling."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from regaze.models.cells import brought
 from regaze.models.network import USUAL_MASS
 from regaze.models.options import NetworkOptions
 
-WEIGHTINGS = ("residual", "gate", "evidence")
+WEIGHTINGS = ("residual", "gate", "evidence", "pooling")
 
 
 def network_of(weighting, classes=4, seed=0, **options):
@@ -23,10 +23,11 @@ def network_of(weighting, classes=4, seed=0, **options):
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 @pytest.mark.parametrize("fusion", ["concat", "mean"])
+@pytest.mark.parametrize("perception", ["block", "none"])
 @pytest.mark.parametrize(("backbone", "side"), [("resnet18", 64), ("resnet18", 75), ("alexnet", 110)])
-def test_the_logits_are_the_sum_of_the_evidence(weighting, fusion, backbone, side):
+def test_the_logits_are_the_sum_of_the_evidence(weighting, fusion, perception, backbone, side):
     """Bias plus evidence over all cells and scales are the logits, on grids that divide evenly and that do not."""
-    network = network_of(weighting, fusion=fusion, backbone=backbone)
+    network = network_of(weighting, fusion=fusion, backbone=backbone, perception=perception)
     output = network(torch.rand(2, 3, side, side))
     summed = network.bias() + sum(item.sum(dim=(2, 3)) for item in output.evidence)
     torch.testing.assert_close(summed, output.logits, atol=1e-5, rtol=1e-4)
@@ -53,7 +54,7 @@ def test_a_dark_cell_takes_exactly_its_share(fusion, side, scale):
     torch.testing.assert_close(changed[1], output.logits[1])
 
 
-@pytest.mark.parametrize("weighting", ["gate", "evidence"])
+@pytest.mark.parametrize("weighting", ["gate", "evidence", "pooling"])
 def test_an_empty_map_lets_nothing_through(weighting):
     """With empty maps two photographs get one and the same grade; under residual weighting they do not."""
     images = torch.rand(2, 3, 64, 64)
@@ -62,8 +63,38 @@ def test_an_empty_map_lets_nothing_through(weighting):
         empty = [torch.zeros_like(item) for item in network(images).maps]
         first, second = network(images, empty).logits
         assert torch.allclose(first, second, atol=1e-5) is alike
-    network = network_of("evidence")
-    torch.testing.assert_close(network(images, empty).logits, network.bias().expand(2, -1))
+    for kind in ("evidence", "pooling"):
+        network = network_of(kind)
+        torch.testing.assert_close(network(images, empty).logits, network.bias().expand(2, -1))
+
+
+@pytest.mark.parametrize("perception", ["block", "none"])
+@pytest.mark.parametrize("side", [64, 75])
+def test_pooling_counts_where_a_map_looks_and_not_how_bright_it_is(perception, side):
+    """Half the map is the same grade; a map on one cell alone gives the grade of what lies there."""
+    network = network_of("pooling", perception=perception)
+    images = torch.rand(2, 3, side, side)
+    maps = [torch.rand(item.shape) ** 8 for item in network(images).maps]
+    whole, half = network(images, maps).logits, network(images, [item / 2 for item in maps]).logits
+    moved = network(images, [item.flip(3) for item in maps]).logits
+    assert (half - whole).abs().max() < 0.05 * (moved - whole).abs().max()
+    one = [torch.zeros_like(item) for item in maps]
+    for item in one:
+        item[:, :, 1, 1] = 1
+    evidence = network(images, one).evidence
+    if perception == "none":
+        assert all(int((item.abs().sum(dim=(0, 1)) > 0).sum()) == 1 for item in evidence)
+
+
+def test_branches_without_stages_reach_the_last_block():
+    """`perception="none"`: as fine and as deep as asked, each branch on the block's own cells."""
+    network = network_of("pooling", perception="none")
+    assert network.grids(64) == [(8, 8), (4, 4), (2, 2)]
+    assert [branch.classify.in_features for branch in network.perception] == [128, 256, 512]
+    single = build_network(NetworkOptions(network="single-scale", perception="none"), 4).network
+    assert single.grids(64) == [(2, 2)]
+    of_own = sum(item.numel() for name, item in network.named_parameters() if not name.startswith("extractor."))
+    assert of_own < 0.02 * sum(item.numel() for item in network.extractor.parameters())
 
 
 def test_many_lesions_count_more_than_one():

@@ -77,7 +77,7 @@ def run(recipe, folder, network=None, data=None, options=None, progress=None, **
     cache = {"cache": changes.pop("cache")} if "cache" in changes else {}
     setup = Setup(**COMMON | {"checkpoint": folder / f"{recipe}.safetensors", "progress": progress} | changes)
     if recipe == "phase1":
-        return network, train_phase1(network, data, options or PHASE1, setup)
+        return network, train_phase1(network, data, options or PHASE1, setup, **cache)
     return network, finetune(network, data, options or FINETUNE, PHASE1, setup, **cache)
 
 

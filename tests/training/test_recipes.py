@@ -9,9 +9,10 @@ import torch
 
 from regaze.errors import ModelError
 from regaze.models.build import build_network
+from regaze.models.features import FeatureCache
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.training import loop, recipes
-from tests.training.runs import CLASSES, FINETUNE, PHASE1, RECIPES, network_of, photographs, run, same
+from tests.training.runs import CLASSES, FINETUNE, PHASE1, RECIPES, Stop, network_of, photographs, run, same
 
 # Losses of the 5 steps below, fp32, one thread, where they are the same bytes every time. Two threads, which add in
 # another order, differ by 4e-6 at most. (A batch without a corrected photograph has a map loss of exactly 0.)
@@ -70,6 +71,26 @@ def test_phase1_changes_everything(tmp_path):
     run("phase1", tmp_path, network)
     same_as_before = [name for name, item in network.state_dict().items() if torch.equal(item, before[name])]
     assert same_as_before == []
+
+
+def test_a_frozen_extractor_keeps_every_byte(tmp_path):
+    """At a rate of 0 phase 1 trains all but the extractor, from features that a cache may hold; resumed it is equal."""
+    options = replace(PHASE1, lr_extractor=0.0)
+    start = {name: item.clone() for name, item in network_of().state_dict().items()}
+    network, history = run("phase1", tmp_path / "a", options=options)
+    still = {name for name, item in network.state_dict().items() if torch.equal(item, start[name])}
+    assert still == {name for name in start if name.startswith("extractor.")}
+    assert history[-1]["grade"] < history[0]["grade"]
+    cached, _ = run("phase1", tmp_path / "b", options=options, cache=FeatureCache(tmp_path / "cache", 10**9))
+    assert same(network, cached)
+    assert list((tmp_path / "cache").glob("*/*.safetensors"))
+    with pytest.raises(KeyboardInterrupt):
+        run("phase1", tmp_path / "c", options=options, progress=Stop(2))
+    resumed, _ = run("phase1", tmp_path / "c", options=options)
+    assert same(network, resumed)
+    plain = build_network(NetworkOptions(network="plain", backbone="test_resnet"), CLASSES).network
+    with pytest.raises(ModelError, match="linear probe"):
+        run("phase1", tmp_path / "d", plain, options=options)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -108,13 +108,14 @@ def _blocks(backbone: Backbone, options: NetworkOptions) -> list[int]:
     """Indices of the segments whose features get branches.
 
     The extractor ends one segment before the backbone does (that segment seeds the deepest branches), so three scales
-    of a ResNet sit behind layer1, layer2 and layer3; a fourth scale uses layer4 too.
+    of a ResNet sit behind layer1, layer2 and layer3; a fourth scale uses layer4 too, and so do branches without stages
+    of their own.
     """
     levels = len(backbone.channels)
     scales = 1 if options.network == "single-scale" else options.scales
     if not 1 <= scales <= levels:
         raise ModelError(f"--scales {scales}: backbone {backbone.name} gives 1 to {levels} scales.")
-    deepest = levels - 1 if scales < levels else levels
+    deepest = levels - 1 if scales < levels and options.perception != "none" else levels
     return list(range(deepest - scales, deepest))
 
 
@@ -123,7 +124,10 @@ def _attention(backbone: Backbone, options: NetworkOptions, classes: int) -> Att
     width = max(classes, 16) if options.attention_width == "wide" else classes
     attention, perception = [], []
     for block in blocks:
-        stage, channels = _attention_stage(backbone, block)
+        if options.perception == "none":
+            stage, channels = _small_stage(backbone.channels[block]), _SMALL
+        else:
+            stage, channels = _attention_stage(backbone, block)
         branch = AttentionBranch(stage, channels, width, classes)
         if options.weighting != "residual":  # where the map alone decides what passes it starts at its usual mass
             assert branch.map.bias is not None
@@ -166,6 +170,21 @@ def _attention_stage(backbone: Backbone, block: int) -> tuple[nn.Module, int]:
     return BasicBlock(channels, channels), channels
 
 
+_SMALL = 64  # channels of the stage of an attention branch without a copy of one of the backbone's
+
+
+def _small_stage(channels: int) -> nn.Module:
+    """A fresh stage that keeps the grid, at a tenth of a copied one's arithmetic."""
+    return nn.Sequential(
+        nn.BatchNorm2d(channels),
+        nn.Conv2d(channels, _SMALL, 1, bias=False),
+        nn.BatchNorm2d(_SMALL),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(_SMALL, _SMALL, 3, padding=1),
+        nn.ReLU(inplace=True),
+    )
+
+
 def _perception_stage(backbone: Backbone, block: int, depth: str) -> tuple[nn.Module, int]:
     """The segments that follow the block; fresh where the backbone cannot be cut.
 
@@ -173,6 +192,8 @@ def _perception_stage(backbone: Backbone, block: int, depth: str) -> tuple[nn.Mo
     and costs half of it; the whole segment where such a block does not exist (AlexNet) or does not take the features.
     """
     channels = backbone.channels[block]
+    if depth == "none":  # the block's own cells, brought to one spread, so that one rate suits all
+        return nn.BatchNorm2d(channels, affine=False), channels
     if backbone.segments is None:
         wider = backbone.channels[min(block + 1, len(backbone.channels) - 1)]
         shortcut = nn.Sequential(conv1x1(channels, wider, 2), nn.BatchNorm2d(wider))

@@ -25,6 +25,8 @@ Group = Literal["extractor", "branches", "heads", "maps"]
 # Mean of a map that leaves the features' size as it is, where the map alone decides what passes (`gate`, `evidence`).
 # A constant and not each map's own mean: many lesions must count more than one.
 USUAL_MASS = 0.25
+# Mean of a map so faint that half of a grade by `pooling` rests on nothing, which is the bias.
+FAINT_MASS = 1e-4
 
 
 @dataclass
@@ -95,7 +97,8 @@ class PerceptionBranch(nn.Module):
     `residual`: the stage sees (1 + M) F, the paper's and the ABN's: what the map leaves out passes, too. `gate`: the
     stage sees M F, scaled by `USUAL_MASS`. `evidence`: the stage sees F, and its cells are weighed by M where they are
     pooled, so that each cell's share in the grade is exact (sparse BagNets, Djoumessi et al. 2023, have that form
-    without a map of its own).
+    without a map of its own). `pooling`: likewise, but each cell weighs M's share in M's sum, which is the attention
+    pooling of multiple-instance learning (Ilse et al. 2018); an empty map leaves the bias.
     """
 
     def __init__(self, stage: nn.Module, channels: int, classes: int, weighting: Weighting = "residual") -> None:
@@ -115,8 +118,8 @@ class PerceptionBranch(nn.Module):
             picture_B1HW: How much of each of the map's cells is picture; None: all of it.
         """
         cells = self.cells(features_BCHW, map_B1HW)
-        if self.weighting == "evidence":
-            weight = brought(map_B1HW / USUAL_MASS, picture_B1HW, grid_of(cells))
+        if self.weighs_cells:
+            weight = brought(self._share(map_B1HW, picture_B1HW), picture_B1HW, grid_of(cells))
             vector = pooled(cells * weight.to(cells.dtype))
         else:
             vector = pooled(cells, to_grid(picture_B1HW, grid_of(cells)))
@@ -135,10 +138,23 @@ class PerceptionBranch(nn.Module):
     def evidence(self, cells_BChw: Tensor, map_B1HW: Tensor, picture_B1HW: Tensor | None, weights_KC: Tensor) -> Tensor:
         """(B, K, ...) float32: what each cell adds to logits that are `weights_KC` times the pooled vector."""
         shares = torch.einsum("kc,bchw->bkhw", weights_KC.float(), cells_BChw.float())
-        if self.weighting != "evidence":
+        if not self.weighs_cells:
             return shares * weights(cells_BChw, to_grid(picture_B1HW, grid_of(cells_BChw)))
         rows, columns = nearest(map_B1HW, grid_of(cells_BChw))
-        return shares[:, :, rows][:, :, :, columns] * map_B1HW.float() / USUAL_MASS * weights(map_B1HW, picture_B1HW)
+        weight = self._share(map_B1HW, picture_B1HW) * weights(map_B1HW, picture_B1HW)
+        return shares[:, :, rows][:, :, :, columns] * weight
+
+    @property
+    def weighs_cells(self) -> bool:
+        """Whether the map weighs the cells that are pooled, and not what the stage sees."""
+        return self.weighting in ("evidence", "pooling")
+
+    def _share(self, map_B1HW: Tensor, picture_B1HW: Tensor | None) -> Tensor:
+        """(B, 1, H, W) float32: what a cell counts where the cells are weighed, 1 for one of usual weight."""
+        map_B1HW = map_B1HW.float()
+        if self.weighting == "evidence":
+            return map_B1HW / USUAL_MASS
+        return map_B1HW / (pooled(map_B1HW, picture_B1HW).view(-1, 1, 1, 1) + FAINT_MASS)
 
 
 class AttentionNetwork(nn.Module):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 NetworkKind = Literal["plain", "single-scale", "multi-scale"]
-Weighting = Literal["residual", "gate", "evidence"]
+Weighting = Literal["residual", "gate", "evidence", "pooling"]
 Precision = Literal["auto", "bf16", "fp32"]
 Decoding = Literal["median", "expected", "argmax"]
 
@@ -23,11 +23,13 @@ class NetworkOptions:
     """none: random. hub or hub:TAG: pretrained weights, downloaded from the model hub. Else a .safetensors file."""
     scales: int = 3
     """Number of attention branches of a multi-scale network, 1 to 4, from the extractor's deepest block upwards."""
-    perception: Literal["block", "light", "full"] = "block"
-    """Depth of a perception branch: block: the next stage's first block. light: that stage. full: all that follow."""
+    perception: Literal["block", "light", "full", "none"] = "block"
+    """Depth of a perception branch: block: the next stage's first block. light: that stage. full: all that follow.
+    none: no branch has stages of its own, and the blocks reach down to the backbone's last."""
     weighting: Weighting = field(default="residual", metadata={"before": "residual"})
     """How the map M weighs the features g. residual: (1 + M) g, the paper's. gate: M g, nothing passes beside the map.
-    evidence: the grade is the sum of the cells' class evidence, each weighed by the map."""
+    evidence: the grade is the sum of the cells' class evidence, each weighed by the map. pooling: likewise, by the
+    cell's share in the map: where it looks counts, and how much it lights up does not."""
     fusion: Literal["concat", "mean"] = "concat"
     """Final grade: a linear layer over the branches' joined vectors, or the mean of their logits."""
     attention_width: Literal["wide", "faithful"] = "wide"

@@ -33,7 +33,7 @@ class TrainingOptions:
     sampling: Literal["square-root", "balanced", "natural"] = "square-root"
     """How often a class is drawn: by the square root of its share, equally, or by its share."""
     lr_extractor: float = 3e-4
-    """Peak learning rate of the feature extractor."""
+    """Peak learning rate of the feature extractor; 0: it stays frozen, and its features are computed once."""
     lr_branches: float = 1e-3
     """Peak learning rate of the branches' stages."""
     lr_heads: float = 1e-3
@@ -46,7 +46,7 @@ class TrainingOptions:
     averaging: float = 0.97
     """Decay per step of the moving average of the weights that becomes the model, 0 to 0.9999; 0: off."""
     augment: bool = True
-    """Flips, rotation, scale and changes of colour."""
+    """Flips, rotation, scale and changes of colour; flips and quarter turns where the extractor is frozen."""
     colour_jitter: Literal["mild", "strong"] = field(default="mild", metadata={"before": "mild"})
     """How far augmentation changes colours. mild: brightness, contrast and saturation by up to 15 %. strong: by up to
     40 %, and each channel's gain and gamma by up to 20 %."""

@@ -72,8 +72,12 @@ def train_phase1(
     options: TrainingOptions,
     setup: Setup,
     supervision: SupervisionOptions | None = None,
+    cache: FeatureCache | None = None,
 ) -> History:
     """Learn grades from images (the paper's phase 1), and maps beside them where there are corrections to learn from.
+
+    With an extractor's rate of 0 the extractor is frozen, weights and batch-norm statistics, as `finetune` has it: the
+    loop sees its features only, and augmentation is by flips and quarter turns.
 
     Args:
         network: As `build_network` hands it out; changed in place.
@@ -81,12 +85,12 @@ def train_phase1(
         options: The recipe.
         setup: Classes, seed, machine, checkpoint.
         supervision: What is learned from the data's corrections, from the first step; None: nothing.
+        cache: Keeps the features of a frozen extractor; same result without it.
 
     Raises:
-        ModelError: Corrections for a network without attention branches.
+        ModelError: Corrections, or a frozen extractor, for a network without attention branches.
     """
     kind = options.loss if setup.ordinal else "cross-entropy"
-
     rates = {
         "extractor": options.lr_extractor,
         "branches": options.lr_branches,
@@ -95,15 +99,28 @@ def train_phase1(
     }
     fabric = make_fabric(setup.machine)
     augment: Augmentation = "free" if options.augment else "none"
+    trained: nn.Module = network
+    frozen = None
+    if options.lr_extractor == 0:
+        if not isinstance(network, AttentionNetwork):
+            raise ModelError(
+                "A plain network whose extractor is frozen (--lr-extractor 0) is the linear probe that evaluate sets "
+                "beside every model: pass --network multi-scale, or a rate above 0."
+            )
+        trained, augment = TrainableBranches(network), "turns" if options.augment else "none"
+        rates.pop("extractor")
+        frozen = _frozen(network.extractor, data, setup, fabric, cache)
     feed = Feed(data, setup.classes, options.batch, setup.seed, options.sampling, augment, *setup.normalisation)
-    feed = replace(feed, colour_jitter=options.colour_jitter, bars_masked=network.masks_bars)
+    feed = replace(feed, frozen=frozen, colour_jitter=options.colour_jitter, bars_masked=network.masks_bars)
     recipe: list[object] = ["phase1", kind]
     loss = partial(_loss, setup=setup, kind=kind, smoothing=options.smoothing, supervision=supervision)
     if supervision is not None:
         feed = _with_teacher(feed, network, supervision, options.epochs)
         recipe.append(identity(supervision))
     plan = Plan(options, _groups(network, rates), loss, _identity(recipe, options, feed, network, setup.machine))
-    return fit(network, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
+    history = fit(trained, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
+    network.eval()
+    return history
 
 
 def finetune(
@@ -138,8 +155,7 @@ def finetune(
     rates = {"branches": options.lr_branches, "heads": options.lr_branches, "maps": options.lr_maps}
     rates |= {"extractor": options.lr_extractor} if moving else {}
     fabric = make_fabric(setup.machine)
-    bf16 = uses_bf16(setup.machine.precision, fabric.device)
-    frozen = FrozenFeatures(kept, data.images, *setup.normalisation, fabric.device, bf16=bf16, cache=cache)
+    frozen = _frozen(kept, data, setup, fabric, cache)
     feed = Feed(
         data,
         setup.classes,
@@ -161,6 +177,14 @@ def finetune(
     history = fit(branches, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
     network.eval()
     return history
+
+
+def _frozen(
+    extractor: nn.Module, data: TrainingSet, setup: Setup, fabric: Fabric, cache: FeatureCache | None
+) -> FrozenFeatures:
+    """What a frozen extractor makes of the photographs."""
+    bf16 = uses_bf16(setup.machine.precision, fabric.device)
+    return FrozenFeatures(extractor, data.images, *setup.normalisation, fabric.device, bf16=bf16, cache=cache)
 
 
 def _shared(feed: Feed, fabric: Fabric) -> Feed:

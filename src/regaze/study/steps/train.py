@@ -190,7 +190,7 @@ def _train_fold(
         samples = study.training(model.fold)
         pixels = study.pixels(samples, side, model.machine.workers)
         data = training_set(samples, pixels)
-        recipe = partial(train_phase1, options=training)
+        recipe = partial(train_phase1, options=training, cache=study.feature_cache(model.machine))
         if lesson is not None:
             supervision, cells = lesson.supervision, cells_of(built.network, side)
             free = free_of_lesions(samples, pixels, study.dataset.ordinal)
