@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from regaze.data.folder import natural_key, ordered_classes, read_folder, with_patients
+from regaze.data.folder import read_folder, with_patients
 from regaze.errors import DataError
 from regaze.records import Sample
 
@@ -22,31 +20,6 @@ def picture(path: Path) -> Path:
 def origins(root: Path) -> dict[str, tuple[str, list[str]]]:
     """Return id -> (origin, lesion types) of a folder."""
     return {s.id: (s.origin, sorted(s.masks)) for s in read_folder(root, "folder:x").samples}
-
-
-@pytest.mark.parametrize(
-    ("names", "expected", "ordinal"),
-    [
-        (["10", "9", "11"], ("9", "10", "11"), True),
-        (["R4", "R0", "R1", "R3", "R2"], ("R0", "R1", "R2", "R3", "R4"), True),
-        (["grade_2", "grade_1"], ("grade_1", "grade_2"), True),
-        (["0", "1", "3"], ("0", "1", "3"), False),
-        (["R0", "S1"], ("R0", "S1"), False),
-        (["sick", "healthy"], ("healthy", "sick"), False),
-        (["0"], ("0",), False),
-        (["0", "00"], ("0", "00"), False),
-    ],
-)
-def test_class_order_and_scale(names, expected, ordinal):
-    """Classes sort by the numbers in them, and are ordinal only as consecutive numbers behind one word."""
-    assert ordered_classes(names) == (expected, ordinal)
-
-
-@given(st.lists(st.text(max_size=6), max_size=8))
-def test_natural_order_is_total(names):
-    """Names sort alike from every order, and different names have different keys."""
-    assert sorted(names, key=natural_key) == sorted(reversed(names), key=natural_key)
-    assert len({str(natural_key(name)) for name in set(names)}) == len(set(names))
 
 
 def test_plain_folder(tmp_path):
