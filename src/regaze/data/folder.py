@@ -9,8 +9,9 @@ lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left out
 layout: without PART its masks belong to the test part, if the photographs have parts.
 
 What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its photographs were
-looked at, and those without a mask file are *known* to be free of lesions (a note counts them). In a class without such
-a folder nothing is known. So whoever annotated a class in part should move the rest into another data set, or leave it
+looked at. Those of the sound class without a mask file are *known* to be free of lesions; of another class they are
+unknown, since nothing was marked where something is wrong (notes count both). In a class without such a folder nothing
+is known. So whoever annotated a class in part should move the rest into another data set, or leave it
 ungraded in a table (`data.table`).
 """
 
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from regaze.data.classes import LabelWish, arrange, natural_key
+from regaze.data.classes import LabelWish, arrange, natural_key, sound_class
 from regaze.data.finder import MASK_FOLDERS
 from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
@@ -111,7 +112,8 @@ def read_folder(root: Path, spec: str, patient: str | None = None, wish: LabelWi
     notes = list(arranged.notes)
     notes += [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
     if tree is not None:
-        samples, more = _with_masks(samples, folders, tree)
+        sound = sound_class(arranged.classes, arranged.ordinal, wish.sound if wish else None)
+        samples, more = _with_masks(samples, folders, tree, None if sound is None else arranged.classes[sound])
         notes += more
     if patient is not None:
         samples, more = with_patients(samples, patient)
@@ -252,7 +254,7 @@ def _endings(stem: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _with_masks(
-    samples: Sequence[Sample], folders: Sequence[_ClassFolder], tree: _MaskTree
+    samples: Sequence[Sample], folders: Sequence[_ClassFolder], tree: _MaskTree, sound: str | None
 ) -> tuple[list[Sample], list[str]]:
     """Give every photograph its masks, see the module for what a missing file means."""
     by_path = {folder.path: folder for folder in folders}
@@ -284,7 +286,7 @@ def _with_masks(
             f"None of the {len(everything)} masks fits a photograph (for example {orphans[0]}): name a mask like "
             "its photograph, in a folder with the name of its class."
         )
-    return result, list(_mask_notes(result, free, orphans, landmarks))
+    return result, list(_mask_notes(result, free, sound, orphans, landmarks))
 
 
 def _masks_of(stem: str, folder: _ClassFolder, tree: _MaskTree) -> tuple[bool, dict[str, Path]]:
@@ -309,15 +311,25 @@ def _is_landmark(file: Path) -> bool:
 
 
 def _mask_notes(
-    samples: Sequence[Sample], free: Counter[str], orphans: Sequence[Path], landmarks: Sequence[Path]
+    samples: Sequence[Sample],
+    free: Counter[str],
+    sound: str | None,
+    orphans: Sequence[Path],
+    landmarks: Sequence[Path],
 ) -> Iterator[str]:
     counts = Counter(sample.origin for sample in samples)
     yield f"Masks: {counts['masks'] - free.total()} photographs have masks, {counts['none']} are unknown."
-    if free:
-        listed = ", ".join(f"{name}: {free[name]}" for name in sorted(free, key=natural_key))
+    if sound is not None and free[sound]:
         yield (
-            f"Masks: {free.total()} photographs without a mask file count as free of lesions, because their class "
-            f"has a folder of masks ({listed})."
+            f"Masks: {free[sound]} photographs without a mask file count as free of lesions, because their class, "
+            f"{sound}, has a folder of masks and is the sound one."
+        )
+    others = sorted((name for name in free if name != sound), key=natural_key)
+    if others:
+        listed = ", ".join(f"{name}: {free[name]}" for name in others)
+        yield (
+            f"Masks: {sum(free[name] for name in others)} photographs without a mask file, in classes that have a "
+            f"folder of masks, are unknown, since their class is not the sound one ({listed})."
         )
     if orphans:
         yield f"Masks: {len(orphans)} files fit no photograph (for example {orphans[0].name})."

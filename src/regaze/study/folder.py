@@ -255,6 +255,8 @@ def open_study(path: Path, voice: Voice) -> Study:
         # An earlier version took the third of any grades for referable.
         usual = 2 if ordinal and len(classes) > 2 else None
         referable = values.get("referable", usual)
+        if referable is not None and not 0 < int(referable) < len(classes):
+            raise ValueError(f"referable is {referable}")
         labels = LabelWish(classes, ordinal, options.sound_class, earlier="referable" not in values)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
