@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from regaze.cli import parse
+from regaze.data.classes import LabelWish
 from regaze.data.columns import TableWish
 from regaze.data.sources import load_dataset
 from regaze.data.table import read_table
@@ -284,3 +285,6 @@ def test_unknown_patients_and_parts_are_not_one_patient(tmp_path):
     assert [s.patient for s in dataset.samples] == [None, None, "7"]
     assert [s.part for s in dataset.samples] == ["training", "test", "training"]
     assert [s.period for s in dataset.samples] == [None, "x", None]
+    # A study that took `nan` for a patient goes on with it: its fingerprint must stay.
+    earlier = read_table(tmp_path / "t.csv", "csv:t", wish=LabelWish(("0", "1"), earlier=True))
+    assert [s.patient for s in earlier.samples] == ["nan", "nan", "7"]
