@@ -45,7 +45,7 @@ def main() -> None:
                 [row["probabilities"] for row in rows],
                 [row["grade"] for row in rows],
                 [row["label"] for row in rows],
-                referable_from=2 if study.dataset.ordinal else None,
+                referable_from=study.dataset.referable,
                 groups=[row["patient"] for row in rows],
                 ordinal=study.dataset.ordinal,
             )

@@ -80,7 +80,7 @@ def open_fold(study: Study, number: int) -> Fold:
 def part_of(study: Study, samples: list[Sample], size: int) -> Part:
     """Decode a part."""
     pixels = study.pixels(samples, size, MACHINE.workers)
-    return Part(samples, pixels, *known_lesions(samples, pixels, study.dataset.ordinal))
+    return Part(samples, pixels, *known_lesions(samples, pixels, study.dataset.sound))
 
 
 def run(fold: Fold, indices: list[int] | None, options: FinetuneOptions) -> dict[str, Any]:

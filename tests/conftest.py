@@ -190,6 +190,7 @@ GRADING = {
     "recall",
     "confusion",
     "referable",
+    "two_classes",
     "calibration_error",
     "n",
     "reliability",

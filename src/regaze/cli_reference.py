@@ -30,7 +30,9 @@ _EVALUATE = """
     "quadratic_weighted_kappa" (unweighted where classes have no order), "interval": [lo, hi],
     "ranked_probability_score" (null where classes have no order) | "log_loss": {"mean", "interval"},
     "accuracy", "recall": [per grade], "confusion": [[...]],
-    "referable": {"auroc", "sensitivity", "specificity", "sensitivity_at_90" (per cent specificity)},
+    "referable": {"auroc", "sensitivity", "specificity", "sensitivity_at_90" (per cent specificity);
+        null but for grades of retinopathy},
+    "two_classes": null (more than two) | {"positive": the class that is looked for, and the four as in "referable"},
     "calibration_error",
     "n", "reliability": [{"confidence", "accuracy", "n"}, ...],
     "by_period": null (fewer than two periods of 20 graded photographs) | {"n_left_out", "periods": {PERIOD: {
@@ -49,7 +51,7 @@ _EVALUATE = """
     "lesion_recall": {"budget": 0.05, "chance", "masks" | "boxes": {
         "all" | "types": {TYPE: ...} | "sizes": {SIZE: ...}, each {"n_lesions", "n_used", "n_skipped",
             "recall": {MAP: {"share": mean over lesions of their lit pixels' share, "interval"}}}}},
-    "faithfulness": null | {"all" | "without_grade_0": {"fused" | RANKING: {
+    "faithfulness": null | {"all" | "without_grade_0" (without the sound class): {"fused" | RANKING: {
         AREA: {"mean", "interval"}, "n_used", "n_skipped",
         "against" (rankings only): {AREA: PAIR, fused map - ranking}}}},
     "sanity": null | {"stability": {"flip" | "shift" | "noise": MEAN},

@@ -107,6 +107,9 @@ class Dataset:
         samples: In a fixed order, unique ids.
         fingerprint: Hash over ids, contents, labels, parts, patients and lesion files.
         notes: What a reader of the data should know (twins found, pictures left out, and why).
+        sound: Index of the class whose photographs count as free of lesions where none is marked; None: no class is
+            known to be that.
+        referable: Index of the class from which on a patient is referred; None: the classes are no such grades.
     """
 
     spec: str
@@ -115,6 +118,8 @@ class Dataset:
     samples: tuple[Sample, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    sound: int | None = None
+    referable: int | None = None
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from regaze.data.folder import natural_key, ordered_classes, read_folder, with_patients
+from regaze.data.classes import LabelWish
+from regaze.data.folder import read_folder, with_patients
 from regaze.errors import DataError
 from regaze.records import Sample
 
@@ -22,31 +21,6 @@ def picture(path: Path) -> Path:
 def origins(root: Path) -> dict[str, tuple[str, list[str]]]:
     """Return id -> (origin, lesion types) of a folder."""
     return {s.id: (s.origin, sorted(s.masks)) for s in read_folder(root, "folder:x").samples}
-
-
-@pytest.mark.parametrize(
-    ("names", "expected", "ordinal"),
-    [
-        (["10", "9", "11"], ("9", "10", "11"), True),
-        (["R4", "R0", "R1", "R3", "R2"], ("R0", "R1", "R2", "R3", "R4"), True),
-        (["grade_2", "grade_1"], ("grade_1", "grade_2"), True),
-        (["0", "1", "3"], ("0", "1", "3"), False),
-        (["R0", "S1"], ("R0", "S1"), False),
-        (["sick", "healthy"], ("healthy", "sick"), False),
-        (["0"], ("0",), False),
-        (["0", "00"], ("0", "00"), False),
-    ],
-)
-def test_class_order_and_scale(names, expected, ordinal):
-    """Classes sort by the numbers in them, and are ordinal only as consecutive numbers behind one word."""
-    assert ordered_classes(names) == (expected, ordinal)
-
-
-@given(st.lists(st.text(max_size=6), max_size=8))
-def test_natural_order_is_total(names):
-    """Names sort alike from every order, and different names have different keys."""
-    assert sorted(names, key=natural_key) == sorted(reversed(names), key=natural_key)
-    assert len({str(natural_key(name)) for name in set(names)}) == len(set(names))
 
 
 def test_plain_folder(tmp_path):
@@ -83,8 +57,8 @@ def test_parts(tmp_path):
     assert dataset.notes == ("Folders without photographs, not taken as classes: other.",)
 
 
-def test_a_missing_mask_file_in_an_annotated_class_means_free_of_lesions(tmp_path):
-    """A class with a mask folder, even an empty one, was looked at; the others are unknown."""
+def test_a_missing_mask_file_in_an_annotated_class(tmp_path):
+    """A class with a mask folder, even an empty one, was looked at; only the sound class is free of lesions."""
     root = tmp_path / "set"
     for name in ("1/a", "1/b", "2/c", "3/d"):
         picture(root / f"{name}.png")
@@ -98,8 +72,11 @@ def test_a_missing_mask_file_in_an_annotated_class_means_free_of_lesions(tmp_pat
     }
     notes = read_folder(root, "folder:x").notes
     assert "1 photographs have masks, 1 are unknown" in notes[0]
-    assert "2 photographs without a mask file count as free of lesions" in notes[1]
-    assert "(1: 1, 2: 1)" in notes[1]
+    assert "2 photographs without a mask file" in notes[1]
+    assert "are unknown, since their class is not the sound one (1: 1, 2: 1)" in notes[1]
+    notes = read_folder(root, "folder:x", wish=LabelWish(sound="2")).notes
+    assert "1 photographs without a mask file count as free of lesions, because their class, 2" in notes[1]
+    assert "(1: 1)" in notes[2]
 
 
 @pytest.mark.parametrize("ending", ["", "_mask", "-mask", "_gt", "_seg", "_segmentation"])
@@ -222,3 +199,25 @@ def test_bad_expressions(expression, match):
     """An expression that is none, has not one group, or never fits is an error that shows it."""
     with pytest.raises(DataError, match=match):
         with_patients([Sample("P1", Path("P1.jpg"), 0)], expression)
+
+
+def test_folders_that_say_that_nothing_is_known(tmp_path):
+    """A folder called `nan` or `unlabelled` is no class: its photographs are not graded, and a note counts them."""
+    for name in ("R0/a", "R1/b", "nan/c", "unlabelled/d"):
+        picture(tmp_path / f"{name}.png")
+    dataset = read_folder(tmp_path, "folder:x")
+    assert (dataset.classes, dataset.ordinal) == (("R0", "R1"), True)
+    assert {s.id: s.label for s in dataset.samples} == {"R0/a": 0, "R1/b": 1, "nan/c": None, "unlabelled/d": None}
+    assert "Labels that say that there is none: 'nan' 1, 'unlabelled' 1" in dataset.notes[0]
+
+
+def test_the_user_orders_folders(tmp_path):
+    """--classes gives the order of folders' names too, and a folder that it does not name is refused."""
+    for name in ("good/a", "worn/b", "broken/c"):
+        picture(tmp_path / f"{name}.png")
+    wish = LabelWish(("good", "worn", "broken"))
+    dataset = read_folder(tmp_path, "folder:x", wish=wish)
+    assert (dataset.classes, dataset.ordinal) == (wish.classes, True)
+    assert {s.id: s.label for s in dataset.samples} == {"good/a": 0, "worn/b": 1, "broken/c": 2}
+    with pytest.raises(DataError, match="'broken' is none of the classes good, worn"):
+        read_folder(tmp_path, "folder:x", wish=LabelWish(("good", "worn")))

@@ -99,7 +99,7 @@ def test_csv(folder):
 
 def test_picture_in_training_and_test_is_noted(folder):
     """A table that puts one picture into both parts is told so."""
-    (folder / "t.csv").write_text("image,label,split\nR0/P1_a.png,0,train\nR1/P3_c.jpg,0,test\n")
+    (folder / "t.csv").write_text("image,label,split\nR0/P1_a.png,0,train\nR0/P2_b.png,1,train\nR1/P3_c.jpg,0,test\n")
     notes = load_dataset(f"csv:{folder / 't.csv'}").notes
     assert "R0/P1_a and R1/P3_c are one picture, in training and in test." in notes
 

@@ -30,14 +30,14 @@ def test_plain_table(read, tmp_path):
 
     BOM, blanks, capitals do no harm.
     """
-    dataset = read(" Image ,LABEL,,\na.png, 2 ,,\n\nb.png,,,\nc.png,0.0\n", encoding="utf-8-sig")
+    dataset = read(" Image ,GRADE,,\na.png, 2 ,,\n\nb.png,,,\nc.png,0.0\n", encoding="utf-8-sig")
     assert (dataset.classes, dataset.ordinal) == (("0", "1", "2"), True)
     assert [(s.id, s.image, s.label, s.part, s.patient, s.origin) for s in dataset.samples] == [
         ("a", tmp_path / "a.png", 2, "training", None, "none"),
         ("b", tmp_path / "b.png", None, "training", None, "none"),
         ("c", tmp_path / "c.png", 0, "training", None, "none"),
     ]
-    assert dataset.notes == ("No photograph has the grade 1.",)
+    assert dataset.notes == ("No photograph has the grade 1.", "Photographs by the column Image, labels by GRADE.")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_ids_are_unique_and_never_climb(read, tmp_path):
         ("", "is empty"),
         ("image,label\n", "lists no photographs"),
         ("picture,label\na.png,0\n", "no column 'image' .*picture, label"),
-        ("image,grade\na.png,0\n", "no column 'label'"),
+        ("image,mark\na.png,0\n", "no column 'label' .*--label-column NAME"),
         ("image,label,Label\na.png,0,1\n", "two columns 'label'"),
         ("image,label\na.png,0\nz.png,1\n", r"line 3: there is no file .*z\.png"),
         ("image,label\n,0\n", "line 2: the cell 'image' is ''"),
@@ -126,11 +126,13 @@ def test_mistakes_name_the_line(read, text, match):
 
 
 def test_unreadable(read, tmp_path):
-    """A missing table and one in another encoding are errors."""
+    """A missing table, a folder and a file that is no text are errors."""
     with pytest.raises(DataError, match="no such file"):
         read_table(tmp_path / "missing.csv", "csv:x")
-    with pytest.raises(DataError, match="UnicodeDecodeError"):
-        read("image,label\nä.png,0\n", encoding="latin-1")
+    with pytest.raises(DataError, match="not a file"):
+        read_table(tmp_path, "csv:x")
+    with pytest.raises(DataError, match="is no text"):
+        read_table(tmp_path / "a.png", "csv:x")
 
 
 def test_rows_are_counted_as_in_the_file(read):
@@ -146,7 +148,7 @@ def test_labels_index_their_class(tmp_path_factory, labels):
     for number in range(len(labels)):
         (folder / f"{number}.png").touch()
     rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
-    (folder / "t.csv").write_text(f"image,label\n{rows}")
+    (folder / "t.csv").write_text(f"image,grade\n{rows}")
     dataset = read_table(folder / "t.csv", "csv:t")
     assert dataset.classes == tuple(str(grade) for grade in range(max(labels) + 1))
     assert [s.label for s in dataset.samples] == labels

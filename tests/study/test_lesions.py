@@ -17,23 +17,27 @@ def sample(origin, label, boxes=()):
 
 
 @pytest.mark.parametrize(
-    ("origin", "label", "has_lesions", "ordinal", "expected"),
+    ("origin", "label", "has_lesions", "sound", "expected"),
     [
-        ("masks", 2, True, True, "lesions"),
-        ("boxes", 0, True, True, "lesions"),
-        ("masks", 0, False, True, "free"),
-        ("boxes", 0, False, True, "free"),
-        ("boxes", 2, False, True, "unknown"),
-        ("masks", 1, False, True, "unknown"),
-        ("boxes", None, False, True, "free"),
-        ("boxes", 2, False, False, "free"),
-        ("none", 0, False, True, "unknown"),
-        ("none", 3, False, True, "unknown"),
+        ("masks", 2, True, 0, "lesions"),
+        ("boxes", 0, True, 0, "lesions"),
+        ("masks", 0, False, 0, "free"),
+        ("boxes", 0, False, 0, "free"),
+        ("masks", 2, False, 2, "free"),
+        ("masks", 0, False, 2, "unknown"),
+        ("boxes", 2, False, 0, "unknown"),
+        ("masks", 1, False, 0, "unknown"),
+        ("boxes", None, False, 0, "free"),
+        ("boxes", None, False, None, "free"),
+        ("masks", 0, False, None, "unknown"),
+        ("boxes", 2, False, None, "unknown"),
+        ("none", 0, False, 0, "unknown"),
+        ("none", 3, False, 0, "unknown"),
     ],
 )
-def test_lesion_status(origin, label, has_lesions, ordinal, expected):
-    """Free of lesions is claimed only where somebody looked and the grade does not contradict it."""
-    assert lesion_status(sample(origin, label), has_lesions, ordinal) == expected
+def test_lesion_status(origin, label, has_lesions, sound, expected):
+    """Free of lesions is claimed only where somebody looked and the class is the sound one, or there is no grade."""
+    assert lesion_status(sample(origin, label), has_lesions, sound) == expected
 
 
 def test_targets_by_hand():

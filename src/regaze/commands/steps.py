@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
+
+if TYPE_CHECKING:
+    from regaze.study.folder import Study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,7 @@ class Train(StudyCommand):
     training: TrainingOptions = field(default_factory=TrainingOptions)
     corrections: bool = False
     """Learn grades and maps together from the first step, extractor included, from all corrections so far; photographs
-    of the lowest grade without a marked lesion count as corrected to "nothing to see"."""
+    of the sound class without a marked lesion count as corrected to "nothing to see"."""
     supervision: SupervisionOptions = field(default_factory=SupervisionOptions)
     model: str | None = None
     """With --corrections: name of the phase-1 model whose maps were corrected; default: that of the active model, else
@@ -148,9 +152,15 @@ class Correct(StudyCommand):
         self.say(
             f"{counts['written']} corrections written ({counts['healthy']} of them empty: nothing deserves attention), "
             f"{counts['kept']} kept, {counts['without_knowledge']} photographs left out: no lesion in masks or "
-            "boxes" + ("" if self.correct.healthy else " (--healthy corrects those of the lowest grade)")
+            "boxes" + (self._of_sound_class(study))
         )
         return {"model": model, **counts, "total": study.store.count()}, 0
+
+    def _of_sound_class(self, study: Study) -> str:
+        """What `--healthy` does, or why it has done nothing."""
+        if study.dataset.sound is None:
+            return " (no class is known to be the sound one, so none counts as free of lesions)" * self.correct.healthy
+        return "" if self.correct.healthy else f" (--healthy corrects those of {study.classes[study.dataset.sound]})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,17 +203,26 @@ class Evaluate(StudyCommand):
     """Folder with a clinician's boxes for --data."""
     patient: str | None = None
     """Column (csv) or regular expression on the file name (folder) that names the patient in --data."""
+    image_column: str | None = None
+    """Column of --data (csv) with the photographs' names; default: image, or another usual name."""
+    label_column: str | None = None
+    """Column of --data (csv) with the labels, or one-hot columns joined by commas; default: label, or another usual
+    name."""
+    images: Path | None = None
+    """Folder with the photographs of --data (csv); default: the table's."""
 
     def run(self) -> Result:
         """Evaluate."""
         from regaze.commands.tables import table
+        from regaze.data.columns import TableWish
         from regaze.study.assessment.judge import other_data
         from regaze.study.assessment.summary import evaluate
 
         if self.boxes is not None and self.data is None:
             raise OptionError(f"--boxes {self.boxes}: needs --data; the study has boxes of its own.")
         study = self.open()
-        other = other_data(study, self.data, self.boxes, self.patient) if self.data is not None else None
+        columns = TableWish(self.image_column, self.label_column, self.images)
+        other = other_data(study, self.data, self.boxes, self.patient, columns) if self.data is not None else None
         result = evaluate(study, self.evaluate, self.machine, other).figures
         if not self.output.json:
             table(result)

@@ -32,6 +32,7 @@ def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
         f"photographs: {len(samples)} ({len(samples) - n_test} training part, {n_test} test part)",
         ("grades: " if study.dataset.ordinal else "classes, taken as without an order: ")
         + ", ".join(f"{name} {grades[name]}" for name in ordered),
+        *_scale_lines(study),
         f"lesions known from masks: {origins['masks']}, from boxes: {origins['boxes']}, unknown: {origins['none']}",
         f"validation: {n_validation} photographs"
         + (f" in {len(study.folds)} folds" if len(study.folds) > 1 else " (one fixed part)"),
@@ -42,6 +43,8 @@ def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
         "study": str(study.path),
         "photographs": len(samples),
         "grades": {name: grades[name] for name in ordered},
+        "ordinal": study.dataset.ordinal,
+        "sound_class": None if study.dataset.sound is None else study.classes[study.dataset.sound],
         "origins": dict(origins),
         "patients": len({sample.patient for sample in samples if sample.patient is not None}),
         "split": split,
@@ -50,6 +53,21 @@ def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
         "notes": list(study.dataset.notes),
     }
     return contents, lines
+
+
+def _scale_lines(study: Study) -> list[str]:
+    """How the classes are taken, and how to say it otherwise; not where the data themselves settle it."""
+    if not study.options.data.startswith(("folder:", "csv:")):
+        return []
+    sound = study.dataset.sound
+    if study.dataset.ordinal:
+        order = f"one scale, worst last: {' < '.join(study.classes)} (--no-ordinal: no order; --classes A,B,C: another)"
+    else:
+        order = "no order is known: kappa is unweighted (--ordinal: numbers are grades; --classes A,B,C: this order)"
+    free = "no class is known to be the sound one: nothing counts as free of lesions (--sound-class NAME)"
+    if sound is not None:
+        free = f"sound class: {study.classes[sound]} (--sound-class NAME: another)"
+    return [f"  {order}", f"  {free}"]
 
 
 def table(result: dict[str, Any]) -> None:
@@ -71,7 +89,7 @@ def table(result: dict[str, Any]) -> None:
             number(fused["relevance_rank"], 2),
         )
     models, baselines = result["models"], _baseline_table(result["baselines"])
-    makers = (_period_table, _recall_table, _faithfulness_table, _ranking_table)
+    makers = (_detection_table, _period_table, _recall_table, _faithfulness_table, _ranking_table)
     for part in (view, baselines, *(make(models) for make in makers)):
         if part is not None:
             console.print(part)
@@ -131,6 +149,28 @@ _RECALL_LEGEND = (
     ", ".join(f"{name.short} {name.full.lower()}" for kind, name in DISPLAY_NAMES.items() if kind != "lesion")
     + "; then by diameter in per cent of the side; in brackets: lesions"
 )
+
+
+def _detection_table(models: dict[str, Any]) -> Table | None:
+    """Telling two groups of classes apart: referable grades from others, or one class of two from the other."""
+    for key, title in (("referable", "referable against not referable"), ("two_classes", "")):
+        measured = {name: figures.get(key) for name, figures in models.items()}
+        known = {name: found for name, found in measured.items() if found and found["auroc"] is not None}
+        if known:
+            positive = next(iter(known.values())).get("positive")
+            view = _view(title or f"{positive} against the other class", ["model"], tuple(_DETECTION.values()))
+            for name, found in known.items():
+                view.add_row(name, *(number(found[figure]) for figure in _DETECTION))
+            return view
+    return None
+
+
+_DETECTION = {
+    "auroc": "AUROC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "sensitivity_at_90": "sensitivity at specificity .9",
+}
 
 
 def _period_table(models: dict[str, Any]) -> Table | None:

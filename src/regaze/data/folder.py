@@ -9,8 +9,9 @@ lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left out
 layout: without PART its masks belong to the test part, if the photographs have parts.
 
 What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its photographs were
-looked at, and those without a mask file are *known* to be free of lesions (a note counts them). In a class without such
-a folder nothing is known. So whoever annotated a class in part should move the rest into another data set, or leave it
+looked at. Those of the sound class without a mask file are *known* to be free of lesions; of another class they are
+unknown, since nothing was marked where something is wrong (notes count both). In a class without such a folder nothing
+is known. So whoever annotated a class in part should move the rest into another data set, or leave it
 ungraded in a table (`data.table`).
 """
 
@@ -22,6 +23,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from regaze.data.classes import LabelWish, arrange, natural_key, sound_class
+from regaze.data.finder import MASK_FOLDERS
+from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
@@ -37,7 +41,6 @@ PARTS: dict[str, Part] = {
 }
 """Names of a part, in folders and tables. Validation photographs count as training: the study makes its own folds."""
 
-_MASK_FOLDERS = ("masks", "ground_truth")
 _ENDING = re.compile(r"(.+)(_mask|-mask|_gt|_seg|_segmentation)")
 
 
@@ -78,17 +81,18 @@ class _MaskTree:
     landmarks: list[Path] = field(default_factory=list)
 
 
-def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
+def read_folder(root: Path, spec: str, patient: str | None = None, wish: LabelWish | None = None) -> Dataset:
     """Read photographs that lie in one folder per class.
 
     Args:
         root: The folder of the classes, see the module.
         spec: The spelling that the user gave.
         patient: A regular expression with one group that finds the patient in a file's stem.
+        wish: What the user says of the classes.
 
     Returns:
-        The data set; ids are `[PART/]CLASS/stem` with the part spelled `training` or `test`. Contents, twins and
-        fingerprint are left empty for `sources.load_dataset`.
+        The data set; classes by `classes.arrange`; ids are `[PART/]CLASS/stem` with the part spelled `training` or
+        `test`. Contents, twins and fingerprint are left empty for `sources.load_dataset`.
 
     Raises:
         DataError: No folder, no classes, no photographs, two photographs or masks with the same name, masks that fit no
@@ -97,43 +101,24 @@ def read_folder(root: Path, spec: str, patient: str | None = None) -> Dataset:
     if not root.is_dir():
         raise DataError(f"There is no folder at {root}: check the path after folder:.")
     folders, empty = _class_folders(root)
-    classes, ordinal = ordered_classes({folder.name for folder in folders})
     tree = _mask_tree(root)
+    photographs = [(photo, folder) for folder in folders for photo in pictures(folder.path)]
+    names, images = [folder.name for _, folder in photographs], [photo for photo, _ in photographs]
+    arranged = arrange(names, str(root), wish or LabelWish(), "", lambda: are_fundus(images))
     samples = [
-        _sample(photo, folder, classes.index(folder.name)) for folder in folders for photo in pictures(folder.path)
+        _sample(photo, folder, label) for (photo, folder), label in zip(photographs, arranged.indices, strict=True)
     ]
     _refuse_same_ids(samples)
-    notes = [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
+    notes = list(arranged.notes)
+    notes += [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
     if tree is not None:
-        samples, more = _with_masks(samples, folders, tree)
+        sound = sound_class(arranged.classes, arranged.ordinal, wish.sound if wish else None)
+        samples, more = _with_masks(samples, folders, tree, None if sound is None else arranged.classes[sound])
         notes += more
     if patient is not None:
         samples, more = with_patients(samples, patient)
         notes += more
-    return Dataset(spec, classes, ordinal, tuple(samples), "", tuple(notes))
-
-
-def ordered_classes(names: Iterable[str]) -> tuple[tuple[str, ...], bool]:
-    """Sort class names as people do (`grade_2` before `grade_10`); say whether they are grades on one scale.
-
-    Returns:
-        The sorted names, and True where all of them are the same (possibly empty) word followed by consecutive whole
-        numbers: 0, 1, 2; R0..R4; grade_1..grade_3. A single name is no scale.
-    """
-    ordered = tuple(sorted(set(names), key=natural_key))
-    parsed = [re.fullmatch(r"([^\W\d]*?[_ -]?)(\d+)", name) for name in ordered]
-    matches = [match for match in parsed if match is not None]
-    if len(matches) < max(2, len(ordered)) or len({match.group(1) for match in matches}) != 1:
-        return ordered, False
-    numbers = [int(match.group(2)) for match in matches]
-    return ordered, numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-
-
-def natural_key(text: str) -> tuple[list[tuple[bool, int, str]], str]:
-    """A key that sorts numbers inside names by value, and ties (case, leading zeros) by the name."""
-    pieces = re.split(r"(\d+)", text.casefold())
-    # isdecimal, not isdigit: a superscript is a digit that int() does not read.
-    return [(not piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces if piece], text
+    return Dataset(spec, arranged.classes, arranged.ordinal, tuple(samples), "", tuple(notes))
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -192,7 +177,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _class_folders(root: Path) -> tuple[list[_ClassFolder], list[str]]:
     """The folders of photographs, and the names of folders that hold none."""
-    tops = [path for path in _subfolders(root) if path.name.lower() not in _MASK_FOLDERS]
+    tops = [path for path in _subfolders(root) if path.name.lower() not in MASK_FOLDERS]
     parts = [path for path in tops if path.name.lower() in PARTS and _subfolders(path)]
     if parts:
         candidates = [_ClassFolder(path, top.name) for top in parts for path in _subfolders(top)]
@@ -209,7 +194,7 @@ def _class_folders(root: Path) -> tuple[list[_ClassFolder], list[str]]:
     return folders, empty + stray
 
 
-def _sample(photo: Path, folder: _ClassFolder, label: int) -> Sample:
+def _sample(photo: Path, folder: _ClassFolder, label: int | None) -> Sample:
     prefix = f"{folder.part}/" if folder.part_name else ""
     return Sample(id=f"{prefix}{folder.name}/{photo.stem}", image=photo, label=label, part=folder.part)
 
@@ -225,7 +210,7 @@ def _refuse_same_ids(samples: Iterable[Sample]) -> None:
 def _mask_tree(root: Path) -> _MaskTree | None:
     """The masks beside or below the photographs; None where no folder is for masks."""
     tree = _MaskTree()
-    roots = [path for path in _subfolders(root) if path.name.lower() in _MASK_FOLDERS]
+    roots = [path for path in _subfolders(root) if path.name.lower() in MASK_FOLDERS]
     sibling = root.resolve().with_name(f"{root.resolve().name}_masks")
     roots += [sibling] if sibling.is_dir() else []
     for top in roots:
@@ -269,7 +254,7 @@ def _endings(stem: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _with_masks(
-    samples: Sequence[Sample], folders: Sequence[_ClassFolder], tree: _MaskTree
+    samples: Sequence[Sample], folders: Sequence[_ClassFolder], tree: _MaskTree, sound: str | None
 ) -> tuple[list[Sample], list[str]]:
     """Give every photograph its masks, see the module for what a missing file means."""
     by_path = {folder.path: folder for folder in folders}
@@ -301,7 +286,7 @@ def _with_masks(
             f"None of the {len(everything)} masks fits a photograph (for example {orphans[0]}): name a mask like "
             "its photograph, in a folder with the name of its class."
         )
-    return result, list(_mask_notes(result, free, orphans, landmarks))
+    return result, list(_mask_notes(result, free, sound, orphans, landmarks))
 
 
 def _masks_of(stem: str, folder: _ClassFolder, tree: _MaskTree) -> tuple[bool, dict[str, Path]]:
@@ -326,15 +311,25 @@ def _is_landmark(file: Path) -> bool:
 
 
 def _mask_notes(
-    samples: Sequence[Sample], free: Counter[str], orphans: Sequence[Path], landmarks: Sequence[Path]
+    samples: Sequence[Sample],
+    free: Counter[str],
+    sound: str | None,
+    orphans: Sequence[Path],
+    landmarks: Sequence[Path],
 ) -> Iterator[str]:
     counts = Counter(sample.origin for sample in samples)
     yield f"Masks: {counts['masks'] - free.total()} photographs have masks, {counts['none']} are unknown."
-    if free:
-        listed = ", ".join(f"{name}: {free[name]}" for name in sorted(free, key=natural_key))
+    if sound is not None and free[sound]:
         yield (
-            f"Masks: {free.total()} photographs without a mask file count as free of lesions, because their class "
-            f"has a folder of masks ({listed})."
+            f"Masks: {free[sound]} photographs without a mask file count as free of lesions, because their class, "
+            f"{sound}, has a folder of masks and is the sound one."
+        )
+    others = sorted((name for name in free if name != sound), key=natural_key)
+    if others:
+        listed = ", ".join(f"{name}: {free[name]}" for name in others)
+        yield (
+            f"Masks: {sum(free[name] for name in others)} photographs without a mask file, in classes that have a "
+            f"folder of masks, are unknown, since their class is not the sound one ({listed})."
         )
     if orphans:
         yield f"Masks: {len(orphans)} files fit no photograph (for example {orphans[0].name})."

@@ -15,6 +15,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from regaze.data.boxes import CODRAS_CLASSES, with_boxes
+from regaze.data.classes import LabelWish, UnknownLabelError, refuse_no_classes, sound_class
+from regaze.data.columns import TableWish
 from regaze.data.folder import read_folder
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
@@ -38,6 +40,8 @@ def load_dataset(
     boxes: Path | None = None,
     patient: str | None = None,
     split_by: str = "patient",
+    columns: TableWish | None = None,
+    labels: LabelWish | None = None,
     folder: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -52,6 +56,8 @@ def load_dataset(
         patient: For `csv:` the column with the patient; for `folder:`, and `csv:` without such a column, a
             regular expression with one group that finds the patient in the stem of a photograph's file.
         split_by: `patient`, `period`, or for `csv:` a column: fills in `Sample.period`, by EXIF where it is no column.
+        columns: For `csv:` what the user says of its columns.
+        labels: What the user says of the classes; those of IDRiD and of synthetic photographs are what they are.
         folder: Where synthetic photographs are written; needed by `synthetic` alone.
         seed: Seed of the synthetic photographs; the other sources do not use it.
         progress: Called with (done, total) while photographs are painted or compared.
@@ -64,10 +70,11 @@ def load_dataset(
     """
     kind, _, rest = spec.partition(":")
     rest = rest.strip()
+    wish = labels or LabelWish()
     readers: dict[str, Callable[[], Dataset]] = {
         "idrid": lambda: read_idrid(_path(spec, rest), spec, progress),
-        "folder": lambda: read_folder(_path(spec, rest), spec, patient),
-        "csv": lambda: read_table(_path(spec, rest), spec, patient, split_by),
+        "folder": lambda: read_folder(_path(spec, rest), spec, patient, wish),
+        "csv": lambda: read_table(_path(spec, rest), spec, patient, split_by, columns, wish),
         **dict.fromkeys(_TASKS, lambda: _synthetic(spec, kind, rest, folder, seed, progress)),
     }
     if kind not in readers:
@@ -79,7 +86,18 @@ def load_dataset(
             f"--split-by is '{split_by}', but {kind} photographs have no columns: pass patient or period, or list them "
             "in a table (csv)."
         )
+    if columns not in (None, TableWish()) and kind != "csv":
+        raise DataError(
+            f"--image-column, --label-column and --images are for tables (csv); the data are {spec}: leave them out."
+        )
     dataset = readers[kind]()
+    if (wish.classes or dataset.classes) != dataset.classes or wish.ordinal not in (None, dataset.ordinal):
+        raise UnknownLabelError(
+            f"{kind} photographs have the grades {', '.join(dataset.classes)}: leave --classes and --no-ordinal out."
+        )
+    if wish.classes is None and kind in ("folder", "csv"):
+        labels_read = [dataset.classes[sample.label] for sample in dataset.samples if sample.label is not None]
+        refuse_no_classes(labels_read, spec, _hint(_path(spec, rest)) if kind == "folder" else "")
     samples: Sequence[Sample] = with_contents(dataset.samples)
     if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
         samples = with_periods(samples)
@@ -91,7 +109,13 @@ def load_dataset(
         classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
         samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
         notes += more
-    return replace(dataset, samples=tuple(samples), notes=notes, fingerprint=fingerprint(dataset.classes, samples))
+    return replace(
+        dataset,
+        samples=tuple(samples),
+        notes=notes,
+        fingerprint=fingerprint(dataset.classes, samples),
+        sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
+    )
 
 
 def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
@@ -125,6 +149,14 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
     return digest.hexdigest()
 
 
+def _hint(root: Path) -> str:
+    """What may be meant by a folder that has one class alone: a table in it, else another level."""
+    names = ("metadata.csv", "metadata.jsonl", "labels.csv", "train.csv")
+    tables = (folder / name for folder in (root, *sorted(root.glob("*/"))) for name in names)
+    table = next((path for path in tables if path.is_file()), None)
+    return f"; there is a table: csv:{table}" if table else " (is the path one level too high, or too low?)"
+
+
 def _path(spec: str, text: str) -> Path:
     if not text or "\0" in text:
         raise DataError(f"The data '{spec}' name no path: write {SPELLINGS}.")
@@ -141,9 +173,9 @@ def _synthetic(spec: str, kind: str, text: str, folder: Path | None, seed: int, 
     task = _TASKS[kind]
     home, size = folder / f"{kind}-{count}-seed{seed}", TASKS[task].size
     table = write_synthetic(home, count, seed, size, progress=progress, task=task)
-    dataset = read_table(table, spec)
     # A small set may lack the worst grades; the scale is the same all the same.
-    return replace(dataset, classes=tuple(str(grade) for grade in range(len(TASKS[task].shares))), ordinal=True)
+    grades = tuple(str(grade) for grade in range(len(TASKS[task].shares)))
+    return replace(read_table(table, spec, wish=LabelWish(grades, ordinal=True)), notes=())
 
 
 def _twin_notes(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """Photographs listed in a CSV table, with their labels, patients, parts and lesion masks.
 
-Columns (in any order, upper or lower case): `image` and `label`; if wanted `patient`, `split` (train, training, val,
-validation or test), what folds leave out as a whole (`period`, `site`), and masks: a column named like a lesion
-(`regaze.lesion_names`: `haemorrhages`, `HE`), `mask`, or `LESION_mask` (`anything_mask` counts as type `lesion`,
-`optic_disc_mask` is no lesion). Columns of plain numbers hold no masks. Paths are relative to the table or absolute.
+Columns (in any order, upper or lower case): `image` and `label` or other names for them (`data.columns`); if wanted
+`patient`, `split` (train, training, val, validation or test), what folds leave out as a whole (`period`, `site`), and
+masks: a column named like a lesion (`regaze.lesion_names`: `haemorrhages`, `HE`), `mask`, or `LESION_mask`
+(`anything_mask` counts as type `lesion`, `optic_disc_mask` is no lesion). Columns of plain numbers hold no masks. Paths
+are relative to the table (photographs also to a folder of their own) or absolute, and may be spelled as other tools do
+(`data.finder`). A cell that says that nothing is known (`nan`, `NA`, `-`) is an empty one.
 
 A mask cell lists files separated by `;`. `none` means: looked for and absent. An empty cell means absent too, where the
 row's other mask cells say anything; a row whose mask cells are all empty is not annotated. An empty label means: not
@@ -12,20 +14,24 @@ graded.
 
 from __future__ import annotations
 
-import csv
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from regaze.data.folder import PARTS, ordered_classes, with_patients
+from regaze.data.classes import LabelWish, arrange, is_missing, plain_number
+from regaze.data.columns import Roles, TableWish, binary_columns, find_roles, label_of
+from regaze.data.finder import Finder
+from regaze.data.folder import PARTS, with_patients
+from regaze.data.fundus import are_fundus
+from regaze.data.images import IMAGE_SUFFIXES
+from regaze.data.text_table import read_text_table
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
 from regaze.records import Dataset, Origin, Part, Sample
-
-_MOST_GRADES = 20  # a table with the "grade" 57 holds something else than grades
 
 
 @dataclass(frozen=True)
@@ -46,104 +52,148 @@ class _Row:
         return f"{self.file}, line {self.line}"
 
 
-def read_table(file: Path, spec: str, patient: str | None = None, split_by: str = "patient") -> Dataset:
-    """Read a CSV table of photographs.
+def read_table(
+    file: Path,
+    spec: str,
+    patient: str | None = None,
+    split_by: str = "patient",
+    columns: TableWish | None = None,
+    wish: LabelWish | None = None,
+) -> Dataset:
+    """Read a table of photographs.
 
     Args:
-        file: The table, see the module.
+        file: The table, see the module and `text_table`.
         spec: The spelling that the user gave.
         patient: Name of the column with the patient; if there is no such column, a regular expression with one group
             that finds the patient in the photograph's stem. None: the column `patient`, if the table has it.
         split_by: Column with what folds leave out as a whole; `patient`: none; `period`: if the table has it.
+        columns: What the user says of the columns, see `columns`.
+        wish: What the user says of the classes.
 
     Returns:
-        The data set. Classes: 0..K - 1 (ordinal) where all labels are such numbers, otherwise the names, sorted,
-        ordinal only if they are a word and consecutive numbers (`folder.ordered_classes`). Ids are the photographs'
-        paths without suffix. Contents, twins and fingerprint are left empty for `sources.load_dataset`.
+        The data set; classes by `classes.arrange`. Ids are the photographs' paths as written, without suffix. Contents,
+        twins and fingerprint are left empty for `sources.load_dataset`.
 
     Raises:
         DataError: No file, no rows, a missing column, a bad label or part, a photograph or mask that does not exist or
             is listed twice. The message names file and line.
     """
-    columns, rows = _read_rows(file)
-    mask_columns = _mask_columns(columns, rows)
-    images = [_existing(row, "image", row.cells["image"]) for row in rows]
-    _refuse_twice(rows, images)
-    labels = [_plain_number(row.cells["label"]) for row in rows]
-    classes, ordinal, notes = _classes(rows, labels)
-    index = {name: number for number, name in enumerate(classes)}
+    columns, wish = columns or TableWish(), wish or LabelWish()
+    names, rows, notes = _read_rows(file)
+    roles = _roles(file, names, rows, columns)
+    mask_columns = _mask_columns([name for name in names if name not in (roles.image, *roles.labels)], rows)
+    if columns.images is not None and not columns.images.is_dir():
+        raise DataError(f"--images {columns.images}: there is no such folder.")
+    finder = Finder(columns.images or file.parent, anywhere=columns.images is not None)
+    images = [_existing(row, roles.image, row.cells[roles.image], finder, deep=True) for row in rows]
+    _refuse_twice(rows, roles.image, images)
+    notes += _respelled(rows, roles.image, images, finder.base)
+    labels, more = _labels(rows, roles, names)
+    notes += more
+    column = roles.labels[0] if len(roles.labels) == 1 else ""
+    arranged = arrange(
+        labels, str(file), wish, column or "class", lambda: are_fundus(images), lambda row: str(rows[row])
+    )
+    notes += arranged.notes
     patient_column = (patient or "patient").strip().lower()
     period_column = None if split_by == "patient" else split_by.strip().lower()
-    if period_column not in (None, "period", *columns):
+    if period_column not in (None, "period", *names):
         raise DataError(
-            f"{file} has no column '{split_by}' to split by (its columns: {', '.join(columns)}): pass --split-by "
+            f"{file} has no column '{split_by}' to split by (its columns: {', '.join(names)}): pass --split-by "
             "patient, period or one of these."
         )
+    beside = Finder(file.parent, anywhere=False)
+    ids = _ids(rows, roles.image, images, finder.base)
     samples = []
-    for row, image, label, sample in zip(rows, images, labels, _ids(rows), strict=True):
-        masks, origin = _masks(row, mask_columns)
+    for row, image, label, sample in zip(rows, images, arranged.indices, ids, strict=True):
+        masks, origin = _masks(row, mask_columns, beside)
         samples.append(
             Sample(
                 id=sample,
                 image=image,
-                label=index[label] if label else None,
+                label=label,
                 part=_part(row),
-                patient=row.cells.get(patient_column) or None,
+                patient=_known(row.cells.get(patient_column, ""), wish),
                 masks=masks,
                 origin=origin,
-                period=row.cells.get(period_column or "") or None,
+                period=_known(row.cells.get(period_column or "", ""), wish),
             )
         )
-    if patient is not None and patient_column not in columns:
+    if patient is not None and patient_column not in names:
         samples, more = with_patients(samples, patient)
         notes += more
-    used = {"image", "label", "split", patient_column, period_column, *mask_columns}
-    ignored = [column for column in columns if column not in used]
+    used = {roles.image, *roles.labels, "split", patient_column, period_column, *mask_columns}
+    ignored = [column for column in names if column not in used]
+    if (roles.image, *roles.labels) != ("image", "label"):
+        notes.append(
+            f"Photographs by the column {names[roles.image]}, labels by {', '.join(names[x] for x in roles.labels)}."
+        )
     notes += [f"Columns of the table that are not used: {', '.join(ignored)}."] if ignored else []
-    return Dataset(spec, classes, ordinal, tuple(samples), "", tuple(notes))
+    return Dataset(spec, arranged.classes, arranged.ordinal, tuple(samples), "", tuple(notes))
 
 
-def csv_lines(file: Path) -> list[tuple[int, list[str]]]:
-    """The lines of a CSV table that are not empty: number from 1, stripped cells.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
-        raise DataError(
-            f"{file} cannot be read as a CSV table in UTF-8 ({reason}): check the path and file."
-        ) from error
-    return [(number, cells) for number, cells in lines if any(cells)]
-
-
-def _read_rows(file: Path) -> tuple[list[str], list[_Row]]:
-    """The columns' names (lower case) and the photographs' rows."""
-    lines = csv_lines(file)
-    if not lines:
+def _read_rows(file: Path) -> tuple[dict[str, str], list[_Row], list[str]]:
+    """The columns (lower case -> as written), the photographs' rows, and how the table was read."""
+    table = read_text_table(file)
+    if not table.lines:
         raise DataError(
             f"{file} is empty: expected a header with the columns image and label, and a row per photograph."
         )
-    columns = [name.lower() for name in lines[0][1]]
-    for needed in ("image", "label"):
-        if needed not in columns:
-            raise DataError(f"{file} has no column '{needed}' (its columns: {', '.join(columns)}): add or rename it.")
+    written = table.lines[0][1]
+    columns = [name.lower() for name in written]
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
     if twice:
         raise DataError(f"{file} has two columns '{twice[0]}': rename one of them.")
     rows = []
-    for number, cells in lines[1:]:
+    for number, cells in table.lines[1:]:
         row = _Row(file, number, dict(zip_longest(columns, cells[: len(columns)], fillvalue="")))
         if any(cells[len(columns) :]):
             raise DataError(f"{row} has {len(cells)} cells, expected {len(columns)}: quote cells that hold a comma.")
         rows.append(row)
     if not rows:
         raise DataError(f"{file} lists no photographs: add a row per photograph below the header.")
-    return [column for column in columns if column], rows
+    return {column: name for column, name in zip(columns, written, strict=True) if column}, rows, table.notes
+
+
+def _roles(file: Path, columns: Mapping[str, str], rows: Sequence[_Row], wish: TableWish) -> Roles:
+    """The columns of photograph and label; where no label is found, one-hot columns are named."""
+    try:
+        return find_roles(file, list(columns), wish)
+    except DataError as error:
+        hot = binary_columns(list(columns), [row.cells for row in rows]) if wish.label is None else []
+        hot = [columns[column] for column in hot]
+        if len(hot) < 2 or "'label'" not in str(error):
+            raise
+        raise DataError(
+            f"{file} has no column with a label, but {len(hot)} of 0 and 1 ({', '.join(hot)}): where these are its "
+            f"classes, pass --label-column {','.join(hot)}; else --label-column NAME."
+        ) from error
+
+
+def _labels(rows: Sequence[_Row], roles: Roles, columns: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The photographs' labels as written, whole numbers as 3 for 03 and 3.0, and notes about one-hot columns."""
+    labels: list[str] = []
+    several = []
+    for row in rows:
+        try:
+            label = label_of(row.cells, roles.labels, columns)
+        except ValueError as error:
+            raise DataError(
+                f"{row}: the cell '{error}' is '{row.cells[str(error)]}', expected 0 or 1, since --label-column names "
+                "several columns."
+            ) from error
+        several += [row.line] if label is None else []
+        labels.append(plain_number(label or ""))
+    if len(roles.labels) == 1:
+        return labels, []
+    notes = [f"Labels are one-hot, in the columns {', '.join(columns[column] for column in roles.labels)}."]
+    if several:
+        notes.append(
+            f"{len(several)} photographs have none or several of these labels (for example line {several[0]}): they "
+            "count as not graded."
+        )
+    return labels, notes
 
 
 def _mask_columns(columns: Sequence[str], rows: Sequence[_Row]) -> dict[str, str]:
@@ -159,85 +209,88 @@ def _mask_columns(columns: Sequence[str], rows: Sequence[_Row]) -> dict[str, str
     return kinds
 
 
-def _existing(row: _Row, column: str, text: str) -> Path:
-    """The file that a cell names, relative to the table."""
+def _existing(row: _Row, column: str, text: str, finder: Finder, deep: bool = False) -> Path:
+    """The file that a cell names; `deep`: also looked for in other folders, see `Finder`."""
     if not text or not text.isprintable():
         raise DataError(f"{row}: the cell '{column}' is {text!r}: write the path of a file.")
-    path = row.file.parent / text
-    if not _is_file(path):
-        raise DataError(f"{row}: there is no file {path} (column '{column}'): correct the path or remove the row.")
+    try:
+        path = finder.find(text, deep)
+    except DataError as error:
+        raise DataError(f"{row}, column '{column}': {error}") from error
+    if path is None:
+        cure = " (pass --images DIR where the photographs lie elsewhere)" if deep else ""
+        raise DataError(
+            f"{row}: there is no file {finder.base / text} (column '{column}'): correct the path or remove the "
+            f"row{cure}."
+        )
     return path
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long, a folder that may not be read
-        return False
+def _respelled(rows: Sequence[_Row], column: str, images: Sequence[Path], base: Path) -> list[str]:
+    """A note about photographs whose names are written otherwise in the table."""
+    found = [
+        (row.cells[column], image) for row, image in zip(rows, images, strict=True) if image != base / row.cells[column]
+    ]
+    if not found:
+        return []
+    text, image = found[0]
+    return [f"{len(found)} of {len(rows)} photographs are spelled otherwise in the table: {text} is {image}."]
 
 
-def _refuse_twice(rows: Sequence[_Row], images: Sequence[Path]) -> None:
+def _refuse_twice(rows: Sequence[_Row], column: str, images: Sequence[Path]) -> None:
     seen: dict[Path, _Row] = {}
     for row, image in zip(rows, images, strict=True):
         other = seen.setdefault(image.resolve(), row)
         if other is not row:
-            raise DataError(f"{row}: {row.cells['image']} is listed in line {other.line} already: keep one row.")
+            raise DataError(f"{row}: {row.cells[column]} is listed in line {other.line} already: keep one row.")
 
 
-def _plain_number(label: str) -> str:
-    """A label as written, but 3 for 03 and for 3.0, which spreadsheets write."""
-    return str(int(float(label))) if re.fullmatch(r"-?\d{1,9}(\.0*)?", label) else label
-
-
-def _classes(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[str, ...], bool, list[str]]:
-    """Classes, whether they are ordinal, and notes; the empty label is no class."""
-    present = {label for label in labels if label}
-    if not present:
-        raise DataError(f"{rows[0]} and all rows below it have no label: grade at least some photographs.")
-    if not all(re.fullmatch(r"-?\d+", label) for label in present):
-        return *ordered_classes(present), []
-    for row, label in zip(rows, labels, strict=True):
-        if label and not 0 <= int(label) < _MOST_GRADES:
-            raise DataError(
-                f"{row}: label {label} is outside 0..{_MOST_GRADES - 1}: number the grades from 0, or write names."
-            )
-    highest = max(int(label) for label in present)
-    absent = [str(grade) for grade in range(highest) if str(grade) not in present]
-    notes = [f"No photograph has the grade {', '.join(absent)}."] if absent else []
-    return tuple(str(grade) for grade in range(highest + 1)), highest > 0, notes
+def _known(text: str, wish: LabelWish) -> str | None:
+    """A patient or period; None where the cell says that nothing is known."""
+    return None if not text or (is_missing(text) and not wish.earlier) else text
 
 
 def _part(row: _Row) -> Part:
     text = row.cells.get("split", "").lower()
+    text = "" if is_missing(text) else text
     if text and text not in PARTS:
         raise DataError(f"{row}: split '{text}' is not one of {', '.join(PARTS)}: correct it.")
     return PARTS[text] if text else "training"
 
 
-def _masks(row: _Row, columns: Mapping[str, str]) -> tuple[dict[str, tuple[Path, ...]], Origin]:
+def _masks(row: _Row, columns: Mapping[str, str], finder: Finder) -> tuple[dict[str, tuple[Path, ...]], Origin]:
     """A row's masks by lesion type, and whether anything is known about its lesions."""
     masks: dict[str, tuple[Path, ...]] = {}
-    for column, kind in columns.items():
-        text = row.cells[column]
-        if text and text.lower() != "none":
+    said = {column: row.cells[column] for column in columns}
+    # `nan` is an empty cell, as pandas writes it; `none` says that somebody looked.
+    said = {column: text for column, text in said.items() if not is_missing(text) or text.lower() == "none"}
+    for column, text in said.items():
+        if text.lower() != "none":
             names = [name.strip() for name in text.split(";") if name.strip()]
-            masks[kind] = masks.get(kind, ()) + tuple(_existing(row, column, name) for name in names)
-    return masks, "masks" if any(row.cells[column] for column in columns) else "none"
+            kind = columns[column]
+            masks[kind] = masks.get(kind, ()) + tuple(_existing(row, column, name, finder) for name in names)
+    return masks, "masks" if said else "none"
 
 
-def _ids(rows: Sequence[_Row]) -> Iterator[str]:
+def _ids(rows: Sequence[_Row], column: str, images: Sequence[Path], base: Path) -> Iterator[str]:
     """Yield an id per row: the photograph's path as written, without suffix and without anything that climbs.
 
     Where two rows would share an id (`a.jpg` and `a.png`, `../a` and `a`), both get their line in front.
     """
-    plain = [_safe(row.cells["image"]) for row in rows]
+    texts = [row.cells[column] for row in rows]
+    plain = [_safe(text, image == base / text) for text, image in zip(texts, images, strict=True)]
     # Upper and lower case are one file on some systems, and an id names files in a study.
     counts = Counter(name.casefold() for name in plain)
     for row, name in zip(rows, plain, strict=True):
         yield name if counts[name.casefold()] == 1 else f"line{row.line}/{name}"
 
 
-def _safe(text: str) -> str:
+def _safe(text: str, exact: bool) -> str:
+    """An id of a name; where it is not exactly the file's (`exact`), what follows its dot may be no suffix."""
     pieces = [piece for piece in re.split(r"[/\\]+", text) if piece not in ("", ".", "..")]
     pieces = [re.sub(r'[:*?"<>|]', "_", piece) for piece in pieces]
-    return "/".join([*pieces[:-1], Path(pieces[-1]).stem])
+    name = Path(pieces[-1])
+    if exact:
+        return "/".join([*pieces[:-1], name.stem])
+    last = name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name
+    return unicodedata.normalize("NFC", "/".join([*pieces[:-1], last]))

@@ -57,6 +57,7 @@ def grading_summary(
     labels: ArrayLike,
     *,
     referable_from: int | None = 2,
+    positive: int | None = None,
     groups: Sequence[str | None] | None = None,
     resamples: int = 2000,
     ordinal: bool = True,
@@ -69,6 +70,7 @@ def grading_summary(
         labels: (N,) int truth, 0..K-1.
         referable_from: From this grade on a patient is referred; None, or a grade that leaves one side without classes
             (2 with two classes): no such cut, and the numbers of `referable` are None.
+        positive: Of two classes the one that is looked for; None: no such figures.
         groups: Resampled together (patients), see `intervals.group_codes`.
         resamples: Number of bootstrap resamples.
         ordinal: False for classes without an order.
@@ -80,7 +82,8 @@ def grading_summary(
         `accuracy` of the decoded grades; `recall`: K shares, None for a grade that does not occur; `confusion`: K x K
         counts, rows = truth; `referable`: `auroc` (score = summed probability of the referable grades),
         `sensitivity_at_90` (the most that a cut of this score reaches at a specificity of at least .9), `sensitivity`
-        and `specificity` (decision = decoded grade >= `referable_from`); `calibration_error`: sum over the bins of
+        and `specificity` (decision = decoded grade >= `referable_from`); `two_classes`: the same of class `positive`
+        against the other; `calibration_error`: sum over the bins of
         `reliability` of share of images x |accuracy - mean confidence|; `n`: number of images.
 
     Raises:
@@ -105,6 +108,7 @@ def grading_summary(
         "recall": [_share(confusion[k, k], rows[k]) for k in range(classes)],
         "confusion": confusion.astype(int).tolist(),
         "referable": _referable(shares, decided, truth, referable_from),
+        "two_classes": None if positive is None else _of_two(shares, decided, truth, positive),
         "calibration_error": _calibration_error(reliability(shares, truth)),
         "n": n,
     }
@@ -181,6 +185,15 @@ def _referable(
         false_alarms, found, _ = roc_curve(truth, score, drop_intermediate=False)
         result["sensitivity_at_90"] = float(found[false_alarms <= 1 - _SPECIFICITY + 1e-9].max())
     return result
+
+
+def _of_two(
+    shares: NDArray[np.float64], grades: NDArray[np.int64], labels: NDArray[np.int64], positive: int
+) -> dict[str, float | None]:
+    """`_referable` of one of two classes against the other."""
+    if positive == 1:
+        return _referable(shares, grades, labels, 1)
+    return _referable(shares[:, ::-1], 1 - grades, 1 - labels, 1)
 
 
 def _calibration_error(diagram: list[dict[str, float]]) -> float | None:

@@ -54,8 +54,9 @@ class Cells:
     Attributes:
         backbone: Its name.
         records: Network -> records per seed.
-        healthy: Samples of grade 0, which have no say in deletion and insertion: on a healthy eye there is nothing
-            whose loss could take the grade away. (A few have boxes: something was seen that did not count.)
+        healthy: Samples of the sound class (grade 0), which have no say in deletion and insertion: on a healthy eye
+            there is nothing whose loss could take the grade away. (A few have boxes: something was seen that did not
+            count.)
     """
 
     backbone: str
@@ -103,8 +104,8 @@ def wants(options: ReproduceOptions) -> list[Want]:
 
 def measured(bench: Bench) -> list[Cells]:
     """Everything that was measured, backbone by backbone."""
-    samples = bench.dataset.samples if bench.dataset.ordinal else ()
-    healthy = frozenset(sample.id for sample in samples if sample.label == 0)
+    sound = bench.dataset.sound
+    healthy = frozenset(sample.id for sample in bench.dataset.samples if sound is not None and sample.label == sound)
     return [
         Cells(backbone, {name: bench.rows(Want("maps", cell)) for name, cell in cells(backbone).items()}, healthy)
         for backbone in bench.options.backbone_names()

@@ -128,7 +128,7 @@ def on_grid(maps: Maps, side: int) -> Maps:
 
 def _scene(study: Study, judged: list[Sample], fold: int, size: int) -> Scene:
     pixels = study.pixels(judged, size)
-    masks, known = known_lesions(judged, pixels, study.dataset.ordinal)
+    masks, known = known_lesions(judged, pixels, study.dataset.sound)
     kept = np.flatnonzero(known & masks.any(axis=(1, 2)))
     grid = [(max(1, round(size / 16)),) * 2]
     return Scene(

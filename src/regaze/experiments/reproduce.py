@@ -137,6 +137,7 @@ def _about(bench: Bench) -> dict[str, Any]:
         | {
             "data": _data(bench),
             "boxes": None if options.boxes is None else options.boxes.name,
+            "images": None if options.images is None else options.images.name,
             "weights": {name: Path(value).name for name, value in options.weights_of().items()},
         },
         "versions": bench.grid.versions,

@@ -290,6 +290,8 @@ def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voi
             boxes=options.boxes,
             patient=options.patient,
             split_by=options.split_by,
+            columns=options.table_wish,
+            labels=options.label_wish,
             folder=to / "data",
             seed=0,
             progress=feed,

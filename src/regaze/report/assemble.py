@@ -163,7 +163,7 @@ def _cases(
     by_id = {sample.id: sample for sample in study.dataset.samples}
     samples = [by_id[rows[0][index]["sample"]] for index in shown]
     pixels = study.pixels(samples, study.card(names[1]).size, machine.workers, colour="none")
-    masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
+    masks, known = known_lesions(samples, pixels, study.dataset.sound)
     maps = [judged_maps(study, name, {sample.id for sample in samples}, machine) for name in names]
     cases: dict[int, Case] = {}
     for index, sample, photo, lesions, is_known in zip(shown, samples, pixels.images, masks, known, strict=True):

@@ -17,7 +17,7 @@ from regaze.lesion_names import DISPLAY_NAMES
 from regaze.report.data import ReportContent
 from regaze.report.tables import COLOURS, SCALES, percent, span
 
-PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (lowest grade)"}
+PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (the sound class)"}
 TITLES = {"deletion": "Deletion", "insertion": "Insertion"}
 _AREAS = {
     "deletion": "Deletion ↓",

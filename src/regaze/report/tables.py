@@ -63,6 +63,9 @@ _MEASURES = (
     _Measure("Referable disease: sensitivity", "referable.sensitivity"),
     _Measure("Referable disease: specificity", "referable.specificity"),
     _Measure("Referable disease: sensitivity at a specificity of .9", "referable.sensitivity_at_90"),
+    _Measure("One class against the other: AUROC (chance 0.5)", "two_classes.auroc", 3),
+    _Measure("One class against the other: sensitivity", "two_classes.sensitivity"),
+    _Measure("One class against the other: specificity", "two_classes.specificity"),
     _Measure("Confidence off by (expected calibration error)", "calibration_error", 3, higher=False),
     _of_map("Attention on lesions, times chance (enrichment)", "lesion_enrichment", 2, pair="enrichment"),
     _of_map("Strongest pixels in lesions (relevance rank)", "relevance_rank", None),
@@ -120,7 +123,7 @@ def evidence(content: ReportContent) -> dict[str, Any]:
     """Return the tables and the small charts."""
     models = [(role, words, name, content.figures(name)) for role, words, name in content.roles]
     figures = [figures for *_, figures in models]
-    rows = [_row(content, measure, figures) for measure in _MEASURES]
+    rows = [_row(content, measure, figures) for measure in _MEASURES if _applies(measure, figures)]
     rows += [_recall_row(content, k, figures) for k in range(len(content.classes))]
     rows.append(_loss_row(content, figures))
     return {
@@ -213,6 +216,12 @@ def _dig(figures: Any, path: str) -> Any:
     for key in path.split("."):
         figures = figures.get(key) if isinstance(figures, Mapping) else None
     return figures
+
+
+def _applies(measure: _Measure, models: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a row has its place: "referable" only for grades of retinopathy, "one class" only for two."""
+    special = measure.path.startswith(("referable.", "two_classes."))
+    return not special or any(_dig(figures, measure.path) is not None for figures in models)
 
 
 def _recall_row(content: ReportContent, k: int, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

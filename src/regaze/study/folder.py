@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 from regaze import __version__
 from regaze.console import Voice
 from regaze.corrections.store import Store
+from regaze.data.classes import LabelWish, UnknownLabelError, referable_from
+from regaze.data.fundus import are_fundus
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
@@ -208,6 +210,9 @@ def create_study(
         if check is not None:
             check(dataset)
         split = _split(dataset, options)
+        files = [sample.image for sample in dataset.samples]
+        referable = referable_from(dataset.classes, dataset.ordinal, lambda: _are_fundus(options, files))
+        dataset = replace(dataset, referable=referable)
         values = {
             "schema_version": SCHEMA_VERSION,
             "regaze": __version__,
@@ -215,6 +220,7 @@ def create_study(
             "options": options.plain(),
             "classes": list(dataset.classes),
             "ordinal": dataset.ordinal,
+            "referable": referable,
             "fingerprint": dataset.fingerprint,
             "notes": list(dataset.notes),
             "split": split,
@@ -245,24 +251,36 @@ def open_study(path: Path, voice: Voice) -> Study:
         options = StudyOptions.from_plain(values["options"])
         split = {str(key): int(fold) for key, fold in values["split"].items()}
         fingerprint = str(values["fingerprint"])
+        classes, ordinal = tuple(map(str, values["classes"])), bool(values["ordinal"])
+        # An earlier version took the third of any grades for referable.
+        usual = 2 if ordinal and len(classes) > 2 else None
+        referable = values.get("referable", usual)
+        if referable is not None and not 0 < int(referable) < len(classes):
+            raise ValueError(f"referable is {referable}")
+        labels = LabelWish(classes, ordinal, options.sound_class, earlier="referable" not in values)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
-    dataset = load_photographs(path, options, voice)
+    changed = (
+        f"The data of study {path} ({options.data}) has changed since the study was made: restore it, or start a new "
+        "study."
+    )
+    try:
+        dataset = load_photographs(path, options, voice, labels)
+    except UnknownLabelError as error:
+        raise StudyError(changed) from error
     if dataset.fingerprint != fingerprint:
-        raise StudyError(
-            f"The data of study {path} ({options.data}) has changed since the study was made: "
-            "restore it, or start a new study."
-        )
-    return Study(path, options, dataset, split, voice)
+        raise StudyError(changed)
+    return Study(path, options, replace(dataset, referable=referable), split, voice)
 
 
-def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
+def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: LabelWish | None = None) -> Dataset:
     """Read the data that options name; synthetic photographs are made in the study's folder.
 
     Args:
         path: The study's folder.
         options: Data, boxes, patients, what the split is by, and seed.
         voice: Shows the progress.
+        labels: What the classes are, where a study has settled it; None: what the options say of them.
 
     Raises:
         DataError: The data cannot be read.
@@ -273,10 +291,17 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset
             boxes=options.boxes,
             patient=options.patient,
             split_by=options.split_by,
+            columns=options.table_wish,
+            labels=labels or options.label_wish,
             folder=path / "data",
             seed=options.seed,
             progress=feed,
         )
+
+
+def _are_fundus(options: StudyOptions, files: Sequence[Path]) -> bool:
+    """Whether the photographs are of the fundus: by what the data are, else by looking."""
+    return not options.data.startswith(("folder:", "csv:")) or are_fundus(files)
 
 
 def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Whether a photograph's lesions are known, absent or unknown, and the target maps that follow from them.
 
-Invariant: "known to be free of lesions" is claimed only where somebody looked and the grade does not contradict it. A
-clinician's box file without a box beside a grade of R2 means that the lesions were not boxed, not that there are none.
+Invariant: "known to be free of lesions" is claimed only where somebody looked and the class does not contradict it. A
+clinician's box file without a box beside a grade of R2, or an empty mask of a scratched part, means that nothing was
+marked, not that there is nothing.
 """
 
 from __future__ import annotations
@@ -22,36 +23,36 @@ from regaze.training.targets import target_maps
 LesionStatus = Literal["lesions", "free", "unknown"]
 
 
-def lesion_status(sample: Sample, has_lesions: bool, ordinal: bool) -> LesionStatus:
+def lesion_status(sample: Sample, has_lesions: bool, sound: int | None) -> LesionStatus:
     """What is known about a photograph's lesions.
 
     Args:
         sample: The photograph.
         has_lesions: Whether its masks or boxes mark anything.
-        ordinal: Whether the classes are grades on one scale, so that class 0 means "no finding".
+        sound: The class that means "no finding" (`Dataset.sound`); None: of no class is that known.
     """
     if has_lesions:
         return "lesions"
-    if sample.origin == "none" or (ordinal and sample.label not in (0, None)):
+    if sample.origin == "none" or sample.label not in (sound, None):
         return "unknown"
     return "free"
 
 
 def known_lesions(
-    samples: Sequence[Sample], pixels: Pixels, ordinal: bool
+    samples: Sequence[Sample], pixels: Pixels, sound: int | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Lesion masks of N photographs, and where they can be relied on.
 
     Args:
         samples: N photographs.
         pixels: The same in cropped pixels.
-        ordinal: See `lesion_status`.
+        sound: See `lesion_status`.
 
     Returns:
         (N, S, S) bool masks in cropped pixels and (N,) bool: True where the lesions are known, or known to be absent.
     """
     masks = pixels.union
-    states = [lesion_status(sample, mask.any(), ordinal) for sample, mask in zip(samples, masks, strict=True)]
+    states = [lesion_status(sample, mask.any(), sound) for sample, mask in zip(samples, masks, strict=True)]
     return masks, np.array([state != "unknown" for state in states], dtype=bool)
 
 

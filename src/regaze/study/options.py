@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from regaze.data.classes import LabelWish
+from regaze.data.columns import TableWish
+from regaze.errors import OptionError
 from regaze.models.options import NetworkOptions
 from regaze.records import Colour, Substrate
 from regaze.selection.diagnosis import MIN_ENRICHMENT, MIN_RANK
@@ -53,6 +56,38 @@ class PhotographOptions:
     split_by: str = "patient"
     """What lies in one fold as a whole: patient; period (year and camera by EXIF; a large year is cut in time); or a
     column of the table (csv), e.g. site. Patients and copies of one picture are never divided."""
+    image_column: str | None = None
+    """Column of the table (csv) with the photographs' names; default: image, or another usual name (id_code ...)."""
+    label_column: str | None = None
+    """Column of the table (csv) with the labels, or one-hot columns joined by commas (N,D,G); default: label, or
+    another usual name (diagnosis, level ...)."""
+    images: Path | None = None
+    """Folder with the photographs of the table (csv), whose names may lack suffix and folder; default: the table's."""
+    classes: str | None = None
+    """All classes in their order, the worst last, joined by commas; default: as the labels say."""
+    ordinal: Annotated[bool | None, tyro.conf.arg(constructor=bool)] = None
+    """The classes are grades on one scale, or are not; default: words and numbers of grades are, other names and
+    numbers are not."""
+    sound_class: str | None = None
+    """Class whose photographs count as free of lesions where none is marked; default: the one named so (normal, good,
+    No_DR ...), else 0 of a scale."""
+
+    @property
+    def label_wish(self) -> LabelWish:
+        """What these options say of the classes.
+
+        Raises:
+            OptionError: `classes` are fewer than two, or name one twice.
+        """
+        names = None if self.classes is None else tuple(name.strip() for name in self.classes.split(","))
+        if names is not None and (len(names) < 2 or len(set(names)) < len(names) or "" in names):
+            raise OptionError(f"--classes {self.classes!r}: expected two or more different names joined by commas.")
+        return LabelWish(names, self.ordinal, self.sound_class)
+
+    @property
+    def table_wish(self) -> TableWish:
+        """What these options say of the table's columns."""
+        return TableWish(self.image_column, self.label_column, self.images)
 
     @property
     def split_words(self) -> str:
@@ -73,7 +108,9 @@ class StudyOptions(PhotographOptions):
         kind, _, rest = self.data.partition(":")
         if kind in ("idrid", "folder", "csv"):
             values["data"] = f"{kind}:{Path(rest).expanduser().resolve()}"
-        values["boxes"] = None if self.boxes is None else str(self.boxes.expanduser().resolve())
+        for name in ("boxes", "images"):
+            path: Path | None = values[name]
+            values[name] = None if path is None else str(path.expanduser().resolve())
         return values
 
     @classmethod
@@ -83,8 +120,8 @@ class StudyOptions(PhotographOptions):
         Raises:
             KeyError, TypeError: It is something else.
         """
-        boxes = values["boxes"]
-        return cls(**(values | {"boxes": None if boxes is None else Path(boxes)}))
+        paths = {name: values[name] for name in ("boxes", "images") if values.get(name) is not None}
+        return cls(**(values | {name: Path(path) for name, path in paths.items()}))
 
 
 @dataclass(frozen=True)
@@ -131,7 +168,7 @@ class CorrectOptions:
     source: Annotated[Literal["masks", "boxes", "all"], tyro.conf.arg(name="from")] = "all"
     """masks: lesion masks. boxes: a clinician's boxes. all: masks, and boxes where a photograph has no masks."""
     healthy: bool = False
-    """Also write an empty correction (look nowhere) for photographs of the lowest grade without lesions."""
+    """Also write an empty correction (look nowhere) for photographs of the sound class without lesions."""
     author: str | None = None
     """Author of the corrections; default: the user's login name."""
 

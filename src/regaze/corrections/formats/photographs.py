@@ -5,12 +5,12 @@ Invariant: names are compared as texts; nothing in here touches the disk.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from regaze.corrections.formats.source import Source, shown
 from regaze.errors import CorrectionError
+from regaze.path_names import Endings
 from regaze.records import MAX_PIXELS
 
 
@@ -42,7 +42,7 @@ class Album:
     def __init__(self, photographs: Iterable[Photograph]):
         """Raises CorrectionError where two photographs have one id, or a size is impossible."""
         self._photographs: dict[str, Photograph] = {}
-        self._endings: dict[str, set[str]] = {}
+        self._endings = Endings()
         for photograph in photographs:
             self._add(photograph)
 
@@ -102,34 +102,12 @@ class Album:
                 f"{sample!r} has {photograph.width} x {photograph.height} pixels, expected 1 to {MAX_PIXELS} in all"
             )
         self._photographs[sample] = photograph
-        names = [_parts(sample), *map(_parts, photograph.files)]
-        # An id is no file: what follows its last dot is part of it.
-        names += [_without_suffix(parts) for parts in names[1:]]
-        for parts in names:
-            for start in range(len(parts)):
-                self._endings.setdefault("/".join(parts[start:]), set()).add(sample)
+        self._endings.add(sample, sample, suffix=False)  # an id is no file
+        for file in photograph.files:
+            self._endings.add(file, sample)
 
     def _fitting(self, name: str) -> set[str]:
         """The samples that a name fits best; empty where it fits none."""
         if name in self._photographs:
             return {name}
-        parts = _parts(name)
-        for start in range(len(parts)):
-            for ending in (parts[start:], _without_suffix(parts[start:])):
-                samples = self._endings.get("/".join(ending))
-                if samples:
-                    return samples
-        return set()
-
-
-def _parts(name: str) -> list[str]:
-    """The parts of a path in either spelling; one form for letters that Unicode can write in two ways."""
-    plain = unicodedata.normalize("NFC", name).replace("\\", "/")
-    return [part for part in plain.split("/") if part not in ("", ".")]
-
-
-def _without_suffix(parts: list[str]) -> list[str]:
-    if not parts:
-        return parts
-    stem, dot, _ = parts[-1].rpartition(".")
-    return [*parts[:-1], stem] if stem and dot else parts
+        return self._endings.longest(name)

@@ -69,7 +69,7 @@ def _judged(
 ) -> list[dict[str, Any]]:
     graded = [sample for sample in judged if sample.label is not None]
     pixels = study.pixels(graded, study.card(name).size, machine.workers)
-    every_mask, known = known_lesions(graded, pixels, study.dataset.ordinal)
+    every_mask, known = known_lesions(graded, pixels, study.dataset.sound)
     kept = np.flatnonzero(known)
     if not kept.size:
         return []

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from regaze.data.classes import LabelWish, UnknownLabelError
+from regaze.data.columns import TableWish
 from regaze.data.pixels import Pixels
 from regaze.errors import DataError, StudyError
 from regaze.evaluation.faithfulness import Procedure
@@ -138,7 +140,9 @@ def stored_records(file: Path, key: str) -> list[Row] | None:
         return None
 
 
-def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None = None) -> Dataset:
+def other_data(
+    study: Study, spec: str, boxes: Path | None, patient: str | None = None, columns: TableWish | None = None
+) -> Dataset:
     """Read other data of the same classes; a small set may lack the last of them (the worst grades).
 
     Args:
@@ -146,23 +150,38 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
         spec: As for a new study, see `PhotographOptions.data`; likewise the next two.
         boxes: Folder of boxes.
         patient: Column or regular expression.
+        columns: Columns of a table.
 
     Raises:
         StudyError: Its classes are not the study's.
         DataError: It cannot be read.
     """
-    options = replace(study.options, data=spec, boxes=boxes, patient=patient, split_by="patient")
-    dataset = load_photographs(study.path, options, study.voice)
-    if dataset.classes == study.classes[: len(dataset.classes)]:
-        return replace(dataset, classes=study.classes, ordinal=study.dataset.ordinal)
+    own, columns = study.dataset, columns or TableWish()
+    options = replace(
+        study.options,
+        data=spec,
+        boxes=boxes,
+        patient=patient,
+        split_by="patient",
+        image_column=columns.image,
+        label_column=columns.label,
+        images=columns.images,
+    )
+    try:
+        found = load_photographs(study.path, options, study.voice, LabelWish(own.classes, own.ordinal))
+        return replace(own, spec=found.spec, samples=found.samples, fingerprint=found.fingerprint, notes=found.notes)
+    except UnknownLabelError:
+        options = replace(options, classes=None, ordinal=None, sound_class=None)
+        found = load_photographs(study.path, options, study.voice)
+    if found.classes == own.classes[: len(found.classes)]:
+        return replace(own, spec=found.spec, samples=found.samples, fingerprint=found.fingerprint, notes=found.notes)
     # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
-    scales = dataset.ordinal and study.dataset.ordinal
-    if not scales or len(dataset.classes) != len(study.classes):
+    if not (found.ordinal and own.ordinal) or len(found.classes) != len(own.classes):
         raise StudyError(
-            f"{spec} has the classes {', '.join(dataset.classes)}, the study has {', '.join(study.classes)}: "
-            "give data of the same classes."
+            f"{spec} has the classes {', '.join(found.classes)}, the study has {', '.join(own.classes)}: give data of "
+            "the same classes."
         )
-    return dataset
+    return found
 
 
 def _evaluations(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Evaluation]:
@@ -242,7 +261,7 @@ def _judge(
         }
         for sample, probabilities, grade in zip(samples, predictions.probabilities, predictions.grades, strict=True)
     ]
-    _, known = known_lesions(samples, pixels, study.dataset.ordinal)
+    _, known = known_lesions(samples, pixels, study.dataset.sound)
     training = study.training_masks(evaluation.fold, card.size)
     with study.voice.progress(f"measuring maps of {card.name}") as feed:
         measure_maps(rows, samples, pixels, known, training, predictions, feed)

@@ -26,12 +26,12 @@ Figures = dict[str, Any]
 ORIGINS = ("masks", "boxes")
 
 
-def map_figures(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
+def map_figures(rows: Sequence[Row], sound: int | None, resamples: int) -> Figures:
     """Figures of one model's maps.
 
     Args:
         rows: Records of `judge_model`, at least one.
-        ordinal: The classes are grades, so that the lowest means "no finding".
+        sound: The class that means "no finding"; None: of none is that known.
         resamples: Bootstrap resamples of each interval.
 
     Returns:
@@ -46,26 +46,26 @@ def map_figures(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
         "map_intervals": {scale: _map_intervals(rows, scale, patients, resamples) for scale in scales},
         "iou": {scale: _iou(rows, scale, patients, resamples) for scale in scales},
         "lesion_recall": _lesion_recall(rows, scales, patients, resamples),
-        "faithfulness": _faithfulness(rows, ordinal, resamples),
+        "faithfulness": _faithfulness(rows, sound, resamples),
         "sanity": _sanity(rows, patients, resamples),
     }
 
 
-def map_pairs(before: Sequence[Row], after: Sequence[Row], ordinal: bool, resamples: int) -> Figures:
+def map_pairs(before: Sequence[Row], after: Sequence[Row], sound: int | None, resamples: int) -> Figures:
     """Paired differences after - before of the maps, over the same photographs, resampled by patient.
 
     Args:
         before: Records of one model.
         after: Records of another, of the same photographs in the same order.
-        ordinal: As in `map_figures`.
+        sound: As in `map_figures`.
         resamples: Bootstrap resamples of each interval.
 
     Returns:
         `enrichment`, `squared_error` and `iou` of the fused map; each of `comparison.ALL_MEASURES` (over all
-        photographs measured with both), `without_grade_0` (these four; None where the classes are no grades), and
+        photographs measured with both), `without_grade_0` (these four; None where no class is known to be sound), and
         `lesion_recall`: map's name -> `all` and each lesion type -> what `recall_difference` gives; masks only.
     """
-    graded = [index for index, row in enumerate(before) if row["label"] not in (None, 0)]
+    graded = [index for index, row in enumerate(before) if row["label"] not in (None, sound)]
     diseased = [before[index] for index in graded], [after[index] for index in graded]
 
     def faithfulness(before: Sequence[Row], after: Sequence[Row]) -> Figures:
@@ -78,7 +78,7 @@ def map_pairs(before: Sequence[Row], after: Sequence[Row], ordinal: bool, resamp
         "enrichment": fused("lesion_enrichment"),
         "squared_error": fused("squared_error"),
         **faithfulness(before, after),
-        "without_grade_0": faithfulness(*diseased) if ordinal else None,
+        "without_grade_0": None if sound is None else faithfulness(*diseased),
         "iou": fused("iou"),
         "lesion_recall": _recall_pairs(before, after, resamples),
     }
@@ -140,11 +140,11 @@ def _counts(rows: Sequence[Row], origin: str, *path: str) -> list[Counts | None]
     return [reduce(getitem, path, item) if item and item["origin"] == origin else None for item in lesions]
 
 
-def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures | None:
-    """Deletion and insertion with and without grade 0, and the reference rankings.
+def _faithfulness(rows: Sequence[Row], sound: int | None, resamples: int) -> Figures | None:
+    """Deletion and insertion with and without the sound class, and the reference rankings.
 
     Returns:
-        None where nothing was measured. Else `all` and `without_grade_0` (None where the classes are no grades), each
+        None where nothing was measured. Else `all` and `without_grade_0` (None where no class is sound), each
         with the fused map and the measured rankings -> each of `comparison.ALL_MEASURES` (`mean`, `interval`),
         `n_used`, `n_skipped` (of the photographs measured at all); a ranking has `against` too: the fused map less the
         ranking on the photographs that have both, the same four as `paired_mean_difference` gives them.
@@ -153,7 +153,9 @@ def _faithfulness(rows: Sequence[Row], ordinal: bool, resamples: int) -> Figures
     if not measured:
         return None
     records = [row["faithfulness"] for row in measured]
-    labels = [row["label"] for row in measured] if ordinal else None
+    # What is compared calls the sound class 0, whatever its index.
+    graded = [None if row["label"] is None else int(row["label"] != sound) for row in measured]
+    labels = None if sound is None else graded
     patients = [row["patient"] for row in measured]
     parts: Figures = {"without_grade_0": None, **summarise_faithfulness(records, labels, patients, resamples)}
     for ranking in [name for name in parts["all"] if name != FUSED]:

@@ -31,7 +31,6 @@ from regaze.study.folder import Study
 from regaze.study.options import EvaluateOptions
 
 Row = dict[str, Any]
-REFERABLE_FROM = 2
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def summary(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict
     figures["precision"] = _precision(rows)
     scales = list(rows[0]["maps"])
     figures["maps"] = {scale: summarise_maps([row["maps"][scale] for row in rows]) for scale in scales}
-    return figures | map_figures(rows, study.dataset.ordinal, options.resamples)
+    return figures | map_figures(rows, study.dataset.sound, options.resamples)
 
 
 _GRADING_KEYS = (
@@ -152,10 +151,16 @@ _GRADING_KEYS = (
         "recall",
         "confusion",
         "referable",
+        "two_classes",
         "calibration_error",
     ),
     "reliability",
 )
+
+
+def positive_class(dataset: Dataset) -> int | None:
+    """Of two classes the one that is looked for: not the sound one, else the second; None for other numbers."""
+    return None if len(dataset.classes) != 2 else 0 if dataset.sound == 1 else 1
 
 
 def _grading(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dict[str, Any]:
@@ -165,11 +170,14 @@ def _grading(study: Study, rows: Sequence[Row], options: EvaluateOptions) -> dic
         probabilities,
         np.array([row["grade"] for row in rows]),
         labels,
-        referable_from=REFERABLE_FROM if study.dataset.ordinal else None,
+        referable_from=study.dataset.referable,
+        positive=positive_class(study.dataset),
         groups=[row["patient"] for row in rows],
         resamples=options.resamples,
         ordinal=study.dataset.ordinal,
     )
+    if figures["two_classes"] is not None:
+        figures["two_classes"]["positive"] = study.classes[positive_class(study.dataset) or 0]
     return {**figures, "reliability": reliability(probabilities, labels)}
 
 
@@ -200,7 +208,7 @@ def compare(study: Study, before: Sequence[Row], after: Sequence[Row], options: 
     if graded:
         kappa = _kappa_pair(study, [row for row, _ in graded], [row for _, row in graded], options)
         scores |= _score_pairs(study, graded, options)
-    return {"kappa": kappa, **scores, **map_pairs(before, after, study.dataset.ordinal, options.resamples)}
+    return {"kappa": kappa, **scores, **map_pairs(before, after, study.dataset.sound, options.resamples)}
 
 
 def _score_pairs(study: Study, graded: Sequence[tuple[Row, Row]], options: EvaluateOptions) -> dict[str, Any]:
@@ -234,8 +242,14 @@ def _notes(
     notes = _part_notes(study, first, part, other)
     if not study.dataset.ordinal:
         notes.append("Kappa is unweighted: the classes have no order.")
-    elif len(study.classes) > REFERABLE_FROM:
-        notes.append(f"Referable: grade {study.classes[REFERABLE_FROM]} or worse.")
+    if study.dataset.referable is not None:
+        notes.append(f"Referable: grade {study.classes[study.dataset.referable]} or worse.")
+    positive = positive_class(study.dataset)
+    if positive is not None:
+        notes.append(
+            f"AUROC, sensitivity and specificity are those of {study.classes[positive]} against "
+            f"{study.classes[1 - positive]}."
+        )
     # Where nothing is known about lesions, `lesion_pixels` is None.
     with_lesions = [row["sample"] for row in first if row["maps"]["fused"]["lesion_pixels"]]
     if with_lesions:

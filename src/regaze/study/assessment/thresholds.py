@@ -113,7 +113,7 @@ def _content(sample: Sample) -> str:
 def _fold_curves(study: Study, name: str, fold: int, samples: Sequence[Sample], machine: MachineOptions) -> Curves:
     predictor, card = load_model(study.model_folder(name, fold), machine)
     pixels = study.pixels(samples, card.size, machine.workers)
-    masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
+    masks, known = known_lesions(samples, pixels, study.dataset.sound)
     curves: Curves = {}
     for scale, maps in layers_of(predictor.predict(pixels.images)).items():
         parts = zip(enlarge(maps, card.size), masks, pixels.pictures, known, strict=True)

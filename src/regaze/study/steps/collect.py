@@ -59,7 +59,7 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
             pixels = study.pixels(samples, card.size, machine.workers)
             with study.voice.progress(f"collecting maps of {name}") as feed:
                 predictions = predictor.predict(pixels.images, feed, study.feature_cache(machine))
-            masks, known = known_lesions(samples, pixels, study.dataset.ordinal)
+            masks, known = known_lesions(samples, pixels, study.dataset.sound)
             scores, features = forward_scores(predictions), None
             if options.signals:
                 scores, features = all_scores(study, card, fold, predictor, samples, pixels, predictions)

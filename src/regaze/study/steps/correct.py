@@ -135,9 +135,10 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
             continue
         model = study.fold_name(name, fold)
         wanted = [by_id[sample] for sample in selection.samples]
-        if options.healthy and study.dataset.ordinal:
+        sound = study.dataset.sound
+        if options.healthy and sound is not None:
             selected = set(selection.samples)
-            wanted += [item for item in study.training(fold) if item.label == 0 and item.id not in selected]
+            wanted += [item for item in study.training(fold) if item.label == sound and item.id not in selected]
         todo = [sample for sample in wanted if (model, sample.id) not in existing]
         counts["kept"] += len(wanted) - len(todo)
         written = study.store.add_corrections(_from_truth(study, model, todo, options, counts))
@@ -153,7 +154,7 @@ def _from_truth(
     for sample in samples:
         usable = sample.origin != "none" and options.source in ("all", sample.origin)
         look = lesion_union(sample) if usable else None
-        state = "unknown" if look is None else lesion_status(sample, bool(look.any()), study.dataset.ordinal)
+        state = "unknown" if look is None else lesion_status(sample, bool(look.any()), study.dataset.sound)
         if look is None or state == "unknown" or (state == "free" and not options.healthy):
             counts["without_knowledge"] += 1
             continue

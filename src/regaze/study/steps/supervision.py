@@ -102,16 +102,16 @@ def corrections_by_fold(study: Study, root: str, options: SupervisionOptions) ->
     return corrections
 
 
-def free_of_lesions(samples: Sequence[Sample], pixels: Pixels, ordinal: bool) -> list[int]:
-    """Rows of the photographs of the lowest grade that mark no lesion: they say for free that there is nothing to see.
+def free_of_lesions(samples: Sequence[Sample], pixels: Pixels, sound: int | None) -> list[int]:
+    """Rows of the photographs of the sound class that mark no lesion: they say for free that there is nothing to see.
 
     Args:
         samples: N photographs.
         pixels: The same in cropped pixels.
-        ordinal: Whether the classes are grades on one scale; without one no class is known to be the sound one.
+        sound: The sound class (`Dataset.sound`); None: of no class is known that it is.
     """
-    sound = [row for row, sample in enumerate(samples) if ordinal and sample.label == 0]
-    return [row for row in sound if not pixels.lesions[row].any()]
+    free = [row for row, sample in enumerate(samples) if sound is not None and sample.label == sound]
+    return [row for row in free if not pixels.lesions[row].any()]
 
 
 def corrected_set(

@@ -78,7 +78,7 @@ def train_on_corrections(
 ) -> str:
     """Phase 1 anew, on grades and maps together from the first step, on every fold of the study.
 
-    It learns from all corrections of the parent's maps so far, and that a photograph of the lowest grade without a
+    It learns from all corrections of the parent's maps so far, and that a photograph of the sound class without a
     marked lesion deserves no attention. Its control is the parent where network, recipe and size are the same: without
     the map loss both are one and the same training.
 
@@ -193,7 +193,7 @@ def _train_fold(
         recipe = partial(train_phase1, options=training, cache=study.feature_cache(model.machine))
         if lesson is not None:
             supervision, cells = lesson.supervision, cells_of(built.network, side)
-            free = free_of_lesions(samples, pixels, study.dataset.ordinal)
+            free = free_of_lesions(samples, pixels, study.dataset.sound)
             data = corrected_set(study, samples, pixels, lesson.corrections, supervision, cells, free)
             recipe = partial(recipe, supervision=supervision)
             parent = read_card(study.model_folder(lesson.parent, model.fold))
