@@ -74,7 +74,7 @@ def read_cvat(path: Path, album: Album, intake: Intake) -> list[Drawn]:
         if key in ids:
             raise image.source.refuse(f"the id {key} again", "each id once")
         ids.add(key)
-        photograph = _photograph(image, album, intake, {sample for sample, other in seen if other != task})
+        photograph = _photograph(image, album, intake, seen, tasks - {task})
         if photograph is None:
             continue
         if (photograph.sample, task) in seen:
@@ -178,13 +178,15 @@ def _task_authors(root: Node) -> dict[str, str]:
     return found
 
 
-def _photograph(image: Node, album: Album, intake: Intake, others: set[str]) -> Photograph | None:
-    """The photograph of an image, None where it is to be passed over; `others` are the samples of other tasks."""
+def _photograph(
+    image: Node, album: Album, intake: Intake, seen: set[tuple[str, str]], others: set[str]
+) -> Photograph | None:
+    """The photograph of an image, None where it is to be passed over; `seen` are samples with their tasks so far."""
     name = image.attribute("name")
     second = re.fullmatch(r"(.+)_[0-9]+(\.\w+)?", name)
     if second and "task_id" in image.attributes and album.match(name, image.source) is None:
         first = album.match(second[1] + (second[2] or ""), image.source)
-        if first is not None and first.sample in others:
+        if first is not None and any((first.sample, other) in seen for other in others):
             return first
     return intake.find(album, name, image.source)
 
@@ -194,7 +196,7 @@ def _shapes(image: Node, sheet: Sheet) -> tuple[Shape, ...]:
     for node in image.children:
         if node.tag == "tag":
             continue
-        label = node.attribute("label")
+        label = node.attribute("label") if node.tag in _READERS else node.attributes.get("label", "")
         look = meaning(label)
         if look is None:
             sheet.intake.landmark(label)

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from regaze.corrections.formats.source import Source, shown
 from regaze.errors import CorrectionError
@@ -140,7 +141,7 @@ class Album:
         names = spellings(name)
         fitting = (_best(_parts(text), self._endings) for text in names)
         cleaned = (_best(_parts(_cleaned(text)), self._cleaned) for text in names)
-        return next(filter(None, (*fitting, *cleaned)), set())
+        return next(filter(None, chain(fitting, cleaned)), set())
 
 
 def _best(parts: list[str], endings: dict[str, set[str]]) -> set[str]:
