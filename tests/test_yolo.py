@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from regaze.corrections.formats.photographs import Album, Photograph
-from regaze.corrections.formats.yolo import read_yolo
+from regaze.corrections.formats.registry import FORMATS
 from regaze.data.boxes import with_boxes
 from regaze.errors import CorrectionError, DataError
 from regaze.records import Sample
-from regaze.yolo import read_boxes, read_names
+from regaze.yolo import read_marks, read_names
 
 
 def boxes_of_a_data_set(folder: Path) -> list[tuple[float, ...]]:
@@ -20,7 +20,7 @@ def boxes_of_a_data_set(folder: Path) -> list[tuple[float, ...]]:
 
 def corrections(folder: Path) -> list[tuple[float, ...]]:
     """The same as `import` reads them."""
-    (drawn,) = read_yolo(folder, Album([Photograph("eye", (), 8, 8)]))
+    (drawn,) = FORMATS["yolo"].read(folder, Album([Photograph("eye", (), 8, 8)]))
     return [(*shape.points[0], *shape.points[1]) for shape in drawn.shapes]
 
 
@@ -102,11 +102,60 @@ def test_a_folder_without_names_is_refused(tmp_path, user):
 
 
 @BOTH
-def test_rounding_is_clipped(tmp_path, user):
-    """An edge up to a hundredth outside is an exporter's rounding, and clipped to the photograph."""
+@pytest.mark.parametrize(
+    ("text", "edges"),
+    [
+        ("0 0.1 0.5 0.21 0.5", (0, 2, 1.64, 6)),  # an exporter's rounding
+        ("0 0.1 0.5 0.25 0.5", (0, 2, 1.8, 6)),  # drawn beyond the edge
+        ("0 .25 .25 -.5 .5", (0, 0, 4, 4)),  # drawn backwards
+        ("0 .25 .25 .5 .5 0.87", (0, 0, 4, 4)),  # a prediction with its confidence
+        ("0 .25 .25 .5 0\n0 1.01 .5 .01 .1\n0 .25 .25 .5 .5", (0, 0, 4, 4)),  # two without an inside
+    ],
+)
+def test_boxes_at_the_edge_backwards_and_of_predictions(tmp_path, user, text, edges):
+    """They are clipped, sorted, and taken without their confidence; what has no inside is left out."""
     (tmp_path / "classes.txt").write_text("EX")
-    (tmp_path / "eye.txt").write_text("0 0.1 0.5 0.21 0.5")
-    assert user(tmp_path) == [pytest.approx((0, 2, 1.64, 6))]
+    (tmp_path / "eye.txt").write_text(text)
+    assert user(tmp_path) == [pytest.approx(edges)]
+
+
+@pytest.mark.parametrize("tail", ["", " .9"])
+def test_polygons_and_turned_boxes(tmp_path, tail):
+    """Polygons stay polygons in corrections, four corners may leave the photograph; `--boxes` takes the box around."""
+    (tmp_path / "classes.txt").write_text("EX")
+    (tmp_path / "eye.txt").write_text(f"0 .25 .25 .5 .25 .25 .5{tail}\n0 .5 -.25 .75 0 .5 .25 .25 0{tail}\n")
+    (drawn,) = FORMATS["yolo"].read(tmp_path, Album([Photograph("eye", (), 8, 8)]))
+    assert [shape.points for shape in drawn.shapes] == [((2, 2), (4, 2), (2, 4)), ((4, -2), (6, 0), (4, 2), (2, 0))]
+    assert boxes_of_a_data_set(tmp_path) == [(2, 2, 4, 4), (2, 0, 6, 2)]
+
+
+@BOTH
+def test_keypoints_are_no_polygons(tmp_path, user):
+    """A pose data set says so in its data.yaml; its lines would pass for polygons."""
+    (tmp_path / "data.yaml").write_text("kpt_shape: [2, 2]\nnames: [eye]\n")
+    (tmp_path / "eye.txt").write_text("0 .5 .5 .5 .5 .1 .1 .2 .2")
+    with pytest.raises(USERS[user], match=r"data\.yaml, line 1: keypoints"):
+        user(tmp_path)
+
+
+def test_marks_without_an_inside_alone_do_not_say_that_there_is_nothing(tmp_path):
+    """The photograph stays without knowledge."""
+    (tmp_path / "classes.txt").write_text("EX")
+    (tmp_path / "eye.txt").write_text("0 .5 .5 0 .5")
+    (sample,), notes = with_boxes([Sample("eye", Path("eye.jpg"), 0)], tmp_path)
+    assert (sample.origin, sample.boxes) == ("none", ())
+    assert notes[-1] == "Boxes: 1 without an inside, left out."
+    (tmp_path / "reviewed.list").write_text("eye")
+    assert FORMATS["yolo"].read(tmp_path, Album([Photograph("eye", (), 8, 8)])) == []
+
+
+@pytest.mark.parametrize("name", ["1a2b3c4d-eye", "eye_jpg.rf.0123456789abcdef0123456789abcdef", "labels/train/eye"])
+def test_names_that_tools_give(tmp_path, name):
+    """Label Studio's prefix, Roboflow's hash, ultralytics' folders."""
+    (tmp_path / "classes.txt").write_text("EX")
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / f"{name}.txt").write_text("0 .25 .25 .5 .5")
+    assert [user(tmp_path) for user in USERS] == [[(0, 0, 4, 4)]] * 2
 
 
 @BOTH
@@ -114,7 +163,8 @@ def test_rounding_is_clipped(tmp_path, user):
     ("text", "message"),
     [
         ("1 .5 .5 .1", "'1 .5 .5 .1', expected class, centre x, centre y, width, height"),
-        ("1 .5 .5 .1 .1 .9", "expected class, centre x"),
+        ("1 .5 .5 .1 .1 9", "expected class, centre x.* a last number alone is a confidence, 0..1"),
+        ("1 .5 .5 .1 .1 nan", "a last number alone is a confidence"),
         ("x .5 .5 .1 .1", "expected class, centre x"),
         ("-1 .5 .5 .1 .1", "expected class, centre x"),
         ("1.5 .5 .5 .1 .1", "expected class, centre x"),
@@ -127,10 +177,9 @@ def test_rounding_is_clipped(tmp_path, user):
         ("1 .5 .5 .1 1e999", "expected shares"),
         ("1 240 120 30 30", "expected shares"),
         ("1 .95 .5 .2 .1", "expected shares"),
-        ("1 .5 .5 0 .1", "a box 0 wide and 0.1 high within the photograph, expected both above 0"),
-        ("1 .5 .5 .1 -.1", "a box 0.1 wide and -0.1 high"),
-        ("1 1.005 .5 .005 .1", "a box 0 wide"),
-        ("1 -.005 .5 .01 1", "a box 0 wide"),
+        ("1 .1 .1 .5 .1 1.2 .5", "expected shares"),
+        ("1 1.1 .1 1.5 .1 1.5 .5 1.1 .5", "expected shares"),
+        ("1 10 10 50 10 50 50 10 50", "expected shares"),
         ("7 .5 .5 .1 .1", r"class 7, expected one of \[0, 1\], those with a name"),
     ],
 )
@@ -157,4 +206,4 @@ def test_a_text_without_end_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr("regaze.yolo._MAX_BYTES", 10)
     (tmp_path / "a.txt").write_text("0 .5 .5 .5 .5")
     with pytest.raises(DataError, match=r"a\.txt has 13 bytes, expected at most 10"):
-        read_boxes(tmp_path / "a.txt", {0})
+        read_marks(tmp_path / "a.txt", {0})

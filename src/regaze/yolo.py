@@ -1,7 +1,12 @@
-"""Reads boxes in YOLO format: a folder with one text per photograph, and what its class numbers mean.
+"""Reads marks in YOLO format: a folder with one text per photograph, and what its class numbers mean.
 
-A line is `class centre-x centre-y width height`, the last four as shares of the photograph's width and height. The
-class names stand in `classes.txt` or `obj.names` (one per line, class 0 first) or as `names` in `data.yaml`.
+A line is `class centre-x centre-y width height`, the last four as shares of the photograph's width and height; or a
+class and the corners of a polygon, `class x1 y1 x2 y2 x3 y3 ...` (YOLO-seg), four of which are a turned box
+(YOLO-OBB). A last number that has no partner is the confidence of a prediction, 0..1, and passed over. Shares are of
+the photograph as tools show it, upright (`regaze.orientation`).
+
+Keypoints (YOLO-pose) look like polygons and are refused by the `kpt_shape` of their `data.yaml`. The class names stand
+in `classes.txt` or `obj.names` (one per line, class 0 first) or as `names` in `data.yaml`.
 
 Invariant: every mistake is one DataError that names the file and the line; nothing is guessed.
 """
@@ -18,29 +23,42 @@ import yaml
 from regaze.errors import DataError
 
 _MAX_BYTES = 16 * 2**20
-_ROUNDING = 0.01
-"""How far an edge may lie outside 0..1 and is clipped: exporters round (IDRiD's reach -.0028); more is a mistake."""
+_SLIGHT = 0.03
+"""How far a side may lie outside 0..1 and is clipped: people draw beyond the edge, and exporters round (IDRiD's boxes
+reach -.0028); more is a mistake."""
+
+_EXPECTED = "class, centre x, centre y, width, height, or class and the x and y of three corners or more"
 
 # No photograph: lists of names, what people put beside them, and, at the top, the pictures of each part.
 _OTHER_TEXTS = frozenset({"classes", "readme", "license", "licence"})
 _PART_LISTS = frozenset({"train", "valid", "val", "test"})
 
 
-class ClassBox(NamedTuple):
+class Mark(NamedTuple):
     """A line of a text.
 
     Attributes:
         line: From 1.
         number: The class's.
-        x0, y0, x1, y1: Edges as shares of the photograph's width and height, 0..1, x0 < x1, y0 < y1.
+        points: Shares of the upright photograph's width and height: a box's two opposite corners, the upper left one
+            first, or a polygon's corners. A box lies within 0..1; what a polygon has outside is to be cut off.
     """
 
     line: int
     number: int
-    x0: float
-    y0: float
-    x1: float
-    y1: float
+    points: tuple[tuple[float, float], ...]
+
+    @property
+    def is_box(self) -> bool:
+        """Whether it is a box along the photograph's sides."""
+        return len(self.points) == 2
+
+    @property
+    def edges(self) -> tuple[float, float, float, float] | None:
+        """x0, y0, x1, y1 of the box around it, 0..1, x0 < x1, y0 < y1; None where that has no inside."""
+        xs, ys = ([min(1.0, max(0.0, value)) for value in values] for values in zip(*self.points, strict=True))
+        edges = (min(xs), min(ys), max(xs), max(ys))
+        return edges if edges[0] < edges[2] and edges[1] < edges[3] else None
 
 
 def is_box_file(path: PurePath) -> bool:
@@ -70,44 +88,52 @@ def read_names(folder: Path) -> dict[int, str] | None:
     return None
 
 
-def read_boxes(file: Path, classes: Collection[int]) -> list[ClassBox]:
-    """Read the boxes of a photograph, in the file's order.
+def read_marks(file: Path, classes: Collection[int]) -> list[Mark]:
+    """Read the marks of a photograph, in the file's order.
 
     Args:
-        file: A box per line; empty lines do no harm.
+        file: A mark per line; empty lines do no harm.
         classes: The class numbers that have a name.
 
     Raises:
-        DataError: A line is malformed, its class is unknown, or its box lies outside the photograph.
+        DataError: A line is malformed, its class is unknown, or its mark lies outside the photograph.
     """
-    boxes = []
+    marks = []
     for line, text in enumerate(read_text(file).split("\n"), start=1):
         values = text.split()
         if values:
-            number, edges = _box(values, file, line)
-            if number not in classes:
-                raise _mistake(file, line, f"class {number}", f"one of {sorted(classes)}, those with a name")
-            boxes.append(ClassBox(line, number, *edges))
-    return boxes
+            mark = _mark(values, file, line)
+            if mark.number not in classes:
+                raise _mistake(file, line, f"class {mark.number}", f"one of {sorted(classes)}, those with a name")
+            marks.append(mark)
+    return marks
 
 
-def _box(values: list[str], file: Path, line: int) -> tuple[int, tuple[float, float, float, float]]:
-    """Class and edges (x0, y0, x1, y1), 0..1, of one line."""
+def _mark(values: list[str], file: Path, line: int) -> Mark:
+    """What one line says."""
     shown = " ".join(values)[:80]
     try:
         if not re.fullmatch(r"[0-9]{1,9}", values[0]) or any("_" in value for value in values):  # float takes 1_0
             raise ValueError
-        x, y, width, height = (float(value) for value in values[1:])
+        numbers = [float(value) for value in values[1:]]
+        if len(numbers) < 4:
+            raise ValueError
     except ValueError:
-        raise _mistake(file, line, f"{shown!r}", "class, centre x, centre y, width, height") from None
-    edges = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    if not all(-_ROUNDING <= edge <= 1 + _ROUNDING for edge in edges):  # NaN is not within either
+        raise _mistake(file, line, repr(shown), _EXPECTED) from None
+    if len(numbers) % 2 and not 0 <= numbers.pop() <= 1:
+        raise _mistake(file, line, repr(shown), f"{_EXPECTED}; a last number alone is a confidence, 0..1")
+    points = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+    if len(points) == 2:
+        (x, y), (width, height) = points
+        points = ((x - abs(width) / 2, y - abs(height) / 2), (x + abs(width) / 2, y + abs(height) / 2))
+    # A turned box at the photograph's edge has corners outside; its middle has not.
+    inner = points if len(points) != 4 else ((sum(numbers[::2]) / 4, sum(numbers[1::2]) / 4),)
+    near = all(-1 <= value <= 2 for point in points for value in point)  # NaN is not within either
+    if not near or not all(-_SLIGHT <= value <= 1 + _SLIGHT for point in inner for value in point):
         raise _mistake(file, line, f"the box {shown}", "shares of width and height, 0..1, not pixels")
-    x0, y0, x1, y1 = (min(1.0, max(0.0, edge)) for edge in edges)
-    if x0 >= x1 or y0 >= y1:
-        size = f"a box {x1 - x0:g} wide and {y1 - y0:g} high within the photograph"
-        raise _mistake(file, line, size, "both above 0")
-    return int(values[0]), (x0, y0, x1, y1)
+    if len(points) == 2:
+        points = tuple((min(1.0, max(0.0, x)), min(1.0, max(0.0, y))) for x, y in points)
+    return Mark(line, int(values[0]), points)
 
 
 def _listed(file: Path) -> dict[int, str]:
@@ -134,6 +160,9 @@ def _in_yaml(file: Path) -> dict[int, str]:
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1
         raise _mistake(file, line, f"no YAML ({getattr(error, 'reason', 'too deep')})", "a YAML file") from error
     entries = root.value if isinstance(root, yaml.MappingNode) else []
+    pose = next((key for key, _ in entries if key.value == "kpt_shape"), None)
+    if pose is not None:
+        raise _mistake(file, pose.start_mark.line + 1, "keypoints (kpt_shape)", "boxes or polygons: export these")
     node = next((value for key, value in entries if key.value == "names"), None)
     expected = "`names:` with a list of names, class 0 first, or with numbers and names"
     if isinstance(node, yaml.SequenceNode):

@@ -256,3 +256,13 @@ def test_the_default_author_is_the_login_name_or_unknown(monkeypatch):
 
         monkeypatch.setattr(author_module.getpass, "getuser", nobody)
         assert default_author() == "unknown"
+
+
+def test_what_is_there_is_not_added_again(store):
+    """Equal in all but the time, in this order, and at the end of what is there."""
+    one, two = make_draft("a"), make_draft("a", remark="later")
+    other = make_draft("b")
+    assert len(store.add_corrections([one, two, other], unless_there=True)) == 3
+    assert store.add_corrections([one, two, other], unless_there=True) == []
+    assert [entry.remark for entry in store.add_corrections([two, one], unless_there=True)] == [""]
+    assert [entry.sample for entry in store.add_corrections([one], unless_there=False)] == ["a"]

@@ -150,3 +150,34 @@ def test_the_room_loads_no_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+# One import's worth, at once.
+IMPORTS = """
+import sys
+import numpy as np
+from regaze.corrections.store import Store
+from regaze.records import Correction
+
+drafts = [
+    Correction(0, str(i), "m", "expert", "replace", np.random.default_rng(i).random((300, 300)) > 0.5, None, "x", "")
+    for i in range(30)
+]
+print("ready", flush=True)
+sys.stdin.readline()
+with Store(sys.argv[1]) as store:
+    print(len(store.add_corrections(drafts, unless_there=True)), flush=True)
+"""
+
+
+def test_two_imports_of_one_file_at_once_write_it_once(start, path):
+    """One transaction decides: one of them writes all, the other finds all there."""
+    Store(path).close()
+    processes = [start(IMPORTS, path) for _ in range(2)]
+    for process in processes:
+        _go(process)
+    written = sorted(int(process.stdout.readline()) for process in processes)
+    assert written == [0, 30]
+    with Store(path) as store:
+        assert store.count() == 30
+        assert store.chain().problems == ()

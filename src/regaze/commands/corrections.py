@@ -69,13 +69,15 @@ class Export(StudyCommand):
     """png: masks with corrections.json beside them. coco, yolo, label-studio, cvat: the format of that tool."""
     model: str | None = None
     """Only corrections of this model's maps; default: all corrections."""
+    image_prefix: str = ""
+    """Written before each photograph's name (label-studio, coco, cvat), for example /data/local-files/?d=photos/."""
 
     def run(self) -> Result:
         """Export."""
         from regaze.study.steps.exchange import export_corrections, format_named
 
         study = self.open()
-        count = export_corrections(study, self.to, self.format, self.model)
+        count = export_corrections(study, self.to, self.format, self.model, self.image_prefix)
         loses = format_named(self.format).loses
         self.say(f"{count} corrections written to {self.to} ({self.format}: {loses})")
         return {"written": count, "to": str(self.to), "format": self.format, "loses": loses}, 0
@@ -83,7 +85,10 @@ class Export(StudyCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(StudyCommand):
-    """A file with a mistake is refused as a whole; the error names the line, in JSON the path, of the mistake."""
+    """What marks no area is left out and counted; a file with a mistake is refused, with its line or JSON path.
+
+    What the study holds already is not written again.
+    """
 
     path: Annotated[Path, tyro.conf.Positional]
     """File or folder to read."""
@@ -93,20 +98,31 @@ class Import(StudyCommand):
     """Name of the model whose maps were corrected; default: the active model, else multi-scale."""
     author: str | None = None
     """Author of corrections without one in the file; default: the user's login name."""
+    skip_unknown: bool = False
+    """Pass over pictures that the study has not, and count them; else they refuse the file."""
+    drawn_on: Literal["upright", "stored"] | None = None
+    """Photographs that EXIF turns were drawn on upright, as tools show them, or as stored; default: as the size in
+    the file tells, else upright (png: else refused)."""
+    any_value: bool = False
+    """png: every value but 0 means look here, as in masks with labels 1, 2, 3."""
 
     def run(self) -> Result:
         """Import."""
+        from regaze.corrections.formats.intake import Intake
         from regaze.study.active_model import active_model
         from regaze.study.steps.exchange import import_corrections
 
         study = self.open()
         model = self.model or active_model(study)
-        counts = import_corrections(study, self.path, self.format, model, self.author)
+        intake = Intake(skip_unknown=self.skip_unknown, drawn_on=self.drawn_on, any_value=self.any_value)
+        counts = import_corrections(study, self.path, self.format, model, self.author, intake)
+        there = f"{counts['there_already']} there already, " if counts["there_already"] else ""
         self.say(
-            f"{counts['read']} corrections read, {counts['written']} written, {counts['set_aside']} set aside "
-            "(photographs outside the training part)"
+            f"{counts['read']} corrections read, {counts['written']} written, {there}{counts['set_aside']} set aside "
+            "(photographs outside the training part)",
+            *intake.notes,
         )
-        return {"model": model, **counts, "total": study.store.count()}, 0
+        return {"model": model, **counts, "notes": list(intake.notes), "total": study.store.count()}, 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -116,6 +116,14 @@ def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
     return {**values, "hash": _hash_correction(values)}
 
 
+def content(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a row of `CORRECTIONS` says, whenever it was stored: equal for two rows that say the same."""
+    names = ("sample", "model", "origin", "mode", "author", "remark", "map", "height", "width", "shapes")
+    # Shapes stand for their masks, whose bytes another version of the PNG library may pack otherwise.
+    masks = () if values["shapes"] else (values["look"], values["avoid"])
+    return (*(values[name] for name in names), *masks)
+
+
 def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
     """The record of a row of `CORRECTIONS`; its masks are not drawn again from the shapes.
 

@@ -21,6 +21,7 @@ from regaze.corrections.rows import (
     ENTRY_FIELDS,
     SELECTIONS,
     CorrectionEntry,
+    content,
     pack_correction,
     pack_selection,
     unpack_correction,
@@ -109,12 +110,16 @@ class Store:
         query = select(SELECTIONS).where(SELECTIONS.c.model == model).order_by(SELECTIONS.c.id.desc()).limit(1)
         return next(iter(self._selections(query)), None)
 
-    def add_corrections(self, corrections: Iterable[Correction]) -> list[CorrectionEntry]:
+    def add_corrections(
+        self, corrections: Iterable[Correction], *, unless_there: bool = False
+    ) -> list[CorrectionEntry]:
         """Store corrections in one transaction: all of them or, if one is refused, none.
 
         Args:
             corrections: Records with id 0; their `time` is ignored, the store writes its own. An iterator may make
                 each mask when it is asked for.
+            unless_there: Leave out those with which an author's corrections of the photograph and model end already,
+                in this order and equal in all but their time. What two processes add at once is then added once.
 
         Returns:
             What was stored, without masks, in the order given.
@@ -127,6 +132,8 @@ class Store:
         if not packed:
             return []
         with self._database.transaction(write=True) as connection:
+            if unless_there:
+                packed = _not_there(connection, packed)
             rows = [{**values, "id": _insert(connection, CORRECTIONS, values)} for values in packed]
         return [CorrectionEntry(**{name: row[name] for name in ENTRY_FIELDS}) for row in rows]
 
@@ -163,6 +170,28 @@ class Store:
     def _rows(self, query: Select[Any]) -> list[Row[Any]]:
         with self._database.transaction() as connection:
             return list(connection.execute(query).all())
+
+
+def _not_there(connection: Connection, packed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of some packed corrections that the store does not end with; see `Store.add_corrections`."""
+    names = ("sample", "model", "author")
+    new: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for values in packed:
+        new.setdefault(tuple(values[name] for name in names), []).append(values)
+    stored: dict[tuple[str, ...], list[int]] = {}
+    query = select(CORRECTIONS.c.id, *(CORRECTIONS.c[name] for name in names)).order_by(CORRECTIONS.c.id)
+    for row in connection.execute(query):
+        if tuple(row[1:]) in new:
+            stored.setdefault(tuple(row[1:]), []).append(row[0])
+    there: set[int] = set()
+    for key, group in new.items():
+        numbers = stored.get(key, [])[-len(group) :]
+        rows = connection.execute(select(CORRECTIONS).where(CORRECTIONS.c.id.in_(numbers)).order_by(CORRECTIONS.c.id))
+        old = [content(row._asdict()) for row in rows]
+        wanted = [content(one) for one in group]
+        count = next(n for n in range(len(old), -1, -1) if old[len(old) - n :] == wanted[:n])
+        there |= set(map(id, group[:count]))
+    return [values for values in packed if id(values) not in there]
 
 
 def _insert(connection: Connection, table: Table, values: dict[str, Any]) -> int:

@@ -15,10 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from regaze.data.images import photo_orientation
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type
+from regaze.orientation import stored_point
 from regaze.records import Box, Sample
-from regaze.yolo import box_files, read_boxes, read_names
+from regaze.tool_names import spellings
+from regaze.yolo import Mark, box_files, read_marks, read_names
 
 CODRAS_CLASSES: Mapping[int, str | None] = {0: None, 1: "hard_exudates", 2: "haemorrhages"}
 """Class number -> lesion type of the CODRAS boxes; None: the optic disc, never a lesion. Checked against the
@@ -79,6 +82,7 @@ def with_boxes(
     result = list(samples)
     claimed: dict[int, Path] = {}
     unmatched = []
+    counts = Counter[str]()
     for file in files:
         index = owners.find(file, folder)
         if index is None:
@@ -87,17 +91,36 @@ def with_boxes(
         if index in claimed:
             raise DataError(f"{claimed[index]} and {file} both describe {samples[index].id}: keep one of them.")
         claimed[index] = file
-        boxes = [(classes[number], edges) for _, number, *edges in read_boxes(file, classes)]
+        marks = [(lesion, mark) for mark in read_marks(file, classes) if (lesion := classes[mark.number]) is not None]
         if samples[index].origin != "masks":
-            lesions = tuple(Box(lesion, *edges) for lesion, edges in boxes if lesion is not None)
-            result[index] = replace(samples[index], boxes=lesions, origin="boxes")
+            result[index] = _with_marks(samples[index], marks, counts)
     if not claimed:
         raise DataError(
             f"None of the {len(files)} box files in {folder} fits a photograph (for example {files[0].name}; "
             f"photographs are called like {samples[0].image.stem}): name them alike."
         )
     covered = sum(samples[index].origin == "masks" for index in claimed)
-    return result, _notes(result, len(claimed), covered, unmatched)
+    return result, _notes(result, len(claimed), covered, unmatched, counts)
+
+
+def _with_marks(sample: Sample, marks: Sequence[tuple[str, Mark]], counts: Counter[str]) -> Sample:
+    """A sample with its boxes; counts photographs that are `turned` and boxes that are `empty`."""
+    orientation = photo_orientation(sample.image) if marks and sample.image.is_file() else 1
+    boxes = [_box(lesion, mark, orientation) for lesion, mark in marks]
+    counts["turned"] += orientation != 1
+    counts["empty"] += boxes.count(None)
+    lesions = tuple(box for box in boxes if box is not None)
+    # Where all marks are left out, nobody said that there is nothing to see.
+    return replace(sample, boxes=lesions, origin="boxes") if lesions or not marks else sample
+
+
+def _box(lesion: str, mark: Mark, orientation: int) -> Box | None:
+    """The box around a mark, on the stored photograph; None where it has no inside."""
+    if mark.edges is None:
+        return None
+    x0, y0, x1, y1 = mark.edges
+    xs, ys = zip(*(stored_point(point, 1, 1, orientation) for point in ((x0, y0), (x1, y1))), strict=True)
+    return Box(lesion, min(xs), min(ys), max(xs), max(ys))
 
 
 class _Owners:
@@ -113,23 +136,34 @@ class _Owners:
 
     def find(self, file: Path, folder: Path) -> int | None:
         """Return the sample's index, or None where no photograph fits."""
-        relative = file.relative_to(folder).with_suffix("")
-        name = re.sub("^train/", "training/", relative.as_posix())
+        relative = file.relative_to(folder).as_posix().removesuffix(".txt")
+        names = [re.sub("^train/", "training/", name) for name in (relative, *map(_stem, spellings(relative)[1:]))]
         if self._prefix:
-            return self._ids.get(name if "/" in name else self._prefix + name)
-        if name in self._ids:
-            return self._ids[name]
-        fitting = self._stems.get(relative.name, [])
+            return next((self._ids[self._full(name)] for name in names if self._full(name) in self._ids), None)
+        known = next((name for name in names if name in self._ids), None)
+        if known is not None:
+            return self._ids[known]
+        fitting = next((self._stems[base] for base in (n.rpartition("/")[2] for n in names) if base in self._stems), [])
         if len(fitting) > 1:
-            names = " and ".join(self._samples[index].id for index in fitting[:2])
+            both = " and ".join(self._samples[index].id for index in fitting[:2])
             raise DataError(
-                f"{file} fits several photographs ({names}): lay the box files out like the photographs' ids, "
+                f"{file} fits several photographs ({both}): lay the box files out like the photographs' ids, "
                 f"for example {folder / (self._samples[fitting[0]].id + '.txt')}."
             )
         return fitting[0] if fitting else None
 
+    def _full(self, name: str) -> str:
+        return name if "/" in name else self._prefix + name
 
-def _notes(samples: Sequence[Sample], matched: int, covered: int, unmatched: Sequence[Path]) -> tuple[str, ...]:
+
+def _stem(name: str) -> str:
+    """A name without the suffix of a picture."""
+    return re.sub(r"\.(jpe?g|png|tiff?|bmp|webp|gif)$", "", name, flags=re.IGNORECASE)
+
+
+def _notes(
+    samples: Sequence[Sample], matched: int, covered: int, unmatched: Sequence[Path], counts: Counter[str]
+) -> tuple[str, ...]:
     origins = Counter(sample.origin for sample in samples)
     unmarked = sum(sample.origin == "boxes" and not sample.boxes for sample in samples)
     notes = [
@@ -138,4 +172,11 @@ def _notes(samples: Sequence[Sample], matched: int, covered: int, unmatched: Seq
     ]
     if unmatched:
         notes.append(f"Boxes: {len(unmatched)} files fit no photograph (for example {unmatched[0].name}).")
+    if counts["empty"]:
+        notes.append(f"Boxes: {counts['empty']} without an inside, left out.")
+    if counts["turned"]:
+        notes.append(
+            f"Boxes: EXIF turns {counts['turned']} of these photographs; their boxes were taken as drawn upright, as "
+            "tools show them."
+        )
     return tuple(notes)

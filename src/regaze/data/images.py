@@ -117,6 +117,16 @@ def photo_size(path: Path) -> tuple[int, int]:
         return image.width, image.height
 
 
+def photo_orientation(path: Path) -> int:
+    """Return the EXIF orientation of a photograph, 1 to 8 (`regaze.orientation`); 1 where it has none or damaged EXIF.
+
+    Raises:
+        DataError: The file is missing, not a picture, or too large.
+    """
+    with open_image(path) as image:
+        return _orientation(image)
+
+
 def jpeg_comment(path: Path) -> str | None:
     """Return the text of a JPEG's comment (COM segment), or None where there is none.
 
@@ -145,8 +155,8 @@ def acquisition(path: Path) -> tuple[str | None, str]:
         DataError: The file is missing or not a picture.
     """
     with open_image(path) as image:
-        if image.format == "PNG" and "exif" not in image.info:
-            return None, ""  # Pillow would decode the whole picture to look behind the pixels
+        if _has_no_exif(image):
+            return None, ""
         try:
             with _opening, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -159,6 +169,24 @@ def acquisition(path: Path) -> tuple[str | None, str]:
     make, model = (" ".join(str(name or "").replace("\0", " ").split()) for name in names)
     camera = model if model.startswith(make) else f"{make} {model}".strip()
     return next((day for day in map(_day, times) if day is not None), None), camera
+
+
+def _orientation(image: Image.Image) -> int:
+    """The orientation of an open picture, 1 to 8; 1 for a TIFF, which Pillow turns itself when it is decoded."""
+    if image.format == "TIFF" or _has_no_exif(image):
+        return 1
+    try:
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = image.getexif().get(ExifTags.Base.Orientation)
+    except _BROKEN:
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _has_no_exif(image: Image.Image) -> bool:
+    """Whether it is a PNG without EXIF before its pixels: Pillow would decode them all to look behind."""
+    return image.format == "PNG" and "exif" not in image.info
 
 
 def _day(text: object) -> str | None:

@@ -16,15 +16,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from regaze.corrections.formats.brush_rle import decode_brush, encode_brush
-from regaze.corrections.formats.coco import read_coco
 from regaze.corrections.formats.coco_rle import decode_counts, encode_counts
-from regaze.corrections.formats.cvat import read_cvat
 from regaze.corrections.formats.drawn import Drawn, meaning
-from regaze.corrections.formats.label_studio import read_label_studio
 from regaze.corrections.formats.photographs import Album, Photograph
-from regaze.corrections.formats.png import read_png
+from regaze.corrections.formats.registry import FORMATS
 from regaze.corrections.formats.runs import crop_of_runs, runs_of_crop, tidy_runs, transpose_runs
-from regaze.corrections.formats.yolo import read_yolo
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.records import Shape
 
@@ -156,7 +152,7 @@ def test_a_mask_that_cvat_wrote_lies_where_it_was_painted(tmp_path):
         '<image id="0" name="eye.jpg" width="200" height="400"><mask label="blah" occluded="0" source="manual" '
         f'rle="{CVAT_BLOB}" left="79" top="304" width="40" height="40" z_order="0"> </mask></image></annotations>'
     )
-    (drawn,) = read_cvat(path, eye(200, 400))
+    (drawn,) = FORMATS["cvat"].read(path, eye(200, 400))
     look, avoid = rasterise(drawn.shapes, 400, 200)
     rows, columns = np.nonzero(look)
     assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (304, 344, 79, 119)
@@ -178,7 +174,7 @@ def test_cvat_draws_higher_layers_over_lower_ones_and_turns_boxes_around_their_m
         '<box label="optic disc" xtl="0" ytl="0" xbr="9" ybr="9" z_order="7"/>'
         '<tag label="blurred"/></image></annotations>'
     )
-    (drawn,) = read_cvat(path, eye(9, 9))
+    (drawn,) = FORMATS["cvat"].read(path, eye(9, 9))
     assert [shape.look for shape in drawn.shapes] == [True, False]
     _, avoid = rasterise(drawn.shapes, 9, 9)
     expected = np.zeros((9, 9), bool)
@@ -230,7 +226,7 @@ def test_an_export_of_label_studio_is_read(tmp_path):
     """A rectangle turned around its corner in pixels, not percent; author and time; nothing else was drawn."""
     path = tmp_path / "export.json"
     path.write_text(json.dumps(LABEL_STUDIO))
-    (drawn,) = read_label_studio(path, eye(40, 20))
+    (drawn,) = FORMATS["label-studio"].read(path, eye(40, 20))
     # From (10, 10) the side of 4 pixels goes down and the side of 2 to the left.
     assert drawn.shapes == (Shape("polygon", True, ((10, 10), (10, 14), (8, 14), (8, 10))),)
     assert (drawn.author, drawn.time, drawn.mode) == ("user 10", "2024-05-31T12:00:00Z", "replace")
@@ -255,7 +251,7 @@ def test_label_studio_finds_the_photograph_by_any_of_its_addresses(tmp_path, ima
     task["data"], task["file_upload"] = {"image": image}, None
     path = tmp_path / "export.json"
     path.write_text(json.dumps([task]))
-    assert [drawn.sample for drawn in read_label_studio(path, eye(40, 20))] == ["training/eye"]
+    assert [drawn.sample for drawn in FORMATS["label-studio"].read(path, eye(40, 20))] == ["training/eye"]
 
 
 def test_a_brush_with_separate_labels_is_one_stroke(tmp_path):
@@ -268,7 +264,7 @@ def test_a_brush_with_separate_labels_is_one_stroke(tmp_path):
     ]
     path = tmp_path / "export.json"
     path.write_text(json.dumps([{"data": {"image": "eye"}, "annotations": [{"result": results}]}]))
-    (drawn,) = read_label_studio(path, eye(5, 3))
+    (drawn,) = FORMATS["label-studio"].read(path, eye(5, 3))
     assert drawn.shapes == (Shape("mask", False, runs=SMALL),)
 
 
@@ -294,7 +290,7 @@ def test_a_coco_file_of_another_tool_is_read(tmp_path):
     }
     path.write_text(json.dumps(document))
     album = Album([Photograph("eye", (), 5, 3), Photograph("other", (), 2, 2)])
-    (drawn,) = read_coco(path, album)
+    (drawn,) = FORMATS["coco"].read(path, album)
     assert drawn == Drawn(
         "eye",
         (
@@ -325,7 +321,7 @@ def test_yolo_boxes_of_another_tool_are_read(tmp_path, name, text):
     (tmp_path / "other.txt").write_text("")
     (tmp_path / "train.txt").write_text("data/eye.jpg\n")
     album = Album([Photograph("eye", (), 8, 4), Photograph("other", (), 2, 2)])
-    (drawn,) = read_yolo(tmp_path, album)
+    (drawn,) = FORMATS["yolo"].read(tmp_path, album)
     assert drawn.shapes == (Shape("box", True, ((0, 1), (8, 3))), Shape("box", False, ((0, 0), (4, 2))))
 
 
@@ -338,7 +334,7 @@ def test_png_masks_of_another_tool_are_read(tmp_path):
     Image.fromarray(np.zeros((3, 5), np.uint8)).save(tmp_path / "c.png")
     album = Album([Photograph(name, (), 5, 3) for name in "abc"])
     shapes = (Shape("mask", True, runs=mask_to_runs(mask)),)
-    assert read_png(tmp_path, album) == [Drawn("a", shapes), Drawn("b", shapes)]
+    assert FORMATS["png"].read(tmp_path, album) == [Drawn("a", shapes), Drawn("b", shapes)]
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,69 @@ def test_agreement_needs_corrections(study_copy, regaze):
     outcome = regaze("agree", study_copy)
     assert outcome.code == 1
     assert "Nobody has corrected a map of multi-scale yet" in outcome.err
+
+
+def boxes_of(study, folder):
+    """A YOLO folder with a box on three training photographs; their samples."""
+    folder.mkdir()
+    (folder / "classes.txt").write_text("lesion\n")
+    samples = study.training(0)[:3]
+    for sample in samples:
+        (folder / f"{sample.image.stem}.txt").write_text("0 0.5 0.5 0.25 0.125\n")
+    return samples
+
+
+def test_an_import_repeated_writes_nothing_twice(study_copy, open_quietly, regaze, tmp_path):
+    """Whether the first call was cut off after its write or not; another author's word is another correction."""
+    study = open_quietly(study_copy)
+    boxes = tmp_path / "boxes"
+    boxes_of(study, boxes)
+    counts = []
+    for author in ("anna", "anna", "ben", "anna"):
+        said = regaze("import", study_copy, boxes, "--format", "yolo", "--author", author, "--json").json
+        counts.append((said["read"], said["written"], said["there_already"], study.store.count()))
+    before = counts[0][3] - 3
+    assert counts == [(3, 3, 0, before + 3), (3, 0, 3, before + 3), (3, 3, 0, before + 6), (3, 0, 3, before + 6)]
+    assert "3 there already" in regaze("import", study_copy, boxes, "--format", "yolo", "--author", "ben").out
+    assert study.store.chain().problems == ()
+
+
+def test_what_came_in_between_makes_the_same_file_news(study_copy, open_quietly, regaze, tmp_path):
+    """An expert who goes back to an earlier drawing has said something new."""
+    study = open_quietly(study_copy)
+    boxes = tmp_path / "boxes"
+    sample, *_ = boxes_of(study, boxes)
+    regaze("import", study_copy, boxes, "--format", "yolo", "--author", "anna")
+    square(study, sample, 100, "anna")
+    said = regaze("import", study_copy, boxes, "--format", "yolo", "--author", "anna", "--json").json
+    assert (said["written"], said["there_already"]) == (1, 2)
+
+
+def test_what_was_left_out_is_said(study_copy, open_quietly, regaze, tmp_path):
+    """Strangers and landmarks are counted, on the screen and in the JSON."""
+    study = open_quietly(study_copy)
+    boxes = tmp_path / "boxes"
+    sample, *_ = boxes_of(study, boxes)
+    (boxes / "stranger.txt").write_text("0 0.5 0.5 0.25 0.125\n")
+    (boxes / "classes.txt").write_text("lesion\noptic disc\n")
+    (boxes / f"{sample.image.stem}.txt").write_text("0 0.5 0.5 0.25 0.125\n1 0.5 0.5 0.25 0.125\n")
+    assert regaze("import", study_copy, boxes, "--format", "yolo").code == 1
+    said = regaze("import", study_copy, boxes, "--format", "yolo", "--skip-unknown", "--author", "anna", "--json").json
+    assert (said["read"], said["written"]) == (3, 3)
+    assert len(said["notes"]) == 2
+    outcome = regaze("import", study_copy, boxes, "--format", "yolo", "--skip-unknown", "--author", "anna")
+    assert all(
+        note in outcome.out.replace("\n", " ")
+        for note in ("Pictures that the study has not, passed over: 1", "optic disc")
+    )
+
+
+def test_a_prefix_is_for_formats_that_name_pictures(study_copy, regaze, tmp_path):
+    """Others name their files like photographs."""
+    outcome = regaze("export", study_copy, "--to", tmp_path / "out", "--format", "yolo", "--image-prefix", "x/")
+    assert outcome.code == 1
+    assert "--image-prefix x/: yolo names no pictures, expected one of coco, label-studio, cvat" in outcome.err
+    assert not (tmp_path / "out").exists()
+    regaze("export", study_copy, "--to", tmp_path / "out", "--format", "label-studio", "--image-prefix", "/data/?d=")
+    tasks = json.loads((tmp_path / "out").read_text())
+    assert all(task["data"]["image"].startswith("/data/?d=") for task in tasks)

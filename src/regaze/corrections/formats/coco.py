@@ -1,13 +1,14 @@
 """COCO: one JSON file with `images`, `categories` and `annotations` (https://cocodataset.org/#format-data).
 
 Written are the categories `look` and `avoid`; polygons and boxes as polygons, anything else as compressed run lengths;
-and in each entry of `images`, beside its usual keys, `reviewed`: true, `mode`, `author`, `time` and `remark`.
-Lost: that a mask was drawn by strokes.
+and in each entry of `images`, beside its usual keys, `reviewed`: true, `mode`, `author`, `time` and `remark`. Lost:
+that a mask was drawn by strokes.
 
-Read are compressed and uncompressed run lengths, polygons, and boxes (`bbox` without a `segmentation`, or with one that
-is the four corners of a box). The order of `annotations` is the order of drawing. The photograph's corner is at 0, as
-here. Polygons become pixels by our rule (see `corrections.shapes`), which differs from the COCO API's at the border
-of a polygon by up to a pixel.
+Read are compressed and uncompressed run lengths, polygons, and boxes (`bbox` without a `segmentation`, or with one
+that is the four corners of a box; turned clockwise around the middle by CVAT's `attributes.rotation`). Polygons of
+fewer than three points, and keypoints without an area, are left out and counted. The order of `annotations` is the
+order of drawing. The photograph's corner is at 0, as here. Polygons become pixels by our rule (see
+`corrections.shapes`), which differs from the COCO API's at the border of a polygon by up to a pixel.
 
 An image without annotations is *not corrected*, for COCO lists all images of a data set; it means "nothing here
 deserves attention" only where it says `reviewed`: true.
@@ -26,19 +27,17 @@ from regaze.corrections.formats.drawn import (
     LABELS,
     Drawn,
     Notes,
-    box_shape,
-    check_size,
-    mask_shape,
     meaning,
-    polygon_shape,
     sheets,
     simple_shapes,
 )
 from regaze.corrections.formats.folders import check_free
+from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.json_paths import Finite, Key, read_json, write_lines
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs
-from regaze.corrections.formats.source import Source, shown
+from regaze.corrections.formats.sheet import Sheet, area, rotated_box, sheet_of
+from regaze.corrections.formats.source import Source, number, shown
 from regaze.files import write_text
 from regaze.records import MAX_PIXELS, Correction, Shape
 
@@ -67,8 +66,9 @@ class _Annotation(Struct):
     id: Key
     image_id: Key
     category_id: Key
-    segmentation: _Rle | list[list[Finite]] | None = None
+    segmentation: _Rle | list[_Rle | list[Finite]] | None = None
     bbox: list[Finite] | None = None
+    attributes: Any = None
 
 
 class _Document(Struct):
@@ -80,12 +80,13 @@ class _Document(Struct):
 _Item = TypeVar("_Item", _Image, _Category, _Annotation)
 
 
-def read_coco(path: Path, album: Album) -> list[Drawn]:
+def read_coco(path: Path, album: Album, intake: Intake) -> list[Drawn]:
     """Read a COCO file.
 
     Args:
         path: The JSON file.
         album: The photographs it may name by `file_name`.
+        intake: How it is taken.
 
     Returns:
         What was drawn, in the order of `images`; see the module for images without annotations.
@@ -94,28 +95,41 @@ def read_coco(path: Path, album: Album) -> list[Drawn]:
         CorrectionError: Something in the file is wrong; names its path.
     """
     document: _Document = read_json(path, _Document)
-    looks = {category.id: meaning(category.name) for _, category in _by_id(path, "categories", document.categories)}
-    images: dict[Key, tuple[_Image, Photograph, Source]] = {}
+    labels = {category.id: category.name for _, category in _by_id(path, "categories", document.categories)}
+    images: dict[Key, tuple[_Image, Sheet, Source] | None] = {}
     samples = set[str]()
     for source, image in _by_id(path, "images", document.images):
-        photograph = album.find(image.file_name, source)
+        photograph = intake.find(album, image.file_name, source)
+        if photograph is None:
+            images[image.id] = None
+            continue
         if photograph.sample in samples:
             raise source.refuse(f"{photograph.sample} again", "each photograph once")
         samples.add(photograph.sample)
-        check_size(image.width, image.height, photograph, source)
-        images[image.id] = image, photograph, source
+        images[image.id] = image, sheet_of(photograph, (image.width, image.height), intake, source), source
     shapes: dict[Key, list[Shape]] = {key: [] for key in images}
+    incomplete = set[Key]()
     for source, annotation in _by_id(path, "annotations", document.annotations or []):
         if annotation.image_id not in images:
             raise source.refuse(f"image_id {shown(annotation.image_id)}", "the id of one of the images")
-        if annotation.category_id not in looks:
+        if annotation.category_id not in labels:
             raise source.refuse(f"category_id {shown(annotation.category_id)}", "the id of one of the categories")
-        photograph = images[annotation.image_id][1]
-        shapes[annotation.image_id] += _shapes(annotation, looks[annotation.category_id], photograph, source)
+        image_of = images[annotation.image_id]
+        if image_of is None:
+            continue
+        label, before = labels[annotation.category_id], intake.shapes_left_out
+        look = meaning(label)
+        if look is None:
+            intake.landmark(label)
+            continue
+        shapes[annotation.image_id] += _shapes(annotation, look, image_of[1], source)
+        if intake.shapes_left_out > before:
+            incomplete.add(annotation.image_id)
     return [
-        image.drawn(photograph.sample, shapes[key], source)
-        for key, (image, photograph, source) in images.items()
-        if shapes[key] or image.reviewed
+        known[0].drawn(known[1].photograph.sample, shapes[key], known[2])
+        for key, known in images.items()
+        # Where all that was drawn is left out, nobody said that there is nothing to see.
+        if known is not None and (shapes[key] or (known[0].reviewed and key not in incomplete))
     ]
 
 
@@ -135,11 +149,12 @@ def write_coco(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
     annotations: list[dict[str, Any]] = []
     for photograph, drawn in sheets(items, album):
         image = {"id": len(images) + 1, "file_name": album.name(photograph)}
-        size = {"width": photograph.width, "height": photograph.height}
+        upright = photograph.upright
+        size = {"width": upright.width, "height": upright.height}
         images.append(image | size | {"reviewed": True} | drawn.notes)
         for shape in simple_shapes(drawn, photograph):
             annotation = {"id": len(annotations) + 1, "image_id": len(images)}
-            annotations.append(annotation | _annotation(shape, photograph))
+            annotations.append(annotation | _annotation(shape, upright))
     categories = [{"id": key, "name": LABELS[look], "supercategory": "correction"} for key, look in _CATEGORIES.items()]
     info = {"description": "Where a model should look", "version": "1"}
     document = {"info": info, "images": images, "categories": categories, "annotations": annotations}
@@ -147,27 +162,22 @@ def write_coco(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
 
 
 def _annotation(shape: Shape, photograph: Photograph) -> dict[str, Any]:
+    """The entry of a shape that lies on an upright photograph."""
     category = next(key for key, look in _CATEGORIES.items() if look == shape.look)
     if shape.kind == "mask":
         height, width = photograph.height, photograph.width
         crop, top, left = crop_of_runs(shape.runs, width)
         segmentation: Any = {"size": [height, width], "counts": encode_counts(shape.runs, height, width)}
         box: list[float] = [left, top, crop.shape[1], crop.shape[0]]
-        area = float(crop.sum())
+        size = float(crop.sum())
     else:
         xs, ys = zip(*shape.points, strict=True)
         x0, y0, x1, y1 = min(xs), min(ys), max(xs), max(ys)
         box = [x0, y0, x1 - x0, y1 - y0]
         points = ((x0, y0), (x1, y0), (x1, y1), (x0, y1)) if shape.kind == "box" else shape.points
         segmentation = [[value for point in points for value in point]]
-        area = _area(points)
-    return {"category_id": category, "segmentation": segmentation, "area": area, "bbox": box, "iscrowd": 0}
-
-
-def _area(points: tuple[tuple[float, float], ...]) -> float:
-    """A polygon's area by the shoelace formula, square pixels."""
-    following = points[1:] + points[:1]
-    return abs(sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(points, following, strict=True))) / 2
+        size = area(points)
+    return {"category_id": category, "segmentation": segmentation, "area": size, "bbox": box, "iscrowd": 0}
 
 
 def _by_id(path: Path, key: str, items: list[_Item]) -> Iterator[tuple[Source, _Item]]:
@@ -181,38 +191,61 @@ def _by_id(path: Path, key: str, items: list[_Item]) -> Iterator[tuple[Source, _
         yield source, item
 
 
-def _shapes(annotation: _Annotation, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    segmentation = annotation.segmentation
+def _shapes(annotation: _Annotation, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+    segmentation, bbox = annotation.segmentation, annotation.bbox
     if isinstance(segmentation, _Rle):
-        return _mask(segmentation, look, photograph, source)
+        return _mask(segmentation, look, sheet, source)
     if segmentation:
-        return _polygons(segmentation, look, photograph, source)
-    if annotation.bbox is None or len(annotation.bbox) != 4:
-        raise source.refuse(f"no segmentation and the bbox {shown(annotation.bbox)}", "4 numbers")
-    x, y, width, height = annotation.bbox
-    return box_shape((x, y, x + width, y + height), look, photograph, source)
+        sides = _box_of(segmentation)
+        if sides is None:
+            return _parts(segmentation, look, sheet, source)
+    elif not bbox:
+        sheet.intake.leave_out("neither a segmentation nor a bbox", source)
+        return ()
+    elif len(bbox) != 4:
+        raise source.refuse(f"no segmentation and the bbox {shown(bbox)}", "4 numbers")
+    else:
+        x, y, width, height = bbox
+        sides = (x, x + width), (y, y + height)
+    angle = _angle(annotation, source)
+    if angle % 360 == 0:
+        return sheet.box(*sides, look, source)
+    return sheet.turned(rotated_box(*sides, angle), look, source)
 
 
-def _mask(rle: _Rle, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    height, width = photograph.height, photograph.width
+def _angle(annotation: _Annotation, source: Source) -> float:
+    """By how many degrees CVAT says that the box is turned."""
+    attributes = annotation.attributes
+    value = attributes.get("rotation") if isinstance(attributes, dict) else None
+    return number(str(value), "rotation", source.inner(".attributes")) if value not in (None, "") else 0.0
+
+
+def _box_of(segmentation: list[_Rle | list[float]]) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """The sides of a box that is written as its four corners."""
+    if len(segmentation) != 1 or isinstance(segmentation[0], _Rle) or len(segmentation[0]) != 8:
+        return None
+    x0, y0, x1, y1 = segmentation[0][0], segmentation[0][1], segmentation[0][4], segmentation[0][5]
+    return ((x0, x1), (y0, y1)) if segmentation[0] == [x0, y0, x1, y0, x1, y1, x0, y1] else None
+
+
+def _mask(rle: _Rle, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+    height, width = sheet.height, sheet.width
     if rle.size != (height, width):
         raise source.refuse(f"an RLE of size {shown(list(rle.size))}", f"[{height}, {width}], height first")
     try:
         runs = decode_counts(rle.counts, height, width)
     except ValueError as error:
         raise source.refuse(f"an RLE with {error}", "run lengths that fill the photograph") from error
-    return mask_shape(runs, look, source)
+    return sheet.mask(runs, look, source)
 
 
-def _polygons(parts: list[list[float]], look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
+def _parts(parts: list[_Rle | list[float]], look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
     shapes: list[Shape] = []
     for values in parts:
-        if len(values) < 6 or len(values) % 2:
+        if isinstance(values, _Rle):
+            shapes += _mask(values, look, sheet, source)
+        elif len(values) % 2:
             raise source.refuse(f"a polygon of {len(values)} numbers", "x and y of three points or more")
-        shapes += polygon_shape(zip(values[::2], values[1::2], strict=True), look, photograph, source)
-    if len(shapes) == 1 and len(shapes[0].points) == 4:
-        corners = shapes[0].points
-        (x0, y0), (x1, y1) = corners[0], corners[2]
-        if corners == ((x0, y0), (x1, y0), (x1, y1), (x0, y1)):
-            return (Shape("box", shapes[0].look, (corners[0], corners[2])),)
+        else:
+            shapes += sheet.polygon(zip(values[::2], values[1::2], strict=True), look, source)
     return tuple(shapes)

@@ -6,8 +6,11 @@ Written are an `image` for each photograph; in it a `tag` `reviewed` with the at
 characters in a text.
 
 A `mask` holds run lengths row by row of the rectangle `left`, `top`, `width`, `height`, the first outside. Rotated
-boxes are read as polygons. Other shapes (polyline, points, ellipse, cuboid, skeleton) are refused rather than dropped;
-tags of other names are passed over. Shapes are read from the lowest `z_order` to the highest.
+boxes and ellipses are read as polygons. Other shapes (polyline, points, cuboid, skeleton) mark no area: they are left
+out and counted; tags of other names are passed over. Shapes are read from the lowest `z_order` to the highest.
+
+A project's export may hold a picture in several tasks (`task_id`): several people's word on it, told apart by who the
+task is assigned to, else by the task's number. CVAT calls the second of one name `eye_1.jpg`.
 
 An image without shapes is *not corrected*, for CVAT lists all images of a task; it means "nothing here deserves
 attention" only where it has the tag `reviewed`.
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -26,20 +30,17 @@ from regaze.corrections.formats.drawn import (
     LABELS,
     Drawn,
     Notes,
-    box_shape,
-    check_size,
-    mask_shape,
     meaning,
-    polygon_shape,
-    rotated,
     sheets,
     simple_shapes,
 )
 from regaze.corrections.formats.folders import check_free
+from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs, runs_of_crop
-from regaze.corrections.formats.source import Source, shown
-from regaze.corrections.formats.xml_lines import Node, attribute_of, number, read_xml, text_of
+from regaze.corrections.formats.sheet import Sheet, rotated_box, sheet_of
+from regaze.corrections.formats.source import Source, number, shown
+from regaze.corrections.formats.xml_lines import Node, attribute_of, read_xml, text_of
 from regaze.corrections.shapes import mask_to_runs
 from regaze.files import write_text
 from regaze.records import Correction, Shape
@@ -47,12 +48,13 @@ from regaze.records import Correction, Shape
 _REVIEWED = "reviewed"
 
 
-def read_cvat(path: Path, album: Album) -> list[Drawn]:
+def read_cvat(path: Path, album: Album, intake: Intake) -> list[Drawn]:
     """Read "CVAT for images 1.1".
 
     Args:
         path: The XML file.
         album: The photographs it may name.
+        intake: How it is taken.
 
     Returns:
         What was drawn, in the file's order; see the module for images without shapes.
@@ -62,22 +64,33 @@ def read_cvat(path: Path, album: Album) -> list[Drawn]:
     """
     root = read_xml(path)
     _check_root(root)
+    images = root.named("image")
+    tasks = {image.attributes["task_id"] for image in images if "task_id" in image.attributes}
+    names = _task_authors(root) if len(tasks) > 1 else {}
     result: list[Drawn] = []
-    samples, ids = set[str](), set[int]()
-    for image in root.named("image"):
-        photograph = album.find(image.attribute("name"), image.source)
-        key = image.whole("id")
-        if photograph.sample in samples or key in ids:
-            raise image.source.refuse(f"{photograph.sample} or the id {key} again", "each image and id once")
-        samples.add(photograph.sample)
+    seen, ids = set[tuple[str, str]](), set[int]()
+    for image in images:
+        task, key = image.attributes.get("task_id", ""), image.whole("id")
+        if key in ids:
+            raise image.source.refuse(f"the id {key} again", "each id once")
         ids.add(key)
-        check_size(image.whole("width"), image.whole("height"), photograph, image.source)
-        shapes = _shapes(image, photograph)
+        photograph = _photograph(image, album, intake, seen, tasks - {task})
+        if photograph is None:
+            continue
+        if (photograph.sample, task) in seen:
+            raise image.source.refuse(f"{photograph.sample} again", "each image once in its task")
+        seen.add((photograph.sample, task))
+        before = intake.shapes_left_out
+        sheet = sheet_of(photograph, (image.whole("width"), image.whole("height")), intake, image.source)
+        shapes = _shapes(image, sheet)
+        author = names.get(task, f"task {task}") if len(tasks) > 1 and task else ""
         reviewed = [tag for tag in image.named("tag") if tag.attribute("label") == _REVIEWED]
-        if reviewed:
-            result.append(_notes(reviewed[-1]).drawn(photograph.sample, shapes, reviewed[-1].source))
+        # Where all that was drawn is left out, nobody said that there is nothing to see.
+        if reviewed and (shapes or intake.shapes_left_out == before):
+            drawn = _notes(reviewed[-1]).drawn(photograph.sample, shapes, reviewed[-1].source)
+            result.append(replace(drawn, author=drawn.author or author))
         elif shapes:
-            result.append(Drawn(photograph.sample, shapes))
+            result.append(Drawn(photograph.sample, shapes, author))
     return result
 
 
@@ -111,13 +124,13 @@ def _meta(count: int) -> list[str]:
 
 
 def _image(key: int, photograph: Photograph, drawn: Drawn, album: Album) -> list[str]:
-    name = attribute_of(album.name(photograph))
-    lines = [f'  <image id="{key}" name={name} width="{photograph.width}" height="{photograph.height}">']
+    name, upright = attribute_of(album.name(photograph)), photograph.upright
+    lines = [f'  <image id="{key}" name={name} width="{upright.width}" height="{upright.height}">']
     lines.append(f'    <tag label="{_REVIEWED}" source="manual">')
     lines += [f'      <attribute name="{note}">{text_of(text)}</attribute>' for note, text in drawn.notes.items()]
     lines.append("    </tag>")
     for z_order, shape in enumerate(simple_shapes(drawn, photograph)):
-        values = {"label": LABELS[shape.look], "source": "manual", "occluded": 0, **_geometry(shape, photograph)}
+        values = {"label": LABELS[shape.look], "source": "manual", "occluded": 0, **_geometry(shape, upright)}
         attributes = " ".join(f"{name}={attribute_of(value)}" for name, value in values.items())
         lines.append(f'    <{shape.kind} {attributes} z_order="{z_order}"></{shape.kind}>')
     return [*lines, "  </image>"]
@@ -152,15 +165,45 @@ def _notes(tag: Node) -> Notes:
     return Notes(mode=mode, author=texts.get("author"), time=time, remark=texts.get("remark"))
 
 
-def _shapes(image: Node, photograph: Photograph) -> tuple[Shape, ...]:
+def _task_authors(root: Node) -> dict[str, str]:
+    """The user that each task is assigned to, by the task's id, as far as `meta` says."""
+    found, nodes = dict[str, str](), [meta for meta in root.named("meta")]
+    while nodes:
+        node = nodes.pop()
+        nodes += node.children
+        texts = {child.tag: child.text.strip() for child in node.children}
+        users = [user.text.strip() for one in node.named("assignee") for user in one.named("username")]
+        if node.tag == "task" and "id" in texts and any(users):
+            found[texts["id"]] = users[0]
+    return found
+
+
+def _photograph(
+    image: Node, album: Album, intake: Intake, seen: set[tuple[str, str]], others: set[str]
+) -> Photograph | None:
+    """The photograph of an image, None where it is to be passed over; `seen` are samples with their tasks so far."""
+    name = image.attribute("name")
+    second = re.fullmatch(r"(.+)_[0-9]+(\.\w+)?", name)
+    if second and "task_id" in image.attributes and album.match(name, image.source) is None:
+        first = album.match(second[1] + (second[2] or ""), image.source)
+        if first is not None and any((first.sample, other) in seen for other in others):
+            return first
+    return intake.find(album, name, image.source)
+
+
+def _shapes(image: Node, sheet: Sheet) -> tuple[Shape, ...]:
     layers: list[tuple[int, tuple[Shape, ...]]] = []
     for node in image.children:
         if node.tag == "tag":
             continue
-        if node.tag not in _READERS:
-            raise node.source.refuse(f"a <{node.tag}>", f"one of {', '.join(_READERS)}")
-        shapes = _READERS[node.tag](node, meaning(node.attribute("label")), photograph)
-        layers.append((_z_order(node), shapes))
+        label = node.attribute("label") if node.tag in _READERS else node.attributes.get("label", "")
+        look = meaning(label)
+        if look is None:
+            sheet.intake.landmark(label)
+        elif node.tag not in _READERS:
+            sheet.intake.leave_out(f"<{shown(node.tag)[1:-1]}>", node.source)
+        else:
+            layers.append((_z_order(node), _READERS[node.tag](node, look, sheet)))
     layers.sort(key=lambda layer: layer[0])
     return tuple(shape for _, shapes in layers for shape in shapes)
 
@@ -172,21 +215,25 @@ def _z_order(node: Node) -> int:
     return int(text)
 
 
-def _box(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
+def _box(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
     x0, y0, x1, y1 = (node.number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
-    angle = node.number("rotation") if "rotation" in node.attributes else 0.0
+    angle = _angle(node)
     if angle % 360 == 0:
-        return box_shape((x0, y0, x1, y1), look, photograph, node.source)
-    x, y = (x0 + x1) / 2, (y0 + y1) / 2  # the middle stays
-    corners = rotated(((x0 - x, y0 - y), (x1 - x, y0 - y), (x1 - x, y1 - y), (x0 - x, y1 - y)), angle)
-    return polygon_shape(((x + dx, y + dy) for dx, dy in corners), look, photograph, node.source)
+        return sheet.box((x0, x1), (y0, y1), look, node.source)
+    return sheet.turned(rotated_box((x0, x1), (y0, y1), angle), look, node.source)
 
 
-def _polygon(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
-    points = list(_points(node.attribute("points"), node.source))
-    if len(points) < 3:
-        raise node.source.refuse(f"a polygon of {len(points)} points", "three or more")
-    return polygon_shape(points, look, photograph, node.source)
+def _ellipse(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
+    x, y, across, down = (node.number(name) for name in ("cx", "cy", "rx", "ry"))
+    return sheet.ellipse((x, y), (across, down), _angle(node), look, node.source)
+
+
+def _angle(node: Node) -> float:
+    return node.number("rotation") if "rotation" in node.attributes else 0.0
+
+
+def _polygon(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
+    return sheet.polygon(_points(node.attribute("points"), node.source), look, node.source)
 
 
 def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
@@ -197,12 +244,12 @@ def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
         yield number(x, "x", source), number(y, "y", source)
 
 
-def _mask(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape, ...]:
+def _mask(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
     left, top, width, height = (node.whole(name) for name in ("left", "top", "width", "height"))
-    if left + width > photograph.width or top + height > photograph.height:
+    if left + width > sheet.width or top + height > sheet.height:
         raise node.source.refuse(
             f"a mask up to column {left + width} and row {top + height}",
-            f"at most {photograph.width} and {photograph.height}, the photograph's size",
+            f"at most {sheet.width} and {sheet.height}, the photograph's size",
         )
     text = node.attribute("rle")
     if not re.fullmatch(r"\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*", text):
@@ -212,7 +259,7 @@ def _mask(node: Node, look: bool | None, photograph: Photograph) -> tuple[Shape,
         expected = f"{width} x {height} = {width * height}, those of its rectangle"
         raise node.source.refuse(f"an rle of {int(runs.sum())} pixels", expected)
     crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-    return mask_shape(runs_of_crop(crop, top, left, photograph.height, photograph.width), look, node.source)
+    return sheet.mask(runs_of_crop(crop, top, left, sheet.height, sheet.width), look, node.source)
 
 
-_READERS = {"box": _box, "polygon": _polygon, "mask": _mask}
+_READERS = {"box": _box, "polygon": _polygon, "mask": _mask, "ellipse": _ellipse}

@@ -1,11 +1,12 @@
 """What somebody drew on a photograph, as all formats see it: shapes with their checks, labels and notes.
 
-Invariant: a name in a foreign file is compared with the names of photographs and is never opened. A reader returns
-all that a file holds or raises; a writer leaves a whole file or folder, or none.
+Invariant: a name in a foreign file is compared with the names of photographs and is never opened. A reader takes what
+a file holds, and counts what it had to leave out (`Intake`), or raises where the file cannot be trusted; a writer
+leaves a whole file or folder, or none.
 
 Two labels are written, `look` and `avoid`. Read are `avoid`, `not here` and `not_here` (in any case) as "not here";
-every other label, a lesion's name for example, as "look here"; names that are no lesion's (`regaze.lesion_names`: optic
-disc, fovea, background) say neither and are left out, as in the boxes of `data.boxes`.
+every other label, a lesion's name for example, as "look here"; names that are no lesion's (`regaze.lesion_names`:
+optic disc, fovea, background) say neither and are left out, as in the boxes of `data.boxes`.
 
 What a foreign file says of a photograph is taken to be the whole map (`replace`) unless the file says `edit`. A
 photograph with nothing drawn on it is *not corrected*, unless the file says that somebody reviewed it.
@@ -13,7 +14,6 @@ photograph with nothing drawn on it is *not corrected*, unless the file says tha
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -24,8 +24,8 @@ from typing import Literal
 from msgspec import Struct
 
 from regaze.corrections.formats.photographs import Album, Photograph
+from regaze.corrections.formats.sheet import upright_shapes
 from regaze.corrections.formats.source import Source, shown
-from regaze.corrections.shape_checks import MAX_POINTS
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.errors import CorrectionError
 from regaze.lesion_names import lesion_type
@@ -33,9 +33,6 @@ from regaze.records import Correction, Shape
 
 LABELS = {True: "look", False: "avoid"}
 """`Shape.look` -> the label that is written."""
-
-_TOLERANCE = 0.5
-"""How far outside the photograph a coordinate may lie, in pixels: tools round to whole pixels at its edge."""
 
 # Thinner boxes would not survive formats that round.
 _THIN = 1e-3
@@ -158,9 +155,9 @@ def simple_shapes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
         photograph: The photograph they were drawn on.
 
     Returns:
-        Boxes, polygons and masks that mark the same pixels in the same order. A stroke, and a shape that leaves the
-        photograph, becomes a mask; neighbours among these that say the same become one mask; what marks no pixel is
-        left out.
+        Boxes, polygons and masks that mark the same pixels in the same order, as they lie on `photograph.upright`,
+        which is what other tools show. A stroke, and a shape that leaves the photograph, becomes a mask; neighbours
+        among these that say the same become one mask; what marks no pixel is left out.
     """
     simple: list[Shape] = []
     for (keep, look), group in groupby(drawn.shapes, key=lambda shape: (_is_simple(shape, photograph), shape.look)):
@@ -171,7 +168,7 @@ def simple_shapes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
         mask = masks[0] if look else masks[1]
         if mask.any():
             simple.append(Shape("mask", look, runs=mask_to_runs(mask)))
-    return simple
+    return upright_shapes(simple, photograph)
 
 
 def meaning(label: str) -> bool | None:
@@ -179,102 +176,6 @@ def meaning(label: str) -> bool | None:
     if re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") in _AVOID:
         return False
     return None if lesion_type(label) is None else True
-
-
-def box_shape(
-    edges: tuple[float, float, float, float], look: bool | None, photograph: Photograph, source: Source
-) -> tuple[Shape, ...]:
-    """The shape of a box that was read; none for a landmark's.
-
-    Args:
-        edges: x0, y0, x1, y1 in original pixels.
-        look: The `meaning` of its label.
-        photograph: Where it lies.
-        source: Where it was read.
-
-    Raises:
-        CorrectionError: It has no inside, or lies outside the photograph.
-    """
-    x0, y0, x1, y1 = edges
-    points = ((x0, y0), (x1, y1))
-    _check_points(points, photograph, source)
-    if x0 >= x1 or y0 >= y1:
-        raise source.refuse(f"a box {x1 - x0:g} wide and {y1 - y0:g} high", "both above 0")
-    return () if look is None else (Shape("box", look, points),)
-
-
-def polygon_shape(
-    points: Iterable[tuple[float, float]], look: bool | None, photograph: Photograph, source: Source
-) -> tuple[Shape, ...]:
-    """The shape of a polygon that was read; none for a landmark's.
-
-    Args:
-        points: (x, y) in original pixels, three or more.
-        look: The `meaning` of its label.
-        photograph: Where it lies.
-        source: Where it was read.
-
-    Raises:
-        CorrectionError: It leaves the photograph.
-    """
-    corners = tuple(points)
-    _check_points(corners, photograph, source)
-    return () if look is None else (Shape("polygon", look, corners),)
-
-
-def mask_shape(runs: tuple[int, ...], look: bool | None, source: Source) -> tuple[Shape, ...]:
-    """The shape of a mask that was read; none for a landmark's, and for a mask without pixels, which says nothing.
-
-    Args:
-        runs: Row by row.
-        look: The `meaning` of its label.
-        source: Where it was read.
-
-    Raises:
-        CorrectionError: It has more runs than a shape may have.
-    """
-    if len(runs) > MAX_POINTS:
-        raise source.refuse(f"a mask of {len(runs)} runs", f"at most {MAX_POINTS}, which no drawing reaches")
-    return () if look is None or len(runs) < 2 else (Shape("mask", look, runs=runs),)
-
-
-def rotated(offsets: Iterable[tuple[float, float]], degrees: float) -> list[tuple[float, float]]:
-    """Turn (dx, dy) clockwise as one sees it, for y runs down.
-
-    Args:
-        offsets: From the point that stays.
-        degrees: By how much.
-    """
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return [(dx * cosine - dy * sine, dx * sine + dy * cosine) for dx, dy in offsets]
-
-
-def check_size(width: int | None, height: int | None, photograph: Photograph, source: Source) -> None:
-    """Refuse an image size that is not the photograph's.
-
-    Args:
-        width: As the file says it; None where it does not.
-        height: Likewise.
-        photograph: Whose size counts.
-        source: Where it was read.
-
-    Raises:
-        CorrectionError: It is another one, or no size.
-    """
-    if (width, height) != (photograph.width, photograph.height):
-        raise source.refuse(
-            f"width {width} and height {height}",
-            f"{photograph.width} and {photograph.height}, the size of {photograph.sample}",
-        )
-
-
-def _check_points(points: Iterable[tuple[float, float]], photograph: Photograph, source: Source) -> None:
-    """Refuse coordinates that are no numbers or lie more than `_TOLERANCE` outside the photograph."""
-    width, height = photograph.width, photograph.height
-    for x, y in points:
-        # Not-a-number and infinity are not within either.
-        if not (-_TOLERANCE <= x <= width + _TOLERANCE and -_TOLERANCE <= y <= height + _TOLERANCE):
-            raise source.refuse(f"the point ({x:g}, {y:g})", f"inside the photograph, 0..{width} and 0..{height}")
 
 
 def _is_simple(shape: Shape, photograph: Photograph) -> bool:

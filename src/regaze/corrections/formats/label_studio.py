@@ -7,14 +7,21 @@ Label Studio keeps these when the project's labelling interface has controls of 
 
     <BrushLabels name="brush" toName="image">, <PolygonLabels name="polygon" toName="image"> and
     <RectangleLabels name="box" toName="image">, each with the labels `look` and `avoid`;
-    <Choices name="mode" toName="image"> with `replace` and `edit`; <TextArea name="remark" toName="image">
+    <Choices name="mode" toName="image"> with `replace` and `edit`; <TextArea name="remark" toName="image"> and
+    <TextArea name="author" toName="image">
 
-Lost: that a mask was drawn by strokes. Coordinates are read to a millionth of a pixel.
+Lost: that a mask was drawn by strokes. Coordinates are read to a millionth of a pixel. `completed_by` is written for
+e-mail addresses alone, since Label Studio refuses what is no member's; the author stands in a `textarea` named
+`author` too, which counts when it is read.
 
-Read are also rotated rectangles (as polygons) and `<Labels>` with `<Brush>`, `<Polygon>` or `<Rectangle>`; other drawn
-results are refused rather than dropped. Predictions and skipped annotations (`was_cancelled`) are passed over. The
-photograph is named by `data.image`, or by the task's other texts where that fits none; what Label Studio puts before
-the name of an uploaded file is ignored, and so is the address before it.
+Read are also rotated rectangles and ellipses (as polygons), bit masks, and `<Labels>` with `<Brush>`, `<Polygon>`,
+`<Rectangle>` or `<Ellipse>`; keypoints and other drawn results are left out and counted, and so are predictions.
+Skipped annotations (`was_cancelled`) are passed over. The photograph is named by `data.image`, or by the task's other
+texts where that fits none (`regaze.tool_names`).
+
+A task may show several photographs, each by an `<Image>` of its own or all by one with a list. The export does not say
+which `<Image>` shows which key of `data`: results are told apart where their `to_name` is that key, or by
+`item_index`, and a task is refused where neither tells.
 
 An annotation without drawn results is *not corrected*; it means "nothing here deserves attention" only where it has a
 `mode`.
@@ -23,39 +30,23 @@ An annotation without drawn results is *not corrected*; it means "nothing here d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from itertools import groupby
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from regaze.corrections.formats.brush_rle import decode_brush, encode_brush
-from regaze.corrections.formats.drawn import (
-    LABELS,
-    Drawn,
-    Notes,
-    as_drawn,
-    box_shape,
-    check_size,
-    mask_shape,
-    meaning,
-    polygon_shape,
-    rotated,
-    simple_shapes,
-)
+from regaze.corrections.formats.brush_rle import encode_brush
+from regaze.corrections.formats.drawn import LABELS, Drawn, Notes, as_drawn, simple_shapes
 from regaze.corrections.formats.folders import check_free
-from regaze.corrections.formats.json_paths import Finite, Key, converted, read_json, write_lines
+from regaze.corrections.formats.intake import Intake
+from regaze.corrections.formats.json_paths import Key, converted, read_json, write_lines
+from regaze.corrections.formats.label_studio_results import UNDRAWN, Result, shapes_of
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.source import Source, shown
+from regaze.errors import CorrectionError
 from regaze.files import write_text
 from regaze.records import Correction, Shape
-
-# Results that say something of the whole picture and draw nothing.
-_UNDRAWN = frozenset({"choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "relation"})
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
-_DIGITS = 6
 
 
 class _User(Struct):
@@ -72,48 +63,20 @@ class _Annotation(Struct):
 
 
 class _Task(Struct):
-    data: dict[str, Any]
+    data: dict[str, Any] | None = None
     id: Key | None = None
     file_upload: str | None = None
     annotations: list[_Annotation] | None = None
+    predictions: Any = None
 
 
-class _Result(Struct):
-    type: str
-    id: Any = None
-    from_name: Any = None
-    original_width: int | None = None
-    original_height: int | None = None
-    image_rotation: Finite | None = None
-    value: Any = None  # of another kind for each type
-
-
-class _Brush(Struct):
-    format: str
-    rle: list[Annotated[int, Meta(ge=0, le=255)]]
-
-
-class _Polygon(Struct):
-    points: Annotated[list[tuple[Finite, Finite]], Meta(min_length=3)]
-
-
-class _Rectangle(Struct):
-    x: Finite
-    y: Finite
-    width: Finite
-    height: Finite
-    rotation: Finite = 0.0
-
-
-_Labels = Annotated[list[str], Meta(min_length=1)]
-
-
-def read_label_studio(path: Path, album: Album) -> list[Drawn]:
+def read_label_studio(path: Path, album: Album, intake: Intake) -> list[Drawn]:
     """Read Label Studio's JSON.
 
     Args:
         path: The JSON file (not "JSON-MIN").
         album: The photographs it may name.
+        intake: How it is taken.
 
     Returns:
         What was drawn, in the order of tasks and their annotations; several for one photograph where several people
@@ -127,13 +90,97 @@ def read_label_studio(path: Path, album: Album) -> list[Drawn]:
     for index, task in enumerate(tasks):
         source = Source(path, f"$[{index}]")
         _check_new("task", task.id, seen, source)
-        photograph = _photograph(task, album, source)
+        if task.data is None:
+            raise source.refuse("no `data`, as in JSON-MIN", "Label Studio's export called JSON")
+        if isinstance(task.predictions, list):
+            for number in range(len(task.predictions)):
+                intake.count(
+                    "Predictions, which are no corrections, passed over", str(source.inner(f".predictions[{number}]"))
+                )
+        pictures = _Pictures(task, task.data, album, intake, source.inner(".data"))
         for number, annotation in enumerate(task.annotations or []):
             inner = source.inner(f".annotations[{number}]")
             _check_new("annotation", annotation.id, seen, inner)
             if not annotation.was_cancelled:
-                result += _annotation(annotation, photograph, inner)
+                result += _annotation(annotation, pictures, intake, inner)
     return result
+
+
+class _Pictures:
+    """The photographs that a task shows: under each key of its data the texts, and what these name in the study.
+
+    Attributes:
+        drawn_on: Every `to_name` that something was drawn on.
+        samples: The photographs of the study among them, by `Sample.id`.
+    """
+
+    def __init__(self, task: _Task, data: dict[str, Any], album: Album, intake: Intake, source: Source):
+        """Raises CorrectionError where none is known and strangers refuse the file, or a name fits several."""
+        self._album, self._intake, self._source = album, intake, source
+        self._texts = {
+            key: [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+            for key, value in sorted(data.items(), key=lambda item: item[0] != "image")
+        }
+        self._known = {key: [self._match(text) for text in texts] for key, texts in self._texts.items()}
+        if not any(map(any, self._known.values())):
+            texts = [*(text for texts in self._texts.values() for text in texts), ""]
+            uploaded = self._match(task.file_upload or "")
+            self._known = {"image": [uploaded or intake.find(album, texts[0], source)]}
+        results = [
+            one
+            for annotation in task.annotations or []
+            if not annotation.was_cancelled and isinstance(annotation.result, list)
+            for one in annotation.result
+            if isinstance(one, dict) and one.get("type") not in UNDRAWN
+        ]
+        self.drawn_on = {str(one["to_name"]) for one in results if one.get("to_name") is not None}
+        self.samples = {item.sample: item for items in self._known.values() for item in items if item is not None}
+
+    def of(self, result: Result, source: Source) -> Photograph | None:
+        """The photograph that a result lies on, None for one to be passed over.
+
+        Args:
+            result: Drawn, or said of a picture that was drawn on.
+            source: Where it stands.
+
+        Raises:
+            CorrectionError: Nothing tells which photograph it is.
+        """
+        if not self.samples:
+            return None
+        key = str(result.to_name)
+        items = self._known.get(key, [])
+        if not any(items) and (key not in self._known or key == "image") and len(self.drawn_on) < 2:
+            # One <Image> of another name, or an address that names no file: what the only photograph goes by.
+            keys = [other for other, known in self._known.items() if any(known)]
+            strangers = [
+                other for other in self._texts if other not in (*keys, key) and any(map(_is_file, self._texts[other]))
+            ]
+            if 1 in (len(keys), len(self.samples)) and not strangers:
+                key = keys[0]
+                items = self._known[key]
+        index = 0 if len(items) == 1 else result.item_index
+        if index is not None and 0 <= index < len(items):
+            return items[index] or self._intake.find(self._album, self._texts[key][index], self._source)
+        names = " or ".join(map(shown, list(self._texts)[:4]))
+        raise source.refuse(
+            f"a task of several pictures whose to_name {shown(result.to_name)} does not say which",
+            f"the name of an <Image> to be the key that it shows ({names}), or one picture a task",
+        )
+
+    def _match(self, text: str) -> Photograph | None:
+        """The photograph that a text names; the address of a picture must name one alone."""
+        try:
+            return self._album.match(text, self._source)
+        except CorrectionError:
+            if _is_file(text):
+                raise
+            return None
+
+
+def _is_file(text: str) -> bool:
+    """Whether a text looks like the address of a picture."""
+    return bool(re.search(r"\.(jpe?g|png|tiff?|bmp|webp|gif)\b", text, re.IGNORECASE))
 
 
 def write_label_studio(items: Iterable[Drawn | Correction], album: Album, path: Path) -> None:
@@ -165,19 +212,23 @@ def _check_new(what: str, key: Key | None, seen: set[tuple[str, Key]], source: S
         seen.add((what, key))
 
 
-def _written(drawn: Drawn, photograph: Photograph, key: int) -> dict[str, Any]:
+def _written(drawn: Drawn, stored: Photograph, key: int) -> dict[str, Any]:
+    photograph = stored.upright
     frame = {"to_name": "image", "original_width": photograph.width, "original_height": photograph.height}
     results: list[dict[str, Any]] = [
         {"id": f"{key}-{number}", "image_rotation": 0, **frame, **_result(shape, photograph)}
-        for number, shape in enumerate(simple_shapes(drawn, photograph), start=1)
+        for number, shape in enumerate(simple_shapes(drawn, stored), start=1)
     ]
     controls: list[tuple[str, str, dict[str, Any]]] = [("mode", "choices", {"choices": [drawn.mode]})]
-    if drawn.remark:
-        controls.append(("remark", "textarea", {"text": [drawn.remark]}))
+    controls += [
+        (name, "textarea", {"text": [text]})
+        for name, text in (("remark", drawn.remark), ("author", drawn.author))
+        if text
+    ]
     for name, kind, value in controls:
         results.append({"id": f"{key}-{name}", "type": kind, "from_name": name, "to_name": "image", "value": value})
     annotation: dict[str, Any] = {"id": key, "was_cancelled": False}
-    if drawn.author:
+    if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", drawn.author):
         annotation["completed_by"] = {"email": drawn.author}
     if drawn.time:
         annotation["created_at"] = drawn.time
@@ -198,114 +249,46 @@ def _result(shape: Shape, photograph: Photograph) -> dict[str, Any]:
     return {"type": "rectanglelabels", "from_name": "box", "value": value | {"rectanglelabels": labels}}
 
 
-def _photograph(task: _Task, album: Album, source: Source) -> Photograph:
-    texts = [task.data.get("image"), *task.data.values(), task.file_upload]
-    names = [name for text in texts if isinstance(text, str) for name in _names(text)]
-    for name in names:
-        photograph = album.match(name, source.inner(".data"))
-        if photograph is not None:
-            return photograph
-    return album.find(names[0] if names else "", source.inner(".data"))
-
-
-def _names(text: str) -> list[str]:
-    """What an address, a path or a name may call the photograph; likeliest first."""
-    names = [text]
-    try:
-        address = urlsplit(text)
-        # Label Studio serves local files as /data/local-files/?d=folder/name.
-        names += [*parse_qs(address.query).get("d", []), unquote(address.path)]
-    except ValueError:  # no address
-        pass
-    for name in tuple(names):
-        folder, slash, base = name.rpartition("/")
-        uploaded = _UPLOADED.fullmatch(base)
-        if uploaded:
-            names.append(folder + slash + uploaded[1])
-    return names
-
-
-def _annotation(annotation: _Annotation, photograph: Photograph, source: Source) -> list[Drawn]:
-    results: list[_Result] = converted(annotation.result, list[_Result], source.inner(".result"))
+def _annotation(annotation: _Annotation, pictures: _Pictures, intake: Intake, source: Source) -> list[Drawn]:
+    results: list[Result] = converted(annotation.result, list[Result], source.inner(".result"))
     located = [(source.inner(f".result[{index}]"), result) for index, result in enumerate(results)]
-    shapes: list[Shape] = []
-    # Results of one region follow each other and share its id.
-    for _, group in groupby(located, key=lambda item: item[1].id if isinstance(item[1].id, str) else str(item[0])):
-        shapes += _region_shapes(list(group), photograph)
+    by_sample: dict[str, list[tuple[Source, Result]]] = {}
+    for inner, result in located:
+        if result.type in UNDRAWN and len(pictures.samples) < 2:
+            photograph = next(iter(pictures.samples.values()), None)
+        elif result.type in UNDRAWN and str(result.to_name) not in pictures.drawn_on:
+            continue  # of none of the pictures that were drawn on
+        else:
+            photograph = pictures.of(result, inner)
+        if photograph is not None:
+            by_sample.setdefault(photograph.sample, []).append((inner, result))
+    return [
+        drawn
+        for sample, found in by_sample.items()
+        for drawn in _drawn(annotation, found, pictures.samples[sample], intake, source)
+    ]
+
+
+def _drawn(
+    annotation: _Annotation,
+    located: list[tuple[Source, Result]],
+    photograph: Photograph,
+    intake: Intake,
+    source: Source,
+) -> list[Drawn]:
+    """What an annotation says of one photograph: one or none."""
+    before = intake.shapes_left_out
+    shapes = shapes_of(located, photograph, intake)
     mode, remark = _control(located, "choices", "mode", "choices"), _control(located, "textarea", "remark", "text")
-    if not shapes and not mode:
+    # Where all that was drawn is left out, nobody said that there is nothing to see.
+    if not shapes and (not mode or intake.shapes_left_out > before):
         return []
-    author = _author(annotation.completed_by)
+    author = _control(located, "textarea", "author", "text") or _author(annotation.completed_by)
     notes = Notes(mode=mode, author=author, time=annotation.created_at, remark=remark)
     return [notes.drawn(photograph.sample, shapes, source)]
 
 
-def _region_shapes(located: list[tuple[Source, _Result]], photograph: Photograph) -> tuple[Shape, ...]:
-    shapes: tuple[Shape, ...] = ()
-    is_labelled = any(result.type == "labels" for _, result in located)
-    for source, result in located:
-        if result.type in _UNDRAWN or (is_labelled and result.type != "labels"):
-            continue
-        if result.type != "labels" and result.type.removesuffix("labels") not in _READERS:
-            raise source.refuse(f"a result of type {shown(result.type)}", "brush, polygon or rectangle labels")
-        shapes += _shapes(result, photograph, source)
-    return shapes
-
-
-def _shapes(result: _Result, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    check_size(result.original_width, result.original_height, photograph, source)
-    if result.image_rotation:
-        raise source.refuse(f"a picture turned by {shown(result.image_rotation)} degrees", "the picture as it is")
-    inside = source.inner(".value")
-    value: dict[str, Any] = converted(result.value, dict[str, Any], inside)
-    # `labels` goes with any of the three.
-    kind = result.type.removesuffix("labels")
-    kind = kind or ("brush" if "rle" in value else "polygon" if "points" in value else "rectangle")
-    look = _look(converted(value.get(result.type), _Labels, inside.inner(f".{result.type}")), source)
-    struct, draw = _READERS[kind]
-    return draw(converted(value, struct, inside), look, photograph, inside)
-
-
-def _look(labels: list[str], source: Source) -> bool | None:
-    looks = {meaning(label) for label in labels} - {None}
-    if len(looks) > 1:
-        raise source.refuse(f"the labels {shown(labels)}", "look here or not here, not both")
-    return looks.pop() if looks else None
-
-
-def _brush(value: _Brush, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    if value.format != "rle":
-        raise source.refuse(f"a brush of format {shown(value.format)}", "format 'rle'")
-    try:
-        runs = decode_brush(value.rle, photograph.height, photograph.width)
-    except ValueError as error:
-        raise source.refuse(f"a brush RLE with {error}", "an RGBA picture of the photograph's size") from error
-    return mask_shape(runs, look, source)
-
-
-def _polygon(value: _Polygon, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    return polygon_shape((_pixels(point, photograph) for point in value.points), look, photograph, source)
-
-
-def _rectangle(value: _Rectangle, look: bool | None, photograph: Photograph, source: Source) -> tuple[Shape, ...]:
-    x, y, width, height = value.x, value.y, value.width, value.height
-    if value.rotation % 360:
-        # Around the top left corner, clockwise, in pixels: percent are not square.
-        wide, high = width * photograph.width, height * photograph.height
-        offsets = rotated(((0.0, 0.0), (wide, 0.0), (wide, high), (0.0, high)), value.rotation)
-        corners = [(x + dx / photograph.width, y + dy / photograph.height) for dx, dy in offsets]
-        return polygon_shape((_pixels(corner, photograph) for corner in corners), look, photograph, source)
-    edges = (*_pixels((x, y), photograph), *_pixels((x + width, y + height), photograph))
-    return box_shape(edges, look, photograph, source)
-
-
-def _pixels(percent: tuple[float, float], photograph: Photograph) -> tuple[float, float]:
-    # Rounded so that a border in the middle of a pixel comes back there.
-    x, y = percent
-    return round(x * photograph.width / 100, _DIGITS), round(y * photograph.height / 100, _DIGITS)
-
-
-def _control(located: list[tuple[Source, _Result]], kind: str, name: str, key: str) -> str:
+def _control(located: list[tuple[Source, Result]], kind: str, name: str, key: str) -> str:
     """What a control of the whole picture says; empty where it is not there. Several texts: a line each."""
     for source, result in located:
         if result.type == kind and result.from_name == name:
@@ -320,10 +303,3 @@ def _author(completed_by: _User | Key | None) -> str:
     if isinstance(completed_by, _User):
         return completed_by.email or ("" if completed_by.id is None else f"user {completed_by.id}")
     return f"user {completed_by}" if isinstance(completed_by, int) else completed_by or ""
-
-
-_READERS: dict[str, tuple[type[Struct], Callable[[Any, bool | None, Photograph, Source], tuple[Shape, ...]]]] = {
-    "brush": (_Brush, _brush),
-    "polygon": (_Polygon, _polygon),
-    "rectangle": (_Rectangle, _rectangle),
-}

@@ -5,13 +5,17 @@ Invariant: names are compared as texts; nothing in here touches the disk.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from regaze.corrections.formats.source import Source, shown
 from regaze.errors import CorrectionError
+from regaze.orientation import upright_size
 from regaze.path_names import Endings
 from regaze.records import MAX_PIXELS
+from regaze.tool_names import spellings
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,21 @@ class Photograph:
         sample: `Sample.id`.
         files: How its file is called: its path relative to the data's folder, `/` between the parts; more names
             where there are more; may be empty.
-        width, height: Original pixels.
+        width, height: Original pixels, stored order.
+        orientation: EXIF's, 1 to 8: how other tools turn it before they show it (`regaze.orientation`).
     """
 
     sample: str
     files: tuple[str, ...]
     width: int
     height: int
+    orientation: int = 1
+
+    @property
+    def upright(self) -> Photograph:
+        """The photograph as other tools show it."""
+        width, height = upright_size(self.width, self.height, self.orientation)
+        return replace(self, width=width, height=height, orientation=1)
 
 
 class Album:
@@ -36,13 +48,21 @@ class Album:
 
     A name finds, in this order: the sample with that id; the photograph whose path, or id, ends with the name's most
     parts, so that `images/training/eye.png` finds `training/eye.jpg`; where the folders do not fit, the one with that
-    base name; the one with that stem. Several that fit equally well are an error, not a guess.
+    base name; the one with that stem. Where none fits, the same with what tools add to names taken off
+    (`regaze.tool_names`), then with the letters that they leave out of names. Several that fit equally well are an
+    error, not a guess.
     """
 
-    def __init__(self, photographs: Iterable[Photograph]):
-        """Raises CorrectionError where two photographs have one id, or a size is impossible."""
+    def __init__(self, photographs: Iterable[Photograph], prefix: str = ""):
+        """Raises CorrectionError where two photographs have one id, or a size is impossible.
+
+        Args:
+            photographs: In any order.
+            prefix: Put before a photograph's name when it is written (`/data/local-files/?d=`).
+        """
+        self._prefix = prefix
         self._photographs: dict[str, Photograph] = {}
-        self._endings = Endings()
+        self._endings, self._cleaned = Endings(), Endings()
         for photograph in photographs:
             self._add(photograph)
 
@@ -60,9 +80,8 @@ class Album:
 
     def name(self, photograph: Photograph) -> str:
         """What to call one of these photographs in a file: its first file name if that finds it, else its id."""
-        if photograph.files and self._fitting(photograph.files[0]) == {photograph.sample}:
-            return photograph.files[0]
-        return photograph.sample
+        is_known = photograph.files and self._fitting(photograph.files[0]) == {photograph.sample}
+        return self._prefix + (photograph.files[0] if is_known else photograph.sample)
 
     def match(self, name: str, source: Source) -> Photograph | None:
         """The photograph that a foreign file names, or None where none fits.
@@ -90,7 +109,10 @@ class Album:
         photograph = self.match(name, source)
         if photograph is None:
             example = f" such as {next(iter(self._photographs))}" if self._photographs else ""
-            raise source.refuse(f"the image {shown(name)}", f"one of the {len(self._photographs)} photographs{example}")
+            raise source.refuse(
+                f"the image {shown(name)}",
+                f"one of the {len(self._photographs)} photographs{example} (--skip-unknown passes over others)",
+            )
         return photograph
 
     def _add(self, photograph: Photograph) -> None:
@@ -102,12 +124,21 @@ class Album:
                 f"{sample!r} has {photograph.width} x {photograph.height} pixels, expected 1 to {MAX_PIXELS} in all"
             )
         self._photographs[sample] = photograph
-        self._endings.add(sample, sample, suffix=False)  # an id is no file
-        for file in photograph.files:
-            self._endings.add(file, sample)
+        for names, written in ((self._endings, str), (self._cleaned, _cleaned)):
+            names.add(written(sample), sample, suffix=False)  # an id is no file
+            for file in photograph.files:
+                names.add(written(file), sample)
 
     def _fitting(self, name: str) -> set[str]:
         """The samples that a name fits best; empty where it fits none."""
         if name in self._photographs:
             return {name}
-        return self._endings.longest(name)
+        names = spellings(name)
+        fitting = map(self._endings.longest, names)
+        cleaned = (self._cleaned.longest(_cleaned(text)) for text in names)
+        return next(filter(None, chain(fitting, cleaned)), set())
+
+
+def _cleaned(name: str) -> str:
+    """A name with what Label Studio leaves of it: `eye (1).jpg` becomes `eye_1.jpg`."""
+    return re.sub(r"[^-\w./\\]", "", name.replace(" ", "_"))

@@ -2,41 +2,50 @@
 
 Written are `<sample id>.png` in the photograph's size (255 "look here", 128 "not here", 0 nothing said) and, in
 `corrections.json`, an entry for each of them: `sample`, `file`, `mode`, `author`, `time`, `remark`, `width`, `height`.
+Pixels are in the photograph's stored order, and carry its EXIF orientation: whatever turns the one turns the other.
 Lost: how it was drawn (strokes, polygons and boxes become pixels).
 
 A folder from elsewhere needs no `corrections.json`. Its PNGs are grey with the values above, or have one bit, or 0 and
-1; 1 means "look here". Those in a folder named like a landmark (`OD/eye.png`) are left out. Without an entry a picture
-that is all 0 means *not corrected*: tools write one for every photograph. With an entry it means what the entry says.
+1; 1 means "look here"; with `Intake.any_value` they may be of any kind, and all but 0 means "look here". Where EXIF
+turns the photograph, the PNG's own orientation or its size tells whether it was drawn upright; where neither does, the
+user has to say (`Intake.drawn_on`), since masks come from tools that turn and from scripts that do not. Those in a
+folder named like a landmark (`OD/eye.png`) are left out. Without an entry a picture that is all 0 means *not
+corrected*: tools write one for every photograph. With an entry it means what the entry says.
 """
 
 from __future__ import annotations
 
-import io
-import struct
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
+from PIL import ExifTags, Image
 
-from regaze.corrections.formats.drawn import Drawn, Notes, check_size, mask_shape, sheets
+from regaze.corrections.formats.drawn import Drawn, Notes, sheets
 from regaze.corrections.formats.folders import by_name, member, new_folder
+from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.json_paths import read_json, write_lines
+from regaze.corrections.formats.painted import open_png, orientation_of, painted, png_size
 from regaze.corrections.formats.photographs import Album, Photograph
+from regaze.corrections.formats.sheet import Sheet, sheet_of
 from regaze.corrections.formats.source import Source, read_bytes, shown
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.files import replacing, write_text
 from regaze.lesion_names import lesion_type
+from regaze.orientation import upright_pixels, upright_size
 from regaze.records import Correction, Shape
 
 SIDECAR = "corrections.json"
 LOOK, AVOID = 255, 128
 
 _FORMAT, _VERSION = "regaze corrections", 1
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# What Label Studio calls its pictures: names of tasks, not of photographs.
+_OF_A_TASK = re.compile(r"(.*/)?task-[0-9]+-annotation-[^/]*")
 
 
 class _Entry(Notes, kw_only=True):
@@ -53,12 +62,13 @@ class _Sidecar(Struct):
     corrections: list[_Entry]
 
 
-def read_png(path: Path, album: Album) -> list[Drawn]:
+def read_png(path: Path, album: Album, intake: Intake) -> list[Drawn]:
     """Read a folder of PNG masks.
 
     Args:
         path: The folder.
         album: The photographs it may name.
+        intake: How it is taken.
 
     Returns:
         What was drawn, ordered by file name; see the module for pictures without anything drawn.
@@ -69,17 +79,22 @@ def read_png(path: Path, album: Album) -> list[Drawn]:
     """
     sidecar = path / SIDECAR
     files = by_name(path, _pictures(path), suffix=".png", may_be_empty=sidecar.is_file())
-    entries = _entries(sidecar, album, set(files)) if sidecar.is_file() else {}
+    entries = _entries(sidecar, album, intake, set(files)) if sidecar.is_file() else {}
     result, owners = list[Drawn](), dict[str, str]()
     for name, file in files.items():
         source = Source(file)
-        entry, photograph, entry_source = entries.get(name) or (None, album.find(name, source), source)
-        if entry is None and _is_landmark(name, photograph):
+        entry, entry_source = entries.get(name) or (None, source)
+        photograph = _photograph(name if entry is None else entry.sample, album, intake, entry_source)
+        if photograph is None:
+            continue
+        landmark = None if entry is not None else _landmark(name, photograph)
+        if landmark is not None:
+            intake.landmark(landmark)
             continue
         first = owners.setdefault(photograph.sample, name)
         if first != name:
             raise source.refuse(f"a second picture of {photograph.sample} beside {first}", "one")
-        shapes = _shapes(_decode(read_bytes(file), photograph, source), source)
+        shapes = _shapes(read_bytes(file), photograph, intake, entry is not None, source)
         if entry is not None:
             result.append(entry.drawn(photograph.sample, shapes, entry_source))
         elif shapes:
@@ -104,8 +119,11 @@ def write_png(items: Iterable[Drawn | Correction], album: Album, path: Path) -> 
             file = member(folder, photograph.sample, ".png")
             look, avoid = rasterise(drawn.shapes, photograph.height, photograph.width)
             values = np.where(look, LOOK, np.where(avoid, AVOID, 0)).astype(np.uint8)
+            exif = Image.Exif()
+            exif[ExifTags.Base.Orientation] = photograph.orientation
+            turned = {"exif": exif} if photograph.orientation != 1 else {}
             with replacing(file) as temporary:
-                Image.fromarray(values).save(temporary, format="PNG")
+                Image.fromarray(values).save(temporary, format="PNG", **turned)
             entry = {"sample": drawn.sample, "file": file.relative_to(folder).as_posix(), **drawn.notes}
             entries.append(entry | {"width": photograph.width, "height": photograph.height})
         write_text(folder / SIDECAR, write_lines({"format": _FORMAT, "version": _VERSION, "corrections": entries}))
@@ -120,52 +138,76 @@ def _pictures(path: Path) -> list[Path]:
     ]
 
 
-def _is_landmark(name: str, photograph: Photograph) -> bool:
-    """Whether a picture lies in a folder of what is no lesion, which is not merely the photograph's own folder."""
-    return any(lesion_type(part) is None for part in set(name.split("/")[:-1]) - set(photograph.sample.split("/")))
+def _photograph(name: str, album: Album, intake: Intake, source: Source) -> Photograph | None:
+    if _OF_A_TASK.fullmatch(name) and album.match(name, source) is None:
+        raise source.refuse("the name of a task, not of a photograph", "Label Studio's export called JSON")
+    return intake.find(album, name, source)
 
 
-def _entries(sidecar: Path, album: Album, pictures: set[str]) -> dict[str, tuple[_Entry, Photograph, Source]]:
+def _landmark(name: str, photograph: Photograph) -> str | None:
+    """The folder of what is no lesion that a picture lies in, if it is not merely the photograph's own folder."""
+    folders = [part for part in name.split("/")[:-1] if part not in photograph.sample.split("/")]
+    return next((folder for folder in folders if lesion_type(folder) is None), None)
+
+
+def _entries(sidecar: Path, album: Album, intake: Intake, pictures: set[str]) -> dict[str, tuple[_Entry, Source]]:
     """What `corrections.json` says, by the name of the picture: one entry for each."""
     document: _Sidecar = read_json(sidecar, _Sidecar)
     if document.format != _FORMAT or document.version != _VERSION:
         raise Source(sidecar).refuse("another kind of file", f"format {_FORMAT!r} and version {_VERSION}")
-    entries: dict[str, tuple[_Entry, Photograph, Source]] = {}
+    entries: dict[str, tuple[_Entry, Source]] = {}
     for index, entry in enumerate(document.corrections):
         source = Source(sidecar, f"$.corrections[{index}]")
-        photograph = album.find(entry.sample, source)
-        check_size(entry.width, entry.height, photograph, source)
+        photograph = album.match(entry.sample, source) if intake.skip_unknown else album.find(entry.sample, source)
+        if photograph is not None:
+            _check_size(entry.width, entry.height, photograph, source)
         if entry.file in entries:
             raise source.refuse(f"the picture {shown(entry.file)} again", "each once")
-        entries[entry.file] = entry, photograph, source
+        entries[entry.file] = entry, source
     odd = sorted(entries.keys() ^ pictures)
     if odd and odd[0] in entries:
-        raise entries[odd[0]][2].refuse(f"no picture {odd[0]}", "one for each entry")
+        raise entries[odd[0]][1].refuse(f"no picture {odd[0]}", "one for each entry")
     if odd:
         raise Source(sidecar).refuse(f"no entry for the picture {odd[0]}", "one entry for each")
     return entries
 
 
-def _decode(data: bytes, photograph: Photograph, source: Source) -> NDArray[np.uint8]:
-    """The values of a picture, (H, W); its size is compared before a pixel is decoded."""
-    if len(data) < 24 or not data.startswith(_SIGNATURE):
-        raise source.refuse("no PNG", "a PNG")
-    width, height = struct.unpack(">II", data[16:24])
-    check_size(width, height, photograph, source)
-    try:
-        with PngImageFile(io.BytesIO(data)) as image:  # Image.open would warn above 89 Mpx
-            if image.mode not in ("1", "L"):
-                raise source.refuse(f"a picture of mode {image.mode}", "grey with 8 bits or 1 bit")
-            return np.array(image, dtype=np.uint8)  # 0 and 1 where the picture has one bit
-    except (OSError, ValueError, SyntaxError, OverflowError) as error:
-        raise source.refuse(f"a damaged PNG ({error})", "a whole one") from error
+def _check_size(width: int, height: int, photograph: Photograph, source: Source) -> None:
+    """Refuse a size that is not the stored photograph's."""
+    if (width, height) != (photograph.width, photograph.height):
+        expected = f"{photograph.width} and {photograph.height}, the size of {photograph.sample}"
+        raise source.refuse(f"width {width} and height {height}", expected)
 
 
-def _shapes(values: NDArray[np.uint8], source: Source) -> tuple[Shape, ...]:
+def _shapes(data: bytes, photograph: Photograph, intake: Intake, is_ours: bool, source: Source) -> tuple[Shape, ...]:
+    """What a picture says; its size is compared before a pixel is decoded."""
+    size = png_size(data, source)
+    if is_ours:
+        _check_size(*size, photograph, source)
+    with open_png(data, source) as image:
+        # Our own are in stored order, which the photograph's orientation that they carry does not change.
+        own = None if is_ours else orientation_of(image)
+        if is_ours:
+            sheet = Sheet(photograph, photograph.width, photograph.height, 1, intake)
+        else:  # turned as it says itself, a picture is upright
+            rules = intake if own is None else replace(intake, drawn_on="upright")
+            sheet = sheet_of(photograph, upright_size(*size, own or 1), rules, source, by_a_tool=False)
+        look, avoid = (upright_pixels(mask, own or 1) for mask in _values(image, intake, source))
+    return sheet.mask(mask_to_runs(look), True, source) + sheet.mask(mask_to_runs(avoid), False, source)
+
+
+def _values(image: Image.Image, intake: Intake, source: Source) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which pixels say look here and not here, (H, W) each."""
+    if intake.any_value:
+        look = painted(image)
+        return look, np.zeros_like(look)
+    cure = "; --any-value takes all but 0 for look here"
+    if image.mode not in ("1", "L"):
+        raise source.refuse(f"a picture of mode {image.mode}", f"grey with 8 bits or 1 bit{cure}")
+    values = np.array(image, dtype=np.uint8)  # 0 and 1 where the picture has one bit
     present = np.bincount(values.reshape(-1), minlength=256)
     present[[0, 1, AVOID, LOOK]] = 0
     if present.any():
         wrong = int(np.flatnonzero(present)[0])
-        raise source.refuse(f"the value {wrong}", f"0, {LOOK} (or 1) for look here, {AVOID} for not here")
-    look = mask_shape(mask_to_runs((values == LOOK) | (values == 1)), True, source)
-    return look + mask_shape(mask_to_runs(values == AVOID), False, source)
+        raise source.refuse(f"the value {wrong}", f"0, {LOOK} (or 1) for look here, {AVOID} for not here{cure}")
+    return (values == LOOK) | (values == 1), values == AVOID

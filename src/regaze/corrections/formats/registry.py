@@ -9,6 +9,7 @@ from pathlib import Path
 from regaze.corrections.formats.coco import read_coco, write_coco
 from regaze.corrections.formats.cvat import read_cvat, write_cvat
 from regaze.corrections.formats.drawn import Drawn
+from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.label_studio import read_label_studio, write_label_studio
 from regaze.corrections.formats.photographs import Album
 from regaze.corrections.formats.png import read_png, write_png
@@ -21,24 +22,30 @@ class Format:
     """How to read and write a format.
 
     Attributes:
-        read: (path, album) -> all that was drawn; raises CorrectionError and takes nothing where something is wrong.
+        reader: (path, album, intake) -> what was drawn; raises CorrectionError where the file cannot be trusted.
         write: (items, album, path); a whole file or folder, or none.
         several: Holds more than one correction of a photograph.
         loses: What is not there any more after writing and reading.
+        names_pictures: Names each picture inside the file, where something may stand before its name.
     """
 
-    read: Callable[[Path, Album], list[Drawn]]
+    reader: Callable[[Path, Album, Intake], list[Drawn]]
     write: Callable[[Iterable[Drawn | Correction], Album, Path], None]
     several: bool
     loses: str
+    names_pictures: bool
+
+    def read(self, path: Path, album: Album, intake: Intake | None = None) -> list[Drawn]:
+        """Read; without an intake a file is taken by the default rules, and what is left out is not told."""
+        return self.reader(path, album, intake or Intake())
 
 
 FORMATS: dict[str, Format] = {
-    "png": Format(read_png, write_png, False, "strokes, polygons and boxes become masks"),
-    "coco": Format(read_coco, write_coco, False, "strokes become masks"),
+    "png": Format(read_png, write_png, False, "strokes, polygons and boxes become masks", False),
+    "coco": Format(read_coco, write_coco, False, "strokes become masks", True),
     "yolo": Format(
-        read_yolo, write_yolo, False, "author, remark, time and mode; what is no box becomes its bounding boxes"
+        read_yolo, write_yolo, False, "author, remark, time and mode; what is no box becomes its bounding boxes", False
     ),
-    "label-studio": Format(read_label_studio, write_label_studio, True, "strokes become masks"),
-    "cvat": Format(read_cvat, write_cvat, False, "strokes become masks; control characters in texts"),
+    "label-studio": Format(read_label_studio, write_label_studio, True, "strokes become masks", True),
+    "cvat": Format(read_cvat, write_cvat, False, "strokes become masks; control characters in texts", True),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,26 @@ def shown(value: object) -> str:
     """A value as it fits into one line of a message: its repr, cut at 60 characters."""
     text = _REPR.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def number(text: str, name: str, source: Source) -> float:
+    """Read a finite number.
+
+    Args:
+        text: Decimal, with or without exponent.
+        name: Names it in the error.
+        source: Where it was read.
+
+    Raises:
+        CorrectionError: It is something else.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or "_" in text:
+        raise source.refuse(f"{name} is {shown(text)}", "a finite number")
+    return value
 
 
 def read_bytes(path: Path) -> bytes:

@@ -5,14 +5,13 @@ Invariant: a document type is refused where it begins, so that no entity is ever
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from regaze.corrections.formats.source import Source, decode_text, read_bytes, shown
+from regaze.corrections.formats.source import Source, decode_text, number, read_bytes, shown
 
 MAX_DEPTH = 32
 """Elements within each other; CVAT needs 6."""
@@ -63,26 +62,6 @@ class Node:
     def named(self, tag: str) -> list[Node]:
         """The children with that tag."""
         return [child for child in self.children if child.tag == tag]
-
-
-def number(text: str, name: str, source: Source) -> float:
-    """Read a finite number.
-
-    Args:
-        text: Decimal, with or without exponent.
-        name: Names it in the error.
-        source: Where it was read.
-
-    Raises:
-        CorrectionError: It is something else.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or "_" in text:
-        raise source.refuse(f"{name} is {shown(text)}", "a finite number")
-    return value
 
 
 def read_xml(path: Path) -> Node:

@@ -1,4 +1,4 @@
-"""YOLO boxes: a folder with one text for each photograph (`regaze.yolo`).
+"""YOLO: a folder with one text for each photograph (`regaze.yolo`): boxes, polygons, turned boxes.
 
 Written are `<sample id>.txt`, `classes.txt` with `look` and `avoid`, and `reviewed.list` with the ids of the corrected
 photographs. Lost: author, remark, time; mode (read back as `replace`); and any shape but a box. Where something
@@ -18,27 +18,30 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.corrections.formats.drawn import LABELS, Drawn, box_shape, meaning, sheets, simple_shapes
+from regaze.corrections.formats.drawn import LABELS, Drawn, meaning, sheets, simple_shapes
 from regaze.corrections.formats.folders import by_name, member, new_folder
+from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.photographs import Album, Photograph
+from regaze.corrections.formats.sheet import Sheet, sheet_of, upright_shapes
 from regaze.corrections.formats.source import Source
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError, DataError
 from regaze.files import write_text
 from regaze.records import Correction, Shape
-from regaze.yolo import box_files, is_box_file, read_boxes, read_names, read_text
+from regaze.yolo import box_files, is_box_file, read_marks, read_names, read_text
 
 REVIEWED = "reviewed.list"
 
 _CLASSES = {0: True, 1: False}
 
 
-def read_yolo(path: Path, album: Album) -> list[Drawn]:
-    """Read a folder of YOLO boxes.
+def read_yolo(path: Path, album: Album, intake: Intake) -> list[Drawn]:
+    """Read a folder of YOLO texts.
 
     Args:
         path: The folder.
         album: The photographs it may name; a text belongs to the photograph with its name.
+        intake: How it is taken.
 
     Returns:
         What was drawn, ordered by file name; see the module for texts without boxes.
@@ -47,26 +50,30 @@ def read_yolo(path: Path, album: Album) -> list[Drawn]:
         CorrectionError: A text is malformed, fits no photograph, or has a class without a name.
     """
     try:
-        return _read(path, album)
+        return _read(path, album, intake)
     except DataError as error:
         raise CorrectionError(f"{error}, nothing was taken") from error
 
 
-def _read(path: Path, album: Album) -> list[Drawn]:
+def _read(path: Path, album: Album, intake: Intake) -> list[Drawn]:
     texts = by_name(path, box_files(path), suffix=".txt", may_be_empty=(path / REVIEWED).is_file())
     names = read_names(path)
     if names is None:
         raise Source(path).refuse("no classes.txt", "the names of the classes, one per line, class 0 first")
-    looks = {number: meaning(name) for number, name in names.items()}
-    reviewed = _reviewed(path, album)
+    reviewed = _reviewed(path, album, intake)
     result, owners = list[Drawn](), dict[str, str]()
     for name, file in texts.items():
-        photograph = album.find(name, Source(file))
+        source = Source(file)
+        photograph = intake.find(album, name, source)
+        if photograph is None:
+            continue
         first = owners.setdefault(photograph.sample, name)
         if first != name:
-            raise Source(file).refuse(f"a second text of {photograph.sample} beside {first}", "one")
-        shapes = _boxes(file, looks, photograph)
-        if shapes or photograph.sample in reviewed:
+            raise source.refuse(f"a second text of {photograph.sample} beside {first}", "one")
+        before = intake.shapes_left_out
+        shapes = _shapes(file, names, sheet_of(photograph, None, intake, source))
+        # Where all that was drawn is left out, nobody said that there is nothing to see.
+        if shapes or (photograph.sample in reviewed and intake.shapes_left_out == before):
             result.append(Drawn(photograph.sample, shapes))
     for sample, source in reviewed.items():
         if sample not in owners:
@@ -90,7 +97,7 @@ def write_yolo(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
         for photograph, drawn in sheets(items, album):
             if not is_box_file(PurePath(f"{photograph.sample}.txt")):
                 raise CorrectionError(f"{photograph.sample}.txt is no box file in YOLO: export to another format")
-            lines = [_line(shape, photograph) for shape in _as_boxes(drawn, photograph)]
+            lines = [_line(shape, photograph.upright) for shape in _as_boxes(drawn, photograph)]
             write_text(member(folder, photograph.sample, ".txt"), "".join(lines))
             reviewed.append(photograph.sample)
         write_text(folder / "classes.txt", "".join(f"{LABELS[look]}\n" for look in _CLASSES.values()))
@@ -98,11 +105,12 @@ def write_yolo(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
 
 
 def _as_boxes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
+    """Boxes on the upright photograph."""
     shapes = simple_shapes(drawn, photograph)
     if all(shape.kind == "box" for shape in shapes):
         return shapes
     look, avoid = rasterise(drawn.shapes, photograph.height, photograph.width)
-    return [*_bounds(avoid, False), *_bounds(look, True)]
+    return upright_shapes([*_bounds(avoid, False), *_bounds(look, True)], photograph)
 
 
 def _bounds(mask: NDArray[np.bool_], look: bool) -> list[Shape]:
@@ -126,19 +134,30 @@ def _line(shape: Shape, photograph: Photograph) -> str:
     return " ".join([str(kind), *(f"{value:.12f}" for value in values)]) + "\n"
 
 
-def _reviewed(path: Path, album: Album) -> dict[str, Source]:
+def _reviewed(path: Path, album: Album, intake: Intake) -> dict[str, Source]:
     """The samples that `reviewed.list` names, and where."""
     file = path / REVIEWED
     lines = read_text(file).split("\n") if file.is_file() else []
     sources = ((text.strip(), Source(file, line)) for line, text in enumerate(lines, start=1))
-    return {album.find(name, source).sample: source for name, source in sources if name}
+    find = album.match if intake.skip_unknown else album.find  # a stranger is counted by its text
+    found = ((find(name, source), source) for name, source in sources if name)
+    return {photograph.sample: source for photograph, source in found if photograph is not None}
 
 
-def _boxes(file: Path, looks: dict[int, bool | None], photograph: Photograph) -> tuple[Shape, ...]:
-    sides = (photograph.width, photograph.height) * 2
+def _shapes(file: Path, names: dict[int, str], sheet: Sheet) -> tuple[Shape, ...]:
     shapes: list[Shape] = []
-    for line, number, *shares in read_boxes(file, looks):
+    for mark in read_marks(file, names):
+        look, source = meaning(names[mark.number]), Source(file, mark.line)
+        if look is None:
+            sheet.intake.landmark(names[mark.number])
+            continue
         # To a millionth of a pixel: a border in the middle of a pixel must come back there.
-        x0, y0, x1, y1 = (round(share * side, 6) for share, side in zip(shares, sides, strict=True))
-        shapes += box_shape((x0, y0, x1, y1), looks[number], photograph, Source(file, line))
+        points = [(round(x * sheet.width, 6), round(y * sheet.height, 6)) for x, y in mark.points]
+        if mark.is_box:
+            (x0, y0), (x1, y1) = points
+            shapes += sheet.box((x0, x1), (y0, y1), look, source)
+        elif len(points) == 4:
+            shapes += sheet.turned(points, look, source)
+        else:
+            shapes += sheet.polygon(points, look, source)
     return tuple(shapes)

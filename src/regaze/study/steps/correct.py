@@ -141,8 +141,9 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
             wanted += [item for item in study.training(fold) if item.label == sound and item.id not in selected]
         todo = [sample for sample in wanted if (model, sample.id) not in existing]
         counts["kept"] += len(wanted) - len(todo)
-        written = study.store.add_corrections(_from_truth(study, model, todo, options, counts))
-        counts["written"] += len(written)
+        # Another process may correct the same photographs: what it wrote meanwhile is not written again.
+        drafts = _from_truth(study, model, todo, options, counts)
+        counts["written"] += len(study.store.add_corrections(drafts, unless_there=True))
     return counts
 
 
