@@ -129,7 +129,6 @@ def test_prepared_photographs_are_not_computed_again(tmp_path):
     assert same(found, alone(torch.arange(10), [0] * 10))
 
 
-
 @pytest.mark.parametrize("change", ["weights", "statistics", "picture", "precision", "normalisation"])
 def test_whatever_decides_the_features_is_in_the_key(tmp_path, change):
     """Another extractor, batch-norm statistic, photograph, precision or normalisation never takes these entries."""
