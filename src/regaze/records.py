@@ -107,6 +107,7 @@ class Dataset:
         samples: In a fixed order, unique ids.
         fingerprint: Hash over ids, contents, labels, parts, patients and lesion files.
         notes: What a reader of the data should know (twins found, pictures left out, and why).
+        named_by: What says which photographs belong together (`column patient`); None: nothing does.
     """
 
     spec: str
@@ -115,6 +116,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    named_by: str | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from regaze.data.folder import read_folder
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
 from regaze.data.match import Progress, with_contents, with_twins
+from regaze.data.pairs import pair_expression
 from regaze.data.periods import with_periods
 from regaze.data.table import read_table
 from regaze.errors import DataError
@@ -50,7 +51,8 @@ def load_dataset(
         boxes: A folder of a clinician's boxes (`data.boxes`). Flat in it, a file means a *training*
             photograph of IDRiD, and any photograph of that name elsewhere.
         patient: For `csv:` the column with the patient; for `folder:`, and `csv:` without such a column, a
-            regular expression with one group that finds the patient in the stem of a photograph's file.
+            regular expression with one group that finds the patient in the stem of a photograph's file
+            (`folder.with_patients`).
         split_by: `patient`, `period`, or for `csv:` a column: fills in `Sample.period`, by EXIF where it is no column.
         folder: Where synthetic photographs are written; needed by `synthetic` alone.
         seed: Seed of the synthetic photographs; the other sources do not use it.
@@ -91,7 +93,14 @@ def load_dataset(
         classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
         samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
         notes += more
-    return replace(dataset, samples=tuple(samples), notes=notes, fingerprint=fingerprint(dataset.classes, samples))
+    is_named = any(sample.patient is not None for sample in samples)
+    return replace(
+        dataset,
+        samples=tuple(samples),
+        notes=notes + (() if is_named else _unnamed_notes(samples)),
+        fingerprint=fingerprint(dataset.classes, samples),
+        named_by=dataset.named_by if is_named else None,
+    )
 
 
 def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
@@ -123,6 +132,18 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
             facts.append([sample.period])
         digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
+
+
+def _unnamed_notes(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Say that no patient is known, and by which expression names look like those of patients."""
+    note = (
+        "No patient is known: every photograph counts as one of its own, and photographs of one patient (or one part) "
+        "may lie on both sides of the split."
+    )
+    expression = pair_expression(samples)
+    if expression is None:
+        return (f"{note} Name them with --patient where you can.",)
+    return (f"{note} The names look like pairs: --patient '{expression}' keeps them on one side.",)
 
 
 def _path(spec: str, text: str) -> Path:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from regaze.data.folder import PARTS, ordered_classes, with_patients
+from regaze.data.folder import PARTS, expression_words, ordered_classes, with_patients
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
 from regaze.records import Dataset, Origin, Part, Sample
@@ -94,13 +94,15 @@ def read_table(file: Path, spec: str, patient: str | None = None, split_by: str 
                 period=row.cells.get(period_column or "") or None,
             )
         )
+    named_by = f"column {patient_column}"
     if patient is not None and patient_column not in columns:
+        named_by = expression_words(patient)
         samples, more = with_patients(samples, patient)
         notes += more
     used = {"image", "label", "split", patient_column, period_column, *mask_columns}
     ignored = [column for column in columns if column not in used]
     notes += [f"Columns of the table that are not used: {', '.join(ignored)}."] if ignored else []
-    return Dataset(spec, classes, ordinal, tuple(samples), "", tuple(notes))
+    return Dataset(spec, classes, ordinal, tuple(samples), "", tuple(notes), named_by)
 
 
 def csv_lines(file: Path) -> list[tuple[int, list[str]]]:
