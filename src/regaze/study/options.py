@@ -44,8 +44,7 @@ class PhotographOptions:
     folds: int = 1
     """1: one fixed validation part of 20 %. K: cross-validation, K models per method, pooled validation."""
     patient: str | None = None
-    """Column (csv) or regular expression on the file name (folder, csv; on the path where it has a slash) that names the
-    patient."""
+    """Column (csv) or regular expression on the file name (with a slash in it: on the path) that names the patient."""
     crop: bool = True
     """Crop to the round field of view; off for photographs without one."""
     colour: Colour = "none"
