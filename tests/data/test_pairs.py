@@ -6,7 +6,7 @@ import pytest
 
 from regaze.data.folder import with_patients
 from regaze.data.pairs import pair_expression
-from regaze.data.split import count_groups
+from regaze.data.split import known_groups
 from regaze.records import Sample
 
 PATIENTS = 12
@@ -55,7 +55,7 @@ def test_usual_spellings_of_pairs(forms):
     assert expression is not None
     marked, notes = with_patients(photographs, expression)
     assert not notes
-    assert count_groups(marked) == PATIENTS
+    assert len(known_groups(marked)) == PATIENTS
     for index in range(0, len(marked), len(forms)):
         assert len({sample.patient for sample in marked[index : index + len(forms)]}) == 1
 

@@ -19,7 +19,7 @@ from regaze.study.assessment.judge import judged_maps
 from regaze.study.assessment.kept_maps import EXPERTS, GIVEN, Maps
 from regaze.study.assessment.summary import Assessment
 from regaze.study.folder import Study
-from regaze.study.groups import group_words, unit_word
+from regaze.study.groups import group_words, near_copy_note, unit_word
 from regaze.study.lesions import enlarge, known_lesions
 from regaze.study.split import describe_split, period_names
 
@@ -69,7 +69,8 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
         n_better_maps=len(better_maps),
         provenance=_provenance(study, assessment, before, after),
         commands=commands,
-        groups=group_words(study.dataset),
+        groups=group_words(study),
+        near_copies=near_copy_note(study, {row["sample"] for row in rows["after"]}),
         unit=unit_word(study.dataset),
         curves={"models": model_curves(rows), "orders": ranking_curves(rows["after"])},
     )

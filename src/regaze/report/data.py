@@ -133,6 +133,7 @@ class ReportContent:
             model after: `fused` and the reference rankings), each as `assessment.curves` gives it; None: not measured.
         groups: How many groups of photographs are known, and by what; empty: not told.
         unit: What intervals redraw: `patient`, `group`, or `photograph` where nothing says which belong together.
+        near_copies: That near-copies of judged photographs were learned from; None: they were not.
     """
 
     title: str
@@ -153,6 +154,7 @@ class ReportContent:
     curves: dict[str, Any] = field(default_factory=lambda: {"models": None, "orders": None})
     groups: str = ""
     unit: str = "patient"
+    near_copies: str | None = None
 
     def figures(self, name: str) -> Mapping[str, Any]:
         """A model's figures as `regaze evaluate` gives them."""

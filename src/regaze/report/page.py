@@ -202,6 +202,7 @@ def caveats(content: ReportContent) -> list[str]:
             "No patient is known: photographs of one patient (or part) may have been learned from and judged, which "
             "flatters all figures, and intervals that redraw single photographs are too narrow then."
         )
+    limits += [content.near_copies] if content.near_copies else []
     shown = [name for *_, name in content.roles]
     limits += [doubt["text"] for doubt in content.results["warnings"] if doubt["model"] in shown]
     figures = content.figures(content.after)

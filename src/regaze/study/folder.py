@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from regaze import __version__
 from regaze.console import Voice
 from regaze.corrections.store import Store
+from regaze.data.near_copies import grouped_by_near_copies, near_groups
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from regaze.models.features import FeatureCache
 
 SCHEMA_VERSION = 1
+NEAR_COPIES = "near-copies"  # `Dataset.named_by` where nothing else names groups
 DEFAULT_FOLDS = 5  # a single validation part is one fifth
 
 
@@ -57,6 +59,8 @@ class Study:
         dataset: The photographs.
         split: Sample id -> fold, for photographs of the training part.
         voice: For notes and progress.
+        near_copies: Ids of photographs that look like one and the same thing and that nothing else groups, a tuple for
+            each thing; found when the study was made.
     """
 
     path: Path
@@ -64,6 +68,7 @@ class Study:
     dataset: Dataset
     split: dict[str, int]
     voice: Voice
+    near_copies: tuple[tuple[str, ...], ...] = ()
     _training_masks: dict[tuple[int, int], NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -207,6 +212,8 @@ def create_study(
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
         if check is not None:
             check(dataset)
+        near = _near_copies(dataset, options, voice)
+        dataset = _told_of_near_copies(dataset, options, near)
         split = _split(dataset, options)
         values = {
             "schema_version": SCHEMA_VERSION,
@@ -217,6 +224,7 @@ def create_study(
             "ordinal": dataset.ordinal,
             "fingerprint": dataset.fingerprint,
             "notes": list(dataset.notes),
+            "near_copies": near,
             "split": split,
         }
         path.mkdir(parents=True, exist_ok=True)
@@ -225,7 +233,7 @@ def create_study(
         if made:
             shutil.rmtree(path, ignore_errors=True)
         raise
-    return Study(path, options, dataset, split, voice)
+    return Study(path, options, dataset, split, voice, near)
 
 
 def open_study(path: Path, voice: Voice) -> Study:
@@ -245,6 +253,7 @@ def open_study(path: Path, voice: Voice) -> Study:
         options = StudyOptions.from_plain(values["options"])
         split = {str(key): int(fold) for key, fold in values["split"].items()}
         fingerprint = str(values["fingerprint"])
+        near = tuple(tuple(map(str, group)) for group in values.get("near_copies", ()))  # older studies have none
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
     dataset = load_photographs(path, options, voice)
@@ -253,7 +262,7 @@ def open_study(path: Path, voice: Voice) -> Study:
             f"The data of study {path} ({options.data}) has changed since the study was made: "
             "restore it, or start a new study."
         )
-    return Study(path, options, dataset, split, voice)
+    return Study(path, options, _told_of_near_copies(dataset, options, near), split, voice, near)
 
 
 def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
@@ -277,6 +286,31 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset
             seed=options.seed,
             progress=feed,
         )
+
+
+def _near_copies(dataset: Dataset, options: StudyOptions, voice: Voice) -> tuple[tuple[str, ...], ...]:
+    """See `Study.near_copies`; synthetic photographs are painted one by one."""
+    if options.data.startswith("synthetic"):
+        return ()
+    with voice.progress("looking for near-copies") as feed:
+        return tuple(near_groups(dataset.samples, feed))
+
+
+def _told_of_near_copies(dataset: Dataset, options: StudyOptions, near: Sequence[tuple[str, ...]]) -> Dataset:
+    """The data set with near-copies as one where the study groups them, else with a note that they are not."""
+    if not near:
+        return dataset
+    if options.group_near_copies:
+        samples = tuple(grouped_by_near_copies(dataset.samples, near))
+        named_by = NEAR_COPIES if dataset.named_by is None else f"{dataset.named_by} and {NEAR_COPIES}"
+        return replace(dataset, samples=samples, named_by=named_by)
+    shown = "; ".join(" = ".join(group[:6]) + (" ..." if len(group) > 6 else "") for group in near[:5])
+    note = (
+        f"{sum(map(len, near))} photographs look like near-copies of {len(near)} things (one part or eye under another "
+        f"exposure, or a little shifted), and nothing keeps them together ({shown}{' ...' if len(near) > 5 else ''}): "
+        "pass --group-near-copies to keep each on one side of the split."
+    )
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:

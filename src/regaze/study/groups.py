@@ -5,11 +5,11 @@ Invariant: no sentence claims a split by patient where no patient is known.
 
 from __future__ import annotations
 
-from regaze.data.split import count_groups
-from regaze.records import Dataset
-from regaze.study.folder import Study
+from collections.abc import Set
 
-NEAR_COPIES = "near-copies"  # `Dataset.named_by` where nothing else names groups
+from regaze.data.split import known_groups
+from regaze.records import Dataset
+from regaze.study.folder import NEAR_COPIES, Study
 
 
 def unit_word(dataset: Dataset) -> str:
@@ -19,15 +19,37 @@ def unit_word(dataset: Dataset) -> str:
     return "group" if dataset.named_by == NEAR_COPIES else "patient"
 
 
-def group_words(dataset: Dataset) -> str:
-    """How many groups are known and by what: `96 by column patient`."""
-    total, count = len(dataset.samples), count_groups(dataset.samples)
+def group_words(study: Study) -> str:
+    """How many groups are known and by what: `96 by column patient`; and how many photographs look like near-copies."""
+    dataset, near = study.dataset, sum(map(len, study.near_copies))
+    total, count = len(dataset.samples), len(known_groups(dataset.samples))
+    doubt = f", but {near} of them are near-copies" if near and not study.options.group_near_copies else ""
     if dataset.named_by is None:
         copies = "" if count == total else " (copies of one picture as one)"
-        return f"none named: {total} photographs count as {count}{copies}"
+        return f"none named: {total} photographs count as {count}{copies}{doubt}"
     alone = sum(sample.patient is None for sample in dataset.samples)
     rest = f" ({alone} of {total} photographs belong to no group that is known)" if alone else ""
-    return f"{count} by {dataset.named_by}{rest}"
+    return f"{count} by {dataset.named_by}{rest}{doubt}"
+
+
+def near_copy_note(study: Study, judged: Set[str]) -> str | None:
+    """Of how many judged photographs a near-copy was learned from; None where of none.
+
+    Args:
+        study: The study.
+        judged: Ids of its photographs on which its models are judged.
+    """
+    count = 0
+    for group in study.near_copies:
+        for sample in judged & set(group):
+            home = study.split.get(sample)  # None: of the test part, which no fold's model learned from
+            count += any(study.split.get(other, home) != home for other in group)
+    if not count:
+        return None
+    return (
+        f"{count} of the {len(judged)} photographs have a near-copy among those that the model learned from, which "
+        "flatters all figures: make a study with --group-near-copies."
+    )
 
 
 def split_words(study: Study) -> str:

@@ -64,6 +64,9 @@ class PhotographOptions:
 class StudyOptions(PhotographOptions):
     """Data, split and input size of a study; fixed when it is made."""
 
+    group_near_copies: bool = False
+    """Keep near-copies (one part or eye under another exposure, or a little shifted) on one side of the split; `init`
+    says whether there are any."""
     seed: int = 0
     """Seed of the split, the initial weights, the order of the photographs and the augmentation."""
 

@@ -47,7 +47,7 @@ def describe_split(study: Study) -> dict[str, Any]:
     return {
         "by": study.options.split_words if by_period else unit_word(study.dataset),
         "about": split_words(study),
-        "groups": group_words(study.dataset),
+        "groups": group_words(study),
         "periods": len({sample.period for sample in training} - {None}) if by_period else None,
         "pieces": pieces if by_period else None,
         "without_period": sum(sample.period is None for sample in training) if by_period else None,
