@@ -15,7 +15,6 @@ fingerprint).
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,19 +32,21 @@ from regaze.data.near_copies import grouped_by_near_copies, near_groups
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
-from regaze.errors import DataError, RegazeError, StudyError
-from regaze.files import read_json, write_json
+from regaze.errors import DataError, ModelError, OptionError, RegazeError, StudyError
+from regaze.files import read_json, restored, typed, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
 from regaze.records import Colour, Dataset, Sample, timestamp
 from regaze.study.check import check_options
 from regaze.study.options import StudyOptions
+from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from regaze.models.features import FeatureCache
 
 SCHEMA_VERSION = 1
 NEAR_COPIES = "near-copies"  # `Dataset.named_by` where nothing else names groups
+_RECIPES = {"phase1": TrainingOptions, "finetune": FinetuneOptions, "supervision": SupervisionOptions}
 DEFAULT_FOLDS = 5  # a single validation part is one fifth
 
 
@@ -135,7 +136,14 @@ class Study:
         Raises:
             ModelError: It is missing or damaged.
         """
-        return read_card(self.model_folder(name, self.folds[0]))
+        folder = self.model_folder(name, self.folds[0])
+        card = read_card(folder)
+        try:
+            for recipe, values in card.recipe.items():
+                restored(_RECIPES[recipe], values)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{folder / 'model.json'} is damaged (recipe: {error}): restore the file.") from error
+        return card
 
     def cards(self) -> dict[str, ModelCard]:
         """`card` of each model that is complete on every fold, by name: phase 1 first, in the order they were made.
@@ -251,10 +259,14 @@ def open_study(path: Path, voice: Voice) -> Study:
         if schema > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
             raise StudyError(f"{file} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
         options = StudyOptions.from_plain(values["options"])
-        split = {str(key): int(fold) for key, fold in values["split"].items()}
-        fingerprint = str(values["fingerprint"])
-        near = tuple(tuple(map(str, group)) for group in values.get("near_copies", ()))  # older studies have none
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        check_options(options)
+        split = typed(dict[str, int], values["split"])
+        fingerprint = typed(str, values["fingerprint"])
+        near = typed(tuple[tuple[str, ...], ...], values.get("near_copies", []))  # older studies have none
+        folds = options.folds if options.folds > 1 else DEFAULT_FOLDS
+        if not all(0 <= fold < folds for fold in split.values()):
+            raise ValueError(f"the split has a fold outside 0..{folds - 1}")
+    except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
     dataset = load_photographs(path, options, voice)
     if dataset.fingerprint != fingerprint:
@@ -262,6 +274,8 @@ def open_study(path: Path, voice: Voice) -> Study:
             f"The data of study {path} ({options.data}) has changed since the study was made: "
             "restore it, or start a new study."
         )
+    if split.keys() != {sample.id for sample in dataset.samples if sample.part == "training"}:
+        raise StudyError(f"{file} is damaged (its split lists other photographs): restore it, or start a new study.")
     return Study(path, options, _told_of_near_copies(dataset, options, near), split, voice, near)
 
 

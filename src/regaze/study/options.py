@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from regaze.files import restored
 from regaze.models.options import NetworkOptions
 from regaze.records import Colour, Substrate
 from regaze.selection.diagnosis import MIN_ENRICHMENT, MIN_RANK
@@ -84,10 +85,10 @@ class StudyOptions(PhotographOptions):
         """What `plain` gave.
 
         Raises:
-            KeyError, TypeError: It is something else.
+            TypeError: It is something else.
         """
-        boxes = values["boxes"]
-        return cls(**(values | {"boxes": None if boxes is None else Path(boxes)}))
+        options: StudyOptions = restored(cls, values)
+        return options
 
 
 @dataclass(frozen=True)
