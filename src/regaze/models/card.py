@@ -110,7 +110,7 @@ def read_card(folder: Path) -> ModelCard:
         if schema > SCHEMA_VERSION:
             raise ModelError(f"{path} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
         network = restored(NetworkOptions, values["network"])
-        values["created"] = values["created"]  # the dataclass would take the time now
+        values["created"]  # the dataclass would take the time now
         card: ModelCard = replace(typed(ModelCard, values), network=network)
         _check(card)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
