@@ -107,6 +107,7 @@ class Dataset:
         samples: In a fixed order, unique ids.
         fingerprint: Hash over ids, contents, labels, parts, patients and lesion files.
         notes: What a reader of the data should know (twins found, pictures left out, and why).
+        named_by: What says which photographs belong together (`column patient`); None: nothing does.
         sound: Index of the class whose photographs count as free of lesions where none is marked; None: no class is
             known to be that.
         referable: Index of the class from which on a patient is referred; None: the classes are no such grades.
@@ -118,6 +119,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    named_by: str | None = None
     sound: int | None = None
     referable: int | None = None
 

@@ -118,7 +118,8 @@ def read_folder(root: Path, spec: str, patient: str | None = None, wish: LabelWi
     if patient is not None:
         samples, more = with_patients(samples, patient)
         notes += more
-    return Dataset(spec, arranged.classes, arranged.ordinal, tuple(samples), "", tuple(notes))
+    named_by = None if patient is None else expression_words(patient)
+    return Dataset(spec, arranged.classes, arranged.ordinal, tuple(samples), "", tuple(notes), named_by)
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -138,7 +139,8 @@ def with_patients(samples: Sequence[Sample], expression: str) -> tuple[list[Samp
 
     Args:
         samples: Photographs.
-        expression: A regular expression with one group, searched in the stem: `^(P[0-9]+)_`.
+        expression: A regular expression with one group, searched in the stem: `^(P[0-9]+)_`; one with a slash is
+            searched in the id, which has the folders: `([^/]+)/[^/]+$`.
 
     Returns:
         The samples in the same order (None where the expression does not fit), and notes.
@@ -157,17 +159,23 @@ def with_patients(samples: Sequence[Sample], expression: str) -> tuple[list[Samp
             f"patient '{expression}' has {pattern.groups} groups, expected 1: put brackets round the part of the "
             "file name that names the patient, such as ^(P[0-9]+)_."
         )
-    matches = [pattern.search(sample.image.stem) for sample in samples]
+    texts = [sample.id if "/" in expression else sample.image.stem for sample in samples]
+    matches = [pattern.search(text) for text in texts]
     patients = [(match.group(1) or None) if match else None for match in matches]
     unknown = patients.count(None)
     if samples and unknown == len(samples):
         raise DataError(
             f"patient '{expression}' fits none of the {len(samples)} photographs (for example "
-            f"{samples[0].image.stem}): correct the expression."
+            f"{texts[0]}): correct the expression."
         )
     note = f"The patient of {unknown} of {len(samples)} photographs is unknown: '{expression}' does not fit."
     named = [replace(sample, patient=patient) for sample, patient in zip(samples, patients, strict=True)]
     return named, [note] if unknown else []
+
+
+def expression_words(expression: str) -> str:
+    """`Dataset.named_by` of patients that an expression finds."""
+    return f"the expression {expression}"
 
 
 def _subfolders(folder: Path) -> list[Path]:

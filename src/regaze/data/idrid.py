@@ -84,7 +84,7 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Datas
     everything = _shared_patients(everything, same, alike, notes)
     kept = _merged(everything, len(graded), same, notes)
     _note_visits(kept, notes)
-    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes))
+    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes), "the visit in the files' comments")
 
 
 def read_labels(table: Path) -> dict[str, tuple[int, str]]:

@@ -21,6 +21,7 @@ from regaze.data.folder import read_folder
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
 from regaze.data.match import Progress, with_contents, with_twins
+from regaze.data.pairs import pair_expression
 from regaze.data.periods import with_periods
 from regaze.data.table import read_table
 from regaze.errors import DataError
@@ -54,7 +55,8 @@ def load_dataset(
         boxes: A folder of a clinician's boxes (`data.boxes`). Flat in it, a file means a *training*
             photograph of IDRiD, and any photograph of that name elsewhere.
         patient: For `csv:` the column with the patient; for `folder:`, and `csv:` without such a column, a
-            regular expression with one group that finds the patient in the stem of a photograph's file.
+            regular expression with one group that finds the patient in the stem of a photograph's file
+            (`folder.with_patients`).
         split_by: `patient`, `period`, or for `csv:` a column: fills in `Sample.period`, by EXIF where it is no column.
         columns: For `csv:` what the user says of its columns.
         labels: What the user says of the classes; those of IDRiD and of synthetic photographs are what they are.
@@ -109,11 +111,13 @@ def load_dataset(
         classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
         samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
         notes += more
+    is_named = any(sample.patient is not None for sample in samples)
     return replace(
         dataset,
         samples=tuple(samples),
-        notes=notes,
+        notes=notes + (() if is_named else _unnamed_notes(samples)),
         fingerprint=fingerprint(dataset.classes, samples),
+        named_by=dataset.named_by if is_named else None,
         sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
     )
 
@@ -155,6 +159,18 @@ def _hint(root: Path) -> str:
     tables = (folder / name for folder in (root, *sorted(root.glob("*/"))) for name in names)
     table = next((path for path in tables if path.is_file()), None)
     return f"; there is a table: csv:{table}" if table else " (is the path one level too high, or too low?)"
+
+
+def _unnamed_notes(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Say that no patient is known, and by which expression names look like those of patients."""
+    note = (
+        "No patient is known: every photograph counts as one of its own, and photographs of one patient (or one part) "
+        "may lie on both sides of the split."
+    )
+    expression = pair_expression(samples)
+    if expression is None:
+        return (f"{note} Name them with --patient where you can.",)
+    return (f"{note} The names look like pairs: --patient '{expression}' keeps them on one side.",)
 
 
 def _path(spec: str, text: str) -> Path:

@@ -19,6 +19,7 @@ from regaze.study.assessment.judge import judged_maps
 from regaze.study.assessment.kept_maps import EXPERTS, GIVEN, Maps
 from regaze.study.assessment.summary import Assessment
 from regaze.study.folder import Study
+from regaze.study.groups import group_words, near_copy_note, unit_word
 from regaze.study.lesions import enlarge, known_lesions
 from regaze.study.split import describe_split, period_names
 
@@ -68,6 +69,9 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
         n_better_maps=len(better_maps),
         provenance=_provenance(study, assessment, before, after),
         commands=commands,
+        groups=group_words(study),
+        near_copies=near_copy_note(study, {row["sample"] for row in rows["after"]}),
+        unit=unit_word(study.dataset),
         curves={"models": model_curves(rows), "orders": ranking_curves(rows["after"])},
     )
 
@@ -199,11 +203,13 @@ def _evidence(row: Row, maps: Maps, side: int) -> dict[int, NDArray[np.float32]]
 
 
 def _split(study: Study) -> dict[str, Any]:
-    by = "patient" if study.options.split_by == "patient" else f"{study.options.split_words}, patients not divided"
-    folds = describe_split(study)["folds"]
+    split = describe_split(study)
+    by = split["about"].removeprefix("by ") + ("" if split["periods"] is None else ", groups not divided")
+    folds = split["folds"]
     return {
         "folds": study.options.folds,
         "by": f"{by}, copies of one picture together, stratified by grade",
+        "groups": split["groups"],
         "seed": study.options.seed,
         **{f"periods of fold {fold['name']}": period_names(fold["periods"]) for fold in folds if fold["periods"]},
     }

@@ -17,7 +17,7 @@ from regaze.data.pixels import Pixels
 from regaze.errors import DataError, StudyError
 from regaze.evaluation.faithfulness import Procedure
 from regaze.evaluation.substrates import normalised_black
-from regaze.files import digest, read_json, write_json
+from regaze.files import digest, read_json, typed, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
@@ -131,12 +131,26 @@ def judged_maps(study: Study, name: str, wanted: Collection[str], machine: Machi
     return maps
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What every kept record has."""
+
+    sample: str
+    label: int | None
+    patient: str | None
+    probabilities: tuple[float, ...]
+    grade: int
+
+
 def stored_records(file: Path, key: str) -> list[Row] | None:
     """Records of an earlier call; None where there are none, they are of another key, or the file is damaged."""
     try:
         values = read_json(file)
-        return list(values["photographs"]) if values["key"] == key else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        if values["key"] != key:
+            return None
+        typed(list[_Kept], values["photographs"])
+        return list(values["photographs"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
