@@ -214,7 +214,7 @@ def test_folders_and_names(predict, tmp_path):
     result = predict(eyes, eyes / "a" / "x.png", eyes / "b" / "x.png").json
     assert len(result["predictions"]) == 7
     written = sorted(path.name.removesuffix(".overlay.png") for path in (tmp_path / "out").glob("*.overlay.png"))
-    assert written == ["a_x", "b_x", "deep_er_y", "x", "x-2", "x-3", "x-4"]
+    assert written == ["a_x", "a_x-2", "b_x", "b_x-2", "deep_er_y", "eyes_x", "x-2"]
     assert len(list((tmp_path / "out").glob("*.maps.npz"))) == 7
 
 

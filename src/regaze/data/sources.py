@@ -15,9 +15,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 from regaze.data.boxes import CODRAS_CLASSES, with_boxes
+from regaze.data.dicom import dicom_facts, is_dicom
 from regaze.data.folder import read_folder
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
+from regaze.data.mask_file import named_values
 from regaze.data.match import Progress, with_contents, with_twins
 from regaze.data.periods import with_periods
 from regaze.data.table import read_table
@@ -38,6 +40,7 @@ def load_dataset(
     boxes: Path | None = None,
     patient: str | None = None,
     split_by: str = "patient",
+    mask_classes: str | None = None,
     folder: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -52,6 +55,8 @@ def load_dataset(
         patient: For `csv:` the column with the patient; for `folder:`, and `csv:` without such a column, a
             regular expression with one group that finds the patient in the stem of a photograph's file.
         split_by: `patient`, `period`, or for `csv:` a column: fills in `Sample.period`, by EXIF where it is no column.
+        mask_classes: What the values of masks of no stated type mean (`mask_file.named_values`); None: every value but
+            0 is lesion.
         folder: Where synthetic photographs are written; needed by `synthetic` alone.
         seed: Seed of the synthetic photographs; the other sources do not use it.
         progress: Called with (done, total) while photographs are painted or compared.
@@ -81,9 +86,12 @@ def load_dataset(
         )
     dataset = readers[kind]()
     samples: Sequence[Sample] = with_contents(dataset.samples)
+    notes = dataset.notes
+    if kind in ("folder", "csv"):
+        samples, more = with_dicom_patients(samples)
+        notes += more
     if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
         samples = with_periods(samples)
-    notes = dataset.notes
     if kind != "idrid":  # which had to compare the pictures to be read at all
         samples = with_twins(samples, progress)
         notes += _twin_notes(samples, dataset.classes)
@@ -91,6 +99,11 @@ def load_dataset(
         classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
         samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
         notes += more
+    if mask_classes is not None:
+        values = named_values(mask_classes)
+        samples = [replace(item, mask_values=values) if "lesion" in item.masks else item for item in samples]
+        if not any(item.mask_values for item in samples):
+            notes += ("--mask-classes names values, but no mask is of no stated type: nothing is read by them.",)
     return replace(dataset, samples=tuple(samples), notes=notes, fingerprint=fingerprint(dataset.classes, samples))
 
 
@@ -103,7 +116,8 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
 
     Returns:
         32 hexadecimal digits of BLAKE2b over classes, and every sample's id, content, label, part, patient,
-        twin, origin, boxes and contents of its masks; and its period, where a column names it (EXIF is content).
+        twin, origin, boxes and contents of its masks; its period, where a column names it (EXIF is content), and what
+        the values of its masks mean, where that is said.
 
     Raises:
         DataError: A mask cannot be read.
@@ -121,6 +135,8 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
         ]
         if sample.period is not None and sample.date is None:
             facts.append([sample.period])
+        if sample.mask_values:
+            facts.append(sorted(sample.mask_values.items()))
         digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 
@@ -144,6 +160,29 @@ def _synthetic(spec: str, kind: str, text: str, folder: Path | None, seed: int, 
     dataset = read_table(table, spec)
     # A small set may lack the worst grades; the scale is the same all the same.
     return replace(dataset, classes=tuple(str(grade) for grade in range(len(TASKS[task].shares))), ordinal=True)
+
+
+def with_dicom_patients(samples: Sequence[Sample]) -> tuple[list[Sample], tuple[str, ...]]:
+    """Fill in `Sample.patient` where nothing else names it and the photograph is a DICOM file that does.
+
+    Raises:
+        DataError: The extra `dicom` is not installed, or a file is broken.
+    """
+    facts = {sample.id: dicom_facts(sample.image) for sample in samples if is_dicom(sample.image)}
+    if not facts:
+        return list(samples), ()
+    found = [
+        replace(sample, patient=sample.patient or facts[sample.id].patient) if sample.id in facts else sample
+        for sample in samples
+    ]
+    eyes = Counter(fact.laterality for fact in facts.values())
+    patients = {fact.patient for fact in facts.values() if fact.patient is not None}
+    unnamed = sum(fact.patient is None for fact in facts.values())
+    more = f", {unnamed} name no patient" if unnamed else ""
+    return found, (
+        f"DICOM: {len(facts)} photographs of {len(patients)} patients by their tags ({eyes['R']} of right eyes, "
+        f"{eyes['L']} of left ones{more}); a patient's number is hashed.",
+    )
 
 
 def _twin_notes(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from regaze.data.folder import PARTS, ordered_classes, with_patients
+from regaze.data.folder import ordered_classes, with_patients
+from regaze.data.tree import part_name, part_of
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
 from regaze.records import Dataset, Origin, Part, Sample
@@ -208,10 +209,11 @@ def _classes(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[str, ..
 
 
 def _part(row: _Row) -> Part:
-    text = row.cells.get("split", "").lower()
-    if text and text not in PARTS:
-        raise DataError(f"{row}: split '{text}' is not one of {', '.join(PARTS)}: correct it.")
-    return PARTS[text] if text else "training"
+    text = row.cells.get("split", "")
+    name = part_name(text)
+    if text and name is None:
+        raise DataError(f"{row}: split '{text}' is not one of training, train, val, validation, test: correct it.")
+    return part_of(name)
 
 
 def _masks(row: _Row, columns: Mapping[str, str]) -> tuple[dict[str, tuple[Path, ...]], Origin]:

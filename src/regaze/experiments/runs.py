@@ -290,6 +290,7 @@ def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voi
             boxes=options.boxes,
             patient=options.patient,
             split_by=options.split_by,
+            mask_classes=options.mask_classes,
             folder=to / "data",
             seed=0,
             progress=feed,

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from regaze import __version__
 from regaze.console import Voice
 from regaze.corrections.store import Store
+from regaze.data.inspection import inspect
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
@@ -207,6 +208,8 @@ def create_study(
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
         if check is not None:
             check(dataset)
+        found = look_at(dataset, voice)
+        dataset = replace(dataset, notes=dataset.notes + found)
         split = _split(dataset, options)
         values = {
             "schema_version": SCHEMA_VERSION,
@@ -217,6 +220,7 @@ def create_study(
             "ordinal": dataset.ordinal,
             "fingerprint": dataset.fingerprint,
             "notes": list(dataset.notes),
+            "found": list(found),
             "split": split,
         }
         path.mkdir(parents=True, exist_ok=True)
@@ -245,6 +249,7 @@ def open_study(path: Path, voice: Voice) -> Study:
         options = StudyOptions.from_plain(values["options"])
         split = {str(key): int(fold) for key, fold in values["split"].items()}
         fingerprint = str(values["fingerprint"])
+        found = tuple(str(note) for note in values.get("found", []))  # older studies were made without a look
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
     dataset = load_photographs(path, options, voice)
@@ -253,7 +258,17 @@ def open_study(path: Path, voice: Voice) -> Study:
             f"The data of study {path} ({options.data}) has changed since the study was made: "
             "restore it, or start a new study."
         )
-    return Study(path, options, dataset, split, voice)
+    return Study(path, options, replace(dataset, notes=dataset.notes + found), split, voice)
+
+
+def look_at(dataset: Dataset, voice: Voice) -> tuple[str, ...]:
+    """Notes on photographs and masks that look like a slip (`data.inspection`).
+
+    Raises:
+        DataError: A photograph or mask cannot be read.
+    """
+    with voice.progress("looking at photographs and masks") as feed:
+        return inspect(dataset, feed)
 
 
 def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset:
@@ -273,6 +288,7 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice) -> Dataset
             boxes=options.boxes,
             patient=options.patient,
             split_by=options.split_by,
+            mask_classes=options.mask_classes,
             folder=path / "data",
             seed=options.seed,
             progress=feed,

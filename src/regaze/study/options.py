@@ -54,6 +54,10 @@ class PhotographOptions:
     """What lies in one fold as a whole: patient; period (year and camera by EXIF; a large year is cut in time); or a
     column of the table (csv), e.g. site. Patients and copies of one picture are never divided."""
 
+    mask_classes: str | None = None
+    """What the values of masks of no stated type mean: 1=MA,2=HE,5=optic_disc, or #ff0000=EX for colours. Landmarks are
+    no lesion. Default: every value but 0 is lesion."""
+
     @property
     def split_words(self) -> str:
         """What the split is by, for a reader: `patient`, `period` or `column site`."""

@@ -25,7 +25,7 @@ from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.assessment.kept_maps import Maps, keep_maps, read_maps
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
-from regaze.study.folder import Study, load_photographs
+from regaze.study.folder import Study, load_photographs, look_at
 from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
 
@@ -153,6 +153,7 @@ def other_data(study: Study, spec: str, boxes: Path | None, patient: str | None 
     """
     options = replace(study.options, data=spec, boxes=boxes, patient=patient, split_by="patient")
     dataset = load_photographs(study.path, options, study.voice)
+    dataset = replace(dataset, notes=dataset.notes + look_at(dataset, study.voice))
     if dataset.classes == study.classes[: len(dataset.classes)]:
         return replace(dataset, classes=study.classes, ordinal=study.dataset.ordinal)
     # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
