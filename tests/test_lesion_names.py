@@ -41,7 +41,8 @@ LESIONS = {
 LANDMARKS = [
     *("disc", "Disk", "optic_disc", "Optic Disk", "opticDisc", "5. Optic Disc", "OD", "od", "ONH", "optic nerve head"),
     *("papilla", "cup", "optic cup", "OC", "fovea", "foveal centre", "foveola", "Macula", "vessels", "blood_vessel"),
-    *("background", "ignore", "normal", "no lesion", "non-lesion"),
+    *("background", "ignore", "normal", "no lesion", "non-lesion", "bg", "void", "don't care", "ignore_region", "good"),
+    *("ODisc", "papille", "FAZ", "neuroretinal rim", "macula_mask", "Macular Region", "normal retina", "__ignore__"),
 ]
 
 
@@ -70,6 +71,9 @@ def test_a_landmark_is_no_lesion(name):
         ("IDRiD_MA", "microaneurysms"),
         ("drusen", "lesion"),
         ("macular edema", "lesion"),
+        ("macular hole", "lesion"),
+        ("abnormal", "lesion"),
+        ("papilledema", "lesion"),
         ("venous beading", "lesion"),
         ("discoloured", "lesion"),
         ("", "lesion"),

@@ -40,11 +40,14 @@ _TYPES: dict[str, str] = {
 """Lesion type -> the names that mean it, plain (`_plain`)."""
 
 # Words that make a name a landmark wherever they stand in it, unless a lesion is named too ("disc haemorrhage").
-_LANDMARK = r"dis[ck]s?|optic[a-z]*|od|onh|oc|cup|nerve|papillae?|fove(a|ola)[a-z]*"
-# Names that are no lesion as a whole only: "venous beading" and "macula edema" are lesions.
+_LANDMARK = r"o?_?dis[ck]s?|optic[a-z]*|od|onh|oc|cup|nerve|(neuroretinal_?)?rim|papill(ae?|e)|fove(a|ola)[a-z]*|faz"
+# Names that are no lesion as a whole only: "venous beading" and "macula edema" are lesions. What a name says of itself
+# ("macula mask", "ignore region", "normal retina") changes nothing.
 _NO_LESION = (
-    r"(retinal_|blood_)*(vessels?|vasculature|arter(y|ies|ioles?)|veins?|venules?)|retina|fundus|fov|field_of_view"
-    r"|macula(_lutea|_cent(er|re))?|background|ignored?|normal|healthy|none|unlabell?ed|no_[a-z]+|non_lesions?"
+    r"((retinal_|blood_)*(vessels?|vasculature|arter(y|ies|ioles?)|veins?|venules?)|bv|retina|fundus|fov|field_of_view"
+    r"|macula(_lutea|_cent(er|re))?|macular(?=_(region|area|mask))|backgrounds?|bg|void|don_?t_care|ignored?|excluded?"
+    r"|normal|healthy|sound|good|ok|negative|none|nothing|unlabell?ed|no_[a-z]+|non_lesions?)"
+    r"(_(masks?|gt|seg(mentation)?|labels?|class|regions?|areas?|tissue|retina|eye|pixels?))*"
 )
 
 
