@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin, features
 
-from regaze.data.images import content_hash, is_picture, orientation, pages, photo_size, read_photo
-from regaze.data.orientation import as_stored, upright
+from regaze.data.images import content_hash, is_picture, pages, photo_orientation, photo_size, read_photo
 from regaze.errors import DataError
+from regaze.orientation import stored_pixels, upright_pixels
 
 
 def colours(height=40, width=60, most=256, dtype=np.uint8):
@@ -114,7 +114,7 @@ def test_pipes_folders_and_devices_are_one_line_and_do_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()
     for path in (tmp_path / "pipe.png", tmp_path / "folder.png", type(tmp_path)("/dev/zero")):
-        for door in (read_photo, photo_size, content_hash, pages, orientation):
+        for door in (read_photo, photo_size, content_hash, pages, photo_orientation):
             with pytest.raises(DataError, match="is a folder, pipe or device"):
                 door(path)
         assert not is_picture(path)
@@ -126,13 +126,13 @@ def test_upright_is_what_viewers_show(tmp_path, turn):
     exif = Image.Exif()
     exif[0x0112] = turn
     Image.fromarray(colours(5, 7)).save(tmp_path / "a.png", exif=exif)
-    assert orientation(tmp_path / "a.png") == turn
+    assert photo_orientation(tmp_path / "a.png") == turn
     stored = read_photo(tmp_path / "a.png")
     np.testing.assert_array_equal(stored, colours(5, 7))
     with Image.open(tmp_path / "a.png") as image:
         seen = np.asarray(ImageOps.exif_transpose(image))
-    np.testing.assert_array_equal(upright(stored, turn), seen)
-    np.testing.assert_array_equal(as_stored(seen, turn), stored)
+    np.testing.assert_array_equal(upright_pixels(stored, turn), seen)
+    np.testing.assert_array_equal(stored_pixels(seen, turn), stored)
 
 
 def test_a_photograph_without_or_with_damaged_exif_is_upright(tmp_path):
@@ -142,7 +142,7 @@ def test_a_photograph_without_or_with_damaged_exif_is_upright(tmp_path):
     exif[0x0112] = 9
     Image.fromarray(colours()).save(tmp_path / "b.jpg", exif=exif)
     Image.fromarray(colours()).save(tmp_path / "c.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    assert [orientation(tmp_path / name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [1, 1, 1]
+    assert [photo_orientation(tmp_path / name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [1, 1, 1]
 
 
 def test_a_large_transparent_photograph_takes_little_more_than_itself(tmp_path):

@@ -2,7 +2,7 @@
 
 Invariant: pixels stay in *stored order*. The EXIF orientation is not applied, because lesion masks and boxes are drawn
 in stored pixel order and most carry no EXIF of their own: rotating the photograph alone would lay every lesion in the
-wrong place. Where a person looks at a photograph, `data.orientation` turns it, and what was marked with it.
+wrong place. Where a person looks at a photograph, `regaze.orientation` turns it, and what was marked with it.
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ def acquisition(path: Path) -> tuple[str | None, str]:
     return next((day for day in map(_day, times) if day is not None), None), camera
 
 
-def orientation(path: Path) -> int:
-    """How a viewer turns a photograph: EXIF's orientation, 1..8; 1 (as stored) where there is none or a damaged one.
+def photo_orientation(path: Path) -> int:
+    """How viewers turn a photograph (`regaze.orientation`), 1..8; 1 (not) where its EXIF says nothing or is damaged.
 
     A TIFF, a HEIC and a DICOM file count as 1: their decoders turn the pixels themselves, or nothing turns them.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regaze.data.images import orientation, pages, photo_size, read_photo
+from regaze.data.images import pages, photo_orientation, photo_size, read_photo
 from regaze.data.masks import fitted, read_masks
 from regaze.data.match import Progress
 from regaze.errors import DataError
@@ -78,7 +78,7 @@ def inspect(dataset: Dataset, progress: Progress | None = None) -> tuple[str, ..
 def _look(sample: Sample) -> _Look:
     try:
         brightest = float(np.percentile(read_photo(sample.image, _LEAST_SIDE).max(axis=2), 99))
-        look = _Look(brightest, pages(sample.image), orientation(sample.image) != 1)
+        look = _Look(brightest, pages(sample.image), photo_orientation(sample.image) != 1)
         return _with_masks(look, sample) if sample.origin == "masks" and sample.masks else look
     except DataError as error:
         raise DataError(f"{sample.id}: {error}") from error

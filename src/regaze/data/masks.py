@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.data.geometry import resize_any_of
-from regaze.data.images import orientation, photo_size
+from regaze.data.images import photo_orientation, photo_size
 from regaze.data.mask_file import Marks, read_marks, read_regions
-from regaze.data.orientation import SIDES_CHANGE, as_stored
 from regaze.errors import DataError
+from regaze.orientation import stored_pixels
 from regaze.records import Box, Sample
 
 
@@ -128,8 +128,8 @@ def fitted(mask: NDArray[np.bool_], path: Path, photo: Path, width: int, height:
     if mask.shape == (height, width):
         return mask
     if not _one_aspect(mask.shape, (height, width)) and _one_aspect(mask.shape, (width, height)):
-        turn = orientation(photo)
-        mask = as_stored(mask, turn) if turn in SIDES_CHANGE else mask
+        turned = stored_pixels(mask, photo_orientation(photo))
+        mask = np.ascontiguousarray(turned) if turned.shape != mask.shape else mask
     if not _one_aspect(mask.shape, (height, width)):
         raise DataError(
             f"The mask {path} has {mask.shape[1]} x {mask.shape[0]} pixels, its photograph {photo} has "

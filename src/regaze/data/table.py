@@ -111,6 +111,8 @@ def csv_lines(file: Path) -> list[tuple[int, list[str]]]:
         DataError: It cannot be read.
     """
     try:
+        if file.exists() and not file.is_file():  # opening a pipe would wait for ever
+            raise DataError(f"{file} is a folder, pipe or device, expected a table's file: give the file itself.")
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream)
             lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]

@@ -15,8 +15,7 @@ from PIL import Image
 
 from regaze.console import Voice
 from regaze.data.geometry import Geometry
-from regaze.data.images import IMAGE_SUFFIXES, is_picture, orientation, pages, photo_size, read_photo
-from regaze.data.orientation import upright
+from regaze.data.images import IMAGE_SUFFIXES, is_picture, pages, photo_orientation, photo_size, read_photo
 from regaze.data.pixels import load_pixels
 from regaze.drawing.overlay import overlay
 from regaze.errors import DataError, OptionError
@@ -26,6 +25,7 @@ from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.precision import why_fp32
 from regaze.models.predictor import Predictions
+from regaze.orientation import upright_pixels
 from regaze.records import Sample
 
 _OVERLAY_SIDE = 1600  # longest side of an overlay in pixels
@@ -200,4 +200,4 @@ def _write(out: Path, name: str, path: Path, predictions: Predictions, index: in
         side=max(size),
     )
     with replacing(out / f"{name}{_OVERLAY}") as temporary:
-        Image.fromarray(upright(picture, orientation(path))).save(temporary, format="PNG")
+        Image.fromarray(upright_pixels(picture, photo_orientation(path))).save(temporary, format="PNG")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regaze.data.images import orientation
-from regaze.data.orientation import upright
+from regaze.data.images import photo_orientation
 from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
+from regaze.orientation import upright_pixels
 from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.page import SMALL
 from regaze.study.assessment.controls import control_of, is_control
@@ -169,10 +169,10 @@ def _cases(
     maps = [judged_maps(study, name, {sample.id for sample in samples}, machine) for name in names]
     cases: dict[int, Case] = {}
     for index, sample, photo, lesions, is_known in zip(shown, samples, pixels.images, masks, known, strict=True):
-        turn = orientation(sample.image)
+        turn = photo_orientation(sample.image)
         before, after = (_view(rows[k][index], maps[k][sample.id], len(photo), turn) for k in (0, 1))
-        marked = upright(lesions, turn) if is_known else None
-        case = Case(sample.id, sample.label, upright(photo, turn), marked, sample.origin, before, after)
+        marked = upright_pixels(lesions, turn) if is_known else None
+        case = Case(sample.id, sample.label, upright_pixels(photo, turn), marked, sample.origin, before, after)
         cases[index] = case if index in full else case.reduced(SMALL)
     return cases
 
@@ -184,12 +184,12 @@ def _view(row: Row, maps: Maps, side: int, turn: int) -> View:
         grade=row["grade"],
         confidence=row["probabilities"][row["grade"]],
         probabilities=row["probabilities"],
-        fused=upright(enlarge(maps["fused"][None], side)[0], turn),
-        scales=[upright(maps[name], turn) for name in sorted(maps) if name.startswith("scale")],
+        fused=upright_pixels(enlarge(maps["fused"][None], side)[0], turn),
+        scales=[upright_pixels(maps[name], turn) for name in sorted(maps) if name.startswith("scale")],
         enrichment=fused["lesion_enrichment"],
         relevance_rank=fused["relevance_rank"],
         squared_error=fused["squared_error"],
-        evidence={index: upright(values, turn) for index, values in _evidence(row, maps, side).items()},
+        evidence={index: upright_pixels(values, turn) for index, values in _evidence(row, maps, side).items()},
     )
 
 
