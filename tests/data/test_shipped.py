@@ -115,7 +115,10 @@ def test_hugging_face(tmp_path, name):
         file.write_text("\n".join(map(json.dumps, rows)))
     dataset = load_dataset(f"csv:{file}")
     assert facts(dataset) == ({"0": "healthy", "1": "sick", "2": None, "3": "healthy"}, False)
-    with pytest.raises(DataError, match=rf"of one class, train.*there is a table: csv:.*{name}"):
+    with pytest.raises(DataError, match=rf"4 pictures lie in no class folder.*the table that is there: csv:.*{name}"):
+        load_dataset(f"folder:{tmp_path}")
+    (tmp_path / "train").rename(tmp_path / "eyes")
+    with pytest.raises(DataError, match=rf"of one class, eyes.*there is a table: csv:.*{name}"):
         load_dataset(f"folder:{tmp_path}")
 
 

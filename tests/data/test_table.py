@@ -129,7 +129,7 @@ def test_unreadable(read, tmp_path):
     """A missing table, a folder and a file that is no text are errors."""
     with pytest.raises(DataError, match="no such file"):
         read_table(tmp_path / "missing.csv", "csv:x")
-    with pytest.raises(DataError, match="not a file"):
+    with pytest.raises(DataError, match="is a folder, pipe or device"):
         read_table(tmp_path, "csv:x")
     with pytest.raises(DataError, match="is no text"):
         read_table(tmp_path / "a.png", "csv:x")

@@ -31,6 +31,7 @@ from regaze.console import Voice
 from regaze.corrections.store import Store
 from regaze.data.classes import LabelWish, UnknownLabelError, referable_from
 from regaze.data.fundus import are_fundus
+from regaze.data.inspection import inspect
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
@@ -209,6 +210,8 @@ def create_study(
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
         if check is not None:
             check(dataset)
+        found = look_at(dataset, voice)
+        dataset = replace(dataset, notes=dataset.notes + found)
         split = _split(dataset, options)
         files = [sample.image for sample in dataset.samples]
         referable = referable_from(dataset.classes, dataset.ordinal, lambda: _are_fundus(options, files))
@@ -223,6 +226,7 @@ def create_study(
             "referable": referable,
             "fingerprint": dataset.fingerprint,
             "notes": list(dataset.notes),
+            "found": list(found),
             "split": split,
         }
         path.mkdir(parents=True, exist_ok=True)
@@ -251,6 +255,7 @@ def open_study(path: Path, voice: Voice) -> Study:
         options = StudyOptions.from_plain(values["options"])
         split = {str(key): int(fold) for key, fold in values["split"].items()}
         fingerprint = str(values["fingerprint"])
+        found = tuple(str(note) for note in values.get("found", []))  # older studies were made without a look
         classes, ordinal = tuple(map(str, values["classes"])), bool(values["ordinal"])
         # An earlier version took the third of any grades for referable.
         usual = 2 if ordinal and len(classes) > 2 else None
@@ -270,7 +275,17 @@ def open_study(path: Path, voice: Voice) -> Study:
         raise StudyError(changed) from error
     if dataset.fingerprint != fingerprint:
         raise StudyError(changed)
-    return Study(path, options, replace(dataset, referable=referable), split, voice)
+    return Study(path, options, replace(dataset, notes=dataset.notes + found, referable=referable), split, voice)
+
+
+def look_at(dataset: Dataset, voice: Voice) -> tuple[str, ...]:
+    """Notes on photographs and masks that look like a slip (`data.inspection`).
+
+    Raises:
+        DataError: A photograph or mask cannot be read.
+    """
+    with voice.progress("looking at photographs and masks") as feed:
+        return inspect(dataset, feed)
 
 
 def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: LabelWish | None = None) -> Dataset:
@@ -293,6 +308,7 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: La
             split_by=options.split_by,
             columns=options.table_wish,
             labels=labels or options.label_wish,
+            mask_classes=options.mask_classes,
             folder=path / "data",
             seed=options.seed,
             progress=feed,
