@@ -22,6 +22,11 @@ from typing import Any
 # What a setting adds to the default run. With `--learn train` phase 1 is the control.
 _LEARN = "--learn train --lr-maps 5e-3 --map-weight 5"
 _GATE = f"{_LEARN} --weighting gate --teacher-maps 0.5"
+# Small branches on a frozen backbone, whose features are computed once: what lets two cores see 768 px.
+_POOLING = (
+    "--learn train --weighting pooling --perception none --lr-extractor 0 --no-augment --epochs 5 --lr-heads 2e-3 "
+    "--lr-maps 5e-3 --map-loss bce --map-weight 20 --teacher-maps 0.3 --refit 0.01 --everything"
+)
 SETTINGS = {
     "default": "",
     "plain": "--network plain",
@@ -32,6 +37,9 @@ SETTINGS = {
     "gate-teacher-384": f"{_GATE} --size 384",
     "gate-teacher-512": f"{_GATE} --size 512",
     "gate-teacher-512-normalised": f"{_GATE} --size 512 --colour normalised",
+    "pooling-768": f"{_POOLING} --size 768",
+    "pooling-512": f"{_POOLING} --size 512",
+    "pooling-224": f"{_POOLING} --size 224",
     "gate-teacher-512-jitter": f"{_GATE} --size 512 --colour-jitter strong",
 }
 FOLDS = {"patient": "5", "period": "3"}  # three folds leave every year out whole

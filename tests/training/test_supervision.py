@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from regaze.errors import ModelError, OptionError
 from regaze.models.features import FeatureCache
 from regaze.training.batches import Feed
 from regaze.training.options import SupervisionOptions
 from regaze.training.recipes import train_phase1
+from regaze.training.targets import target_maps
 from tests.training.runs import (
     CLASSES,
     COMMON,
@@ -156,3 +159,52 @@ def test_a_plain_network_learns_no_maps(tmp_path):
     """Corrections for a network without attention are refused before a step."""
     with pytest.raises(ModelError, match="plain network"):
         learn(tmp_path, LESSON, network=network_of(network="plain"))
+
+
+def pooled_of(network, data, maps=None):
+    """(N, D) what the fusion sees of photographs as they are."""
+    inputs = (data.images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+    with torch.no_grad():
+        return network.eval()(inputs, maps).vector.double().numpy()
+
+
+@pytest.mark.parametrize("lr_extractor", [0.0, 3e-4])
+def test_refit_is_the_regression_on_own_and_experts_maps(tmp_path, lr_extractor):
+    """The last layer gives scikit-learn's probabilities on standardised numbers; all other bytes stay."""
+    data = photographs(12)
+    options = replace(PHASE1, lr_extractor=lr_extractor)
+    lesson = replace(LESSON, teacher_maps=0.5)
+    before, _ = learn(tmp_path / "a", lesson, data, options)
+    after, _ = learn(tmp_path / "b", lesson, data, replace(options, refit=0.1))
+    changed = {name for name, item in after.state_dict().items() if not torch.equal(item, before.state_dict()[name])}
+    assert changed == {"fusion.weight", "fusion.bias"}
+
+    own, corrected = pooled_of(after, data), data.corrected.numpy()
+    expert = pooled_of(after, data, target_maps(data.look, after.grids(data.images.shape[1])))[corrected]
+    mean, spread = own.mean(0), np.where(own.std(0) == 0, 1.0, own.std(0))
+    labels = data.labels.numpy()
+    rows, grades = np.concatenate([own, expert]), np.concatenate([labels, labels[corrected]])
+    weights = np.concatenate([np.ones(len(own)), np.full(len(expert), 0.5)])
+    fitted = LogisticRegression(C=0.1, max_iter=1000).fit((rows - mean) / spread, grades, sample_weight=weights)
+    with torch.no_grad():
+        logits = after.fusion(torch.from_numpy(own).float())
+    wanted = fitted.predict_proba((own - mean) / spread)
+    np.testing.assert_allclose(logits.softmax(1).numpy(), wanted, atol=2e-3)
+
+
+def test_refit_knows_two_classes_absent_ones_and_what_it_cannot_fit(tmp_path):
+    """Two classes of three: their order by probability is right, the third is all but impossible; one alone is left."""
+    data = photographs(12)
+    data = replace(data, labels=torch.tensor([0, 2]).repeat(6), corrected=None)
+    options = replace(PHASE1, refit=10.0, lr_extractor=0.0)
+    network, _ = run("phase1", tmp_path / "a", data=data, options=options)
+    with torch.no_grad():
+        shares = network.fusion(torch.from_numpy(pooled_of(network, data)).float()).softmax(1)
+    assert shares[:, 1].max() < 1e-3
+    assert (shares.argmax(1) == data.labels).double().mean() > 0.6
+    alone = replace(data, labels=torch.zeros(12, dtype=torch.int64))
+    first, _ = run("phase1", tmp_path / "b", data=alone, options=options)
+    second, _ = run("phase1", tmp_path / "c", data=alone, options=replace(options, refit=0.0))
+    assert same(first, second)
+    with pytest.raises(ModelError, match="--fusion concat"):
+        run("phase1", tmp_path / "d", network_of(fusion="mean"), options=options)

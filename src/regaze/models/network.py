@@ -44,6 +44,8 @@ class Output:
         own_maps: As `maps`, likewise.
         attention_logits: S tensors (B, K), the attention branches' own grades.
         perception_logits: S tensors (B, K), the perception branches' own grades.
+        vector: (B, C_1 + .. + C_S), what the perception branches pooled, joined: the fusion sees it; None for a plain
+            network.
         evidence: S tensors (B, K, h_l, w_l), in evaluation mode only: what each cell adds to `logits`, signed. The sum
             over cells and scales, and the network's `bias()`, are the logits. On the map's cells where the network
             weighs evidence, else on those that the perception branch pools (a plain network: on its features' cells).
@@ -57,6 +59,7 @@ class Output:
     own_logits: list[Tensor] = field(default_factory=list)
     own_maps: list[Tensor] = field(default_factory=list)
     evidence: list[Tensor] = field(default_factory=list)
+    vector: Tensor | None = None
 
 
 class AttentionBranch(nn.Module):
@@ -241,10 +244,11 @@ class AttentionNetwork(nn.Module):
             output.maps.append(attention_map)
             output.attention_logits.append(attention_logits)
             output.perception_logits.append(perception_logits)
+        output.vector = torch.cat(vectors, dim=1)
         if self.fusion is None:
             output.logits = torch.stack(output.perception_logits).mean(dim=0)
         else:
-            output.logits = self.fusion(torch.cat(vectors, dim=1))
+            output.logits = self.fusion(output.vector)
         if not self.training:
             with torch.autocast(output.logits.device.type, enabled=False):
                 output.evidence = self._evidence(cells, output.maps, pictures)

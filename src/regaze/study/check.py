@@ -17,7 +17,7 @@ _COUNTS = ("faithfulness", "unfreeze", "reference_rankings", "sanity", "seed")
 # Option -> smallest value, whether that value itself is allowed, largest value.
 _RANGES: dict[str, tuple[float, bool, float]] = {
     **dict.fromkeys(("epochs", "count", "steps", "patch", "resamples"), (1, True, math.inf)),
-    **dict.fromkeys((*_RATES, *_COUNTS, "tolerance", "min_enrichment"), (0, True, math.inf)),
+    **dict.fromkeys((*_RATES, *_COUNTS, "tolerance", "min_enrichment", "refit"), (0, True, math.inf)),
     **dict.fromkeys(("smoothing", "diversity", "min_rank", "teacher_maps"), (0, True, 1)),
     **dict.fromkeys(("replay", "share"), (0, False, 1)),
     "batch": (2, True, math.inf),  # batch norm needs two images per step

@@ -15,7 +15,7 @@ from regaze.errors import OptionError
 from regaze.models.options import NetworkOptions
 from regaze.records import Colour, Substrate
 from regaze.selection.diagnosis import MIN_ENRICHMENT, MIN_RANK
-from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
+from regaze.training.options import FinetuneOptions, MapLoss, SupervisionOptions, TrainingOptions
 
 Rule = Literal[
     "map-error",
@@ -213,6 +213,8 @@ class LoopOptions:
     """Passes over the training part in fine-tuning, 1 or more."""
     map_weight: float | None = None
     """Weight λ of the map loss, 0 or more; default: that of --learn's step (fine-tuning 5, training 2)."""
+    map_loss: MapLoss = "norm"
+    """Distance of the map loss; norm is the paper's, bce makes maps sharper. See `regaze finetune --help`."""
     learn: Literal["finetune", "train"] = "finetune"
     """How corrections are learned. finetune: the branches of the phase-1 model, extractor frozen; the paper's quick
     round. train: phase 1 anew, grades and maps together from the first step; phase 1 is its control."""
@@ -234,6 +236,7 @@ class LoopOptions:
             epochs=self.finetune_epochs,
             batch=self.training.batch,
             map_weight=weight,
+            map_loss=self.map_loss,
             teacher_maps=self.teacher_maps,
         )
 
@@ -241,7 +244,7 @@ class LoopOptions:
     def supervision(self) -> SupervisionOptions:
         """What `--learn train` learns from the corrections."""
         weight = SupervisionOptions.map_weight if self.map_weight is None else self.map_weight
-        return SupervisionOptions(map_weight=weight, teacher_maps=self.teacher_maps)
+        return SupervisionOptions(map_weight=weight, map_loss=self.map_loss, teacher_maps=self.teacher_maps)
 
 
 def option_words(options: Any, usual: Any, skip: Collection[str] = ()) -> list[str]:

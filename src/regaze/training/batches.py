@@ -9,7 +9,7 @@ Shapes: N photographs, B batch, S side of the cropped square, P planes (1, or on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -128,6 +128,14 @@ class Feed:
             if self.teacher > 0 and number >= self.teacher_from:
                 batch.maps = self._teacher_maps(batch, generator)
             yield batch
+
+    def unturned(self, index: Tensor, device: torch.device) -> Batch:
+        """Photographs as they are, each corrected one with the expert's map where the feed has a teacher."""
+        feed, generator = replace(self, augment="none", teacher=1.0), torch.Generator()
+        batch = feed._batch(index, generator, device)
+        if self.teacher > 0:
+            batch.maps = feed._teacher_maps(batch, generator)
+        return batch
 
     def _corrected(self) -> Tensor:
         """(N,) bool."""

@@ -50,6 +50,9 @@ class TrainingOptions:
     colour_jitter: Literal["mild", "strong"] = field(default="mild", metadata={"before": "mild"})
     """How far augmentation changes colours. mild: brightness, contrast and saturation by up to 15 %. strong: by up to
     40 %, and each channel's gain and gamma by up to 20 %."""
+    refit: float = field(default=0.0, metadata={"before": 0.0})
+    """Strength C, above 0, of an L2-regularised logistic regression that fits the last layer anew when the epochs are
+    over, in fine-tuning too, with the expert's maps by their share (--teacher-maps); 0: it stays as trained."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from regaze.training.batches import Augmentation, Batch, Feed, TrainingSet
 from regaze.training.loop import History, Plan, Progress, fit
 from regaze.training.losses import classification_loss, map_loss, soft_labels
 from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
+from regaze.training.refit import check_refit, refit
 from regaze.training.targets import render
 
 
@@ -101,6 +102,8 @@ def train_phase1(
     augment: Augmentation = "free" if options.augment else "none"
     trained: nn.Module = network
     frozen = None
+    if options.refit > 0:
+        check_refit(network)
     if options.lr_extractor == 0:
         if not isinstance(network, AttentionNetwork):
             raise ModelError(
@@ -119,7 +122,7 @@ def train_phase1(
         recipe.append(identity(supervision))
     plan = Plan(options, _groups(network, rates), loss, _identity(recipe, options, feed, network, setup.machine))
     history = fit(trained, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
-    network.eval()
+    _finish(network, trained, feed, options, fabric)
     return history
 
 
@@ -169,14 +172,23 @@ def finetune(
         phase1.colour_jitter,
         bars_masked=network.masks_bars,
     )
-    recipe = _identity(["finetune", kind, phase1.smoothing], options, feed, network, setup.machine)
+    words = ["finetune", kind, phase1.smoothing, *([phase1.refit] if phase1.refit else [])]
+    recipe = _identity(words, options, feed, network, setup.machine)
     feed = _with_teacher(feed, network, options, options.epochs)
     loss = partial(_loss, setup=setup, kind=kind, smoothing=phase1.smoothing, supervision=options)
     branches = TrainableBranches(network, moving)
     plan = Plan(options, _groups(network, rates, within=branches), loss, recipe)
     history = fit(branches, _shared(feed, fabric), plan, fabric, setup.checkpoint, setup.progress)
-    network.eval()
+    _finish(network, branches, feed, phase1, fabric)
     return history
+
+
+def _finish(network: Network, trained: nn.Module, feed: Feed, phase1: TrainingOptions, fabric: Fabric) -> None:
+    """Leave the network in evaluation mode, its last layer fitted anew where phase 1's recipe says so."""
+    network.eval()
+    if phase1.refit > 0:
+        assert isinstance(network, AttentionNetwork) and network.fusion is not None
+        refit(trained, network.fusion, feed, phase1.refit, fabric)
 
 
 def _frozen(
