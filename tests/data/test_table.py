@@ -77,7 +77,7 @@ def test_masks(read, tmp_path):
 def test_split_and_patients(read):
     """The split column knows the usual words; the patient comes from a column or an expression."""
     text = "image,label,split,patient,eye\na.png,0,train,p1,L\nb.png,1,VAL,,R\n"
-    text += "c.png,0,test,p1,L\nm.png,1,,p2,R\n"
+    text += "c.png,0,Testing Set,p1,L\nm.png,1,,p2,R\n"
     dataset = read(text)
     assert [s.part for s in dataset.samples] == ["training", "training", "test", "training"]
     assert [s.patient for s in dataset.samples] == ["p1", None, "p1", "p2"]
