@@ -72,6 +72,8 @@ class Sample:
         patient: Photographs with the same value stay on one side of every split; None: unknown.
         masks: Lesion type -> mask files (original pixels, non-zero = lesion). Types that are absent from the mapping
             are absent from the photograph, provided that `origin` is `masks`.
+        mask_values: What the values of masks of type `lesion` mean: `3` or `#ff0000` -> lesion type, None: no lesion.
+            Empty: every value but 0 is lesion.
         boxes: The clinician's boxes, provided that `origin` is `boxes`; may be empty (nothing was marked).
         origin: Where the knowledge about lesions comes from. `none`: nothing is known, which differs from `masks` or
             `boxes` with nothing in them (known to be free of lesions).
@@ -88,6 +90,7 @@ class Sample:
     part: Part = "training"
     patient: str | None = None
     masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    mask_values: Mapping[str, str | None] = field(default_factory=dict)
     boxes: tuple[Box, ...] = ()
     origin: Origin = "none"
     content: str = ""

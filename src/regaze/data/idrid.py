@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from regaze.data.folder import pictures
 from regaze.data.images import jpeg_comment
 from regaze.data.match import SAME_EYE, TWIN, Likeness, Progress, groups, likenesses, mark_twins
 from regaze.data.text_table import csv_lines
+from regaze.data.tree import pictures
 from regaze.errors import DataError
 from regaze.lesion_names import named_lesion
 from regaze.records import Dataset, Part, Sample

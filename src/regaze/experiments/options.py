@@ -36,9 +36,9 @@ class ReproduceOptions(PhotographOptions):
     """Photographs per step, 2 or more."""
     map_weight: float = FinetuneOptions.map_weight
     """Weight λ of the map loss in fine-tuning, above 0."""
-    weightings: str = ",".join(WEIGHTINGS)
-    """What the map does to the features in figure 1 (see `train --weighting`), joined by commas; three phase-1
-    trainings each."""
+    weightings: str = "residual,gate,evidence"
+    """What the map does to the features in figure 1 (see `train --weighting`; pooling too), joined by commas; three
+    phase-1 trainings each."""
     shares: str = "0.1,0.3,0.5,0.7"
     """Shares of corrected photographs in figure 7, 0 to 1, joined by commas; 0 and 1 are always added."""
     faithfulness: int = 24

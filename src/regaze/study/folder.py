@@ -30,6 +30,7 @@ from regaze.console import Voice
 from regaze.corrections.store import Store
 from regaze.data.classes import LabelWish, UnknownLabelError, referable_from
 from regaze.data.fundus import are_fundus
+from regaze.data.inspection import inspect
 from regaze.data.near_copies import near_groups, told_of_near_copies
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
@@ -221,8 +222,9 @@ def create_study(
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
         if check is not None:
             check(dataset)
+        found = look_at(dataset, voice)
         near = _near_copies(dataset, options, voice)
-        dataset = told_of_near_copies(dataset, near, group=options.group_near_copies)
+        dataset = _told(dataset, options, found, near)
         split = _split(dataset, options)
         files = [sample.image for sample in dataset.samples]
         referable = referable_from(dataset.classes, dataset.ordinal, lambda: _are_fundus(options, files))
@@ -237,6 +239,7 @@ def create_study(
             "referable": referable,
             "fingerprint": dataset.fingerprint,
             "notes": list(dataset.notes),
+            "found": list(found),
             "near_copies": near,
             "split": split,
         }
@@ -274,7 +277,9 @@ def open_study(path: Path, voice: Voice) -> Study:
         if referable is not None and not 0 < referable < len(classes):
             raise ValueError(f"referable is {referable}")
         labels = LabelWish(classes, ordinal, options.sound_class, earlier="referable" not in values)
-        near = typed(tuple[tuple[str, ...], ...], values.get("near_copies", []))  # older studies have none
+        # Older studies were made without a look at the photographs.
+        found = typed(tuple[str, ...], values.get("found", []))
+        near = typed(tuple[tuple[str, ...], ...], values.get("near_copies", []))
         folds = options.folds if options.folds > 1 else DEFAULT_FOLDS
         if not all(0 <= fold < folds for fold in split.values()):
             raise ValueError(f"the split has a fold outside 0..{folds - 1}")
@@ -292,8 +297,18 @@ def open_study(path: Path, voice: Voice) -> Study:
         raise StudyError(changed)
     if split.keys() != {sample.id for sample in dataset.samples if sample.part == "training"}:
         raise StudyError(f"{file} is damaged (its split lists other photographs): restore it, or start a new study.")
-    dataset = told_of_near_copies(replace(dataset, referable=referable), near, group=options.group_near_copies)
+    dataset = _told(replace(dataset, referable=referable), options, found, near)
     return Study(path, options, dataset, split, voice, near)
+
+
+def look_at(dataset: Dataset, voice: Voice) -> tuple[str, ...]:
+    """Notes on photographs and masks that look like a slip (`data.inspection`).
+
+    Raises:
+        DataError: A photograph or mask cannot be read.
+    """
+    with voice.progress("looking at photographs and masks") as feed:
+        return inspect(dataset, feed)
 
 
 def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: LabelWish | None = None) -> Dataset:
@@ -316,6 +331,7 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: La
             split_by=options.split_by,
             columns=options.table_wish,
             labels=labels or options.label_wish,
+            mask_classes=options.mask_classes,
             folder=path / "data",
             seed=options.seed,
             progress=feed,
@@ -333,6 +349,12 @@ def _near_copies(dataset: Dataset, options: StudyOptions, voice: Voice) -> tuple
         return ()
     with voice.progress("looking for near-copies") as feed:
         return tuple(near_groups(dataset.samples, feed))
+
+
+def _told(dataset: Dataset, options: StudyOptions, found: Sequence[str], near: Sequence[tuple[str, ...]]) -> Dataset:
+    """The data set with what a look at its photographs found."""
+    dataset = replace(dataset, notes=(*dataset.notes, *found))
+    return told_of_near_copies(dataset, near, group=options.group_near_copies)
 
 
 def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:

@@ -72,6 +72,9 @@ class PhotographOptions:
     sound_class: str | None = None
     """Class whose photographs count as free of lesions where none is marked; default: the one named so (normal, good,
     No_DR ...), else 0 of a scale."""
+    mask_classes: str | None = None
+    """What the values of masks of no stated type mean: 1=MA,2=HE,5=optic_disc, or #ff0000=EX for colours. Landmarks are
+    no lesion. Default: every value but 0 is lesion."""
 
     @property
     def label_wish(self) -> LabelWish:

@@ -27,7 +27,7 @@ from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.assessment.kept_maps import Maps, keep_maps, read_maps
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
-from regaze.study.folder import Study, load_photographs
+from regaze.study.folder import Study, load_photographs, look_at
 from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
 
@@ -181,21 +181,24 @@ def other_data(
         label_column=columns.label,
         images=columns.images,
     )
+
+    def as_own(found: Dataset) -> Dataset:
+        return replace(found, classes=own.classes, ordinal=own.ordinal, sound=own.sound, referable=own.referable)
+
     try:
-        found = load_photographs(study.path, options, study.voice, LabelWish(own.classes, own.ordinal))
-        return replace(own, spec=found.spec, samples=found.samples, fingerprint=found.fingerprint, notes=found.notes)
+        found = as_own(load_photographs(study.path, options, study.voice, LabelWish(own.classes, own.ordinal)))
     except UnknownLabelError:
         options = replace(options, classes=None, ordinal=None, sound_class=None)
         found = load_photographs(study.path, options, study.voice)
-    if found.classes == own.classes[: len(found.classes)]:
-        return replace(own, spec=found.spec, samples=found.samples, fingerprint=found.fingerprint, notes=found.notes)
-    # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
-    if not (found.ordinal and own.ordinal) or len(found.classes) != len(own.classes):
-        raise StudyError(
-            f"{spec} has the classes {', '.join(found.classes)}, the study has {', '.join(own.classes)}: give data of "
-            "the same classes."
-        )
-    return found
+        if found.classes == own.classes[: len(found.classes)]:
+            found = as_own(found)
+        # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
+        elif not (found.ordinal and own.ordinal) or len(found.classes) != len(own.classes):
+            raise StudyError(
+                f"{spec} has the classes {', '.join(found.classes)}, the study has {', '.join(own.classes)}: give data "
+                "of the same classes."
+            ) from None
+    return replace(found, notes=found.notes + look_at(found, study.voice))
 
 
 def _evaluations(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Evaluation]:
