@@ -24,7 +24,7 @@ from regaze import __version__
 from regaze.commands.base import Command
 from regaze.commands.corrections import Agree, Export, Import, Rounds, Use, Verify
 from regaze.commands.loop import Demo, Report, Run
-from regaze.commands.photographs import Explain, Predict
+from regaze.commands.photographs import Convert, Explain, Predict
 from regaze.commands.reproduce import Reproduce
 from regaze.commands.steps import Collect, Correct, Evaluate, Finetune, Init, Select, Train
 from regaze.errors import RegazeError
@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "report": (Report, "Write the report: did fine-tuning help, by how much, how sure."),
     "predict": (Predict, "Grade photographs with a model and show where it looked."),
     "explain": (Explain, "Show which pixels a model's grade rests on."),
+    "convert": (Convert, "Make a safetensors file of pickled weights."),
     "reproduce": (Reproduce, "Reproduce the paper's tables and figures on one's own data."),
     "run": (Run, "Run the whole loop; called again, it goes on where it stopped."),
     "demo": (Demo, "Run the whole loop on synthetic photographs, in a few minutes."),
@@ -82,6 +83,7 @@ regaze predict study photo.jpg folder
 regaze predict study/models/multi-scale/fold0 photo.jpg --out predictions
 regaze explain study photo.jpg
 regaze explain study photo.jpg --by attention,grad-cam --to panel.png
+regaze convert checkpoint.pth
 regaze reproduce all --data idrid:IDRiD --boxes BOXES --plan
 regaze reproduce table2 --data idrid:IDRiD --seeds 5 --to reproduce
 regaze run study --data idrid:IDRiD --boxes BOXES --weights hub

@@ -13,6 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from regaze.errors import StudyError
@@ -93,8 +94,53 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file that this program wrote.
+
+    Raises:
+        ValueError: It is no JSON, or holds what `write_json` never writes: NaN, infinite or giant numbers, a nesting
+            that Python cannot follow.
+    """
+    try:
+        return json.loads(
+            path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite, parse_int=_integer
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > 19:  # more than 64 bits
+        raise ValueError(f"the integer {text[:19]}... has {len(text)} digits")
+    return int(text)
+
+
+def typed(kind: Any, value: Any) -> Any:
+    """What JSON holds as a value of a type: dataclasses, sequences and mappings of them, paths.
+
+    Raises:
+        TypeError: It is something else; the message names where.
+    """
+    try:
+        return msgspec.convert(value, kind, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise TypeError(str(error)) from error
+
+
+def _path(kind: Any, value: Any) -> Path:
+    if kind is not Path or not isinstance(value, str):
+        raise TypeError(f"expected a path, got {type(value).__name__}")
+    return Path(value)
 
 
 def json_number(value: float | None) -> float | None:
@@ -121,8 +167,10 @@ def restored(kind: Any, values: Mapping[str, Any]) -> Any:
     if not isinstance(values, Mapping):
         raise TypeError(f"{kind.__name__} cannot be made from {values!r}")
     before = {item.name: item.metadata["before"] for item in fields(kind) if "before" in item.metadata}
-    sequences = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}  # JSON has lists only
-    return kind(**(before | dict(values) | sequences))
+    unknown = values.keys() - {item.name for item in fields(kind)}
+    if unknown:
+        raise TypeError(f"{kind.__name__} has no option {min(map(str, unknown))!r}")
+    return typed(kind, before | dict(values))
 
 
 def digest(value: Any) -> str:

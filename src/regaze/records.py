@@ -72,6 +72,8 @@ class Sample:
         patient: Photographs with the same value stay on one side of every split; None: unknown.
         masks: Lesion type -> mask files (original pixels, non-zero = lesion). Types that are absent from the mapping
             are absent from the photograph, provided that `origin` is `masks`.
+        mask_values: What the values of masks of type `lesion` mean: `3` or `#ff0000` -> lesion type, None: no lesion.
+            Empty: every value but 0 is lesion.
         boxes: The clinician's boxes, provided that `origin` is `boxes`; may be empty (nothing was marked).
         origin: Where the knowledge about lesions comes from. `none`: nothing is known, which differs from `masks` or
             `boxes` with nothing in them (known to be free of lesions).
@@ -88,6 +90,7 @@ class Sample:
     part: Part = "training"
     patient: str | None = None
     masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    mask_values: Mapping[str, str | None] = field(default_factory=dict)
     boxes: tuple[Box, ...] = ()
     origin: Origin = "none"
     content: str = ""
@@ -107,6 +110,7 @@ class Dataset:
         samples: In a fixed order, unique ids.
         fingerprint: Hash over ids, contents, labels, parts, patients and lesion files.
         notes: What a reader of the data should know (twins found, pictures left out, and why).
+        named_by: What says which photographs belong together (`column patient`); None: nothing does.
         sound: Index of the class whose photographs count as free of lesions where none is marked; None: no class is
             known to be that.
         referable: Index of the class from which on a patient is referred; None: the classes are no such grades.
@@ -118,6 +122,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    named_by: str | None = None
     sound: int | None = None
     referable: int | None = None
 

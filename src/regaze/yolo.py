@@ -69,7 +69,7 @@ def is_box_file(path: PurePath) -> bool:
 
 def box_files(folder: Path) -> list[Path]:
     """The texts below a folder that belong to photographs, sorted."""
-    return [file for file in sorted(folder.rglob("*.txt")) if is_box_file(file.relative_to(folder))]
+    return [file for file in sorted(folder.rglob("*.txt")) if file.is_file() and is_box_file(file.relative_to(folder))]
 
 
 def read_names(folder: Path) -> dict[int, str] | None:

@@ -39,7 +39,10 @@ def test_plain_folder(tmp_path):
         ("R0/a10", 0, "training", None, "none"),
         ("R1/b", 1, "training", None, "none"),
     ]
-    assert dataset.notes == ("Folders without photographs, not taken as classes: empty.",)
+    assert dataset.notes == (
+        "Folders without photographs, not taken as classes: empty.",
+        "1 pictures are hidden and are not taken (.hidden: 1, for example .hidden/x.png).",
+    )
 
 
 def test_parts(tmp_path):
@@ -54,7 +57,7 @@ def test_parts(tmp_path):
         ("training/sick/a", "training", 0),
         ("training/well/b", "training", 1),
     ]
-    assert dataset.notes == ("Folders without photographs, not taken as classes: other.",)
+    assert dataset.notes == ("1 pictures lie outside the parts and are not taken (other: 1, for example other/x.png).",)
 
 
 def test_a_missing_mask_file_in_an_annotated_class(tmp_path):
@@ -140,7 +143,7 @@ def test_masks_by_part(tmp_path):
     mask.rename(tmp_path / "set" / "masks" / "a.png")
     mask.parent.rmdir()
     picture(tmp_path / "set" / "masks" / "bad" / "a.png")
-    with pytest.raises(DataError, match="could belong to test/bad/a or training/bad/a: lay the masks out by part"):
+    with pytest.raises(DataError, match=r"could belong to .*test/bad/a.png or .*train/bad/a.png: lay the masks out"):
         read_folder(tmp_path / "set", "folder:x")
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regaze.data.masks import boxes_to_mask, lesion_masks, lesion_union, read_mask
+from regaze.data.mask_file import read_mask
+from regaze.data.masks import boxes_to_mask, lesion_masks, lesion_union
 from regaze.errors import DataError
 from regaze.records import Box, Sample
 

@@ -115,7 +115,10 @@ def test_hugging_face(tmp_path, name):
         file.write_text("\n".join(map(json.dumps, rows)))
     dataset = load_dataset(f"csv:{file}")
     assert facts(dataset) == ({"0": "healthy", "1": "sick", "2": None, "3": "healthy"}, False)
-    with pytest.raises(DataError, match=rf"of one class, train.*there is a table: csv:.*{name}"):
+    with pytest.raises(DataError, match=rf"4 pictures lie in no class folder.*the table that is there: csv:.*{name}"):
+        load_dataset(f"folder:{tmp_path}")
+    (tmp_path / "train").rename(tmp_path / "eyes")
+    with pytest.raises(DataError, match=rf"of one class, eyes.*there is a table: csv:.*{name}"):
         load_dataset(f"folder:{tmp_path}")
 
 
@@ -225,7 +228,7 @@ def test_spellings_of_a_path(tmp_path, spelling):
 
 def test_a_name_is_never_guessed(tmp_path):
     """Two pictures that fit, another folder's picture and a name that only begins alike are not taken."""
-    for name in ("train/a.png", "test/a.png", "test/b.png", "c.png", "d.png", "d.jpg", "masks/e.png"):
+    for name in ("train/a.png", "test/a.png", "test/b.png", "c.png", "d.png", "d.jpg", "masks/e.png", "GT/f.png"):
         eye(tmp_path / name)
 
     def read(name, **wish):
@@ -236,12 +239,22 @@ def test_a_name_is_never_guessed(tmp_path):
         read("a")
     with pytest.raises(DataError, match=r"d fits .*d\.jpg and .*d\.png"):
         read("d")
-    for name in ("train/b.png", "c.01", "e"):
+    for name in ("train/b.png", "c.01", "e", "f"):
         with pytest.raises(DataError, match=r"there is no file.*--images DIR"):
             read(name)
     assert read("train/b.png", images=tmp_path / "test") == tmp_path / "test" / "b.png"
     with pytest.raises(DataError, match=r"--images .*nowhere: there is no such folder"):
         read("c.png", images=tmp_path / "nowhere")
+
+
+def test_a_name_finds_what_folders_take(tmp_path):
+    """What is a picture and what is a folder of masks is one notion: DICOM without suffix, `labels` beside `images`."""
+    for name in ("images/g.png", "labels/g.png"):
+        eye(tmp_path / name)
+    (tmp_path / "images" / "IM01").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "t.csv").write_text("image,label\ng,good\nIM01,bad\n")
+    dataset = read_table(tmp_path / "t.csv", "csv:t")
+    assert [s.image for s in dataset.samples] == [tmp_path / "images" / "g.png", tmp_path / "images" / "IM01"]
 
 
 def test_masks_are_found_in_other_spellings(tmp_path):

@@ -77,7 +77,7 @@ def test_masks(read, tmp_path):
 def test_split_and_patients(read):
     """The split column knows the usual words; the patient comes from a column or an expression."""
     text = "image,label,split,patient,eye\na.png,0,train,p1,L\nb.png,1,VAL,,R\n"
-    text += "c.png,0,test,p1,L\nm.png,1,,p2,R\n"
+    text += "c.png,0,Testing Set,p1,L\nm.png,1,,p2,R\n"
     dataset = read(text)
     assert [s.part for s in dataset.samples] == ["training", "training", "test", "training"]
     assert [s.patient for s in dataset.samples] == ["p1", None, "p1", "p2"]
@@ -129,7 +129,7 @@ def test_unreadable(read, tmp_path):
     """A missing table, a folder and a file that is no text are errors."""
     with pytest.raises(DataError, match="no such file"):
         read_table(tmp_path / "missing.csv", "csv:x")
-    with pytest.raises(DataError, match="not a file"):
+    with pytest.raises(DataError, match="is a folder, pipe or device"):
         read_table(tmp_path, "csv:x")
     with pytest.raises(DataError, match="is no text"):
         read_table(tmp_path / "a.png", "csv:x")

@@ -327,3 +327,16 @@ def test_an_attention_stage_looks_around():
     assert looks_around(nn.Conv2d(1, 1, 3))
     network = build_network(NetworkOptions(backbone="seresnet18", scales=1), 5).network
     assert [type(branch.stage).__name__ for branch in network.attention] == ["BasicBlock"]
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("inception_v3", 64), ("xcit_nano_12_p16_224", 97)])
+def test_a_size_that_a_backbone_cannot_take_is_refused_with_one_that_it_can(backbone, size):
+    """One line with the next size; the network of that size passes."""
+    options = NetworkOptions(backbone=backbone, scales=1)
+    with pytest.raises(
+        ModelError, match=rf"^--size {size}: backbone {backbone} cannot take it .*: pass --size"
+    ) as said:
+        build_network(options, 3, size)
+    other = int(str(said.value).rsplit(" ", 1)[1].rstrip("."))
+    assert other > size
+    build_network(options, 3, other)

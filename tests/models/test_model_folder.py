@@ -124,7 +124,7 @@ def test_the_card_is_written_last(tmp_path, network, monkeypatch):
 def test_unknown_keys_of_the_card_are_ignored(folder):
     """A key that a later version of the same schema added does no harm."""
     values = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    (folder / "model.json").write_text(json.dumps(values | {"colour": "red"}), encoding="utf-8")
+    (folder / "model.json").write_text(json.dumps(values | {"flavour": "red"}), encoding="utf-8")
     assert read_card(folder).name == "second"
 
 

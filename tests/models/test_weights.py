@@ -209,3 +209,62 @@ def test_hub_weights_are_copied(monkeypatch):
         report = load_weights(backbone, weights, 64)
         assert (report.source, report.taken, report.missing) == (weights, 120, ())
     assert torch.equal(backbone.whole.conv1.weight, state["conv1.weight"])
+
+
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "module.encoder_q."])
+def test_what_a_training_script_put_before_the_names_is_left_out(tmp_path, resnet18, prefix):
+    """Weights saved from inside another module are taken whole, and the line says which prefix was left out."""
+    backbone = torchvision_backbone("resnet18")
+    state = {prefix + name: item for name, item in resnet18.items()} | {"epoch.number": torch.zeros(1)}
+    report = load_weights(backbone, saved(tmp_path, state), 64)
+    assert (report.taken, report.missing, report.prefix) == (120, (), prefix)
+    assert f"the prefix {prefix} of their names left out" in report.line()
+    assert torch.equal(backbone.whole.conv1.weight, resnet18["conv1.weight"])
+
+
+def test_position_tables_are_resampled_as_timm_does(tmp_path):
+    """A vision transformer's file of 160 pixels at 64: the class token as it is, cells by timm's own function."""
+    name = "test_vit"
+    torch.manual_seed(0)
+    state = timm.create_model(name, img_size=160).state_dict()
+    backbone = timm_backbone(name, 64)
+    report = load_weights(backbone, saved(tmp_path, state), 64)
+    assert report.resampled == "pos_embed"
+    inside = timm.create_model(name, img_size=64)
+    expected = timm.models.vision_transformer.checkpoint_filter_fn(dict(state), inside)["pos_embed"]
+    found = next(item for key, item in backbone.whole.state_dict().items() if key.endswith("pos_embed"))
+    assert found.shape != state["pos_embed"].shape
+    assert torch.equal(found, expected)
+
+
+def test_pickled_weights_come_with_their_cure_and_are_converted(tmp_path, resnet18, regaze):
+    """The refusal names `regaze convert`; what that writes loads as the file itself would; a trap is refused unrun."""
+    file = tmp_path / "checkpoint.pth.tar"
+    torch.save({"epoch": 3, "state_dict": {f"module.{name}": item for name, item in resnet18.items()}}, file)
+    with pytest.raises(ModelError, match=r"regaze convert checkpoint\.pth\.tar.*save_file\(torch\.load\("):
+        load_weights(torchvision_backbone("resnet18"), str(file), 64)
+    made = tmp_path / "made.safetensors"
+    outcome = regaze("convert", file, "--to", made, "--json")
+    assert (outcome.code, outcome.json) == (0, {"file": str(made)}), outcome.err
+    backbone = torchvision_backbone("resnet18")
+    assert load_weights(backbone, str(made), 64).taken == 120
+    assert torch.equal(backbone.whole.conv1.weight, resnet18["conv1.weight"])
+    assert "is there already" in regaze("convert", file, "--to", made).err
+    trap = tmp_path / "trap.pth"
+    trap.write_bytes(pickle.dumps({"a": Trap(tmp_path / "trapped")}))
+    refused = regaze("convert", trap)
+    assert refused.code == 1
+    assert "trap.pth cannot be converted" in refused.err
+    assert not (tmp_path / "trapped").exists()
+    assert not (tmp_path / "trap.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", ["hf-hub:timm/test_resnet.r160_in1k", "timm/test_resnet", "hf_hub:timm/test_resnet"])
+def test_hub_spellings_of_a_backbone(name):
+    """Names of timm's as the hub spells them are the same backbone."""
+    assert timm_backbone(name, 64).channels == timm_backbone("test_resnet", 64).channels
+
+
+def test_old_names_of_timm_are_mapped():
+    """A name of an earlier timm is the model that timm now calls otherwise."""
+    assert timm_backbone("tf_efficientnet_b0_ns", 64).channels == timm_backbone("tf_efficientnet_b0", 64).channels

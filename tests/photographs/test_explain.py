@@ -181,7 +181,7 @@ def mistakes(photo, models, tmp_path):
         ({"model": tmp_path}, ModelError, "no model folder.*regaze train"),
         ({"images": ()}, OptionError, "give one or more files"),
         ({"images": (tmp_path / "none.jpg",)}, DataError, "none.jpg: check the path"),
-        ({"images": (text,)}, DataError, "text.jpg cannot be read as a JPEG.*replace the file or leave it out"),
+        ({"images": (text,)}, DataError, "text.jpg cannot be read as a picture.*replace the file or leave it out"),
         ({"images": (tmp_path,)}, DataError, "is a folder: give the photographs in it"),
         ({"to": tmp_path / "panel.gif"}, OptionError, "ends in .png, .webp"),
         ({"to": photo}, OptionError, "the photograph or mask itself; give another name"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import cv2
@@ -214,7 +215,7 @@ def test_folders_and_names(predict, tmp_path):
     result = predict(eyes, eyes / "a" / "x.png", eyes / "b" / "x.png").json
     assert len(result["predictions"]) == 7
     written = sorted(path.name.removesuffix(".overlay.png") for path in (tmp_path / "out").glob("*.overlay.png"))
-    assert written == ["a_x", "b_x", "deep_er_y", "x", "x-2", "x-3", "x-4"]
+    assert written == ["a_x", "a_x-2", "b_x", "b_x-2", "deep_er_y", "eyes_x", "x-2"]
     assert len(list((tmp_path / "out").glob("*.maps.npz"))) == 7
 
 
@@ -244,3 +245,54 @@ def test_model_is_left_alone(predict, model, files_of, tmp_path):
     before = files_of(model)
     predict(fundus(tmp_path / "eye.png", 90, 90, (45, 45), 40))
     assert files_of(model) == before
+
+
+def test_names_and_files_say_the_path(predict, tmp_path):
+    """Photographs of one name in two folders are told apart by these, and predictions.json names what was written."""
+    for side in ("left", "right"):
+        (tmp_path / side).mkdir()
+        fundus(tmp_path / side / "1.jpg", 80, 80, (40, 40), 36)
+    fundus(tmp_path / "left" / "1.png", 80, 80, (40, 40), 36)
+    photos = [tmp_path / "left" / "1.jpg", tmp_path / "right" / "1.jpg", tmp_path / "left" / "1.png"]
+    said = predict(*photos).json["predictions"]
+    assert [item["overlay"] for item in said] == ["1_jpg.overlay.png", "right_1.overlay.png", "1_png.overlay.png"]
+    for item in said:
+        assert (tmp_path / "out" / item["overlay"]).is_file()
+        assert (tmp_path / "out" / item["maps"]).is_file()
+    assert [item["overlay"] for item in predict(*photos[:2], out="two").json["predictions"]] == [
+        "left_1.overlay.png",
+        "right_1.overlay.png",
+    ]
+
+
+@pytest.mark.parametrize("turn", [3, 6])
+def test_overlays_are_upright_and_maps_stored(predict, tmp_path, turn):
+    """A photograph that EXIF turns is predicted and mapped as stored, and shown as viewers show it."""
+    plain = fundus(tmp_path / "plain.png", 200, 120, (60, 60), 50, dot=(30, 50))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    with Image.open(plain) as image:
+        image.save(tmp_path / "turned.png", exif=exif)
+    first, second = predict(plain, tmp_path / "turned.png").json["predictions"]
+    assert first["probabilities"] == second["probabilities"]
+    out = tmp_path / "out"
+    with np.load(out / first["maps"]) as a, np.load(out / second["maps"]) as b:
+        np.testing.assert_array_equal(a["original"], b["original"])
+    with Image.open(out / first["overlay"]) as a, Image.open(out / second["overlay"]) as b:
+        seen = a.transpose({3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270}[turn])
+        np.testing.assert_array_equal(np.asarray(seen), np.asarray(b))
+
+
+def test_other_formats_are_predicted_and_several_frames_said(predict, tmp_path):
+    """BMP, PPM and GIF are photographs; of a GIF's frames the first is graded, and that is said; a pipe is skipped."""
+    source = fundus(tmp_path / "a.bmp", 80, 80, (40, 40), 36)
+    with Image.open(source) as image:
+        image.save(tmp_path / "b.ppm")
+        image.save(tmp_path / "c.gif", save_all=True, append_images=[Image.new("RGB", (80, 80), (9, 200, 9))])
+    os.mkfifo(tmp_path / "d.png")
+    outcome = predict(*(tmp_path / name for name in ("a.bmp", "b.ppm", "c.gif", "d.png")))
+    assert outcome.code == 1
+    assert len(outcome.json["predictions"]) == 3
+    assert outcome.json["predictions"][0]["probabilities"] == outcome.json["predictions"][1]["probabilities"]
+    assert [item["file"] for item in outcome.json["failed"]] == [str(tmp_path / "d.png")]
+    assert "c.gif holds 2 pictures: the first is graded" in outcome.err

@@ -32,7 +32,7 @@ def test_init_shows_what_lies_in_each_fold(site_table, tmp_path):
     study = create_study(tmp_path / "s", StudyOptions(f"csv:{site_table}", size=64, folds=3, split_by="site"), QUIET)
     contents, lines = describe(study)
     split = contents["split"]
-    assert (split["by"], split["periods"], split["patients"]) == ("column site", 3, 15)
+    assert (split["by"], split["periods"], split["groups"]) == ("column site", 3, "15 by column patient")
     assert (split["pieces"], split["without_period"]) == (3, 0)
     assert sorted(fold["periods"] for fold in split["folds"]) == [["east"], ["north"], ["south"]]
     for number, fold in enumerate(split["folds"]):
@@ -41,7 +41,7 @@ def test_init_shows_what_lies_in_each_fold(site_table, tmp_path):
         assert fold["photographs"] == len(held) == sum(fold["grades"].values()) == 10
         for grade in study.classes:
             assert fold["grades"][grade] == sum(study.classes[sample.label] == grade for sample in held)
-    assert "split by column site: 3 periods, 15 patients (unknown ones count as one each)" in lines
+    assert {"groups: 15 by column patient", "split by column site: 3 periods"} <= set(lines)
     for fold in split["folds"]:
         counts = r"\s+".join(str(count) for grade, count in fold["grades"].items() if grade != "no grade")
         row = rf"\s+{fold['name']}\s+10\s+{counts}\s+{fold['periods'][0]}"
@@ -104,7 +104,7 @@ def test_the_whole_loop_by_site(site_table, tmp_path, regaze, tiny, monkeypatch,
     page = (tmp_path / "s" / "report.html").read_text()
     assert "Does the error follow the period?" in page
     assert all(f"{site}<br>" in page for site in SITES)
-    assert "column site, patients not divided, copies of one picture together" in page
+    assert "column site, groups not divided, copies of one picture together" in page
     assert "--split-by site" in json.loads((tmp_path / "s" / "run.json").read_text())["command"]
     shown = regaze("evaluate", tmp_path / "s", *tiny["machine"], *tiny["evaluation"]).out
     assert "by period (camera and year, site)" in shown

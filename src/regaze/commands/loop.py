@@ -14,7 +14,7 @@ from typing import Any, Literal, get_type_hints
 
 from regaze.commands.base import Command, Result, StudyCommand, StudyFolder
 from regaze.errors import OptionError, RegazeError, StudyError
-from regaze.files import restored
+from regaze.files import restored, typed
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import EvaluateOptions, LoopOptions, StudyOptions, option_words
 from regaze.training.options import TrainingOptions
@@ -172,7 +172,11 @@ def _command_from(values: dict[str, Any]) -> Run:
             values[part][new] = values[part].pop(old)
     names = [item.name for item in fields(StudyOptions) if item.name in values]  # an older version had fewer
     study = StudyOptions.from_plain({name: values.pop(name) for name in names})
-    built = {key: restored(_PARTS[key], value) if key in _PARTS else value for key, value in values.items()}
+    kinds = get_type_hints(Run)
+    built = {
+        key: restored(_PARTS[key], value) if key in _PARTS else typed(kinds[key], value)
+        for key, value in values.items()
+    }
     return Run(folder=Path(), study=study, **built)
 
 

@@ -1,4 +1,4 @@
-"""The commands about photographs that belong to no study: grade them, explain them. Importing this imports no torch."""
+"""The commands without a study: grade photographs, explain them, convert weights. Importing this imports no torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ import tyro
 
 from regaze.commands.base import Command, Result
 from regaze.models.options import MachineOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convert(Command):
+    """Nothing in the file is run: a process of its own loads tensors, and refuses all else."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Pickled weights, as torch.save wrote them: .pth, .pt, .bin, .tar."""
+    to: Path | None = None
+    """The new file; default: beside it, with the suffix .safetensors."""
+
+    def run(self) -> Result:
+        """Convert."""
+        from regaze.models.convert import convert
+
+        made = convert(self.file, self.to)
+        self.say(f"{made}: pass it with --weights {made}")
+        return {"file": str(made)}, 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -339,14 +339,15 @@ def _seek(label: str, index: dict[str, int]) -> int | None:
 
 
 def _alike(classes: Sequence[str]) -> list[str]:
-    """A note where two classes differ in case, blanks or separators alone."""
+    """A note for every two classes that differ in case, blanks or separators alone."""
     by_plain: dict[str, str] = {}
+    notes = []
     for name in classes:
         key = re.sub(r"[\W_]+", "", name.casefold())
         other = by_plain.setdefault(key, name) if key else name
         if other != name:
-            return [f"The classes '{other}' and '{name}' are spelled nearly alike: are they one class?"]
-    return []
+            notes.append(f"The classes '{other}' and '{name}' are spelled nearly alike: are they one class?")
+    return notes
 
 
 def _plain(name: str) -> str:

@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
-from regaze.data.images import IMAGE_SUFFIXES
+from regaze.data.images import IMAGE_SUFFIXES, is_picture
+from regaze.data.tree import mask_folders
 from regaze.errors import DataError
 from regaze.path_names import Endings, path_parts
-
-MASK_FOLDERS = ("masks", "ground_truth")
-"""Folders that hold masks and no photographs."""
 
 
 class Finder:
@@ -67,7 +65,8 @@ class Finder:
         """All pictures below the folder; walked through once, and only where a name asks for it."""
         files: list[Path] = []
         for folder, names, _ in os.walk(self.base):
-            names[:] = [name for name in names if not name.startswith(".") and name.lower() not in MASK_FOLDERS]
+            of_masks = mask_folders(names)
+            names[:] = [name for name in names if not name.startswith(".") and name not in of_masks]
             files += _pictures_in(Path(folder))
         return _endings(files, lambda path: path.relative_to(self.base).as_posix())
 
@@ -85,7 +84,7 @@ def _pictures_in(folder: Path) -> list[Path]:
         return [
             Path(entry.path)
             for entry in os.scandir(folder)
-            if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+            if not entry.name.startswith(".") and is_picture(Path(entry.path))
         ]
     except (OSError, ValueError):
         return []

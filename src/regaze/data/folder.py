@@ -1,84 +1,62 @@
-"""Photographs in one folder per class, with lesion masks in a parallel tree.
+"""Photographs in one folder per class, with lesion masks in a parallel tree or beside them.
 
-Photographs lie at `DIR/CLASS/photo`, or `DIR/PART/CLASS/photo` with PART one of `training`, `train`, `val`,
-`validation` (all of them the training part) and `test`.
+Photographs lie at `DIR/[PART/]CLASS/photo`, PART in any spelling of training, validation (part of the training) and
+test (`tree.part_name`); folders of photographs (`images`) may stand anywhere between and mean nothing. What lies below
+a class, by patient say, belongs to it.
 
-Masks lie below `DIR/masks`, `DIR/ground_truth` or a sibling `DIR_masks`, at `[LESION/][PART/]CLASS/stem.png`; the stem
-may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or `_segmentation`. Where neither names the
-lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left out and counted. `ground_truth` is MVTec's
-layout: without PART its masks belong to the test part, if the photographs have parts.
+Masks lie in a folder of masks (`masks`, `ground_truth`, `segmentations`; `mask` or `labels` beside `images`), which may
+stand at any level, or in a sibling `DIR_masks` (of `DIR/images` also `DIR/masks`): `[LESION/][PART/]CLASS/stem.png`, in
+any order; in no class folder where the photographs' stems differ. Or beside their photograph: `stem_mask.png`,
+`stem_mask_1.png`, `stem_EX.png`. The stem may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or
+`_segmentation`. Where nothing names the lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left
+out and counted. `ground_truth` is MVTec's layout: without PART its masks belong to the test part, if the photographs
+have parts.
 
 What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its photographs were
 looked at. Those of the sound class without a mask file are *known* to be free of lesions; of another class they are
 unknown, since nothing was marked where something is wrong (notes count both). In a class without such a folder nothing
 is known. So whoever annotated a class in part should move the rest into another data set, or leave it
 ungraded in a table (`data.table`).
+
+Invariant: every picture file below DIR is a photograph, a mask, or counted in a note that says why it is neither.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from regaze.data.classes import LabelWish, arrange, natural_key, sound_class
-from regaze.data.finder import MASK_FOLDERS
 from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
+from regaze.data.mask_tree import MaskTree, Photo, companions, match_masks
+from regaze.data.tree import Place, part_of, walk
 from regaze.errors import DataError
-from regaze.lesion_names import lesion_type, named_lesion
-from regaze.records import Dataset, Origin, Part, Sample
+from regaze.records import Dataset, Origin, Sample
 
-PARTS: dict[str, Part] = {
-    "training": "training",
-    "train": "training",
-    "val": "training",
-    "valid": "training",
-    "validation": "training",
-    "test": "test",
-}
-"""Names of a part, in folders and tables. Validation photographs count as training: the study makes its own folds."""
-
-_ENDING = re.compile(r"(.+)(_mask|-mask|_gt|_seg|_segmentation)")
-
-
-@dataclass(frozen=True)
-class _ClassFolder:
-    """A folder of photographs of a class: `DIR/[PART/]CLASS`.
-
-    Attributes:
-        path: Where the photographs lie.
-        part_name: The part as its folder spells it, or '' without parts.
-    """
-
-    path: Path
-    part_name: str = ""
-
-    @property
-    def name(self) -> str:
-        """The class."""
-        return self.path.name
-
-    @property
-    def part(self) -> Part:
-        """What the part's name means."""
-        return PARTS[self.part_name.lower()] if self.part_name else "training"
+_SHOWN = 3  # examples in a note
 
 
 @dataclass
-class _MaskTree:
-    """Mask files by the folder of photographs they belong to.
+class _Found:
+    """The picture files below a folder, by what they are.
 
     Attributes:
-        files: (lower-case name of the part or '', class) -> lesion type -> stem of the photograph that it fits -> file.
-            A file stands under every stem that its ending allows.
-        landmarks: Files in folders of a landmark.
+        photos: In the order of the samples.
+        masks: Folders of masks with their files.
+        beside: Mask -> the photograph that it lies beside, and its lesion type or None.
+        left: Reason -> files that are neither.
+        empty: Folders of classes without a picture.
     """
 
-    files: dict[tuple[str, str], dict[str, dict[str, Path]]] = field(default_factory=dict)
-    landmarks: list[Path] = field(default_factory=list)
+    photos: list[Photo] = field(default_factory=list)
+    masks: list[tuple[Place, list[Path]]] = field(default_factory=list)
+    beside: dict[Path, tuple[Path, str | None]] = field(default_factory=dict)
+    left: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    empty: list[str] = field(default_factory=list)
 
 
 def read_folder(root: Path, spec: str, patient: str | None = None, wish: LabelWish | None = None) -> Dataset:
@@ -91,8 +69,9 @@ def read_folder(root: Path, spec: str, patient: str | None = None, wish: LabelWi
         wish: What the user says of the classes.
 
     Returns:
-        The data set; classes by `classes.arrange`; ids are `[PART/]CLASS/stem` with the part spelled `training` or
-        `test`. Contents, twins and fingerprint are left empty for `sources.load_dataset`.
+        The data set; classes by `classes.arrange`. Ids are `[PART/]CLASS/stem` with the part spelled `training` or
+        `test` (`validation` where a training photograph has the same name). Contents, twins and fingerprint are left
+        empty for `sources.load_dataset`.
 
     Raises:
         DataError: No folder, no classes, no photographs, two photographs or masks with the same name, masks that fit no
@@ -100,37 +79,24 @@ def read_folder(root: Path, spec: str, patient: str | None = None, wish: LabelWi
     """
     if not root.is_dir():
         raise DataError(f"There is no folder at {root}: check the path after folder:.")
-    folders, empty = _class_folders(root)
-    tree = _mask_tree(root)
-    photographs = [(photo, folder) for folder in folders for photo in pictures(folder.path)]
-    names, images = [folder.name for _, folder in photographs], [photo for photo, _ in photographs]
-    arranged = arrange(names, str(root), wish or LabelWish(), "", lambda: are_fundus(images))
-    samples = [
-        _sample(photo, folder, label) for (photo, folder), label in zip(photographs, arranged.indices, strict=True)
-    ]
-    _refuse_same_ids(samples)
-    notes = list(arranged.notes)
-    notes += [f"Folders without photographs, not taken as classes: {', '.join(empty)}."] if empty else []
-    if tree is not None:
-        sound = sound_class(arranged.classes, arranged.ordinal, wish.sound if wish else None)
-        samples, more = _with_masks(samples, folders, tree, None if sound is None else arranged.classes[sound])
+    found = _find(root)
+    if not found.photos:
+        raise DataError(_no_photographs(root, found))
+    wish = wish or LabelWish()
+    images = [photo.path for photo in found.photos]
+    arranged = arrange([photo.label for photo in found.photos], str(root), wish, "", lambda: are_fundus(images))
+    classes, ordinal = arranged.classes, arranged.ordinal
+    samples = _samples(found.photos, arranged.indices)
+    notes = [*arranged.notes, *_folder_notes(root, found)]
+    if found.masks or found.beside:
+        sound = sound_class(classes, ordinal, wish.sound)
+        samples, more = _with_masks(samples, found, None if sound is None else classes[sound])
         notes += more
     if patient is not None:
         samples, more = with_patients(samples, patient)
         notes += more
-    return Dataset(spec, arranged.classes, arranged.ordinal, tuple(samples), "", tuple(notes))
-
-
-def pictures(folder: Path) -> list[Path]:
-    """The picture files directly in a folder, naturally sorted; hidden files are left out."""
-    return sorted(
-        (
-            file
-            for file in folder.iterdir()
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
-        ),
-        key=lambda file: natural_key(file.name),
-    )
+    named_by = None if patient is None else expression_words(patient)
+    return Dataset(spec, classes, ordinal, tuple(samples), "", tuple(notes), named_by)
 
 
 def with_patients(samples: Sequence[Sample], expression: str) -> tuple[list[Sample], list[str]]:
@@ -138,7 +104,8 @@ def with_patients(samples: Sequence[Sample], expression: str) -> tuple[list[Samp
 
     Args:
         samples: Photographs.
-        expression: A regular expression with one group, searched in the stem: `^(P[0-9]+)_`.
+        expression: A regular expression with one group, searched in the stem: `^(P[0-9]+)_`; one with a slash is
+            searched in the id, which has the folders: `([^/]+)/[^/]+$`.
 
     Returns:
         The samples in the same order (None where the expression does not fit), and notes.
@@ -157,166 +124,172 @@ def with_patients(samples: Sequence[Sample], expression: str) -> tuple[list[Samp
             f"patient '{expression}' has {pattern.groups} groups, expected 1: put brackets round the part of the "
             "file name that names the patient, such as ^(P[0-9]+)_."
         )
-    matches = [pattern.search(sample.image.stem) for sample in samples]
+    texts = [sample.id if "/" in expression else sample.image.stem for sample in samples]
+    matches = [pattern.search(text) for text in texts]
     patients = [(match.group(1) or None) if match else None for match in matches]
     unknown = patients.count(None)
     if samples and unknown == len(samples):
         raise DataError(
             f"patient '{expression}' fits none of the {len(samples)} photographs (for example "
-            f"{samples[0].image.stem}): correct the expression."
+            f"{texts[0]}): correct the expression."
         )
     note = f"The patient of {unknown} of {len(samples)} photographs is unknown: '{expression}' does not fit."
     named = [replace(sample, patient=patient) for sample, patient in zip(samples, patients, strict=True)]
     return named, [note] if unknown else []
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    folders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-    return sorted(folders, key=lambda path: natural_key(path.name))
+def expression_words(expression: str) -> str:
+    """`Dataset.named_by` of patients that an expression finds."""
+    return f"the expression {expression}"
 
 
-def _class_folders(root: Path) -> tuple[list[_ClassFolder], list[str]]:
-    """The folders of photographs, and the names of folders that hold none."""
-    tops = [path for path in _subfolders(root) if path.name.lower() not in MASK_FOLDERS]
-    parts = [path for path in tops if path.name.lower() in PARTS and _subfolders(path)]
-    if parts:
-        candidates = [_ClassFolder(path, top.name) for top in parts for path in _subfolders(top)]
-        stray = [path.name for path in tops if path not in parts]
-    else:
-        candidates, stray = [_ClassFolder(path) for path in tops], []
-    folders = [folder for folder in candidates if pictures(folder.path)]
-    if not folders:
-        raise DataError(
-            f"{root} holds no photographs: expected {root.name}/CLASS/photo.jpg "
-            f"({', '.join(sorted(IMAGE_SUFFIXES))}), one folder per class."
+def table_in(root: Path) -> Path | None:
+    """A table of photographs under a usual name, in a folder or in one of its own folders; None without one."""
+    names = ("metadata.csv", "metadata.jsonl", "labels.csv", "train.csv")
+    tables = (folder / name for folder in (root, *sorted(root.glob("*/"))) for name in names)
+    return next((path for path in tables if path.is_file()), None)
+
+
+def _find(root: Path) -> _Found:
+    """Sort the picture files below a folder by what they are."""
+    found = _Found()
+    flat: list[Photo] = []
+    pictured: set[Path] = set()
+    places: list[Place] = []
+    for place, files in walk(root):
+        hidden = [file for file in files if place.hidden or file.name.startswith(".")]
+        shown = [file for file in files if file not in hidden]
+        found.left["are hidden"] += hidden
+        if place.hidden:
+            continue
+        if place.masks:
+            found.masks.append((place, shown))
+            continue
+        beside = companions(shown)
+        found.beside |= beside
+        photos = [file for file in shown if file not in beside]
+        if place.names:
+            places.append(place)
+            pictured |= {place.path, *place.path.parents} if photos else set()
+            flat += [Photo(file, place.part, place.names[0], place.names[1:]) for file in photos]
+        else:
+            found.left["lie in no class folder"] += photos
+    for sibling, name in _siblings(root):
+        found.masks += walk(sibling, masks=name)
+    if any(photo.part is not None for photo in flat):
+        found.left["lie outside the parts"] += [photo.path for photo in flat if photo.part is None]
+        flat = [photo for photo in flat if photo.part is not None]
+    found.photos = flat
+    taken = {photo.path for photo in flat}
+    found.beside = {mask: owner for mask, owner in found.beside.items() if owner[0] in taken}
+    found.empty = [
+        place.path.relative_to(root).as_posix()
+        for place in places
+        if len(place.names) == 1 and place.path.name == place.names[0] and place.path not in pictured
+    ]
+    return found
+
+
+def _siblings(root: Path) -> Iterator[tuple[Path, str]]:
+    """Folders of masks beside the data set's, and what they are called."""
+    whole = root.resolve()
+    named = whole.with_name(f"{whole.name}_masks")
+    if named.is_dir():
+        yield named, "masks"
+    if whole.name.lower() in ("images", "imgs", "photos") and (whole.parent / "masks").is_dir():
+        yield whole.parent / "masks", "masks"
+
+
+def _no_photographs(root: Path, found: _Found) -> str:
+    flat = found.left["lie in no class folder"]
+    expected = (
+        f"{root} holds no photographs: expected {root.name}/CLASS/photo.jpg ({', '.join(sorted(IMAGE_SUFFIXES))}), one "
+        "folder per class."
+    )
+    if not flat:
+        return expected
+    table = table_in(root)
+    cure = f"take the labels from the table that is there: csv:{table}" if table else "list them in a table (csv:FILE)"
+    return (
+        f"{expected} Its {len(flat)} pictures lie in no class folder ({_examples(root, flat)}): sort them into "
+        f"folders, or {cure}."
+    )
+
+
+def _samples(photos: Sequence[Photo], labels: Sequence[int | None]) -> list[Sample]:
+    samples: dict[str, Sample] = {}
+    trained = {_id(photo, "training") for photo in photos if photo.part != "val"}
+    for photo, label in zip(photos, labels, strict=True):
+        name = _id(photo, "training")
+        if photo.part == "val" and name in trained:
+            name = _id(photo, "validation")
+        other = samples.get(name)
+        if other is not None:
+            raise DataError(
+                f"{other.image} and {photo.path} have one name, {name}: rename one of them (a mask beside its "
+                f"photograph is called {photo.path.stem}_mask{photo.path.suffix})."
+            )
+        samples[name] = Sample(name, photo.path, label, part_of(photo.part))
+    return list(samples.values())
+
+
+def _id(photo: Photo, training: str) -> str:
+    part = [] if photo.part is None else ["test" if photo.part == "test" else training]
+    return "/".join([*part, photo.label, *photo.below, photo.path.stem])
+
+
+def _folder_notes(root: Path, found: _Found) -> Iterator[str]:
+    """What was not taken, and folders below classes that look like a slip."""
+    if found.empty:
+        yield f"Folders without photographs, not taken as classes: {', '.join(found.empty)}."
+    for reason, files in found.left.items():
+        if files:
+            yield f"{len(files)} pictures {reason} and are not taken ({_examples(root, files)})."
+    below: dict[str, set[str]] = defaultdict(set)
+    for photo in found.photos:
+        for name in photo.below[:1]:
+            below[name].add(photo.label)
+    shared = sorted((name for name, labels in below.items() if len(labels) > 1), key=natural_key)
+    if shared:
+        yield (
+            f"Folders below several classes have one name ({', '.join(shared[:_SHOWN])}): they count as parts of these "
+            "classes; if they are the classes, give the folder that holds them."
         )
-    empty = [folder.path.relative_to(root).as_posix() for folder in candidates if folder not in folders]
-    return folders, empty + stray
 
 
-def _sample(photo: Path, folder: _ClassFolder, label: int | None) -> Sample:
-    prefix = f"{folder.part}/" if folder.part_name else ""
-    return Sample(id=f"{prefix}{folder.name}/{photo.stem}", image=photo, label=label, part=folder.part)
+def _examples(root: Path, files: Sequence[Path]) -> str:
+    """Files by their folders: `test: 4, for example test/0.png`."""
+    folders = Counter(file.parent.relative_to(root).as_posix() for file in files)
+    listed = ", ".join(f"{'the folder itself' if name == '.' else name}: {count}" for name, count in folders.items())
+    return f"{listed}, for example {files[0].relative_to(root).as_posix()}"
 
 
-def _refuse_same_ids(samples: Iterable[Sample]) -> None:
-    seen: dict[str, Path] = {}
-    for sample in samples:
-        other = seen.setdefault(sample.id, sample.image)
-        if other != sample.image:
-            raise DataError(f"{other} and {sample.image} have one name, {sample.id}: rename one of them.")
-
-
-def _mask_tree(root: Path) -> _MaskTree | None:
-    """The masks beside or below the photographs; None where no folder is for masks."""
-    tree = _MaskTree()
-    roots = [path for path in _subfolders(root) if path.name.lower() in MASK_FOLDERS]
-    sibling = root.resolve().with_name(f"{root.resolve().name}_masks")
-    roots += [sibling] if sibling.is_dir() else []
-    for top in roots:
-        for folder in (top, *_subfolders(top)):
-            kind = "lesion" if folder == top else named_lesion(folder.name)
-            if kind is not None:
-                _collect(folder, kind, top.name.lower() == "ground_truth", tree)
-            elif lesion_type(folder.name) is None:  # what lies deeper: the folder may also be a class
-                tree.landmarks += [file for inner in _subfolders(folder) for file in pictures(inner)]
-    return tree if roots else None
-
-
-def _collect(top: Path, kind: str, mvtec: bool, tree: _MaskTree) -> None:
-    """Take the masks of `top/[PART/]CLASS/` into the tree, as lesions of a kind."""
-    for folder in _subfolders(top):
-        inner = _subfolders(folder) if folder.name.lower() in PARTS else []
-        for class_folder in inner or [folder]:
-            part = folder.name if inner else ("test" if mvtec else "")
-            kinds = tree.files.setdefault((part.lower(), class_folder.name), {})
-            by_stem = kinds.setdefault(kind, {})
-            files = pictures(class_folder)
-            for file in files:
-                if file.stem in by_stem:
-                    raise DataError(f"{by_stem[file.stem]} and {file} mask one photograph alike: keep one of them.")
-                by_stem[file.stem] = file
-            for file in files:
-                for stem, named in _endings(file.stem):
-                    kinds.setdefault(named if named and kind == "lesion" else kind, {}).setdefault(stem, file)
-
-
-def _endings(stem: str) -> Iterator[tuple[str, str | None]]:
-    """The shorter stems that a mask's stem may stand for, with the lesion that its ending names."""
-    ended = _ENDING.fullmatch(stem)
-    if ended:
-        yield ended[1], None
-    for text in (stem, ended[1] if ended else ""):
-        for separator in re.finditer(r"[_ -]", text):
-            named = named_lesion(text[separator.end() :])
-            if named is not None:
-                yield text[: separator.start()], named
-
-
-def _with_masks(
-    samples: Sequence[Sample], folders: Sequence[_ClassFolder], tree: _MaskTree, sound: str | None
-) -> tuple[list[Sample], list[str]]:
+def _with_masks(samples: Sequence[Sample], found: _Found, sound: str | None) -> tuple[list[Sample], list[str]]:
     """Give every photograph its masks, see the module for what a missing file means."""
-    by_path = {folder.path: folder for folder in folders}
+    tree = match_masks(found.masks, found.photos)
+    for mask, (owner, kind) in found.beside.items():
+        if kind is None:
+            tree.landmarks.append(mask)
+        else:
+            tree.add(owner, kind, mask)
+    if tree.orphans and not tree.masks:
+        raise DataError(
+            f"None of the {len(tree.orphans)} masks fits a photograph (for example {tree.orphans[0]}): name a mask "
+            "like its photograph, in a folder with the name of its class."
+        )
     result: list[Sample] = []
     free: Counter[str] = Counter()
-    owners: dict[Path, Sample] = {}
-    for sample in samples:
-        folder = by_path[sample.image.parent]
-        known, masks = _masks_of(sample.image.stem, folder, tree)
-        for file in masks.values():
-            other = owners.setdefault(file, sample)
-            if other is not sample:
-                raise DataError(
-                    f"{file} could belong to {other.id} or {sample.id}: lay the masks out by part, "
-                    f"{folder.part_name}/{folder.name}/{file.name}."
-                )
+    for sample, photo in zip(samples, found.photos, strict=True):
+        masks = tree.masks.get(photo.path, {})
+        known = bool(masks) or not tree.known.isdisjoint({(None, photo.label), (photo.part, photo.label)})
         if known and not masks:
-            free[folder.name] += 1
+            free[photo.label] += 1
         origin: Origin = "masks" if known else "none"
-        result.append(replace(sample, masks={kind: (file,) for kind, file in masks.items()}, origin=origin))
-    everything = dict.fromkeys(
-        file for kinds in tree.files.values() for stems in kinds.values() for file in stems.values()
-    )
-    orphans = [file for file in everything if file not in owners]
-    landmarks = [*tree.landmarks, *filter(_is_landmark, orphans)]
-    orphans = [file for file in orphans if not _is_landmark(file)]
-    if orphans and not owners:
-        raise DataError(
-            f"None of the {len(everything)} masks fits a photograph (for example {orphans[0]}): name a mask like "
-            "its photograph, in a folder with the name of its class."
-        )
-    return result, list(_mask_notes(result, free, sound, orphans, landmarks))
+        result.append(replace(sample, masks=masks, origin=origin))
+    return result, list(_mask_notes(result, free, sound, tree))
 
 
-def _masks_of(stem: str, folder: _ClassFolder, tree: _MaskTree) -> tuple[bool, dict[str, Path]]:
-    """Whether a photograph was looked at for lesions, and its masks by lesion type."""
-    keys = [(folder.part_name.lower(), folder.name), ("", folder.name)]
-    # `ground_truth` without parts was filed under test; without parts in the photographs it serves them all.
-    keys += [("test", folder.name)] if not folder.part_name else []
-    kinds = [tree.files[key] for key in dict.fromkeys(keys) if key in tree.files]
-    masks: dict[str, Path] = {}
-    for by_kind in kinds:
-        for kind, by_stem in by_kind.items():
-            if stem in by_stem:
-                masks.setdefault(kind, by_stem[stem])
-    return bool(kinds), masks
-
-
-def _is_landmark(file: Path) -> bool:
-    """Whether a mask's ending names a landmark (`eye_OD.png`, `eye_optic_disc_mask.png`)."""
-    ended = _ENDING.fullmatch(file.stem)
-    words = re.split(r"[_ -]", ended[1] if ended else file.stem)
-    return len(words) > 1 and any(lesion_type("_".join(words[-count:])) is None for count in (1, 2))
-
-
-def _mask_notes(
-    samples: Sequence[Sample],
-    free: Counter[str],
-    sound: str | None,
-    orphans: Sequence[Path],
-    landmarks: Sequence[Path],
-) -> Iterator[str]:
+def _mask_notes(samples: Sequence[Sample], free: Counter[str], sound: str | None, tree: MaskTree) -> Iterator[str]:
     counts = Counter(sample.origin for sample in samples)
     yield f"Masks: {counts['masks'] - free.total()} photographs have masks, {counts['none']} are unknown."
     if sound is not None and free[sound]:
@@ -331,7 +304,10 @@ def _mask_notes(
             f"Masks: {sum(free[name] for name in others)} photographs without a mask file, in classes that have a "
             f"folder of masks, are unknown, since their class is not the sound one ({listed})."
         )
-    if orphans:
-        yield f"Masks: {len(orphans)} files fit no photograph (for example {orphans[0].name})."
-    if landmarks:
-        yield f"Masks: {len(landmarks)} files show a landmark, no lesion (for example {landmarks[0].name}): left out."
+    if tree.orphans:
+        yield f"Masks: {len(tree.orphans)} files fit no photograph (for example {tree.orphans[0].name})."
+    if tree.landmarks:
+        yield (
+            f"Masks: {len(tree.landmarks)} files show a landmark, no lesion (for example {tree.landmarks[0].name}): "
+            "left out."
+        )

@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from regaze.data.folder import pictures
 from regaze.data.images import jpeg_comment
 from regaze.data.match import SAME_EYE, TWIN, Likeness, Progress, groups, likenesses, mark_twins
 from regaze.data.text_table import csv_lines
+from regaze.data.tree import pictures
 from regaze.errors import DataError
 from regaze.lesion_names import named_lesion
 from regaze.records import Dataset, Part, Sample
@@ -84,7 +84,7 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Datas
     everything = _shared_patients(everything, same, alike, notes)
     kept = _merged(everything, len(graded), same, notes)
     _note_visits(kept, notes)
-    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes))
+    return Dataset(spec, CLASSES, True, tuple(kept), "", tuple(notes), "the visit in the files' comments")
 
 
 def read_labels(table: Path) -> dict[str, tuple[int, str]]:

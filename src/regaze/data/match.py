@@ -90,7 +90,7 @@ def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[
         DataError: A file cannot be read as a picture.
     """
     coarse = np.zeros((len(paths), _COARSE_SIZE[0] * _COARSE_SIZE[1]), np.float32)
-    with _pool() as pool:
+    with reading_pool() as pool:
         for index, signature in enumerate(pool.map(_coarse, paths)):
             coarse[index] = signature
             if progress is not None:
@@ -135,7 +135,7 @@ def with_contents(samples: Sequence[Sample]) -> list[Sample]:
     Raises:
         DataError: A file is missing or cannot be read.
     """
-    with _pool() as pool:
+    with reading_pool() as pool:
         hashes = list(pool.map(content_hash, [sample.image for sample in samples]))
     return [replace(sample, content=value) for sample, value in zip(samples, hashes, strict=True)]
 
@@ -179,7 +179,7 @@ def mark_twins(samples: Sequence[Sample], same: Iterable[tuple[int, ...]]) -> li
     return marked
 
 
-def _pool() -> ThreadPoolExecutor:
+def reading_pool() -> ThreadPoolExecutor:
     """Threads for reading files: Pillow, OpenCV and the hash let go of the interpreter while they work."""
     return ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 1))
 

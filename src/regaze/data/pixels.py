@@ -27,7 +27,7 @@ from regaze.files import replacing
 from regaze.records import LESION_TYPES, Colour, Sample
 
 # Part of every entry's name: raise it whenever decoding, cropping, masks or the entry's layout change.
-_VERSION = 1
+_VERSION = 2
 _MAGIC = b"regaze pixels\n"
 _DIGEST = 16
 # The field of view is found on a decode with at least this shorter side, whatever size is asked for, so that one
@@ -159,7 +159,9 @@ def _key(sample: Sample, size: int, crop: bool, colour: Colour) -> str:
     elif sample.origin == "boxes":
         lesions = [astuple(box) for box in sample.boxes]
     content = sample.content or content_hash(sample.image)
-    how = [colour] if colour != "none" else []  # entries of before there was a choice stay good
+    how: list[str] = [colour] if colour != "none" else []  # entries of before there was a choice stay good
+    if sample.mask_values:
+        how.append(json.dumps(sorted(sample.mask_values.items())))
     text = json.dumps([_VERSION, content, sample.origin, lesions, size, crop, *how])
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST).hexdigest()
 

@@ -17,10 +17,13 @@ from pathlib import Path
 from regaze.data.boxes import CODRAS_CLASSES, with_boxes
 from regaze.data.classes import LabelWish, UnknownLabelError, refuse_no_classes, sound_class
 from regaze.data.columns import TableWish
-from regaze.data.folder import read_folder
+from regaze.data.dicom import dicom_facts, is_dicom
+from regaze.data.folder import read_folder, table_in
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
+from regaze.data.mask_file import named_values
 from regaze.data.match import Progress, with_contents, with_twins
+from regaze.data.pairs import pair_expression
 from regaze.data.periods import with_periods
 from regaze.data.table import read_table
 from regaze.errors import DataError
@@ -29,6 +32,7 @@ from regaze.synthetic.dataset import write_synthetic
 from regaze.synthetic.photograph import TASKS
 
 SPELLINGS = "idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]"
+TAGS = "the tags of DICOM"  # `Dataset.named_by`
 SYNTHETIC_COUNT = 400  # photographs that `synthetic` has without a number
 
 _TASKS = {"synthetic": "clinical", "synthetic-simple": "simple"}  # spelling -> what the painted grades mean
@@ -42,6 +46,7 @@ def load_dataset(
     split_by: str = "patient",
     columns: TableWish | None = None,
     labels: LabelWish | None = None,
+    mask_classes: str | None = None,
     folder: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -54,10 +59,13 @@ def load_dataset(
         boxes: A folder of a clinician's boxes (`data.boxes`). Flat in it, a file means a *training*
             photograph of IDRiD, and any photograph of that name elsewhere.
         patient: For `csv:` the column with the patient; for `folder:`, and `csv:` without such a column, a
-            regular expression with one group that finds the patient in the stem of a photograph's file.
+            regular expression with one group that finds the patient in the stem of a photograph's file
+            (`folder.with_patients`).
         split_by: `patient`, `period`, or for `csv:` a column: fills in `Sample.period`, by EXIF where it is no column.
         columns: For `csv:` what the user says of its columns.
         labels: What the user says of the classes; those of IDRiD and of synthetic photographs are what they are.
+        mask_classes: What the values of masks of no stated type mean (`mask_file.named_values`); None: every value but
+            0 is lesion.
         folder: Where synthetic photographs are written; needed by `synthetic` alone.
         seed: Seed of the synthetic photographs; the other sources do not use it.
         progress: Called with (done, total) while photographs are painted or compared.
@@ -79,6 +87,50 @@ def load_dataset(
     }
     if kind not in readers:
         raise DataError(f"The data '{spec}' are spelled in an unknown way: write {SPELLINGS}.")
+    _refuse_options_of_others(spec, kind, patient, split_by, columns)
+    dataset = readers[kind]()
+    if (wish.classes or dataset.classes) != dataset.classes or wish.ordinal not in (None, dataset.ordinal):
+        raise UnknownLabelError(
+            f"{kind} photographs have the grades {', '.join(dataset.classes)}: leave --classes and --no-ordinal out."
+        )
+    if wish.classes is None and kind in ("folder", "csv"):
+        labels_read = [dataset.classes[sample.label] for sample in dataset.samples if sample.label is not None]
+        refuse_no_classes(labels_read, spec, _hint(_path(spec, rest)) if kind == "folder" else "")
+    samples: Sequence[Sample] = with_contents(dataset.samples)
+    notes = dataset.notes
+    named_by = dataset.named_by if _are_named(samples) else None
+    if kind in ("folder", "csv"):
+        tagged, more = with_dicom_patients(samples)
+        notes += more
+        if tagged != samples:
+            named_by = TAGS if named_by is None else f"{named_by} and {TAGS}"
+        samples = tagged
+    if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
+        samples = with_periods(samples)
+    if kind != "idrid":  # which had to compare the pictures to be read at all
+        samples = with_twins(samples, progress)
+        notes += _twin_notes(samples, dataset.classes)
+    if boxes is not None:
+        classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
+        samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
+        notes += more
+    if mask_classes is not None:
+        samples, more = _with_mask_values(samples, mask_classes)
+        notes += more
+    return replace(
+        dataset,
+        samples=tuple(samples),
+        notes=notes + (() if _are_named(samples) else _unnamed_notes(samples)),
+        fingerprint=fingerprint(dataset.classes, samples),
+        named_by=named_by,
+        sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
+    )
+
+
+def _refuse_options_of_others(
+    spec: str, kind: str, patient: str | None, split_by: str, columns: TableWish | None
+) -> None:
+    """Refuse what is said of data of another kind."""
     if patient is not None and kind in ("idrid", *_TASKS):
         raise DataError(f"patient is '{patient}', but {kind} photographs name their patients themselves: leave it out.")
     if split_by not in ("patient", "period") and kind != "csv":
@@ -90,32 +142,6 @@ def load_dataset(
         raise DataError(
             f"--image-column, --label-column and --images are for tables (csv); the data are {spec}: leave them out."
         )
-    dataset = readers[kind]()
-    if (wish.classes or dataset.classes) != dataset.classes or wish.ordinal not in (None, dataset.ordinal):
-        raise UnknownLabelError(
-            f"{kind} photographs have the grades {', '.join(dataset.classes)}: leave --classes and --no-ordinal out."
-        )
-    if wish.classes is None and kind in ("folder", "csv"):
-        labels_read = [dataset.classes[sample.label] for sample in dataset.samples if sample.label is not None]
-        refuse_no_classes(labels_read, spec, _hint(_path(spec, rest)) if kind == "folder" else "")
-    samples: Sequence[Sample] = with_contents(dataset.samples)
-    if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
-        samples = with_periods(samples)
-    notes = dataset.notes
-    if kind != "idrid":  # which had to compare the pictures to be read at all
-        samples = with_twins(samples, progress)
-        notes += _twin_notes(samples, dataset.classes)
-    if boxes is not None:
-        classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
-        samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
-        notes += more
-    return replace(
-        dataset,
-        samples=tuple(samples),
-        notes=notes,
-        fingerprint=fingerprint(dataset.classes, samples),
-        sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
-    )
 
 
 def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
@@ -127,7 +153,8 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
 
     Returns:
         32 hexadecimal digits of BLAKE2b over classes, and every sample's id, content, label, part, patient,
-        twin, origin, boxes and contents of its masks; and its period, where a column names it (EXIF is content).
+        twin, origin, boxes and contents of its masks; its period, where a column names it (EXIF is content), and what
+        the values of its masks mean, where that is said.
 
     Raises:
         DataError: A mask cannot be read.
@@ -145,16 +172,32 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
         ]
         if sample.period is not None and sample.date is None:
             facts.append([sample.period])
+        if sample.mask_values:
+            facts.append(sorted(sample.mask_values.items()))
         digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 
 
 def _hint(root: Path) -> str:
     """What may be meant by a folder that has one class alone: a table in it, else another level."""
-    names = ("metadata.csv", "metadata.jsonl", "labels.csv", "train.csv")
-    tables = (folder / name for folder in (root, *sorted(root.glob("*/"))) for name in names)
-    table = next((path for path in tables if path.is_file()), None)
+    table = table_in(root)
     return f"; there is a table: csv:{table}" if table else " (is the path one level too high, or too low?)"
+
+
+def _are_named(samples: Iterable[Sample]) -> bool:
+    return any(sample.patient is not None for sample in samples)
+
+
+def _unnamed_notes(samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Say that no patient is known, and by which expression names look like those of patients."""
+    note = (
+        "No patient is known: every photograph counts as one of its own, and photographs of one patient (or one part) "
+        "may lie on both sides of the split."
+    )
+    expression = pair_expression(samples)
+    if expression is None:
+        return (f"{note} Name them with --patient where you can.",)
+    return (f"{note} The names look like pairs: --patient '{expression}' keeps them on one side.",)
 
 
 def _path(spec: str, text: str) -> Path:
@@ -176,6 +219,38 @@ def _synthetic(spec: str, kind: str, text: str, folder: Path | None, seed: int, 
     # A small set may lack the worst grades; the scale is the same all the same.
     grades = tuple(str(grade) for grade in range(len(TASKS[task].shares)))
     return replace(read_table(table, spec, wish=LabelWish(grades, ordinal=True)), notes=())
+
+
+def _with_mask_values(samples: Sequence[Sample], text: str) -> tuple[list[Sample], tuple[str, ...]]:
+    """Say what the values of masks of no stated type mean, by the text of `--mask-classes`."""
+    values = named_values(text)
+    found = [replace(sample, mask_values=values) if "lesion" in sample.masks else sample for sample in samples]
+    if any(sample.mask_values for sample in found):
+        return found, ()
+    return found, ("--mask-classes names values, but no mask is of no stated type: nothing is read by them.",)
+
+
+def with_dicom_patients(samples: Sequence[Sample]) -> tuple[list[Sample], tuple[str, ...]]:
+    """Fill in `Sample.patient` where nothing else names it and the photograph is a DICOM file that does.
+
+    Raises:
+        DataError: The extra `dicom` is not installed, or a file is broken.
+    """
+    facts = {sample.id: dicom_facts(sample.image) for sample in samples if is_dicom(sample.image)}
+    if not facts:
+        return list(samples), ()
+    found = [
+        replace(sample, patient=sample.patient or facts[sample.id].patient) if sample.id in facts else sample
+        for sample in samples
+    ]
+    eyes = Counter(fact.laterality for fact in facts.values())
+    patients = {fact.patient for fact in facts.values() if fact.patient is not None}
+    unnamed = sum(fact.patient is None for fact in facts.values())
+    more = f", {unnamed} name no patient" if unnamed else ""
+    return found, (
+        f"DICOM: {len(facts)} photographs of {len(patients)} patients by their tags ({eyes['R']} of right eyes, "
+        f"{eyes['L']} of left ones{more}); a patient's number is hashed.",
+    )
 
 
 def _twin_notes(samples: Sequence[Sample], classes: Sequence[str]) -> tuple[str, ...]:

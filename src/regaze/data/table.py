@@ -25,10 +25,11 @@ from pathlib import Path
 from regaze.data.classes import LabelWish, arrange, is_missing, plain_number
 from regaze.data.columns import Roles, TableWish, binary_columns, find_roles, label_of
 from regaze.data.finder import Finder
-from regaze.data.folder import PARTS, with_patients
+from regaze.data.folder import expression_words, with_patients
 from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
 from regaze.data.text_table import read_text_table
+from regaze.data.tree import part_name, part_of
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
 from regaze.records import Dataset, Origin, Part, Sample
@@ -120,7 +121,9 @@ def read_table(
                 period=_known(row.cells.get(period_column or "", ""), wish),
             )
         )
+    named_by = f"column {names.get(patient_column, patient_column)}"
     if patient is not None and patient_column not in names:
+        named_by = expression_words(patient)
         samples, more = with_patients(samples, patient)
         notes += more
     used = {roles.image, *roles.labels, "split", patient_column, period_column, *mask_columns}
@@ -130,7 +133,7 @@ def read_table(
             f"Photographs by the column {names[roles.image]}, labels by {', '.join(names[x] for x in roles.labels)}."
         )
     notes += [f"Columns of the table that are not used: {', '.join(ignored)}."] if ignored else []
-    return Dataset(spec, arranged.classes, arranged.ordinal, tuple(samples), "", tuple(notes))
+    return Dataset(spec, arranged.classes, arranged.ordinal, tuple(samples), "", tuple(notes), named_by)
 
 
 def _read_rows(file: Path) -> tuple[dict[str, str], list[_Row], list[str]]:
@@ -251,11 +254,13 @@ def _known(text: str, wish: LabelWish) -> str | None:
 
 
 def _part(row: _Row) -> Part:
-    text = row.cells.get("split", "").lower()
-    text = "" if is_missing(text) else text
-    if text and text not in PARTS:
-        raise DataError(f"{row}: split '{text}' is not one of {', '.join(PARTS)}: correct it.")
-    return PARTS[text] if text else "training"
+    text = row.cells.get("split", "")
+    if is_missing(text):
+        return "training"
+    name = part_name(text)
+    if name is None:
+        raise DataError(f"{row}: split '{text}' is not one of training, train, val, validation, test: correct it.")
+    return part_of(name)
 
 
 def _masks(row: _Row, columns: Mapping[str, str], finder: Finder) -> tuple[dict[str, tuple[Path, ...]], Origin]:

@@ -77,8 +77,8 @@ def read_text_table(file: Path) -> TextTable:
 
 def _text(file: Path) -> tuple[str, list[str]]:
     """A file's text, and how it is encoded where not in UTF-8."""
-    if file.exists() and not file.is_file():
-        raise DataError(f"{file} cannot be read as a CSV table (not a file): check the path.")
+    if file.exists() and not file.is_file():  # opening a pipe would wait for ever
+        raise DataError(f"{file} is a folder, pipe or device, expected a table's file: give the file itself.")
     try:
         data = file.read_bytes()
     except OSError as error:

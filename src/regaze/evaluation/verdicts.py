@@ -195,8 +195,8 @@ def undecided(comparison: Comparison) -> str:
     """
     for count, fewest, noun in (
         (comparison.seeds, FEWEST_SEEDS, "training run"),
+        (comparison.n_used, FEWEST, "photograph"),  # first: where no patient is known, each is one of its own
         (comparison.patients, FEWEST, "patient"),
-        (comparison.n_used, FEWEST, "photograph"),
     ):
         if count is not None and count < fewest:
             return f"{count} {noun}{'' if count == 1 else 's'}, and {fewest} are the fewest"

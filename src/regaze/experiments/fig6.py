@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regaze.data.images import photo_orientation
 from regaze.drawing.canvas import SOFT, Canvas
 from regaze.drawing.overlay import outlined, overlay
 from regaze.evaluation.seeds import Estimate, Value, mean_difference, mean_over_seeds
@@ -16,6 +17,7 @@ from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Outcome, shown, values
 from regaze.experiments.plan import Cell, Want
 from regaze.experiments.runs import Bench, Record
+from regaze.orientation import upright_pixels
 from regaze.study.lesions import enlarge
 
 SOURCE = "section 3.1, figure 6"
@@ -85,6 +87,7 @@ def _picture(bench: Bench, before: Want, after: Want, scales: list[str]) -> Canv
         images, masks, ids = new["images"], new["masks"], new["ids"].tolist()
         assert ids == old["ids"].tolist()
         maps = [kept[f"map {scale}"] for kept in (old, new) for scale in scales]
+    files = {sample.id: sample.image for sample in bench.dataset.samples}
     columns = [f"{scale}, {when}" for when in ("before", "after") for scale in scales]
     pitch = _SIDE + _GAP
     width, height = _LEFT + (1 + len(columns)) * pitch + _GAP, _TOP + len(ids) * (pitch + 14) + 8
@@ -95,10 +98,13 @@ def _picture(bench: Bench, before: Want, after: Want, scales: list[str]) -> Canv
     for line, sample in enumerate(ids):
         y = _TOP + line * (pitch + 14)
         side = images.shape[1]
-        canvas.image((_LEFT, y), _SIDE, outlined(_sized(images[line]), masks[line]))
+        turn = photo_orientation(files[sample])
+        canvas.image((_LEFT, y), _SIDE, upright_pixels(outlined(_sized(images[line]), masks[line]), turn))
         for column, layer in enumerate(maps, start=1):
             large = enlarge(layer[line : line + 1].astype(np.float32), side)[0]
-            canvas.image((_LEFT + column * pitch, y), _SIDE, _sized(overlay(images[line], large, side)))
+            canvas.image(
+                (_LEFT + column * pitch, y), _SIDE, upright_pixels(_sized(overlay(images[line], large, side)), turn)
+            )
         canvas.text((_LEFT, y + _SIDE + 13), sample, SOFT, 11)
     return canvas
 

@@ -292,6 +292,7 @@ def open_bench(to: Path, options: ReproduceOptions, machine: MachineOptions, voi
             split_by=options.split_by,
             columns=options.table_wish,
             labels=options.label_wish,
+            mask_classes=options.mask_classes,
             folder=to / "data",
             seed=0,
             progress=feed,

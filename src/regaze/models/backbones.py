@@ -8,11 +8,13 @@ Shapes: B batch, C channels, H height, W width (map cells).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import timm
+import timm.models
 import torch
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
@@ -23,6 +25,18 @@ from regaze.models.cells import DARK, find_picture, to_grid
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TORCHVISION = ("alexnet", "resnet18", "resnet34", "resnet50")
 _PROBE_SIDE = 128
+
+
+class SizeError(Exception):
+    """A network does not take images of a size, and why.
+
+    Attributes:
+        network: The network, where it could be built: other sizes may pass it.
+    """
+
+    def __init__(self, reason: str, network: nn.Module | None = None) -> None:
+        super().__init__(reason)
+        self.network = network
 
 
 @dataclass
@@ -75,18 +89,21 @@ def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:
     """Any timm model that gives feature maps; the four deepest levels are used.
 
     Args:
-        name: A timm model name, optionally with its tag (`resnet10t.c3_in1k`).
+        name: A timm model name, optionally with its tag (`resnet10t.c3_in1k`), as the hub spells it
+            (`hf-hub:timm/resnet10t.c3_in1k`), or an older version's (`tf_efficientnet_b0_ns`).
         size: Side of the input in cropped pixels; models with a fixed input (ViT, Swin) are built for it.
         pretrained: Download the hub's weights.
 
     Raises:
         ModelError: The name is unknown, or the model gives fewer than two levels of feature maps.
+        SizeError: A model with a fixed input cannot be built for the size.
     """
+    asked, name = name, _timm_name(name)
     if not timm.is_model(name.split(".")[0]):
         close = timm.list_models(f"*{name.split('.')[0][:6]}*")[:3]
         hint = f"; close names: {', '.join(close)}" if close else ""
         raise ModelError(
-            f"Unknown backbone {name!r}: expected one of {', '.join(TORCHVISION)} or a timm model name{hint}."
+            f"Unknown backbone {asked!r}: expected one of {', '.join(TORCHVISION)} or a timm model name{hint}."
         )
     try:
         config = timm.get_pretrained_cfg(name).to_dict()
@@ -99,6 +116,8 @@ def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:
         if pretrained:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        if shape and "features_only" not in reason:
+            raise SizeError(reason) from error
         raise ModelError(f"Backbone {name!r} gives no feature maps ({reason}): choose another timm model.") from error
     info = [model.feature_info.info[index] for index in levels_used]
     if len(info) < 2:
@@ -111,7 +130,13 @@ def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:
         short.load_state_dict(model.state_dict(), strict=False)  # it has no deeper levels
         return short
 
-    return Backbone(name, model, segments, channels, tuple(config["mean"]), tuple(config["std"]), up_to)
+    return Backbone(asked, model, segments, channels, tuple(config["mean"]), tuple(config["std"]), up_to)
+
+
+def _timm_name(name: str) -> str:
+    """Today's plain name of a timm model: without the hub's prefixes, and without those of earlier versions."""
+    plain = re.sub(r"^(hf[-_]hub:)?(timm/)?", "", name)
+    return timm.models.get_deprecated_models().get(plain) or plain
 
 
 def _feature_model(name: str, pretrained: bool, shape: dict[str, int]) -> tuple[Any, list[int]]:

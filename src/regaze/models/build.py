@@ -24,7 +24,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -36,6 +36,7 @@ from regaze.models.backbones import (
     Backbone,
     CutExtractor,
     Picture,
+    SizeError,
     WholeExtractor,
     first_block,
     last_blocks,
@@ -68,27 +69,66 @@ class Built:
 
 
 def build_network(options: NetworkOptions, classes: int, size: int = 224, seed: int = 0) -> Built:
-    """Build a network and start its weights.
+    """Build a network, start its weights, and make sure that it takes images of the size.
 
     Args:
         options: Kind, backbone, weights and shape of the network.
         classes: Number of classes K, at least 2.
-        size: Side of the input in cropped pixels; matters to backbones with a fixed input only.
+        size: Side of the input in cropped pixels.
         seed: Seeds the weights that nothing else starts; the caller's random state is left as it was.
 
     Raises:
-        ModelError: Unknown backbone, too many scales, or weights that do not fit or cannot be reached.
+        ModelError: Unknown backbone, too many scales, a size that the backbone cannot take, or weights that do not fit
+            or cannot be reached.
     """
     if classes < 2:
         raise ModelError(f"A classifier needs at least 2 classes, the data has {classes}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the caller's GPUs too
-        name = options.backbone
-        backbone = torchvision_backbone(name) if name in TORCHVISION else timm_backbone(name, size)
-        report = load_weights(backbone, options.weights, size)
-        make = _plain if options.network == "plain" else _attention
-        network = make(backbone, options, classes)
+        try:
+            backbone, network, report = _built(options, classes, size)
+        except SizeError as error:
+            raise ModelError(_other_size(options, classes, size, error)) from error
     return Built(network, backbone.mean, backbone.std, report)
+
+
+def _built(options: NetworkOptions, classes: int, size: int) -> tuple[Backbone, Network, LoadReport | None]:
+    """See `build_network`; raises `SizeError` where one image of zeros does not pass."""
+    name = options.backbone
+    backbone = torchvision_backbone(name) if name in TORCHVISION else timm_backbone(name, size)
+    report = load_weights(backbone, options.weights, size)
+    make = _plain if options.network == "plain" else _attention
+    network = make(backbone, options, classes)
+    network.eval()
+    try:
+        _pass(network, size)
+    except _REFUSALS as error:
+        raise SizeError((str(error).splitlines() or [type(error).__name__])[0][:100], network) from error
+    network.train()
+    return backbone, network, report
+
+
+_REFUSALS = (RuntimeError, AssertionError, ValueError, IndexError)  # of a forward pass
+
+
+def _pass(network: nn.Module, size: int) -> None:
+    with torch.no_grad():
+        network(torch.zeros(1, 3, size, size))
+
+
+def _other_size(options: NetworkOptions, classes: int, size: int, refused: SizeError) -> str:
+    """Why a size is refused, and the next one that the backbone takes."""
+    steps = {-(-(size + 1) // step) * step for step in (8, 14, 16, 24, 32)}
+    for other in sorted(each for each in steps | {96, 128, 224, 256, 299, 384} if each > size):
+        try:
+            if refused.network is not None:
+                _pass(refused.network, other)
+            else:  # built for one size
+                _built(replace(options, weights="none"), classes, other)
+        except (SizeError, ModelError, *_REFUSALS):
+            continue
+        return f"--size {size}: backbone {options.backbone} cannot take it ({refused}): pass --size {other}."
+    return f"--size {size}: backbone {options.backbone} cannot take it ({refused}): choose another backbone."
 
 
 def _plain(backbone: Backbone, options: NetworkOptions, classes: int) -> PlainNetwork:

@@ -7,16 +7,15 @@ Invariant: importing this module imports no torch, so that a study can be listed
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from regaze.errors import ModelError
-from regaze.files import read_json, restored
+from regaze.files import read_json, restored, typed
 from regaze.models.options import Decoding, NetworkOptions
 from regaze.records import Colour, timestamp
 
@@ -110,14 +109,30 @@ def read_card(folder: Path) -> ModelCard:
         schema = int(values["schema_version"])
         if schema > SCHEMA_VERSION:
             raise ModelError(f"{path} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
-        values["network"] = restored(NetworkOptions, values["network"])
-        for key in ("classes", "mean", "std", "lineage", "history"):
-            values[key] = tuple(values[key])
-        values["created"] = str(values["created"])  # the dataclass would take the time now
-        known = {item.name for item in fields(ModelCard)}
-        return ModelCard(**{key: value for key, value in values.items() if key in known})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        network = restored(NetworkOptions, values["network"])
+        values["created"]  # the dataclass would take the time now
+        card: ModelCard = replace(typed(ModelCard, values), network=network)
+        _check(card)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{path} is damaged ({error}): train the model again or restore the file.") from error
+    return card
+
+
+def _check(card: ModelCard) -> None:
+    """Refuse what no training writes.
+
+    Raises:
+        ValueError: A value cannot be.
+        KeyError: An ancestor has no name.
+    """
+    if len(set(card.classes)) < max(2, len(card.classes)):
+        raise ValueError(f"the classes are {list(card.classes)[:5]}, expected two or more, all different")
+    if not (32 <= card.size <= 4096 and 1 <= card.network.scales <= 4 and card.schema_version >= 1):
+        raise ValueError("size, scales or schema_version is out of range")
+    if not all(0 < spread <= 1e3 for spread in card.std) or not all(abs(middle) <= 1e3 for middle in card.mean):
+        raise ValueError("mean or std is out of range")
+    if not all(isinstance(ancestor["name"], str) for ancestor in card.lineage):
+        raise ValueError("an ancestor's name is no text")
 
 
 def check_weights(folder: Path, card: ModelCard) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 from torchvision.models import get_model_weights
 
@@ -47,16 +49,22 @@ class LoadReport:
         taken: Number of tensors copied.
         missing: Names that the backbone has and the file has not (they keep their fresh values).
         unused: Names that the file has and the backbone has no use for (as a rule the classifier).
+        prefix: What all names taken begin with in the file and not in the backbone (`module.`).
+        resampled: Name of a position table that is of another size in the file.
     """
 
     source: str
     taken: int
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    prefix: str = ""
+    resampled: str = ""
 
     def line(self) -> str:
         """One line for a person."""
         parts = [f"weights {self.source}: {self.taken} tensors taken"]
+        parts += [f"the prefix {self.prefix} of their names left out"] if self.prefix else []
+        parts += [f"{self.resampled} resampled to the size of the input"] if self.resampled else []
         for label, names in (("missing", self.missing), ("unused", self.unused)):
             if names:
                 more = ", …" if len(names) > 3 else ""
@@ -85,7 +93,7 @@ def load_weights(backbone: Backbone, weights: str, size: int) -> LoadReport | No
     try:
         state = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{weights} is not a safetensors file ({error}): pickled weights are not read.") from error
+        raise ModelError(f"{weights} is not a safetensors file ({error}): {_cure(path)}") from error
     return _copy(backbone, state, path.name)
 
 
@@ -138,6 +146,9 @@ def _offline_if_unreachable() -> Iterator[None]:
 def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadReport:
     """Copy tensors by name; timm's feature models flatten names (`stages.0` -> `stages_0`), so both are flattened."""
     target = backbone.whole.state_dict()
+    prefix = _prefix(target, state)
+    state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    resampled = ""
     flat_source = {_flat(name): name for name in state}
     taken, missing, used = {}, [], set()
     for name, tensor in target.items():
@@ -145,6 +156,10 @@ def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadR
         if key is None:
             if not name.startswith(_CLASSIFIER):
                 missing.append(name)
+            continue
+        if name.endswith("pos_embed") and (table := _resampled(state[key], tensor.shape)) is not None:
+            taken[name], resampled = table.to(tensor.dtype), key
+            used.add(key)
             continue
         if state[key].shape != tensor.shape:
             if key.startswith(_CLASSIFIER):
@@ -163,7 +178,53 @@ def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadR
     backbone.whole.load_state_dict(taken, strict=False)
     # Counters of batch norm are no weights; a file without them is complete.
     lacking = tuple(name for name in missing if not name.endswith("num_batches_tracked"))
-    return LoadReport(source, len(taken), lacking, tuple(name for name in state if name not in used))
+    unused = tuple(name for name in state if name not in used)
+    return LoadReport(source, len(taken), lacking, unused, prefix, resampled)
+
+
+def _prefix(target: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """What a training script put before the names (`module.`, `backbone.encoder.`); empty where they fit as they are.
+
+    Of the leading parts of the file's names, the one without which most names are the backbone's.
+    """
+    wanted = {_flat(name.removeprefix("model.")) for name in target}
+    split = [name.split(".") for name in state]
+    parts = {".".join(words[:depth]) + "." for words in split for depth in range(1, min(4, len(words)))}
+
+    def fitting(prefix: str) -> int:
+        return sum(name.startswith(prefix) and _flat(name[len(prefix) :]) in wanted for name in state)
+
+    return max(["", *sorted(parts)], key=fitting)
+
+
+def _resampled(table: Tensor, shape: Sequence[int]) -> Tensor | None:
+    """A vision transformer's position table (1, N, C) for another number of cells, as timm does it; None where it fits.
+
+    Tokens that are no cells (class, registers) are those beyond a square number, as many in both.
+    """
+    if table.shape == shape or table.ndim != 3 or len(shape) != 3 or table.shape[2] != shape[2]:
+        return None
+    for extra in range(9):
+        old, new = table.shape[1] - extra, shape[1] - extra
+        if old > 0 and new > 0 and math.isqrt(old) ** 2 == old and math.isqrt(new) ** 2 == new:
+            side = math.isqrt(new)
+            found: Tensor = resample_abs_pos_embed(table, [side, side], num_prefix_tokens=extra)
+            return found
+    return None
+
+
+def _cure(path: Path) -> str:
+    """What to do with a file that is no safetensors file; a pickle begins with byte 128, or lies in a zip archive."""
+    with path.open("rb") as stream:
+        head = stream.read(2)
+    if head[:1] != b"\x80" and head != b"PK":
+        return "restore it, or give another .safetensors file."
+    return (
+        "pickled weights are not read, since they may run code: "
+        f"`regaze convert {path.name}` makes a .safetensors file of its tensors, as do these two lines of Python: "
+        "from safetensors.torch import save_file; import torch; "
+        f"save_file(torch.load({path.name!r}, weights_only=True), {path.stem + '.safetensors'!r})"
+    )
 
 
 def _flat(name: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.console import Voice
+from regaze.data.images import photo_orientation
 from regaze.data.pixels import load_pixels
 from regaze.drawing.overlay import balanced
 from regaze.drawing.panel import Row, Tile, draw_panel, strength
@@ -21,6 +22,7 @@ from regaze.models.card import ModelCard
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictor
+from regaze.orientation import upright_pixels
 from regaze.photographs.predict import describe
 from regaze.records import Sample
 
@@ -101,11 +103,11 @@ def explain_files(
     rows = [
         Row(
             *_caption(path, explained, index),
-            large.images[index],
-            (Tile("Photograph", "cropped as the model sees it"), *_tiles(explained, index)),
-            large.union[index] if masks else None,
+            upright_pixels(large.images[index], turn),
+            (Tile("Photograph", "cropped as the model sees it"), *_tiles(explained, index, turn)),
+            upright_pixels(large.union[index], turn) if masks else None,
         )
-        for index, path in enumerate(images)
+        for index, (path, turn) in enumerate(zip(images, map(photo_orientation, images), strict=True))
     ]
     with replacing(to) as temporary:
         draw_panel(rows).save(temporary, format=_FORMATS[to.suffix.lower()])
@@ -144,8 +146,8 @@ def _explain_with(
     return _Explained(model, card, predictor.arithmetic, photographs, maps)
 
 
-def _tiles(explained: Sequence[_Explained], index: int) -> list[Tile]:
-    """The maps of one photograph; below each its explainer, and where there are several models, whose it is."""
+def _tiles(explained: Sequence[_Explained], index: int, turn: int) -> list[Tile]:
+    """One photograph's maps, upright by its orientation; below each its explainer, of several models whose it is."""
     tiles = []
     names = [each.card.name for each in explained]
     for each in explained:
@@ -156,7 +158,7 @@ def _tiles(explained: Sequence[_Explained], index: int) -> list[Tile]:
             if len(explained) > 1:
                 title, text = name, f"{title}: {text}"
             values = balanced(maps[index])[0] if explainer.signed else strength(maps[index])
-            tiles.append(Tile(title, text, values, explainer.signed))
+            tiles.append(Tile(title, text, upright_pixels(values, turn), explainer.signed))
     return tiles
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 
 from regaze.console import Voice
 from regaze.data.geometry import Geometry
-from regaze.data.images import IMAGE_SUFFIXES, photo_size, read_photo
+from regaze.data.images import IMAGE_SUFFIXES, is_picture, pages, photo_orientation, photo_size, read_photo
 from regaze.data.pixels import load_pixels
 from regaze.drawing.overlay import overlay
 from regaze.errors import DataError, OptionError
@@ -24,10 +25,12 @@ from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
 from regaze.models.precision import why_fp32
 from regaze.models.predictor import Predictions
+from regaze.orientation import upright_pixels
 from regaze.records import Sample
 
 _OVERLAY_SIDE = 1600  # longest side of an overlay in pixels
 _OVERLAY = ".overlay.png"
+_MAPS = ".maps.npz"
 
 
 def predict_files(
@@ -35,13 +38,17 @@ def predict_files(
 ) -> dict[str, Any]:
     """Grade photographs and write, for each, `NAME.overlay.png` and `NAME.maps.npz`, then `predictions.json`.
 
+    NAME is the photograph's stem; where several share it, as much of the path goes before it as tells them apart. The
+    overlay is upright, as viewers show the photograph (EXIF); the maps lie in stored pixels.
+
     The maps in the npz are in map cells (`scale1` finest, `fused`) and, as `original`, the fused map laid back on the
     photograph (H, W) float16 in original pixels. `evidence1` (finest) and so on are signed, (K, h, w) float16 in map
     cells: what each cell adds to each class's logit (see `models.evidence`).
 
     Returns:
         `model`, its `key`, the `precision` that computed, `predictions` (one dict per photograph), `failed` (file and
-        reason) and `bias` (class -> the logit without any evidence). Each prediction has, as `evidence`, class -> the
+        reason) and `bias` (class -> the logit without any evidence). Each prediction names its files
+        in `out` (`overlay`, `maps`) and has, as `evidence`, class -> the
         sum over each scale's cells, finest first: these and the bias add up to the logits, whose softmax the
         probabilities are.
 
@@ -61,7 +68,7 @@ def predict_files(
         voice.say(f"{card.name} {why}")
     described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
-    paths, names = [path for path, _ in files], _unique_names([name for _, name in files])
+    paths, names = [path for path, _ in files], _unique_names(files)
     with voice.progress("predicting") as feed:
         for start in range(0, len(files), batch):
             chunk = slice(start, start + batch)
@@ -78,7 +85,10 @@ def predict_files(
                 assert predictions.evidence is not None
                 for index, (path, name, _, geometry) in enumerate(good):
                     sums = dict(zip(card.classes, predictions.evidence.sums[index].T.tolist(), strict=True))
-                    described.append(describe(path, card, predictions, index) | {"evidence": sums})
+                    files_of = {"overlay": name + _OVERLAY, "maps": name + _MAPS}
+                    described.append(describe(path, card, predictions, index) | files_of | {"evidence": sums})
+                    if (count := pages(path)) > 1:
+                        voice.warn(f"{path} holds {count} pictures: the first is graded.")
                     _write(out, name, path, predictions, index, geometry)
             feed(min(start + batch, len(files)), len(files))
     bias = dict(zip(card.classes, predictor.network.bias().tolist(), strict=True))
@@ -103,14 +113,35 @@ def _files(images: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:
             for file in sorted(path.rglob("*")):
                 if file.name.endswith(_OVERLAY) and results in file.resolve().parents:
                     continue
-                if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+                if is_picture(file):
                     yield file, "_".join(file.relative_to(path).with_suffix("").parts)
         else:
             yield path, path.stem
 
 
-def _unique_names(names: list[str]) -> list[str]:
-    """Two photographs of the same name must not overwrite each other's results."""
+def _unique_names(files: Sequence[tuple[Path, str]]) -> list[str]:
+    """Two photographs of the same name must not overwrite each other's results: their folders tell them apart."""
+    alike: dict[str, set[Path]] = defaultdict(set)
+    for path, name in files:
+        alike[name].add(path)
+    return _numbered([name if len(alike[name]) == 1 else _told_apart(path, alike[name]) for path, name in files])
+
+
+def _told_apart(path: Path, others: Collection[Path]) -> str:
+    """As much of a path's end as none of the other paths shares, its suffix where that alone is left."""
+    most = max(len(other.parts) for other in others)
+    for count in range(1, most + 1):
+        if sum(other.with_suffix("").parts[-count:] == path.with_suffix("").parts[-count:] for other in others) == 1:
+            return _joined(path.with_suffix("").parts[-count:])
+    return f"{path.stem}{path.suffix.replace('.', '_')}"
+
+
+def _joined(pieces: Sequence[str]) -> str:
+    return "_".join(piece.strip("/\\:") for piece in pieces if piece not in ("..", "/"))
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """What nothing else tells apart (one photograph given twice) gets a number."""
     taken = set(names)  # a photograph's own name goes first: a second `a` must not become the `a-2` that is there too
     seen: dict[str, int] = {}
     unique = []
@@ -157,7 +188,7 @@ def _write(out: Path, name: str, path: Path, predictions: Predictions, index: in
     arrays = {f"scale{scale}": maps[index] for scale, maps in enumerate(predictions.maps, start=1)}
     if predictions.evidence is not None:
         arrays |= {f"evidence{scale}": item[index] for scale, item in enumerate(predictions.evidence.scales, start=1)}
-    with replacing(out / f"{name}.maps.npz") as temporary, temporary.open("wb") as stream:
+    with replacing(out / f"{name}{_MAPS}") as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, fused=predictions.fused[index], original=original.astype(np.float16), **arrays)
     width, height = photo_size(path)
     share = min(1.0, _OVERLAY_SIDE / max(width, height))
@@ -169,4 +200,4 @@ def _write(out: Path, name: str, path: Path, predictions: Predictions, index: in
         side=max(size),
     )
     with replacing(out / f"{name}{_OVERLAY}") as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
+        Image.fromarray(upright_pixels(picture, photo_orientation(path))).save(temporary, format="PNG")

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regaze.data.images import photo_orientation
 from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
+from regaze.orientation import upright_pixels
 from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.page import SMALL
 from regaze.study.assessment.controls import control_of, is_control
@@ -19,6 +21,7 @@ from regaze.study.assessment.judge import judged_maps
 from regaze.study.assessment.kept_maps import EXPERTS, GIVEN, Maps
 from regaze.study.assessment.summary import Assessment
 from regaze.study.folder import Study
+from regaze.study.groups import group_words, near_copy_note, unit_word
 from regaze.study.lesions import enlarge, known_lesions
 from regaze.study.split import describe_split, period_names
 
@@ -68,6 +71,9 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
         n_better_maps=len(better_maps),
         provenance=_provenance(study, assessment, before, after),
         commands=commands,
+        groups=group_words(study),
+        near_copies=near_copy_note(study, {row["sample"] for row in rows["after"]}),
+        unit=unit_word(study.dataset),
         curves={"models": model_curves(rows), "orders": ranking_curves(rows["after"])},
     )
 
@@ -167,24 +173,27 @@ def _cases(
     maps = [judged_maps(study, name, {sample.id for sample in samples}, machine) for name in names]
     cases: dict[int, Case] = {}
     for index, sample, photo, lesions, is_known in zip(shown, samples, pixels.images, masks, known, strict=True):
-        before, after = (_view(rows[k][index], maps[k][sample.id], len(photo)) for k in (0, 1))
-        case = Case(sample.id, sample.label, photo, lesions if is_known else None, sample.origin, before, after)
+        turn = photo_orientation(sample.image)
+        before, after = (_view(rows[k][index], maps[k][sample.id], len(photo), turn) for k in (0, 1))
+        marked = upright_pixels(lesions, turn) if is_known else None
+        case = Case(sample.id, sample.label, upright_pixels(photo, turn), marked, sample.origin, before, after)
         cases[index] = case if index in full else case.reduced(SMALL)
     return cases
 
 
-def _view(row: Row, maps: Maps, side: int) -> View:
+def _view(row: Row, maps: Maps, side: int, turn: int) -> View:
+    """What a model saw, upright by the photograph's orientation `turn`."""
     fused = row["maps"]["fused"]
     return View(
         grade=row["grade"],
         confidence=row["probabilities"][row["grade"]],
         probabilities=row["probabilities"],
-        fused=enlarge(maps["fused"][None], side)[0],
-        scales=[maps[name] for name in sorted(maps) if name.startswith("scale")],
+        fused=upright_pixels(enlarge(maps["fused"][None], side)[0], turn),
+        scales=[upright_pixels(maps[name], turn) for name in sorted(maps) if name.startswith("scale")],
         enrichment=fused["lesion_enrichment"],
         relevance_rank=fused["relevance_rank"],
         squared_error=fused["squared_error"],
-        evidence=_evidence(row, maps, side),
+        evidence={index: upright_pixels(values, turn) for index, values in _evidence(row, maps, side).items()},
     )
 
 
@@ -199,11 +208,13 @@ def _evidence(row: Row, maps: Maps, side: int) -> dict[int, NDArray[np.float32]]
 
 
 def _split(study: Study) -> dict[str, Any]:
-    by = "patient" if study.options.split_by == "patient" else f"{study.options.split_words}, patients not divided"
-    folds = describe_split(study)["folds"]
+    split = describe_split(study)
+    by = split["about"].removeprefix("by ") + ("" if split["periods"] is None else ", groups not divided")
+    folds = split["folds"]
     return {
         "folds": study.options.folds,
         "by": f"{by}, copies of one picture together, stratified by grade",
+        "groups": split["groups"],
         "seed": study.options.seed,
         **{f"periods of fold {fold['name']}": period_names(fold["periods"]) for fold in folds if fold["periods"]},
     }

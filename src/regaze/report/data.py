@@ -131,6 +131,9 @@ class ReportContent:
         commands: Command lines that reproduce the page.
         curves: Mean curves of deletion and insertion: `models` (by `before`, `control`, `after`) and `orders` (of the
             model after: `fused` and the reference rankings), each as `assessment.curves` gives it; None: not measured.
+        groups: How many groups of photographs are known, and by what; empty: not told.
+        unit: What intervals redraw: `patient`, `group`, or `photograph` where nothing says which belong together.
+        near_copies: That near-copies of judged photographs were learned from; None: they were not.
     """
 
     title: str
@@ -149,6 +152,9 @@ class ReportContent:
     commands: list[str] = field(default_factory=list)
     further_off: list[Case] = field(default_factory=list)
     curves: dict[str, Any] = field(default_factory=lambda: {"models": None, "orders": None})
+    groups: str = ""
+    unit: str = "patient"
+    near_copies: str | None = None
 
     def figures(self, name: str) -> Mapping[str, Any]:
         """A model's figures as `regaze evaluate` gives them."""

@@ -197,6 +197,12 @@ def caveats(content: ReportContent) -> list[str]:
             "Measured on the validation part, not on the test part: choices made while building the model "
             "may have looked at these photographs, which flatters all figures."
         )
+    if content.unit == "photograph":
+        limits.append(
+            "No patient is known: photographs of one patient (or part) may have been learned from and judged, which "
+            "flatters all figures, and intervals that redraw single photographs are too narrow then."
+        )
+    limits += [content.near_copies] if content.near_copies else []
     shown = [name for *_, name in content.roles]
     limits += [doubt["text"] for doubt in content.results["warnings"] if doubt["model"] in shown]
     figures = content.figures(content.after)

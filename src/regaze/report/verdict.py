@@ -192,7 +192,7 @@ def _answer(
     credit, doubt = _credit(control, measure, state)
     against = "" if control.low is None else f"Against the control: {how_much(control, begin='difference')}"
     reasons = tuple(sentence for sentence in (*sentences, against) if sentence)
-    return Answer(question, state, state.capitalize(), reasons, doubt, _how_sure(comparison, did), credit)
+    return Answer(question, state, state.capitalize(), reasons, doubt, _how_sure(comparison, did, content.unit), credit)
 
 
 def _too_small(measure: str) -> str:
@@ -214,11 +214,11 @@ def _enrichment_text(content: ReportContent, comparison: Comparison) -> str:
     return f"Attention on the lesions (1 is chance) went from {before} to {after} times chance. {how_much(comparison)}"
 
 
-def _how_sure(comparison: Comparison, did: str) -> str:
+def _how_sure(comparison: Comparison, did: str, unit: str) -> str:
     share = comparison.probability_better
     if share is None or undecided(comparison):
         return ""
-    return f"How sure: of 100 random redraws of the patients, the new model {did} in {redraws(share)}."
+    return f"How sure: of 100 random redraws of the {unit}s, the new model {did} in {redraws(share)}."
 
 
 def redraws(share: float) -> str:

@@ -190,7 +190,7 @@ def select(
     n_taken = _amount(len(indices), share, count)
     phrases = RULES[rule].phrases([collected[index] for index in indices], values)
     batch = np.arange(n_taken)
-    extras = _extras(diversity, groups is not None, quota)
+    extras = _extras(diversity, any(group is not None for group in groups or ()), quota)
     if extras:
         batch = diverse(
             features[indices] if features is not None and diversity > 0 else None,

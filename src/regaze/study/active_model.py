@@ -9,7 +9,7 @@ from pathlib import Path
 
 from regaze.console import Voice
 from regaze.errors import StudyError
-from regaze.files import read_json, write_json
+from regaze.files import read_json, typed, write_json
 from regaze.records import timestamp
 from regaze.study.folder import Study, open_study
 
@@ -37,7 +37,7 @@ def chosen_model(study: Study) -> str | None:
     if not file.is_file():
         return None
     try:
-        name = str(read_json(file)["model"])
+        name: str = typed(str, read_json(file)["model"])
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{file} is damaged ({error}): run `regaze use {study.path} MODEL` again.") from error
     return name if name in study.models() else None

@@ -15,7 +15,6 @@ fingerprint).
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,21 +30,25 @@ from regaze.console import Voice
 from regaze.corrections.store import Store
 from regaze.data.classes import LabelWish, UnknownLabelError, referable_from
 from regaze.data.fundus import are_fundus
+from regaze.data.inspection import inspect
+from regaze.data.near_copies import near_groups, told_of_near_copies
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
-from regaze.errors import DataError, RegazeError, StudyError
-from regaze.files import read_json, write_json
+from regaze.errors import DataError, ModelError, OptionError, RegazeError, StudyError
+from regaze.files import read_json, restored, typed, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
 from regaze.records import Colour, Dataset, Sample, timestamp
 from regaze.study.check import check_options
 from regaze.study.options import StudyOptions
+from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from regaze.models.features import FeatureCache
 
 SCHEMA_VERSION = 1
+_RECIPES = {"phase1": TrainingOptions, "finetune": FinetuneOptions, "supervision": SupervisionOptions}
 DEFAULT_FOLDS = 5  # a single validation part is one fifth
 
 
@@ -59,6 +62,8 @@ class Study:
         dataset: The photographs.
         split: Sample id -> fold, for photographs of the training part.
         voice: For notes and progress.
+        near_copies: Ids of photographs that look like one and the same thing and that nothing else groups, a tuple for
+            each thing; found when the study was made.
     """
 
     path: Path
@@ -66,6 +71,7 @@ class Study:
     dataset: Dataset
     split: dict[str, int]
     voice: Voice
+    near_copies: tuple[tuple[str, ...], ...] = ()
     _training_masks: dict[tuple[int, int], NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -132,7 +138,14 @@ class Study:
         Raises:
             ModelError: It is missing or damaged.
         """
-        return read_card(self.model_folder(name, self.folds[0]))
+        folder = self.model_folder(name, self.folds[0])
+        card = read_card(folder)
+        try:
+            for recipe, values in card.recipe.items():
+                restored(_RECIPES[recipe], values)
+        except (KeyError, TypeError) as error:
+            raise ModelError(f"{folder / 'model.json'} is damaged (recipe: {error}): restore the file.") from error
+        return card
 
     def cards(self) -> dict[str, ModelCard]:
         """`card` of each model that is complete on every fold, by name: phase 1 first, in the order they were made.
@@ -209,6 +222,9 @@ def create_study(
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
         if check is not None:
             check(dataset)
+        found = look_at(dataset, voice)
+        near = _near_copies(dataset, options, voice)
+        dataset = _told(dataset, options, found, near)
         split = _split(dataset, options)
         files = [sample.image for sample in dataset.samples]
         referable = referable_from(dataset.classes, dataset.ordinal, lambda: _are_fundus(options, files))
@@ -223,6 +239,8 @@ def create_study(
             "referable": referable,
             "fingerprint": dataset.fingerprint,
             "notes": list(dataset.notes),
+            "found": list(found),
+            "near_copies": near,
             "split": split,
         }
         path.mkdir(parents=True, exist_ok=True)
@@ -231,7 +249,7 @@ def create_study(
         if made:
             shutil.rmtree(path, ignore_errors=True)
         raise
-    return Study(path, options, dataset, split, voice)
+    return Study(path, options, dataset, split, voice, near)
 
 
 def open_study(path: Path, voice: Voice) -> Study:
@@ -249,16 +267,23 @@ def open_study(path: Path, voice: Voice) -> Study:
         if schema > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
             raise StudyError(f"{file} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
         options = StudyOptions.from_plain(values["options"])
-        split = {str(key): int(fold) for key, fold in values["split"].items()}
-        fingerprint = str(values["fingerprint"])
-        classes, ordinal = tuple(map(str, values["classes"])), bool(values["ordinal"])
+        check_options(options)
+        split = typed(dict[str, int], values["split"])
+        fingerprint = typed(str, values["fingerprint"])
+        classes, ordinal = typed(tuple[str, ...], values["classes"]), typed(bool, values["ordinal"])
         # An earlier version took the third of any grades for referable.
         usual = 2 if ordinal and len(classes) > 2 else None
-        referable = values.get("referable", usual)
-        if referable is not None and not 0 < int(referable) < len(classes):
+        referable = typed(int | None, values.get("referable", usual))
+        if referable is not None and not 0 < referable < len(classes):
             raise ValueError(f"referable is {referable}")
         labels = LabelWish(classes, ordinal, options.sound_class, earlier="referable" not in values)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        # Older studies were made without a look at the photographs.
+        found = typed(tuple[str, ...], values.get("found", []))
+        near = typed(tuple[tuple[str, ...], ...], values.get("near_copies", []))
+        folds = options.folds if options.folds > 1 else DEFAULT_FOLDS
+        if not all(0 <= fold < folds for fold in split.values()):
+            raise ValueError(f"the split has a fold outside 0..{folds - 1}")
+    except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
     changed = (
         f"The data of study {path} ({options.data}) has changed since the study was made: restore it, or start a new "
@@ -270,7 +295,20 @@ def open_study(path: Path, voice: Voice) -> Study:
         raise StudyError(changed) from error
     if dataset.fingerprint != fingerprint:
         raise StudyError(changed)
-    return Study(path, options, replace(dataset, referable=referable), split, voice)
+    if split.keys() != {sample.id for sample in dataset.samples if sample.part == "training"}:
+        raise StudyError(f"{file} is damaged (its split lists other photographs): restore it, or start a new study.")
+    dataset = _told(replace(dataset, referable=referable), options, found, near)
+    return Study(path, options, dataset, split, voice, near)
+
+
+def look_at(dataset: Dataset, voice: Voice) -> tuple[str, ...]:
+    """Notes on photographs and masks that look like a slip (`data.inspection`).
+
+    Raises:
+        DataError: A photograph or mask cannot be read.
+    """
+    with voice.progress("looking at photographs and masks") as feed:
+        return inspect(dataset, feed)
 
 
 def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: LabelWish | None = None) -> Dataset:
@@ -293,6 +331,7 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: La
             split_by=options.split_by,
             columns=options.table_wish,
             labels=labels or options.label_wish,
+            mask_classes=options.mask_classes,
             folder=path / "data",
             seed=options.seed,
             progress=feed,
@@ -302,6 +341,20 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: La
 def _are_fundus(options: StudyOptions, files: Sequence[Path]) -> bool:
     """Whether the photographs are of the fundus: by what the data are, else by looking."""
     return not options.data.startswith(("folder:", "csv:")) or are_fundus(files)
+
+
+def _near_copies(dataset: Dataset, options: StudyOptions, voice: Voice) -> tuple[tuple[str, ...], ...]:
+    """See `Study.near_copies`; synthetic photographs are painted one by one."""
+    if options.data.startswith("synthetic"):
+        return ()
+    with voice.progress("looking for near-copies") as feed:
+        return tuple(near_groups(dataset.samples, feed))
+
+
+def _told(dataset: Dataset, options: StudyOptions, found: Sequence[str], near: Sequence[tuple[str, ...]]) -> Dataset:
+    """The data set with what a look at its photographs found."""
+    dataset = replace(dataset, notes=(*dataset.notes, *found))
+    return told_of_near_copies(dataset, near, group=options.group_near_copies)
 
 
 def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:

@@ -12,6 +12,7 @@ import tyro
 from regaze.data.classes import LabelWish
 from regaze.data.columns import TableWish
 from regaze.errors import OptionError
+from regaze.files import restored
 from regaze.models.options import NetworkOptions
 from regaze.records import Colour, Substrate
 from regaze.selection.diagnosis import MIN_ENRICHMENT, MIN_RANK
@@ -47,7 +48,7 @@ class PhotographOptions:
     folds: int = 1
     """1: one fixed validation part of 20 %. K: cross-validation, K models per method, pooled validation."""
     patient: str | None = None
-    """Column (csv) or regular expression on the file name (folder) that names the patient."""
+    """Column (csv) or regular expression on the file name (with a slash in it: on the path) that names the patient."""
     crop: bool = True
     """Crop to the round field of view; off for photographs without one."""
     colour: Colour = "none"
@@ -71,6 +72,9 @@ class PhotographOptions:
     sound_class: str | None = None
     """Class whose photographs count as free of lesions where none is marked; default: the one named so (normal, good,
     No_DR ...), else 0 of a scale."""
+    mask_classes: str | None = None
+    """What the values of masks of no stated type mean: 1=MA,2=HE,5=optic_disc, or #ff0000=EX for colours. Landmarks are
+    no lesion. Default: every value but 0 is lesion."""
 
     @property
     def label_wish(self) -> LabelWish:
@@ -99,6 +103,9 @@ class PhotographOptions:
 class StudyOptions(PhotographOptions):
     """Data, split and input size of a study; fixed when it is made."""
 
+    group_near_copies: bool = False
+    """Keep near-copies (one part or eye under another exposure, or a little shifted) on one side of the split; `init`
+    says whether there are any."""
     seed: int = 0
     """Seed of the split, the initial weights, the order of the photographs and the augmentation."""
 
@@ -118,10 +125,10 @@ class StudyOptions(PhotographOptions):
         """What `plain` gave.
 
         Raises:
-            KeyError, TypeError: It is something else.
+            TypeError: It is something else.
         """
-        paths = {name: values[name] for name in ("boxes", "images") if values.get(name) is not None}
-        return cls(**(values | {name: Path(path) for name, path in paths.items()}))
+        options: StudyOptions = restored(cls, values)
+        return options
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 from regaze.data.periods import fold_periods
-from regaze.data.split import count_groups
 from regaze.study.folder import Study
+from regaze.study.groups import group_words, split_words, unit_word
 
 UNGRADED = "no grade"
 _NAMES = 8  # periods of a fold that are named; a table may have hundreds of sites
@@ -17,10 +17,12 @@ def describe_split(study: Study) -> dict[str, Any]:
     """What the training part is split by, and what lies in each fold.
 
     Returns:
-        `by` (`patient`, `period`, `column site`); `patients` (one that is unknown counts as one, so do copies of one
-        picture); `periods` and `pieces` (periods, and what they are cut into in time) and `without_period` (photographs
-        of unknown period), all three None where it is by patient; `folds`: for each fold, without cross-validation for
-        `validation` and `training`, its `name`, `photographs`, `grades` (class -> photographs) and `periods` (names).
+        `by` (`patient`, `period`, `column site`; `photograph` where no patient is known, `group` where near-copies
+        alone are), `about` (the same for a sentence), `groups` (how many there are in all parts, and by what);
+        `periods` and `pieces` (periods, and what they are cut into in time) and `without_period` (photographs of
+        unknown period), all three None where it is not by period or column; `folds`: for each fold, without
+        cross-validation for `validation` and `training`, its `name`, `photographs`, `grades` (class -> photographs) and
+        `periods` (names).
     """
     by_period = study.options.split_by != "patient"
     training = [sample for sample in study.dataset.samples if sample.id in study.split]
@@ -43,8 +45,9 @@ def describe_split(study: Study) -> dict[str, Any]:
         )
     pieces = sum(map(len, fold_periods(training, study.split).values()))
     return {
-        "by": study.options.split_words,
-        "patients": count_groups(training),
+        "by": study.options.split_words if by_period else unit_word(study.dataset),
+        "about": split_words(study),
+        "groups": group_words(study),
         "periods": len({sample.period for sample in training} - {None}) if by_period else None,
         "pieces": pieces if by_period else None,
         "without_period": sum(sample.period is None for sample in training) if by_period else None,
@@ -55,8 +58,8 @@ def describe_split(study: Study) -> dict[str, Any]:
 def split_lines(split: dict[str, Any]) -> list[str]:
     """What `describe_split` gave, as lines: what it is by, and a table of the folds."""
     cut = f", large ones cut in time: {split['pieces']}" if split["pieces"] != split["periods"] else ""
-    periods = f"{split['periods']} periods{cut}, " if split["periods"] else ""
-    lines = [f"split by {split['by']}: {periods}{split['patients']} patients (unknown ones count as one each)"]
+    periods = f": {split['periods']} periods{cut}" if split["periods"] else ""
+    lines = [f"groups: {split['groups']}", f"split {split['about']}{periods}"]
     if split["without_period"]:
         lines.append(
             f"{split['without_period']} photographs of unknown period: with their patient or the copy of their picture "

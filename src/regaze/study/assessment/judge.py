@@ -17,7 +17,7 @@ from regaze.data.pixels import Pixels
 from regaze.errors import DataError, StudyError
 from regaze.evaluation.faithfulness import Procedure
 from regaze.evaluation.substrates import normalised_black
-from regaze.files import digest, read_json, write_json
+from regaze.files import digest, read_json, typed, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
@@ -27,7 +27,7 @@ from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.assessment.kept_maps import Maps, keep_maps, read_maps
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
-from regaze.study.folder import Study, load_photographs
+from regaze.study.folder import Study, load_photographs, look_at
 from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
 
@@ -131,12 +131,26 @@ def judged_maps(study: Study, name: str, wanted: Collection[str], machine: Machi
     return maps
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What every kept record has."""
+
+    sample: str
+    label: int | None
+    patient: str | None
+    probabilities: tuple[float, ...]
+    grade: int
+
+
 def stored_records(file: Path, key: str) -> list[Row] | None:
     """Records of an earlier call; None where there are none, they are of another key, or the file is damaged."""
     try:
         values = read_json(file)
-        return list(values["photographs"]) if values["key"] == key else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        if values["key"] != key:
+            return None
+        typed(list[_Kept], values["photographs"])
+        return list(values["photographs"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -167,21 +181,24 @@ def other_data(
         label_column=columns.label,
         images=columns.images,
     )
+
+    def as_own(found: Dataset) -> Dataset:
+        return replace(found, classes=own.classes, ordinal=own.ordinal, sound=own.sound, referable=own.referable)
+
     try:
-        found = load_photographs(study.path, options, study.voice, LabelWish(own.classes, own.ordinal))
-        return replace(own, spec=found.spec, samples=found.samples, fingerprint=found.fingerprint, notes=found.notes)
+        found = as_own(load_photographs(study.path, options, study.voice, LabelWish(own.classes, own.ordinal)))
     except UnknownLabelError:
         options = replace(options, classes=None, ordinal=None, sound_class=None)
         found = load_photographs(study.path, options, study.voice)
-    if found.classes == own.classes[: len(found.classes)]:
-        return replace(own, spec=found.spec, samples=found.samples, fingerprint=found.fingerprint, notes=found.notes)
-    # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
-    if not (found.ordinal and own.ordinal) or len(found.classes) != len(own.classes):
-        raise StudyError(
-            f"{spec} has the classes {', '.join(found.classes)}, the study has {', '.join(own.classes)}: give data of "
-            "the same classes."
-        )
-    return found
+        if found.classes == own.classes[: len(found.classes)]:
+            found = as_own(found)
+        # Grades may be named otherwise (R0 for 0), as long as both are scales of one length.
+        elif not (found.ordinal and own.ordinal) or len(found.classes) != len(own.classes):
+            raise StudyError(
+                f"{spec} has the classes {', '.join(found.classes)}, the study has {', '.join(own.classes)}: give data "
+                "of the same classes."
+            ) from None
+    return replace(found, notes=found.notes + look_at(found, study.voice))
 
 
 def _evaluations(study: Study, name: str, part: str, other: Dataset | None, folder: str) -> list[Evaluation]:

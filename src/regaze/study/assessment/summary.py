@@ -28,6 +28,7 @@ from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.assessment.map_summary import map_figures, map_pairs
 from regaze.study.check import check_options
 from regaze.study.folder import Study
+from regaze.study.groups import near_copy_note, split_words, unit_word
 from regaze.study.options import EvaluateOptions
 
 Row = dict[str, Any]
@@ -305,8 +306,14 @@ def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | N
             notes.append(f"{n_learned} of the photographs belong to the study's training part: the figures flatter.")
     elif part == "validation":
         folds = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
-        by = study.options.split_words
-        notes.append(f"The data has no test part: judged on the validation photographs ({folds}, split by {by}).")
+        by = split_words(study)
+        notes.append(f"The data has no test part: judged on the validation photographs ({folds}, split {by}).")
+    if unit_word(other or study.dataset) == "photograph":
+        notes.append(
+            "No patient is known: intervals redraw single photographs, and come out too narrow if some belong together."
+        )
+    if other is None and (near := near_copy_note(study, {row["sample"] for row in rows})):
+        notes.append(near)
     if len(study.folds) > 1 and (part == "test" or other is not None):
         notes.append(f"Probabilities and maps are means over the {len(study.folds)} folds' models.")
     return notes

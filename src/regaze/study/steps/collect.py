@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from regaze.errors import StudyError
 from regaze.evaluation.agreement import lesion_enrichment, relevance_rank, squared_error
 from regaze.evaluation.picture import Picture, picture_cells
-from regaze.files import digest, read_json, replacing, write_json
+from regaze.files import digest, read_json, replacing, typed, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
@@ -143,7 +143,10 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
         )
     try:
         values = read_json(file)["photographs"]
-        return [Collected(**(item | {"probabilities": tuple(item.get("probabilities", ()))})) for item in values]
+        collected: list[Collected] = typed(list[Collected], values)
+        if not all(0 <= item.grade < len(study.classes) for item in collected):
+            raise ValueError(f"a grade is outside 0..{len(study.classes) - 1}")
+        return collected
     except (ValueError, KeyError, TypeError) as error:
         raise StudyError(f"{file} is damaged ({error}): remove it and run `regaze collect {study.path}`.") from error
 

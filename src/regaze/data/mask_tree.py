@@ -1,0 +1,210 @@
+"""Mask files of a folder of photographs: which photograph each of them belongs to, and what it shows.
+
+See `data.folder` for the layouts, and for what a missing mask means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from regaze.data.tree import PartName, Place
+from regaze.errors import DataError
+from regaze.lesion_names import lesion_type, named_lesion
+
+_ENDING = re.compile(r"(.+?)[_ .-](masks?|gt|seg|segmentation|ground_?truth)([_ .-]?\(?\d+\)?)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph as masks look for it.
+
+    Attributes:
+        path: Its file.
+        part: Its part, None without one.
+        label: Its class.
+        below: The folders between the class and the file.
+    """
+
+    path: Path
+    part: PartName | None
+    label: str
+    below: tuple[str, ...] = ()
+
+
+@dataclass
+class MaskTree:
+    """Masks by photograph.
+
+    Attributes:
+        masks: Photograph's file -> lesion type -> mask files.
+        known: (part, class) whose photographs were looked at, because the class has a folder of masks; part None: of
+            any part.
+        landmarks: Mask files that show no lesion.
+        orphans: Mask files that fit no photograph.
+    """
+
+    masks: dict[Path, dict[str, tuple[Path, ...]]] = field(default_factory=dict)
+    known: set[tuple[PartName | None, str]] = field(default_factory=set)
+    landmarks: list[Path] = field(default_factory=list)
+    orphans: list[Path] = field(default_factory=list)
+
+    def add(self, photo: Path, kind: str, mask: Path) -> None:
+        """Give a photograph a mask."""
+        kinds = self.masks.setdefault(photo, {})
+        kinds[kind] = (*kinds.get(kind, ()), mask)
+
+
+def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
+    """Of the pictures in one folder those that are masks of another one: `x_mask.png`, `x_mask_1.png`, `x_EX.png`.
+
+    Returns:
+        Mask -> the photograph that it lies beside, and its lesion type, None where it shows a landmark.
+    """
+    by_stem, everything = {file.stem.casefold(): file for file in files}, set(files)
+    found: dict[Path, tuple[Path, str | None]] = {}
+
+    def take(file: Path, meanings: Iterable[tuple[str, str | None]], owners: Container[Path]) -> None:
+        for stem, kind in meanings:
+            photo = by_stem.get(stem.casefold())
+            if file not in found and photo is not None and photo != file and photo in owners:
+                found[file] = photo, kind if kind != "" else "lesion"
+
+    for file in files:
+        take(file, _endings(file.stem), everything)
+        if _ENDING.fullmatch(file.stem):
+            take(file, _landmarks(file.stem), everything)
+    # `7_OD` beside `7` may be a right eye; beside `7` and `7_MA` it is the disc.
+    masked = {photo for photo, _ in found.values()}
+    for file in files:
+        take(file, _landmarks(file.stem), masked)
+    # A mask's own name may begin another's: `x_mask` and `x_mask_EX`.
+    return {mask: (found[photo][0] if photo in found else photo, kind) for mask, (photo, kind) in found.items()}
+
+
+def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence[Photo]) -> MaskTree:
+    """Find the photograph of each mask in the folders of masks.
+
+    Args:
+        places: The folders of masks and those below them, with their picture files.
+        photos: All photographs.
+
+    Raises:
+        DataError: A mask fits several photographs, or two of one stem fit one.
+    """
+    tree = MaskTree()
+    classes = {photo.label for photo in photos}
+    has_parts = any(photo.part is not None for photo in photos)
+    by_stem: dict[str, list[Photo]] = defaultdict(list)
+    for photo in photos:
+        by_stem[photo.path.stem].append(photo)
+    above = {place.path.parent for place, _ in places}
+    for place, files in places:
+        label, kind, below = _meaning(place.names, classes)
+        # MVTec's ground_truth belongs to the test part.
+        part = place.part or ("test" if has_parts and _is_mvtec(place) else None)
+        if kind is None:
+            tree.landmarks += files
+            continue
+        _refuse_alike(files)
+        landmarks = len(tree.landmarks)
+        for file in files:
+            candidates = (
+                []
+                if label is None and below
+                else [
+                    (stem, named if named and kind == "lesion" else kind)
+                    for stem, named in ((file.stem, ""), *_endings(file.stem))
+                ]
+            )
+            owner = _owner(file, candidates, by_stem, label, part if has_parts else None, below)
+            if owner is not None:
+                tree.add(owner[0].path, owner[1], file)
+            elif any(True for _ in _landmarks(file.stem)):
+                tree.landmarks.append(file)
+            else:
+                tree.orphans.append(file)
+        # An empty folder says that nothing was found; one of landmarks alone says nothing.
+        looked = len(files) > len(tree.landmarks) - landmarks or (not files and place.path not in above)
+        if label is not None and looked:
+            tree.known.add((part if has_parts else None, label))
+    return tree
+
+
+def _owner(
+    file: Path,
+    candidates: Sequence[tuple[str, str]],
+    by_stem: dict[str, list[Photo]],
+    label: str | None,
+    part: PartName | None,
+    below: tuple[str, ...],
+) -> tuple[Photo, str] | None:
+    """The photograph of a mask and its lesion type; None where none fits."""
+    for stem, kind in candidates:
+        fitting = [
+            photo for photo in by_stem.get(stem, []) if label in (None, photo.label) and part in (None, photo.part)
+        ]
+        fitting = [photo for photo in fitting if photo.below == below] or fitting
+        if len(fitting) > 1:
+            names = " or ".join(str(photo.path) for photo in fitting[:2])
+            raise DataError(
+                f"{file} could belong to {names}: lay the masks out like the photographs, by part and class."
+            )
+        if fitting:
+            return fitting[0], kind
+    return None
+
+
+def _meaning(names: Sequence[str], classes: Collection[str]) -> tuple[str | None, str | None, tuple[str, ...]]:
+    """What the folders of masks mean: class (None: none), lesion type (None: a landmark) and the rest."""
+    label = next((name for name in reversed(names) if name in classes), None)
+    spelled = label
+    if label is None:
+        alike = {known.casefold(): known for known in sorted(classes)}
+        spelled = next((name for name in reversed(names) if name.casefold() in alike), None)
+        label = None if spelled is None else alike[spelled.casefold()]
+    rest = list(names)
+    if spelled is not None:
+        del rest[len(rest) - 1 - rest[::-1].index(spelled)]
+    kinds = [name for name in rest if named_lesion(name) is not None]
+    landmark = any(lesion_type(name) is None for name in rest if name not in kinds)
+    below = tuple(name for name in rest if name not in kinds and lesion_type(name) is not None)
+    kind = named_lesion(kinds[0]) if kinds else "lesion"
+    return label, None if landmark else kind, below
+
+
+def _is_mvtec(place: Place) -> bool:
+    return place.masks.startswith("ground")
+
+
+def _endings(stem: str) -> Iterator[tuple[str, str]]:
+    """The shorter stems that a mask's stem may stand for, with the lesion that its ending names, '' for none."""
+    ended = _ENDING.fullmatch(stem)
+    if ended:
+        yield ended[1], ""
+    for text in (stem, ended[1] if ended else ""):
+        for separator in re.finditer(r"[_ -]", text):
+            named = named_lesion(text[separator.end() :])
+            if named is not None:
+                yield text[: separator.start()], named
+
+
+def _landmarks(stem: str) -> Iterator[tuple[str, None]]:
+    """The shorter stems whose ending names a landmark (`eye_OD`, `eye_optic_disc_mask`)."""
+    ended = _ENDING.fullmatch(stem)
+    text = ended[1] if ended else stem
+    for separator in re.finditer(r"[_ -]", text):
+        words = text[separator.end() :]
+        if lesion_type(words) is None:
+            yield text[: separator.start()], None
+
+
+def _refuse_alike(files: Sequence[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for file in files:
+        other = seen.setdefault(file.stem, file)
+        if other != file:
+            raise DataError(f"{other} and {file} mask one photograph alike: keep one of them.")
