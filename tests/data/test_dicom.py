@@ -128,6 +128,8 @@ def test_patients_by_the_tags_and_identifiers_nowhere(tmp_path):
     patients = {sample.image.stem: sample.patient for sample in dataset.samples}
     assert patients["0"] == patients["1"] != patients["2"]
     assert patients["3"] is None
+    assert dataset.named_by == "the tags of DICOM"
+    assert not any("No patient is known" in note for note in dataset.notes)
     assert any(
         "4 photographs of 2 patients" in note and "(2 of right eyes, 1 of left ones" in note for note in dataset.notes
     )
@@ -136,7 +138,9 @@ def test_patients_by_the_tags_and_identifiers_nowhere(tmp_path):
     assert "Doe" not in said
     table = tmp_path / "set" / "t.csv"
     table.write_text("image,label,patient\nA/0.dcm,0,own\nB/1.dcm,1,\n")
-    assert [sample.patient for sample in load_dataset(f"csv:{table}").samples] == ["own", patients["1"]]
+    listed = load_dataset(f"csv:{table}")
+    assert [sample.patient for sample in listed.samples] == ["own", patients["1"]]
+    assert listed.named_by == "column patient and the tags of DICOM"
 
 
 def test_day_and_camera_come_from_the_tags(tmp_path):
