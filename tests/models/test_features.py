@@ -113,6 +113,22 @@ def test_each_photograph_and_turn_is_computed_once(tmp_path):
     assert cached.extractor.seen == seen
 
 
+def test_prepared_photographs_are_not_computed_again(tmp_path):
+    """In full batches, once, the same numbers; asked for later, nothing goes through the extractor."""
+    cache = FeatureCache(tmp_path, BIG)
+    frozen = frozen_of(cache)
+    frozen.prepare()
+    assert frozen.extractor.seen == 16
+    found = frozen(torch.arange(10), [0] * 10)
+    frozen.prepare()
+    assert frozen.extractor.seen == 16
+    assert len(entries(tmp_path)) == 10
+    alone = frozen_of()
+    alone.prepare()
+    assert alone.extractor.seen == 0, "without a cache nothing could be kept"
+    assert same(found, alone(torch.arange(10), [0] * 10))
+
+
 @pytest.mark.parametrize("change", ["weights", "statistics", "picture", "precision", "normalisation"])
 def test_whatever_decides_the_features_is_in_the_key(tmp_path, change):
     """Another extractor, batch-norm statistic, photograph, precision or normalisation never takes these entries."""

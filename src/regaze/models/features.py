@@ -215,6 +215,19 @@ class FrozenFeatures:
         blocks = zip(*(known[item] for item in wanted), strict=True)
         return [torch.stack(list(block)).to(self.device, non_blocking=True).permute(0, 3, 1, 2) for block in blocks]
 
+    def prepare(self) -> None:
+        """Compute what the cache lacks of the photographs unturned, in full batches, as far as the budget goes.
+
+        Asked for step by step, a batch with one photograph that is new costs as much as one with all of them new.
+        """
+        if self.cache is None:
+            return
+        keys = {(index, 0): self._key(index, 0) for index in range(len(self.images))}
+        missing = [item for item, key in keys.items() if self.cache.get(key) is None]
+        for start in range(0, len(missing), _CHUNK):
+            for item, features in self._computed(missing[start : start + _CHUNK]):
+                self.cache.put(keys[item], features)
+
     def _computed(self, items: list[tuple[int, int]]) -> list[tuple[tuple[int, int], list[Tensor]]]:
         """Features (H_l, W_l, C_l) on the CPU of photographs in their turns, in chunks of one size."""
         done: list[tuple[tuple[int, int], list[Tensor]]] = []

@@ -113,6 +113,8 @@ def train_phase1(
         trained, augment = TrainableBranches(network), "turns" if options.augment else "none"
         rates.pop("extractor")
         frozen = _frozen(network.extractor, data, setup, fabric, cache)
+        if augment == "none":
+            frozen.prepare()
     feed = Feed(data, setup.classes, options.batch, setup.seed, options.sampling, augment, *setup.normalisation)
     feed = replace(feed, frozen=frozen, colour_jitter=options.colour_jitter, bars_masked=network.masks_bars)
     recipe: list[object] = ["phase1", kind]
