@@ -98,6 +98,7 @@ def load_dataset(
     if wish.classes is None and kind in ("folder", "csv"):
         labels_read = [dataset.classes[sample.label] for sample in dataset.samples if sample.label is not None]
         refuse_no_classes(labels_read, spec, _hint(_path(spec, rest)) if kind == "folder" else "")
+    _refuse_foreign_bytes(dataset)
     samples: Sequence[Sample] = with_contents(dataset.samples)
     if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
         samples = with_periods(samples)
@@ -116,6 +117,13 @@ def load_dataset(
         fingerprint=fingerprint(dataset.classes, samples),
         sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
     )
+
+
+def _refuse_foreign_bytes(dataset: Dataset) -> None:
+    """Refuse names of files and folders that neither a table nor another tool could write down."""
+    for name in (*dataset.classes, *(sample.id for sample in dataset.samples)):
+        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+            raise DataError(f"The name {name!r} in {dataset.spec} holds bytes that are no UTF-8: rename it.")
 
 
 def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
