@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one: temporary name, fsync, rename."""
+"""Writing files so that a reader never sees half of one: temporary name, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from regaze.errors import StudyError
 
@@ -24,7 +26,11 @@ os.umask(_UMASK)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path beside `path`; move it there when the block ends well, remove it otherwise."""
+    """Hand out a temporary path beside `path`; move it there when the block ends well, remove it otherwise.
+
+    Raises:
+        OSError: It cannot be written; also for safetensors, whose own error is none.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -36,8 +42,25 @@ def replacing(path: Path) -> Iterator[Path]:
         # mkstemp makes files private to their owner; results are as readable as the user's other files.
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
+        _sync_folder(path.parent)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(f"{path.name} cannot be written ({error})") from error
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a rename on the disk. Not every file system can; the file is whole all the same."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager

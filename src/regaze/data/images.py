@@ -107,6 +107,22 @@ def read_photo(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
         return _to_rgb(image, path)
 
 
+def image_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of a Pillow picture of any mode, as `read_photo` gives those of a file.
+
+    Raises:
+        DataError: It is broken, too large, or holds floating-point pixels.
+    """
+    name = Path(getattr(image, "filename", "") or "The picture")
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels: shrink it.")
+    try:
+        image.load()
+        return _to_rgb(image, name)
+    except _BROKEN as error:
+        raise DataError(f"{name} cannot be decoded ({_one_line(error)}): replace it or leave it out.") from error
+
+
 def photo_size(path: Path) -> tuple[int, int]:
     """Return (width, height) in stored pixels, from the header alone.
 
