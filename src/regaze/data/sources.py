@@ -96,6 +96,7 @@ def load_dataset(
     if wish.classes is None and kind in ("folder", "csv"):
         labels_read = [dataset.classes[sample.label] for sample in dataset.samples if sample.label is not None]
         refuse_no_classes(labels_read, spec, _hint(_path(spec, rest)) if kind == "folder" else "")
+    _refuse_foreign_bytes(dataset)
     samples: Sequence[Sample] = with_contents(dataset.samples)
     notes = dataset.notes
     named_by = dataset.named_by if _are_named(samples) else None
@@ -142,6 +143,13 @@ def _refuse_options_of_others(
         raise DataError(
             f"--image-column, --label-column and --images are for tables (csv); the data are {spec}: leave them out."
         )
+
+
+def _refuse_foreign_bytes(dataset: Dataset) -> None:
+    """Refuse names of files and folders that neither a table nor another tool could write down."""
+    for name in (*dataset.classes, *(sample.id for sample in dataset.samples)):
+        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+            raise DataError(f"The name {name!r} in {dataset.spec} holds bytes that are no UTF-8: rename it.")
 
 
 def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
