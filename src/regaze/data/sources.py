@@ -20,7 +20,7 @@ from regaze.data.columns import TableWish
 from regaze.data.folder import read_folder
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
-from regaze.data.match import Progress, with_contents, with_twins
+from regaze.data.match import Keep, Progress, with_contents, with_twins
 from regaze.data.periods import with_periods
 from regaze.data.table import read_table
 from regaze.errors import DataError
@@ -68,13 +68,75 @@ def load_dataset(
     Raises:
         DataError: The spelling is unknown, or the data cannot be read; see the readers.
     """
+    kind = spec.partition(":")[0]
+    wish = labels or LabelWish()
+    dataset = list_photographs(
+        spec,
+        patient=patient,
+        split_by=split_by,
+        columns=columns,
+        labels=labels,
+        folder=folder,
+        seed=seed,
+        progress=progress,
+    )
+    samples: Sequence[Sample] = with_contents(dataset.samples)
+    if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
+        samples = with_periods(samples)
+    notes = dataset.notes
+    if kind != "idrid":  # which had to compare the pictures to be read at all
+        samples = with_twins(samples, progress)
+        notes += _twin_notes(samples, dataset.classes)
+    if boxes is not None:
+        classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
+        samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
+        notes += more
+    return replace(
+        dataset,
+        samples=tuple(samples),
+        notes=notes,
+        fingerprint=fingerprint(dataset.classes, samples),
+        sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
+    )
+
+
+def list_photographs(
+    spec: str,
+    *,
+    patient: str | None = None,
+    split_by: str = "patient",
+    columns: TableWish | None = None,
+    labels: LabelWish | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    faults: list[str] | None = None,
+    keep: Keep | None = None,
+) -> Dataset:
+    """The photographs of a data set as its reader lists them: contents, twins, dates and boxes are left out.
+
+    Args:
+        spec: As all below up to `progress`: see `load_dataset`.
+        patient: Likewise.
+        split_by: Likewise.
+        columns: Likewise.
+        labels: Likewise.
+        folder: Likewise.
+        seed: Likewise.
+        progress: Likewise.
+        faults: See `table.read_table`.
+        keep: See `match.Keep`; here for a source that opens photographs to list them.
+
+    Raises:
+        DataError: The spelling is unknown, or the data cannot be read; see the readers.
+    """
     kind, _, rest = spec.partition(":")
     rest = rest.strip()
     wish = labels or LabelWish()
     readers: dict[str, Callable[[], Dataset]] = {
-        "idrid": lambda: read_idrid(_path(spec, rest), spec, progress),
+        "idrid": lambda: read_idrid(_path(spec, rest), spec, progress, keep),
         "folder": lambda: read_folder(_path(spec, rest), spec, patient, wish),
-        "csv": lambda: read_table(_path(spec, rest), spec, patient, split_by, columns, wish),
+        "csv": lambda: read_table(_path(spec, rest), spec, patient, split_by, columns, wish, faults),
         **dict.fromkeys(_TASKS, lambda: _synthetic(spec, kind, rest, folder, seed, progress)),
     }
     if kind not in readers:
@@ -98,24 +160,7 @@ def load_dataset(
     if wish.classes is None and kind in ("folder", "csv"):
         labels_read = [dataset.classes[sample.label] for sample in dataset.samples if sample.label is not None]
         refuse_no_classes(labels_read, spec, _hint(_path(spec, rest)) if kind == "folder" else "")
-    samples: Sequence[Sample] = with_contents(dataset.samples)
-    if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
-        samples = with_periods(samples)
-    notes = dataset.notes
-    if kind != "idrid":  # which had to compare the pictures to be read at all
-        samples = with_twins(samples, progress)
-        notes += _twin_notes(samples, dataset.classes)
-    if boxes is not None:
-        classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
-        samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
-        notes += more
-    return replace(
-        dataset,
-        samples=tuple(samples),
-        notes=notes,
-        fingerprint=fingerprint(dataset.classes, samples),
-        sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
-    )
+    return dataset
 
 
 def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:

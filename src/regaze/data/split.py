@@ -57,7 +57,7 @@ def make_split(samples: Sequence[Sample], folds: int = 5, seed: int = 0, *, by_p
     if folds < 2:
         raise OptionError(f"folds is {folds}: a split needs 2 folds or more.")
     training = sorted((sample for sample in samples if sample.part == "training"), key=lambda sample: sample.id)
-    grouped = groups(len(training), _links(training))
+    grouped = known_groups(training)
     if by_period:
         return _by_period(training, grouped, folds, seed)
     if len(grouped) < folds:
@@ -68,9 +68,9 @@ def make_split(samples: Sequence[Sample], folds: int = 5, seed: int = 0, *, by_p
     return _split(training, grouped, _Dealer(training, grouped).deal(folds, seed))
 
 
-def count_groups(samples: Sequence[Sample]) -> int:
-    """Number of groups that patients and copies of one picture make of photographs."""
-    return len(groups(len(samples), _links(samples)))
+def known_groups(samples: Sequence[Sample]) -> list[tuple[int, ...]]:
+    """Groups of indices that patients and copies of one picture make of photographs."""
+    return groups(len(samples), _links(samples))
 
 
 def _by_period(training: Sequence[Sample], grouped: _Groups, folds: int, seed: int) -> dict[str, int]:

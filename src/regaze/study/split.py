@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from regaze.data.periods import fold_periods
-from regaze.data.split import count_groups
+from regaze.data.split import known_groups
 from regaze.study.folder import Study
 
 UNGRADED = "no grade"
@@ -44,7 +44,7 @@ def describe_split(study: Study) -> dict[str, Any]:
     pieces = sum(map(len, fold_periods(training, study.split).values()))
     return {
         "by": study.options.split_words,
-        "patients": count_groups(training),
+        "patients": len(known_groups(training)),
         "periods": len({sample.period for sample in training} - {None}) if by_period else None,
         "pieces": pieces if by_period else None,
         "without_period": sum(sample.period is None for sample in training) if by_period else None,
