@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 
 from regaze.doctor.finding import HARMS
+from regaze.errors import DataError
+from tests.data.test_dicom import write as write_dicom
 from tests.doctor.conftest import SIDE, eye, spot
 
 
@@ -113,11 +115,46 @@ def test_near_copies_are_found(table):
     finding = table.finding("near-copies")
     assert finding.harm == "misleads"
     assert [item.text for item in finding.items] == ["eye01 (1) = again (1)"]
+    assert "--group-near-copies" in finding.text
     assert table.finding("near-copies-across-split", split={"eye01": 0, "again": 1}).harm == "corrupts"
     table.rows[-1]["label"] = "2"
     assert table.finding("contradictory-near-copies").harm == "look"
     table.rows[-1]["patient"] = "p1"
     assert "near-copies" not in {finding.kind for finding in table.check().findings}
+
+
+def test_near_copies_that_a_study_groups_are_no_finding(table):
+    """They count as one group; between training and test they stay a finding, since the parts are given."""
+    table.add("again.png", "1", np.roll(eye(1), (3, -4), axis=(0, 1)))
+    found = table.check(group_near_copies=True)
+    assert [finding.kind for finding in found.findings] == []
+    assert found.counts["1"] == (6, 5)
+    for row in table.rows:
+        row["split"] = "test" if row["image"] == "again.png" else "train"
+    assert table.finding("near-copies-across-split", group_near_copies=True).harm == "corrupts"
+
+
+def test_values_of_masks_mean_what_is_said(table):
+    """With --mask-classes a landmark's value is no lesion; what was seen without it is not taken for it."""
+    cache = table.root / "looks.jsonl"
+    table.rows[0]["mask"] = table.save("mask.png", spot(70, 50) // 255 * 3)
+    assert table.finding("lesions-in-sound-class", cache=cache).harm == "corrupts"
+    found = table.check(cache=cache, mask_classes="3=optic_disc")
+    assert "lesions-in-sound-class" not in {finding.kind for finding in found.findings}
+    with pytest.raises(DataError, match="VALUE=NAME"):
+        table.check(mask_classes="nonsense")
+
+
+def test_tags_of_dicom_name_patients(table):
+    """Where no column names patients the tags do, as in a study; a photograph on both sides is found by them."""
+    pytest.importorskip("pydicom")
+    for number in range(2):
+        write_dicom(table.root / f"scan{number}.dcm", eye(60 + number), PatientID="same")
+        table.add(f"scan{number}.dcm", "1", patient="", split="test" if number else "train")
+    found = table.check()
+    assert "patients-across-split" in {finding.kind for finding in found.findings}
+    assert "unknown-patient" not in {finding.kind for finding in found.findings}
+    assert any("DICOM: 2 photographs of 1 patients" in note for note in found.notes)
 
 
 def test_patients_on_both_sides_are_found(table):

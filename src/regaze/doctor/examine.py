@@ -103,7 +103,7 @@ def examine(wanted: Wanted, voice: Voice) -> CheckUp:
         The findings. Data that the reader refuses give its sentence as a finding, beside the files that cannot be read.
 
     Raises:
-        DataError: The spelling is unknown, there is nothing at its path, `mask_classes` is written wrongly, or a process
+        DataError: The spelling is unknown, there is nothing at its path, `mask_classes` is wrong, or a process
             died.
     """
     if wanted.mask_classes is not None:
@@ -162,7 +162,7 @@ def examine(wanted: Wanted, voice: Voice) -> CheckUp:
 
 
 def quick_findings(dataset: Dataset, folds: int) -> list[Finding]:
-    """What labels, patients and boxes tell, for `init`, whose own look (`data.inspection`) notes the rest; the worst first.
+    """What labels, patients and boxes tell, for `init`, which looks at pictures too (`data.inspection`); worst first.
 
     Args:
         dataset: As `sources.load_dataset` gives it.

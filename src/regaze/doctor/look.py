@@ -156,13 +156,14 @@ def _with_masks(look: Look, sample: Sample, inside: NDArray[np.bool_]) -> Look:
         scaled = tuple(str(file) for file in files if photo_size(file) != (look.width, look.height))
     except DataError as error:
         return replace(look, mask_error=str(error))
-    union = np.logical_or.reduce(list(masks.values()))
+    nothing = np.zeros((look.height, look.width), np.bool_)  # landmarks alone are no lesion
+    union = np.logical_or.reduce([nothing, *masks.values()])
     small = resize_any_of(union, inside.shape[1], inside.shape[0])
     # Two pixels of grace: the field's edge is soft, and a mask that is shrunk any-of is wider by one.
     near = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return replace(
         look,
-        fullest=max(float(mask.mean()) for mask in masks.values()),
+        fullest=max((float(mask.mean()) for mask in masks.values()), default=0.0),
         marked=float(union.mean()),
         outside=float((small & ~near).sum() / max(1, small.sum())),
         scaled=scaled,
