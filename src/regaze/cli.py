@@ -22,6 +22,7 @@ import tyro
 
 from regaze import __version__
 from regaze.commands.base import Command
+from regaze.commands.check import Check
 from regaze.commands.corrections import Agree, Export, Import, Rounds, Use, Verify
 from regaze.commands.loop import Demo, Report, Run
 from regaze.commands.photographs import Convert, Explain, Predict
@@ -32,6 +33,7 @@ from regaze.errors import RegazeError
 
 # Command -> its class, and what it does in one line.
 COMMANDS: dict[str, tuple[Any, str]] = {
+    "check": (Check, "Examine photographs, labels and masks: what is wrong with them, and what to do."),
     "init": (Init, "Make a study: read the photographs and fix the split."),
     "train": (Train, "Phase 1: learn grades from the photographs alone."),
     "collect": (Collect, "Collect the attention map of each training photograph, and diagnose it."),
@@ -55,6 +57,9 @@ COMMANDS: dict[str, tuple[Any, str]] = {
 }
 # Lines that can be run; the help of a command ends with its own.
 EXAMPLES = """
+regaze check idrid:IDRiD --boxes BOXES --html check.html
+regaze check csv:grades.csv --json
+regaze check study
 regaze init study --data idrid:IDRiD --boxes BOXES
 regaze init study --data csv:grades.csv --folds 5 --size 512
 regaze train study --backbone resnet18 --weights hub
