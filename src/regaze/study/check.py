@@ -15,6 +15,7 @@ from regaze.study.options import SelectOptions
 _RATES = ("lr_extractor", "lr_branches", "lr_heads", "lr_maps", "weight_decay", "map_weight")
 _COUNTS = ("faithfulness", "unfreeze", "reference_rankings", "sanity", "seed")
 _MOST = 10**9  # of what is counted: more is a slip of the hand, and no machine gets there
+_UNREACHED = 100_000  # a largest value from here on is named to those alone who are above it
 # Option -> smallest value, whether that value itself is allowed, largest value.
 _RANGES: dict[str, tuple[float, bool, float]] = {
     **dict.fromkeys(("epochs", "steps"), (1, True, 100_000)),
@@ -67,7 +68,7 @@ def check_value(option: str, value: float) -> None:
     if not (least <= value <= most if inclusive else least < value <= most) or math.isinf(value):
         highest = f"{most:.0f}" if most > 1 else f"{most:g}"
         expected = f"{least:g} to {highest}" if inclusive else f"above {least:g}, up to {highest}"
-        if math.isinf(most):
+        if most >= _UNREACHED and not value > most:
             expected = f"{least:g} or more"
         raise OptionError(f"--{option.replace('_', '-')} {value}: expected {expected}.")
 
