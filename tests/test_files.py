@@ -37,12 +37,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, error):
 
 
 def test_the_file_is_synced_before_it_is_renamed(tmp_path, monkeypatch):
-    """The sync comes first: after a crash the name never points to half a file."""
+    """The sync comes first: after a crash the name never points to half a file. The folder follows."""
     path, events = tmp_path / "a.txt", []
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (events.append(path.exists()), sync(handle))[1])
     write_text(path, "new")
-    assert events == [False]
+    assert events == ([False, True] if os.name == "posix" else [False])
     assert path.read_text() == "new"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import tyro
 from docstring_parser import parse_from_object
 
 from regaze.cli import COMMANDS, RENAMED, examples_of, parse
@@ -42,12 +43,20 @@ def width(request, monkeypatch):
     return request.param
 
 
+def _marks(hint):
+    """What tyro is told of a type."""
+    return getattr(hint, "__metadata__", ())
+
+
 def explained(kind):
     """Docstrings of a command's class and of its fields, those of its groups of options too, as in the source."""
     hints = get_type_hints(kind)
+    hidden = {
+        name for name, hint in get_type_hints(kind, include_extras=True).items() if tyro.conf.Suppress in _marks(hint)
+    }
     docs = {doc.arg_name: doc.description for base in kind.__mro__[-2::-1] for doc in parse_from_object(base).params}
     yield kind.__doc__
-    for item in fields(kind):
+    for item in (item for item in fields(kind) if item.name not in hidden):
         yield from explained(hints[item.name]) if is_dataclass(hints[item.name]) else [docs[item.name]]
 
 

@@ -9,14 +9,31 @@ from typing import Any
 
 __version__ = "0.1.0"
 
+_API = ("open_study", "create_study", "train", "collect", "select", "correct", "finetune", "evaluate", "predict")
 _LAZY = {
     "load_dataset": "regaze.data.sources",
     "build_network": "regaze.models.build",
-    "load_model": "regaze.models.folder",
+    "load_model": "regaze.photographs.pictures",
     "Study": "regaze.study.folder",
+    **dict.fromkeys(_API, "regaze.api"),
 }
 
-__all__ = ["Study", "__version__", "build_network", "load_dataset", "load_model"]
+__all__ = [
+    "Study",
+    "__version__",
+    "build_network",
+    "collect",
+    "correct",
+    "create_study",
+    "evaluate",
+    "finetune",
+    "load_dataset",
+    "load_model",
+    "open_study",
+    "predict",
+    "select",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

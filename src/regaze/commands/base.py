@@ -46,8 +46,10 @@ class Command:
 
     def say(self, *lines: str) -> None:
         """Print the result for a person, unless it goes out as JSON."""
+        from regaze.console import show
+
         if not self.output.json:
-            print("\n".join(lines))  # noqa: T201 - the result
+            show(*lines)
 
 
 @dataclass(frozen=True, kw_only=True)

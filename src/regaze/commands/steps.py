@@ -27,12 +27,18 @@ class Init(Command):
     def run(self) -> Result:
         """Make the study."""
         from regaze.commands.tables import describe
+        from regaze.doctor.examine import quick_findings
+        from regaze.doctor.finding import HARMS
         from regaze.study.folder import create_study
 
         study = create_study(self.folder, self.study, self.voice())
         contents, lines = describe(study)
-        self.say(*lines)
-        return contents, 0
+        found = quick_findings(study.dataset, self.study.folds)
+        self.say(*lines, *(f"{HARMS[finding.harm]}: {finding.text}" for finding in found))
+        self.voice().say(
+            f"`regaze check {self.folder}` compares photographs with each other, and classes with all else: shortcuts"
+        )
+        return contents | {"findings": [{"kind": item.kind, "harm": item.harm, "text": item.text} for item in found]}, 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
+from regaze.console import Sheet, line, page
 from regaze.evaluation.verdicts import compare, judge, undecided
 from regaze.lesion_names import DISPLAY_NAMES
 from regaze.study.folder import Study
@@ -72,7 +72,7 @@ def _scale_lines(study: Study) -> list[str]:
 
 def table(result: dict[str, Any]) -> None:
     """Print the figures of `evaluate`: one row per model, then the paired differences."""
-    console = _console()
+    console = page(120)
     headings = ("kappa", "95 % interval", "RPS", "log-loss", "map error", "(zero map)", "on lesions", "rank")
     view = _view(f"{result['part']}, {result['n']} graded photographs", ["model"], headings)
     for name, figures in result["models"].items():
@@ -98,14 +98,14 @@ def table(result: dict[str, Any]) -> None:
     for baseline, figures in result["baselines"].items():
         for name, pair in figures["against"].items():
             if pair["difference"] is not None:
-                console.print(f"{name} against {baseline}: kappa {sentence(pair, 'kappa')}", markup=False)
+                console.print(line(f"{name} against {baseline}: kappa {sentence(pair, 'kappa')}"))
     for doubt in result["warnings"]:
-        console.print(f"warning: {doubt['text']}", markup=False)
+        console.print(line(f"warning: {doubt['text']}"))
     for note in result["notes"]:
-        console.print(f"note: {note}", markup=False)
+        console.print(line(f"note: {note}"))
 
 
-def _baseline_table(baselines: dict[str, Any]) -> Table | None:
+def _baseline_table(baselines: dict[str, Any]) -> Sheet | None:
     """What the models must beat; None where nothing is graded."""
     if not baselines:
         return None
@@ -116,15 +116,9 @@ def _baseline_table(baselines: dict[str, Any]) -> Table | None:
     return view
 
 
-def _console(width: int = 120) -> Console:
-    """Stdout; a pipe has no width, and rich's 80 would cut the models' names."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=width)
-
-
-def _view(title: str, names: Iterable[str], headings: Iterable[str], **style: Any) -> Table:
+def _view(title: str, names: Iterable[str], headings: Iterable[str], **style: Any) -> Sheet:
     """An empty table: columns of names at the left, which are not wrapped, then columns of figures."""
-    view = Table(title=title, **style)
+    view = Sheet(title, **style)
     for name in names:
         view.add_column(name, no_wrap=True)
     for heading in headings:
@@ -151,7 +145,7 @@ _RECALL_LEGEND = (
 )
 
 
-def _detection_table(models: dict[str, Any]) -> Table | None:
+def _detection_table(models: dict[str, Any]) -> Sheet | None:
     """Telling two groups of classes apart: referable grades from others, or one class of two from the other."""
     for key, title in (("referable", "referable against not referable"), ("two_classes", "")):
         measured = {name: figures.get(key) for name, figures in models.items()}
@@ -173,7 +167,7 @@ _DETECTION = {
 }
 
 
-def _period_table(models: dict[str, Any]) -> Table | None:
+def _period_table(models: dict[str, Any]) -> Sheet | None:
     """Figures of each period; None where fewer than two are known of enough photographs."""
     known = {name: figures["by_period"]["periods"] for name, figures in models.items() if figures["by_period"]}
     if not known:
@@ -198,7 +192,7 @@ def _period_table(models: dict[str, Any]) -> Table | None:
     return view
 
 
-def _recall_table(models: dict[str, Any]) -> Table | None:
+def _recall_table(models: dict[str, Any]) -> Sheet | None:
     """Share of the lesions of each type and size that the maps light; None where no mask tells them apart."""
     recalls = {name: figures["lesion_recall"]["masks"] for name, figures in models.items()}
     first = next(iter(recalls.values()))
@@ -219,7 +213,7 @@ def _recall_table(models: dict[str, Any]) -> Table | None:
     return view
 
 
-def _faithfulness_table(models: dict[str, Any]) -> Table | None:
+def _faithfulness_table(models: dict[str, Any]) -> Sheet | None:
     """Deletion and insertion of each map, also over the probability on the whole photograph; None: not measured."""
     if not any(figures["n_faithfulness"] for figures in models.values()):
         return None
@@ -236,7 +230,7 @@ def _faithfulness_table(models: dict[str, Any]) -> Table | None:
     return view
 
 
-def _ranking_table(models: dict[str, Any]) -> Table | None:
+def _ranking_table(models: dict[str, Any]) -> Sheet | None:
     """Deletion and insertion of each map less those of the reference rankings; None where none was measured."""
     measured = {name: figures["faithfulness"] for name, figures in models.items() if figures["faithfulness"]}
     parts = {name: figures["without_grade_0"] or figures["all"] for name, figures in measured.items()}
@@ -263,9 +257,9 @@ def _ranking_table(models: dict[str, Any]) -> Table | None:
 
 def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> None:
     """Print the rounds of each phase-1 model, what they are credited with, and what to do next."""
-    console = _console(140)
+    console = page(140)
     for root, history in histories.items():
-        view = Table(title=f"rounds of {root}, on the validation part")
+        view = Sheet(f"rounds of {root}, on the validation part")
         headings = ("corrections", "kappa", "95 % interval", "RPS", "log-loss", "on lesions", "credited")
         for heading in ("", "round", "model", *headings):
             view.add_column(heading, justify="left" if heading in ("", "model", "credited") else "right")
@@ -287,17 +281,17 @@ def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> 
             label = f"{item.model} against {item.against}"
             _print_pairs(console, label, {name: getattr(item, f"{name}_difference") for name in _COMPARED})
             if item.control is None:
-                console.print(f"{item.model}: not compared with a control")
+                console.print(line(f"{item.model}: not compared with a control"))
             else:
                 label = f"{item.model} against its control {item.control}"
                 _print_pairs(console, label, {name: getattr(item, f"{name}_against_control") for name in _COMPARED})
-        console.print(advices[root], markup=False)
+        console.print(line(advices[root]))
 
 
 def agreement_table(agreement: ExpertAgreement) -> None:
     """Print how far experts agree, and whether the model reaches what they reach."""
-    console = _console()
-    view = Table(title="agreement on where to look")
+    console = page(120)
+    view = Sheet("agreement on where to look")
     headings = ("", "and", "photographs", "both empty", "Dice", "95 % interval", "tolerant Dice", "overlap", "kappa")
     for heading in headings:
         view.add_column(heading, justify="left" if heading in ("", "and") else "right")
@@ -309,7 +303,7 @@ def agreement_table(agreement: ExpertAgreement) -> None:
     against = agreement.model_against_experts
     measured = against["difference"] is not None
     result = f"Dice {sentence(against, 'dice')}" if measured else "no photograph was corrected by two experts"
-    console.print(f"the model against what experts reach among themselves: {result}", markup=False)
+    console.print(line(f"the model against what experts reach among themselves: {result}"))
 
 
 _COMPARED = {
@@ -322,11 +316,11 @@ _COMPARED = {
 
 def _print_pairs(console: Console, label: str, pairs: Mapping[str, Any]) -> None:
     """Print the differences of two models, each with what it says; one that was not measured is left out."""
-    console.print(f"{label}:")
+    console.print(line(f"{label}:"))
     for measure, text in _COMPARED.items():
         pair = pairs[measure]
         if pair is not None and pair["difference"] is not None:
-            console.print(f"  {text} {sentence(pair, measure)}", markup=False)
+            console.print(line(f"  {text} {sentence(pair, measure)}"))
 
 
 def _mean(entry: Mapping[str, Any] | None) -> float | None:

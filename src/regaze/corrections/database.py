@@ -29,7 +29,7 @@ _CURES = {
     sqlite3.SQLITE_READONLY: "cannot be written: ask for write permission on the file and its folder",
     sqlite3.SQLITE_FULL: "cannot grow because the disk is full: free some space, then try again",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: check that it is a file that you may read",
-    sqlite3.SQLITE_IOERR: "met a disk error: check the disk, then restore the file from a copy",
+    sqlite3.SQLITE_IOERR: "met a disk error: free some space, check the disk, else restore the file from a copy",
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from regaze.errors import DataError
@@ -73,7 +73,11 @@ class LabelWish:
 
 
 class UnknownLabelError(DataError):
-    """A label that is none of the classes that were said to be all."""
+    """A label that is none of the classes that were said to be all, or a number that can be none; `label`, if one."""
+
+    def __init__(self, message: str, label: str = "") -> None:
+        super().__init__(message)
+        self.label = label
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ def arrange(
             if label in counts and _seek(label, index) is None:
                 raise UnknownLabelError(
                     f"{seat(row)}: the label '{label}' is none of the classes {', '.join(wish.classes)}: correct it, "
-                    "or add it to --classes."
+                    "or add it to --classes.",
+                    label,
                 )
         classes = wish.classes
         ordinal = len(classes) > 1 if wish.ordinal is None else wish.ordinal
@@ -206,6 +211,23 @@ def referable_from(classes: Sequence[str], ordinal: bool, fundus: Callable[[], b
     return first if first > 0 and fundus() else None
 
 
+def off_scale(counts: Mapping[str, int]) -> list[str]:
+    """The labels of few photographs (a twentieth of all at most) that keep all the others from being one scale.
+
+    Args:
+        counts: Label -> graded photographs; the others are 0 to 4, or words of diabetic retinopathy, three or more.
+    """
+    plain = {label: _plain(label) for label in counts}
+    scales = (
+        [label for label in counts if re.fullmatch(rf"[0-{_HIGHEST_DR}]", label)],
+        [label for label in counts if any(re.fullmatch(text, plain[label]) for text in _DR_WORDS)],
+    )
+    on_scale = max(scales, key=len)
+    strays = [label for label in counts if label not in on_scale]
+    few = 20 * sum(counts[label] for label in strays) <= sum(counts.values())
+    return sorted(strays, key=natural_key) if few and len(on_scale) >= 3 else []
+
+
 def _present(labels: Sequence[str], where: str, wish: LabelWish) -> tuple[Counter[str], list[str]]:
     """How often each label occurs that is a grade, and a note of those that are written as missing."""
     wished = set(wish.classes or ())
@@ -277,9 +299,10 @@ def _numbers(
     for row, label in enumerate(labels):
         value = int(float(label.replace(",", "."))) if label in counts else 0
         if value < 0 or (value >= _MOST_GRADES and not dense):
-            raise DataError(
+            raise UnknownLabelError(
                 f"{seat(row)}: label {label} is outside 0..{_MOST_GRADES - 1}: number the classes from 0, write names, "
-                "or, where it is a measurement such as an age, cut it into classes."
+                "or, where it is a measurement such as an age, cut it into classes.",
+                label,
             )
     scale = wish.ordinal
     if scale is None:

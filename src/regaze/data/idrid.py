@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from regaze.data.images import jpeg_comment
-from regaze.data.match import SAME_EYE, TWIN, Likeness, Progress, groups, likenesses, mark_twins
+from regaze.data.match import SAME_EYE, TWIN, Keep, Likeness, Progress, groups, likenesses, mark_twins
 from regaze.data.text_table import csv_lines
 from regaze.data.tree import pictures
 from regaze.errors import DataError
@@ -52,13 +52,14 @@ class _Notes(list[str]):
             self.append(f"{count} {text}")
 
 
-def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Dataset:
+def read_idrid(root: Path, spec: str, progress: Progress | None = None, keep: Keep | None = None) -> Dataset:
     """Read IDRiD.
 
     Args:
         root: The folder that holds `A. Segmentation` and/or `B. Disease Grading`.
         spec: The spelling that the user gave.
         progress: Called with (done, total) while the photographs are compared.
+        keep: See `match.Keep`.
 
     Returns:
         The data set: graded photographs `training/IDRiD_001`, `test/IDRiD_001` in the order of their names, then
@@ -72,6 +73,8 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None) -> Datas
     notes = _Notes()
     graded = list(_graded(_section(root, _GRADING), notes))
     segmented = list(_segmented(_section(root, _SEGMENTATION), notes))
+    if keep is not None:
+        graded, segmented = keep(graded), keep(segmented)
     everything = graded + segmented
     if not everything:
         raise DataError(

@@ -118,16 +118,36 @@ def read_photo(path: Path, at_least: int | None = None) -> NDArray[np.uint8]:
         DataError: The file is missing, broken, too large, or holds floating-point pixels.
     """
     with open_image(path, decode=True, at_least=at_least) as image:
-        if image.mode == "F":
-            raise DataError(
-                f"{path} holds floating-point pixels, whose range is not known: export it with 8 or 16 bits per "
-                "channel."
-            )
+        _refuse_floats(image, path)
         photo = to_rgb(image)
         may_be_deep = image.format in ("PNG", "TIFF")
     if may_be_deep and photo.max() < 64:  # Pillow takes the upper bytes of 16 bits; 12 or 14 bits leave little there
         return _with_lower_bytes(path, photo)
     return photo
+
+
+def _refuse_floats(image: Image.Image, name: Path) -> None:
+    if image.mode == "F":
+        raise DataError(
+            f"{name} holds floating-point pixels, whose range is not known: export it with 8 or 16 bits per channel."
+        )
+
+
+def image_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of a Pillow picture of any mode, as `read_photo` gives those of a file.
+
+    Raises:
+        DataError: It is broken, too large, or holds floating-point pixels.
+    """
+    name = Path(getattr(image, "filename", "") or "The picture")
+    if image.width * image.height > MAX_PIXELS:
+        raise DataError(f"{name} has more than {MAX_PIXELS // 1_000_000} million pixels: shrink it.")
+    try:
+        image.load()
+        _refuse_floats(image, name)
+        return to_rgb(image)
+    except _BROKEN as error:
+        raise DataError(f"{name} cannot be decoded ({_one_line(error)}): replace it or leave it out.") from error
 
 
 def photo_size(path: Path) -> tuple[int, int]:

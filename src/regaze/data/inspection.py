@@ -18,8 +18,8 @@ from regaze.data.match import Progress, reading_pool
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
 
-_NEARLY_ALL = 0.5  # a lesion mask over more of its photograph is inverted or shows something else, as a rule
-_NEARLY_BLACK = 24  # of 255: the brightest hundredth of a photograph below this level shows next to nothing
+NEARLY_ALL = 0.5  # a lesion mask over more of its photograph is inverted or shows something else, as a rule
+NEARLY_BLACK = 24  # of 255: the brightest hundredth of a photograph below this level shows next to nothing
 _LEAST_SIDE = 128  # pixels: enough to see whether a photograph is black
 _SHOWN = 3  # files that a note names
 
@@ -91,7 +91,7 @@ def _with_masks(look: _Look, sample: Sample) -> _Look:
         union |= fitted(marks.mask, file, sample.image, width, height)
         if marks.mask.shape != (height, width):
             scaled.append(file)
-        if marks.mask.mean() > _NEARLY_ALL:
+        if marks.mask.mean() > NEARLY_ALL:
             full.append(file)
         if kind == "lesion":
             values += [value for value in marks.values if value not in values]
@@ -117,7 +117,7 @@ def _notes(dataset: Dataset, looks: list[_Look]) -> Iterator[str]:
 
 def _kinds(sample: Sample, look: _Look, dataset: Dataset) -> Iterator[str]:
     if look.covered is not None:
-        if look.full or look.covered > _NEARLY_ALL:
+        if look.full or look.covered > NEARLY_ALL:
             yield "full"
         if look.covered == 0 and _is_graded(sample, dataset):
             yield "empty"
@@ -127,7 +127,7 @@ def _kinds(sample: Sample, look: _Look, dataset: Dataset) -> Iterator[str]:
             yield "scaled"
         if look.turned:
             yield "turned"
-    if look.brightest < _NEARLY_BLACK:
+    if look.brightest < NEARLY_BLACK:
         yield "black"
     if look.pages > 1:
         yield "pages"

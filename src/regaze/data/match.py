@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,9 @@ from regaze.records import Sample
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while photographs are read."""
+
+Keep = Callable[[Sequence[Sample]], list[Sample]]
+"""Called with photographs as they are listed, before any is opened; returns those to go on with."""
 
 _COARSE_SIZE = (64, 48)  # width, height
 _FINE_SIZE = (192, 128)
@@ -95,11 +99,22 @@ def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[
             coarse[index] = signature
             if progress is not None:
                 progress(index + 1, len(paths))
-        pairs = _candidates(coarse)
-        wanted = sorted({index for pair in pairs for index in pair})
-        fine = dict(zip(wanted, pool.map(_fine, [paths[index] for index in wanted]), strict=True))
-    compared = [Likeness(a, b, _correlation(fine[a], fine[b])) for a, b in pairs]
-    return [like for like in compared if like.correlation >= SAME_EYE]
+    return [like for like in compared(paths, _candidates(coarse)) if like.correlation >= SAME_EYE]
+
+
+def compared(paths: Sequence[Path], pairs: Iterable[tuple[int, int]]) -> list[Likeness]:
+    """Compare pairs of photographs closely, see `TWIN`; photographs of which a hundred pairs are at hand are read once.
+
+    Args:
+        paths: The photographs' files.
+        pairs: Indices into them; the order in which they come is kept.
+
+    Raises:
+        DataError: A file cannot be read as a picture.
+    """
+    fine = lru_cache(maxsize=128)(lambda index: _fine(paths[index]))
+    with reading_pool() as pool:
+        return list(pool.map(lambda pair: Likeness(pair[0], pair[1], _correlation(*map(fine, pair))), pairs))
 
 
 def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:

@@ -32,9 +32,14 @@ def with_periods(samples: Sequence[Sample]) -> list[Sample]:
     with ThreadPoolExecutor(max_workers=4) as pool:
         taken = list(pool.map(acquisition, [sample.image for sample in samples]))
     return [
-        replace(sample, date=day, period=f"{day[:4]}, {camera}" if camera else day[:4]) if day is not None else sample
+        replace(sample, date=day, period=period_name(day, camera)) if day is not None else sample
         for sample, (day, camera) in zip(samples, taken, strict=True)
     ]
+
+
+def period_name(day: str, camera: str) -> str:
+    """The period of a day (`2009-08-20`) and a camera ('' where it is unknown)."""
+    return f"{day[:4]}, {camera}" if camera else day[:4]
 
 
 def cut_periods(samples: Sequence[Sample], most: float) -> list[tuple[str, int] | None]:

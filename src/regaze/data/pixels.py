@@ -138,10 +138,24 @@ def _decode(sample: Sample, size: int, crop: bool, colour: Colour) -> Entry:
     lesions = np.zeros((size, size), dtype=np.uint8)
     for lesion, mask in lesion_masks(sample).items():
         lesions |= geometry.mask(mask).astype(np.uint8) << np.uint8(LESION_TYPES.index(lesion))
-    image = geometry.image(photo)
+    return _image(photo, geometry, colour), lesions, geometry
+
+
+def square_of(photo_HWC: NDArray[np.uint8], size: int, crop: bool, colour: Colour) -> NDArray[np.uint8]:
+    """The square (S, S, 3) uint8 of a decoded photograph (H, W, 3) uint8 RGB, as `load_pixels` makes it of a file.
+
+    Of a JPEG many times larger than the square it may differ by little: those are decoded at a reduced size.
+    """
+    height, width = photo_HWC.shape[:2]
+    field = field_of_view(photo_HWC) if crop else (0, 0, width, height)
+    return _image(photo_HWC, Geometry.fit(width, height, field, size), colour)
+
+
+def _image(photo_HWC: NDArray[np.uint8], geometry: Geometry, colour: Colour) -> NDArray[np.uint8]:
+    image = geometry.image(photo_HWC)
     if colour == "normalised":
         image[geometry.picture] = normalise_colour(image[geometry.picture])
-    return image, lesions, geometry
+    return image
 
 
 def _scaled_up(field: Rectangle, photo_HWC: NDArray[np.uint8], width: int, height: int) -> Rectangle:

@@ -22,7 +22,7 @@ from regaze.data.folder import read_folder, table_in
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
 from regaze.data.mask_file import named_values
-from regaze.data.match import Progress, with_contents, with_twins
+from regaze.data.match import Keep, Progress, with_contents, with_twins
 from regaze.data.pairs import pair_expression
 from regaze.data.periods import with_periods
 from regaze.data.table import read_table
@@ -76,26 +76,19 @@ def load_dataset(
     Raises:
         DataError: The spelling is unknown, or the data cannot be read; see the readers.
     """
-    kind, _, rest = spec.partition(":")
-    rest = rest.strip()
+    kind = spec.partition(":")[0]
     wish = labels or LabelWish()
-    readers: dict[str, Callable[[], Dataset]] = {
-        "idrid": lambda: read_idrid(_path(spec, rest), spec, progress),
-        "folder": lambda: read_folder(_path(spec, rest), spec, patient, wish),
-        "csv": lambda: read_table(_path(spec, rest), spec, patient, split_by, columns, wish),
-        **dict.fromkeys(_TASKS, lambda: _synthetic(spec, kind, rest, folder, seed, progress)),
-    }
-    if kind not in readers:
-        raise DataError(f"The data '{spec}' are spelled in an unknown way: write {SPELLINGS}.")
-    _refuse_options_of_others(spec, kind, patient, split_by, columns)
-    dataset = readers[kind]()
-    if (wish.classes or dataset.classes) != dataset.classes or wish.ordinal not in (None, dataset.ordinal):
-        raise UnknownLabelError(
-            f"{kind} photographs have the grades {', '.join(dataset.classes)}: leave --classes and --no-ordinal out."
-        )
-    if wish.classes is None and kind in ("folder", "csv"):
-        labels_read = [dataset.classes[sample.label] for sample in dataset.samples if sample.label is not None]
-        refuse_no_classes(labels_read, spec, _hint(_path(spec, rest)) if kind == "folder" else "")
+    dataset = list_photographs(
+        spec,
+        patient=patient,
+        split_by=split_by,
+        columns=columns,
+        labels=labels,
+        folder=folder,
+        seed=seed,
+        progress=progress,
+    )
+    _refuse_foreign_bytes(dataset)
     samples: Sequence[Sample] = with_contents(dataset.samples)
     notes = dataset.notes
     named_by = dataset.named_by if _are_named(samples) else None
@@ -115,7 +108,7 @@ def load_dataset(
         samples, more = with_boxes(samples, boxes, default_classes=classes, prefix=prefix)
         notes += more
     if mask_classes is not None:
-        samples, more = _with_mask_values(samples, mask_classes)
+        samples, more = with_mask_values(samples, mask_classes)
         notes += more
     return replace(
         dataset,
@@ -125,6 +118,59 @@ def load_dataset(
         named_by=named_by,
         sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
     )
+
+
+def list_photographs(
+    spec: str,
+    *,
+    patient: str | None = None,
+    split_by: str = "patient",
+    columns: TableWish | None = None,
+    labels: LabelWish | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    faults: list[str] | None = None,
+    keep: Keep | None = None,
+) -> Dataset:
+    """The photographs of a data set as its reader lists them: contents, twins, dates and boxes are left out.
+
+    Args:
+        spec: As all below up to `progress`: see `load_dataset`.
+        patient: Likewise.
+        split_by: Likewise.
+        columns: Likewise.
+        labels: Likewise.
+        folder: Likewise.
+        seed: Likewise.
+        progress: Likewise.
+        faults: See `table.read_table`.
+        keep: See `match.Keep`; here for a source that opens photographs to list them.
+
+    Raises:
+        DataError: The spelling is unknown, or the data cannot be read; see the readers.
+    """
+    kind, _, rest = spec.partition(":")
+    rest = rest.strip()
+    wish = labels or LabelWish()
+    readers: dict[str, Callable[[], Dataset]] = {
+        "idrid": lambda: read_idrid(_path(spec, rest), spec, progress, keep),
+        "folder": lambda: read_folder(_path(spec, rest), spec, patient, wish),
+        "csv": lambda: read_table(_path(spec, rest), spec, patient, split_by, columns, wish, faults),
+        **dict.fromkeys(_TASKS, lambda: _synthetic(spec, kind, rest, folder, seed, progress)),
+    }
+    if kind not in readers:
+        raise DataError(f"The data '{spec}' are spelled in an unknown way: write {SPELLINGS}.")
+    _refuse_options_of_others(spec, kind, patient, split_by, columns)
+    dataset = readers[kind]()
+    if (wish.classes or dataset.classes) != dataset.classes or wish.ordinal not in (None, dataset.ordinal):
+        raise UnknownLabelError(
+            f"{kind} photographs have the grades {', '.join(dataset.classes)}: leave --classes and --no-ordinal out."
+        )
+    if wish.classes is None and kind in ("folder", "csv"):
+        labels_read = [dataset.classes[sample.label] for sample in dataset.samples if sample.label is not None]
+        refuse_no_classes(labels_read, spec, _hint(_path(spec, rest)) if kind == "folder" else "")
+    return dataset
 
 
 def _refuse_options_of_others(
@@ -142,6 +188,13 @@ def _refuse_options_of_others(
         raise DataError(
             f"--image-column, --label-column and --images are for tables (csv); the data are {spec}: leave them out."
         )
+
+
+def _refuse_foreign_bytes(dataset: Dataset) -> None:
+    """Refuse names of files and folders that neither a table nor another tool could write down."""
+    for name in (*dataset.classes, *(sample.id for sample in dataset.samples)):
+        if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+            raise DataError(f"The name {name!r} in {dataset.spec} holds bytes that are no UTF-8: rename it.")
 
 
 def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
@@ -221,8 +274,12 @@ def _synthetic(spec: str, kind: str, text: str, folder: Path | None, seed: int, 
     return replace(read_table(table, spec, wish=LabelWish(grades, ordinal=True)), notes=())
 
 
-def _with_mask_values(samples: Sequence[Sample], text: str) -> tuple[list[Sample], tuple[str, ...]]:
-    """Say what the values of masks of no stated type mean, by the text of `--mask-classes`."""
+def with_mask_values(samples: Sequence[Sample], text: str) -> tuple[list[Sample], tuple[str, ...]]:
+    """Say what the values of masks of no stated type mean, by the text of `--mask-classes`; a note where there is none.
+
+    Raises:
+        DataError: The text is written otherwise.
+    """
     values = named_values(text)
     found = [replace(sample, mask_values=values) if "lesion" in sample.masks else sample for sample in samples]
     if any(sample.mask_values for sample in found):

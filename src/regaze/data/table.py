@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from regaze.data.classes import LabelWish, arrange, is_missing, plain_number
+from regaze.data.classes import Arranged, LabelWish, UnknownLabelError, arrange, is_missing, plain_number
 from regaze.data.columns import Roles, TableWish, binary_columns, find_roles, label_of
 from regaze.data.finder import Finder
 from regaze.data.folder import expression_words, with_patients
@@ -60,6 +60,7 @@ def read_table(
     split_by: str = "patient",
     columns: TableWish | None = None,
     wish: LabelWish | None = None,
+    faults: list[str] | None = None,
 ) -> Dataset:
     """Read a table of photographs.
 
@@ -71,6 +72,8 @@ def read_table(
         split_by: Column with what folds leave out as a whole; `patient`: none; `period`: if the table has it.
         columns: What the user says of the columns, see `columns`.
         wish: What the user says of the classes.
+        faults: Takes what is wrong with single rows, which are then left out (of a bad label the label alone); None:
+            the first is an error.
 
     Returns:
         The data set; classes by `classes.arrange`. Ids are the photographs' paths as written, without suffix. Contents,
@@ -87,15 +90,13 @@ def read_table(
     if columns.images is not None and not columns.images.is_dir():
         raise DataError(f"--images {columns.images}: there is no such folder.")
     finder = Finder(columns.images or file.parent, anywhere=columns.images is not None)
-    images = [_existing(row, roles.image, row.cells[roles.image], finder, deep=True) for row in rows]
-    _refuse_twice(rows, roles.image, images)
+    beside = Finder(file.parent, anywhere=False)
+    rows, images = _present(rows, roles.image, mask_columns, finder, beside, faults)
     notes += _respelled(rows, roles.image, images, finder.base)
     labels, more = _labels(rows, roles, names)
     notes += more
     column = roles.labels[0] if len(roles.labels) == 1 else ""
-    arranged = arrange(
-        labels, str(file), wish, column or "class", lambda: are_fundus(images), lambda row: str(rows[row])
-    )
+    arranged = _arranged(labels, rows, file, wish, column or "class", images, faults)
     notes += arranged.notes
     patient_column = (patient or "patient").strip().lower()
     period_column = None if split_by == "patient" else split_by.strip().lower()
@@ -104,7 +105,6 @@ def read_table(
             f"{file} has no column '{split_by}' to split by (its columns: {', '.join(names)}): pass --split-by "
             "patient, period or one of these."
         )
-    beside = Finder(file.parent, anywhere=False)
     ids = _ids(rows, roles.image, images, finder.base)
     samples = []
     for row, image, label, sample in zip(rows, images, arranged.indices, ids, strict=True):
@@ -229,6 +229,57 @@ def _existing(row: _Row, column: str, text: str, finder: Finder, deep: bool = Fa
     return path
 
 
+def _present(
+    rows: Sequence[_Row],
+    column: str,
+    mask_columns: Mapping[str, str],
+    finder: Finder,
+    beside: Finder,
+    faults: list[str] | None,
+) -> tuple[list[_Row], list[Path]]:
+    """The rows whose files are there, and their photographs; see `read_table` for the faults of others."""
+    seen: dict[Path, _Row] = {}
+    kept, images = [], []
+    for row in rows:
+        try:
+            image = _existing(row, column, row.cells[column], finder, deep=True)
+            _refuse_twice(row, column, seen.setdefault(image.resolve(), row))
+            if faults is not None:  # else read with the rest of the row, after what concerns all of them
+                _masks(row, mask_columns, beside)
+                _part(row)
+        except DataError as error:
+            if faults is None:
+                raise
+            faults.append(str(error))
+            continue
+        kept.append(row)
+        images.append(image)
+    if not kept:
+        raise DataError(f"{finder.base}: none of the {len(rows)} rows has its files (for example {rows[0]}).")
+    return kept, images
+
+
+def _arranged(
+    labels: list[str],
+    rows: Sequence[_Row],
+    file: Path,
+    wish: LabelWish,
+    graded_by: str,
+    images: Sequence[Path],
+    faults: list[str] | None,
+) -> Arranged:
+    """`arrange`; a label that is outside what the classes may be is a fault, and taken out."""
+    while True:
+        try:
+            return arrange(labels, str(file), wish, graded_by, lambda: are_fundus(images), lambda row: str(rows[row]))
+        except UnknownLabelError as error:
+            if faults is None:
+                raise
+            count = labels.count(error.label)
+            faults.append(f"{error}" + (f" {count} rows have this label." if count > 1 else ""))
+            labels = ["" if label == error.label else label for label in labels]
+
+
 def _respelled(rows: Sequence[_Row], column: str, images: Sequence[Path], base: Path) -> list[str]:
     """A note about photographs whose names are written otherwise in the table."""
     found = [
@@ -240,12 +291,9 @@ def _respelled(rows: Sequence[_Row], column: str, images: Sequence[Path], base: 
     return [f"{len(found)} of {len(rows)} photographs are spelled otherwise in the table: {text} is {image}."]
 
 
-def _refuse_twice(rows: Sequence[_Row], column: str, images: Sequence[Path]) -> None:
-    seen: dict[Path, _Row] = {}
-    for row, image in zip(rows, images, strict=True):
-        other = seen.setdefault(image.resolve(), row)
-        if other is not row:
-            raise DataError(f"{row}: {row.cells[column]} is listed in line {other.line} already: keep one row.")
+def _refuse_twice(row: _Row, column: str, other: _Row) -> None:
+    if other is not row:
+        raise DataError(f"{row}: {row.cells[column]} is listed in line {other.line} already: keep one row.")
 
 
 def _known(text: str, wish: LabelWish) -> str | None:

@@ -114,7 +114,7 @@ class FeatureCache:
         if size > self.budget or not self._make_room(size):
             return
         path = self._path(key)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SafetensorError):  # a full disk: it is computed each time
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, features)
             self._used += path.stat().st_size

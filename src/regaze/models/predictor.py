@@ -134,6 +134,8 @@ class Predictor:
         self._normalisation = (mean, std)
         self.decoding = decoding
         self.batch = batch
+        # Makes squares of pictures; set by `photographs.pictures.load_model`, since models know no picture files.
+        self.squares: Callable[[Any], NDArray[np.uint8]] | None = None
 
     @property
     def arithmetic(self) -> str:
@@ -171,7 +173,7 @@ class Predictor:
 
     def predict(
         self,
-        images_NSSC: NDArray[np.uint8],
+        images_NSSC: Any,
         progress: Progress | None = None,
         cache: FeatureCache | None = None,
         maps: Sequence[NDArray[np.float32]] | None = None,
@@ -181,7 +183,8 @@ class Predictor:
         """Grades and maps of photographs.
 
         Args:
-            images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels.
+            images_NSSC: (N, S, S, 3) uint8, RGB, cropped pixels. The model of `regaze.load_model` also takes pictures,
+                see `photographs.pictures.squares`.
             progress: Called with (photographs done, N).
             cache: Where an attention network's extractor keeps its features; without one the last bits may differ.
             maps: One (N, h, w) array per scale, finest first, that weighs the features in place of the network's own
@@ -191,7 +194,10 @@ class Predictor:
         Raises:
             ModelError: A probability is NaN, which would decode to a grade (with `median` to the healthiest); or the
                 given maps do not fit the network.
+            DataError: A picture cannot be taken (the model of `regaze.load_model`).
         """
+        if self.squares is not None:
+            images_NSSC = self.squares(images_NSSC)
         batches: list[list[Tensor]] = []
         shares: list[list[Tensor]] = []
         with evaluating(self.network):

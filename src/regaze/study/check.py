@@ -14,13 +14,17 @@ from regaze.study.options import SelectOptions
 
 _RATES = ("lr_extractor", "lr_branches", "lr_heads", "lr_maps", "weight_decay", "map_weight")
 _COUNTS = ("faithfulness", "unfreeze", "reference_rankings", "sanity", "seed")
+_MOST = 10**9  # of what is counted: more is a slip of the hand, and no machine gets there
 # Option -> smallest value, whether that value itself is allowed, largest value.
 _RANGES: dict[str, tuple[float, bool, float]] = {
-    **dict.fromkeys(("epochs", "count", "steps", "patch", "resamples"), (1, True, math.inf)),
-    **dict.fromkeys((*_RATES, *_COUNTS, "tolerance", "min_enrichment", "refit"), (0, True, math.inf)),
+    **dict.fromkeys(("epochs", "steps"), (1, True, 100_000)),
+    **dict.fromkeys(("count", "patch"), (1, True, _MOST)),
+    **dict.fromkeys(_COUNTS, (0, True, _MOST)),
+    **dict.fromkeys((*_RATES, "tolerance", "min_enrichment", "refit"), (0, True, math.inf)),
     **dict.fromkeys(("smoothing", "diversity", "min_rank", "teacher_maps"), (0, True, 1)),
     **dict.fromkeys(("replay", "share"), (0, False, 1)),
-    "batch": (2, True, math.inf),  # batch norm needs two images per step
+    "batch": (2, True, 100_000),  # batch norm needs two images per step
+    "resamples": (1, True, 10**6),
     "averaging": (0, True, 0.9999),
     "size": (32, True, 4096),
     "folds": (1, True, 20),
@@ -61,7 +65,8 @@ def check_value(option: str, value: float) -> None:
     least, inclusive, most = _RANGES[option]
     # `not (...)`, so that NaN is refused too.
     if not (least <= value <= most if inclusive else least < value <= most) or math.isinf(value):
-        expected = f"{least:g} to {most:g}" if inclusive else f"above {least:g}, up to {most:g}"
+        highest = f"{most:.0f}" if most > 1 else f"{most:g}"
+        expected = f"{least:g} to {highest}" if inclusive else f"above {least:g}, up to {highest}"
         if math.isinf(most):
             expected = f"{least:g} or more"
         raise OptionError(f"--{option.replace('_', '-')} {value}: expected {expected}.")

@@ -36,7 +36,7 @@ from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
 from regaze.errors import DataError, ModelError, OptionError, RegazeError, StudyError
-from regaze.files import read_json, restored, typed, write_json
+from regaze.files import held, read_json, restored, typed, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
 from regaze.records import Colour, Dataset, Sample, timestamp
@@ -208,14 +208,33 @@ def create_study(
     """
     check_options(options)
     if (path / "study.json").is_file():
-        study = open_study(path, voice)
-        changed = _differences(study.options, options)
-        if changed:
-            raise StudyError(f"Study {path} was made with {changed}: give the same options, or another folder.")
-        return study
-    if path.exists() and (not path.is_dir() or any(item.name != "data" for item in path.iterdir())):
+        return _open_same(path, options, voice)
+    if path.exists() and (not path.is_dir() or any(_is_foreign(item) for item in path.iterdir())):
         raise StudyError(f"{path} is not empty and no study: give a new folder.")
     made = not path.exists()
+    with held(path / ".locks" / "init", wait=True):
+        if (path / "study.json").is_file():  # another process has made it meanwhile
+            return _open_same(path, options, voice)
+        return _make(path, options, voice, check, made)
+
+
+def _open_same(path: Path, options: StudyOptions, voice: Voice) -> Study:
+    """The study of a folder, if it was made with these options."""
+    study = open_study(path, voice)
+    changed = _differences(study.options, options)
+    if changed:
+        raise StudyError(f"Study {path} was made with {changed}: give the same options, or another folder.")
+    return study
+
+
+def _is_foreign(item: Path) -> bool:
+    """Whether a file in a folder without study.json is none that making a study, however it ended, leaves there."""
+    return item.name not in ("data", "cache", ".locks") and not item.name.startswith(".study.json.")
+
+
+def _make(
+    path: Path, options: StudyOptions, voice: Voice, check: Callable[[Dataset], None] | None, made: bool
+) -> Study:
     try:
         dataset = load_photographs(path, options, voice)
         if not any(sample.label is not None for sample in dataset.samples if sample.part == "training"):
@@ -243,9 +262,10 @@ def create_study(
             "near_copies": near,
             "split": split,
         }
-        path.mkdir(parents=True, exist_ok=True)
+        for left_over in path.glob(".study.json.*"):  # of a call that was killed
+            left_over.unlink()
         write_json(path / "study.json", values)
-    except RegazeError:
+    except (RegazeError, OSError):
         if made:
             shutil.rmtree(path, ignore_errors=True)
         raise

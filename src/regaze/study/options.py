@@ -100,6 +100,18 @@ class PhotographOptions:
 
 
 @dataclass(frozen=True)
+class CheckOptions(PhotographOptions):
+    """What is to be checked, and how it is read; a study says itself how."""
+
+    data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA|STUDY")]
+    """Photographs (idrid:DIR, folder:DIR, csv:FILE), or the folder of a study."""
+    # What changes nothing here.
+    size: tyro.conf.Suppress[int] = PhotographOptions.size
+    crop: tyro.conf.Suppress[bool] = PhotographOptions.crop
+    colour: tyro.conf.Suppress[Colour] = PhotographOptions.colour
+
+
+@dataclass(frozen=True)
 class StudyOptions(PhotographOptions):
     """Data, split and input size of a study; fixed when it is made."""
 

@@ -13,21 +13,18 @@ import json
 import math
 import multiprocessing
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable, Generator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from regaze.errors import DataError, OptionError
 from regaze.files import read_json, write_text
+from regaze.processes import in_processes
 from regaze.records import LESION_TYPES
 from regaze.synthetic.eye import draw_camera
 from regaze.synthetic.photograph import TASKS, paint
@@ -71,12 +68,6 @@ def _write_photograph(index: int, *, folder: Path, seed: int, size: int, task: s
     return row
 
 
-def _prepare_worker() -> None:
-    """Let the processes of the pool share the cores, and leave Ctrl-C to the process that started them."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _rows(
     folder: Path, count: int, seed: int, size: int, workers: int, task: str
 ) -> Generator[dict[str, str], None, None]:
@@ -85,18 +76,8 @@ def _rows(
     if workers < 2 or count < _POOL_PAYS:
         yield from map(write, range(count))
         return
-    # Spawned, not forked: a fork copies locks that threads of OpenCV or torch may hold.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, count), mp_context=context, initializer=_prepare_worker)
-    try:
-        yield from pool.map(write, range(count), chunksize=max(1, min(8, count // (4 * workers))))
-    except BrokenProcessPool:
-        raise DataError(
-            "A process that paints synthetic photographs ended early: in a script, call from below "
-            "`if __name__ == '__main__':`; if memory is short, pass workers=1."
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    chunk = max(1, min(8, count // (4 * workers)))
+    yield from in_processes(write, range(count), min(workers, count), chunk, "paints synthetic photographs")
 
 
 def _already(folder: Path, sheet: dict[str, int | str]) -> bool:

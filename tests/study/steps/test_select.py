@@ -78,7 +78,7 @@ def test_more_where_nothing_is_left(signalled, regaze):
     [
         (["--by", "cam"], "regaze collect --signals"),
         (["--by", "cam", "--diversity", "0.5"], "--signals"),
-        (["--count", "0"], "--count 0: expected 1 or more"),
+        (["--count", "0"], "--count 0: expected 1 to 1000000000"),
         (["--count", "3", "--share", "0.5"], "--count 3 and --share 0.5 both say how many: give one."),
         (["--diversity", "2"], "--diversity 2.0: expected 0 to 1"),
     ],
