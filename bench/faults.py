@@ -3,10 +3,10 @@
     python bench/faults.py --kills 100 [--seed 0] [--folder DIR]
 
 A tiny study goes through init, train, collect, select, correct, import, finetune and evaluate, undisturbed. Then it
-goes through them again, each command killed by SIGKILL at a random moment of its undisturbed time, once to three times,
-and called once more, until the wanted number of kills is reached. After each command the bytes of models, of collected maps
-and of figures, the corrections and the number of selections must be those of the undisturbed run, and at the end
-`regaze verify` must find no problem. Exit code 1 where anything differs.
+goes through them again, each command killed by SIGKILL at a random moment of its undisturbed time, once to three
+times, and called once more, until the wanted number of kills is reached. After each command the bytes of models, of
+collected maps and of figures, the corrections and the number of selections must be those of the undisturbed run, and
+at the end `regaze verify` must find no problem. Exit code 1 where anything differs.
 """
 
 from __future__ import annotations

@@ -52,6 +52,8 @@ def test_what_decides_nothing_says_why():
         ({"patients": 9}, "9 patients, and 10 are the fewest"),
         ({"patients": 1, "n_used": 50}, "1 patient, and 10 are the fewest"),
         ({"n_used": 9}, "9 photographs, and 10 are the fewest"),
+        ({"patients": 3, "n_used": 6}, "3 patients, and 10 are the fewest"),
+        ({"patients": 6, "n_used": 6}, "6 photographs, and 10 are the fewest"),
         ({"seeds": 2, "patients": 30}, "2 training runs, and 3 are the fewest"),
         ({"above_chance": False}, "neither model is shown to grade better than chance"),
     ):

@@ -193,10 +193,11 @@ def undecided(comparison: Comparison) -> str:
     Fewer than `FEWEST` patients or photographs, or fewer than `FEWEST_SEEDS` trainings, decide nothing; nor do two
     models that guess, since equal kappas of theirs are no finding.
     """
+    alone = comparison.patients == comparison.n_used  # where no patient is known, each photograph is one of its own
     for count, fewest, noun in (
         (comparison.seeds, FEWEST_SEEDS, "training run"),
-        (comparison.n_used, FEWEST, "photograph"),  # first: where no patient is known, each is one of its own
-        (comparison.patients, FEWEST, "patient"),
+        (None if alone else comparison.patients, FEWEST, "patient"),
+        (comparison.n_used, FEWEST, "photograph"),
     ):
         if count is not None and count < fewest:
             return f"{count} {noun}{'' if count == 1 else 's'}, and {fewest} are the fewest"

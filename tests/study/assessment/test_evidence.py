@@ -426,9 +426,9 @@ def test_the_table_shows_reference_rankings(study_copy, evaluate):
             assert f"{rankings['another']['against'][measure]['difference']:+.3f}" in cell
         assert "map turned" in lines[place + 1]
         assert f"{figures['relative_deletion']:.3f}" in out.split("relative: 1 is as sure as")[0]
-    judged = next(iter(result["paired"].values()))["kappa"]["n_used"]
-    assert judged < 10
-    assert out.count(f"inconclusive ({judged} photographs, and 10 are the fewest)") >= len(result["paired"])
+    patients = next(iter(result["paired"].values()))["kappa"]["n_groups"]
+    assert patients < 10
+    assert out.count(f"inconclusive ({patients} patients, and 10 are the fewest)") >= len(result["paired"])
     assert not re.search(r": (better|worse)$", out, re.MULTILINE)
     assert max(map(len, out.splitlines())) <= 120
 
