@@ -1,4 +1,7 @@
-"""Mistakes of a user: each is one line that names the thing and the cure, and leaves everything as it was."""
+"""Mistakes of a user: each is one line that names the thing and the cure, and leaves everything as it was.
+
+Faults of files have a table of their own, `test_fault_table`.
+"""
 
 import json
 import re
@@ -17,21 +20,6 @@ def without(*names):
         for name in names:
             path = study / name
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    return prepare
-
-
-def damaged(name, text="{ half"):
-    """Damage a file of a study."""
-    return lambda study: (study / name).write_text(text)
-
-
-def changed(name, **values):
-    """Change values in a JSON file of a study."""
-
-    def prepare(study):
-        file = study / name
-        file.write_text(json.dumps(json.loads(file.read_text()) | values))
 
     return prepare
 
@@ -55,7 +43,6 @@ def files(tmp_path_factory, table_of):
     tables = {
         "bare": lambda row: {key: row[key] for key in plain},
         "masks": lambda row: row,
-        "scale": lambda row: row | {"label": "-1" if row["label"] == "2" else row["label"]},
         "few": lambda row: row if row["patient"] < "p0003" else None,
         "ungraded": lambda row: row | {"label": "" if row["split"] == "training" else row["label"]},
         "one": lambda row: row | {"label": "0"},
@@ -87,12 +74,10 @@ REFUSED = {
     # data
     "missing folder": ("init {new} --data folder:{nowhere}", "no folder .*nowhere", None),
     "missing IDRiD": ("init {new} --data idrid:{nowhere}", "nowhere", None),
-    "missing table": ("init {new} --data csv:{nowhere}", "nowhere cannot be read .*no such file.*check the path", None),
     "empty folder": ("init {new} --data folder:{empty}", r"empty.*(no|class)", None),
     "unknown spelling": ("init {new} --data coco:{empty}", "write idrid:DIR, folder:DIR, csv:FILE, synthetic", None),
     "no path": ("init {new} --data folder:", "name no path", None),
     "no number": ("init {new} --data synthetic:many", "write synthetic:N with N from 1", None),
-    "label off the scale": ("init {new} --data csv:{scale}", r"line \d+: label -1 is outside 0\.\.19", None),
     "no graded photograph": ("init {new} --data csv:{ungraded}", "no graded photograph to train on: add labels", None),
     "missing photograph": ("init {new} --data csv:{missing}", r"line \d+: there is no file .*_middle", None),
     "few for a fifth": ("init {new} --data csv:{few}", r"too small for a validation part.*pass --folds 2", None),
@@ -137,7 +122,6 @@ REFUSED = {
     # networks
     "unknown backbone": (TRAIN + " --backbone resnet19", "Unknown backbone 'resnet19': expected one of alexnet", None),
     "scales": (TRAIN + " --scales 9", "--scales 9: backbone test_resnet gives 1 to 4 scales", None),
-    "weights missing": (TRAIN + " --weights {nowhere}", "No weights file .*nowhere: give a .safetensors file", None),
     "weights pickled": (TRAIN + " --weights {pickle}", "not a safetensors file.*pickled weights are not read", None),
     "weights foreign": (TRAIN + " --weights {foreign}", "do not fit test_resnet: 0 of its tensors", None),
     "unknown backbone of a run": (RUN_NEW + " --backbone resnet19", "Unknown backbone 'resnet19'", None),
@@ -200,50 +184,6 @@ REFUSED = {
     "file for a folder": ("init {masks} --data csv:{masks}", "is not empty and no study", None),
     "another study": ("init {study} --data synthetic:30 --size 96", "was made with --size 64: give the same", None),
     "another run": ("run {study} --data synthetic:30 --size 96", "was made with --size 64: give the same", None),
-    "study damaged": ("collect {study}", "study.json is damaged.*restore it", damaged("study.json")),
-    "study no object": ("collect {study}", "study.json is damaged", damaged("study.json", "[1]")),
-    "study newer": (
-        "collect {study}",
-        "schema 9, this regaze reads up to 1: update",
-        changed("study.json", schema_version=9),
-    ),
-    "data changed": (
-        "collect {study}",
-        "has changed since the study was made",
-        changed("study.json", fingerprint="other"),
-    ),
-    "card damaged": ("evaluate {study}", "model.json is damaged", damaged("models/multi-scale/fold0/model.json")),
-    "card no object": (
-        "evaluate {study}",
-        "model.json is damaged",
-        damaged("models/multi-scale/fold0/model.json", "{}"),
-    ),
-    "card newer": (
-        "collect {study}",
-        "schema 9, this regaze",
-        changed("models/multi-scale/fold0/model.json", schema_version=9),
-    ),
-    "weights damaged": (
-        "predict {study}/models/multi-scale/fold0 {full}",
-        "model.safetensors cannot be read",
-        damaged("models/multi-scale/fold0/model.safetensors"),
-    ),
-    "records damaged": (
-        "select {study}",
-        "records.sqlite is not an SQLite database: restore it",
-        damaged("records.sqlite", "no database " * 99),
-    ),
-    "collected damaged": (
-        "select {study}",
-        "collected.json is damaged.*regaze collect",
-        damaged("collected/multi-scale/fold0/collected.json"),
-    ),
-    "run damaged": ("run {study}", "run.json is damaged.*pass --data", damaged("run.json")),
-    "run of another version": (
-        "run {study}",
-        "run.json is damaged",
-        damaged("run.json", '{"command": "", "options": {"x": 1}}'),
-    ),
     "boxes without data": ("evaluate {study} --boxes {full}", "--boxes .*full: needs --data", None),
     # predict
     "no model folder": ("predict {full} {masks}", "full is no model folder .*no model.json", None),

@@ -135,6 +135,24 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def write_sealed(path: Path, values: Mapping[str, Any]) -> None:
+    """`write_json`, with a hash of all values, for results that are kept and that nobody edits."""
+    write_json(path, {**values, "seal": digest(json.loads(json.dumps(values)))})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """Read what `write_sealed` wrote; a file without a seal, being older, is taken as it is.
+
+    Raises:
+        ValueError: See `read_json`; or a value is not the one that was written.
+        TypeError: It holds no object.
+    """
+    values: dict[str, Any] = typed(dict[str, Any], read_json(path))
+    if "seal" in values and values.pop("seal") != digest(values):
+        raise ValueError("its values are not those that were written")
+    return values
+
+
 def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number")
 

@@ -1,6 +1,7 @@
 """The study's folder: made once, whole or not at all, and refused when its data has changed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,8 +9,12 @@ from regaze import console
 from regaze.console import Voice
 from regaze.errors import DataError, OptionError, StudyError
 from regaze.models.card import read_card
+from regaze.models.options import MachineOptions
 from regaze.study.folder import create_study
 from regaze.study.options import StudyOptions
+from regaze.study.steps.finetune import finetune_model
+from regaze.study.steps.supervision import corrections_of
+from regaze.training.options import FinetuneOptions
 
 QUIET = Voice(quiet=True)
 
@@ -176,3 +181,43 @@ def test_voice_is_quiet_where_nobody_watches(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"{text}\nwarning: {text}\n"
+
+
+def test_a_clock_that_goes_backwards_reorders_nothing(study_copy, open_quietly, monkeypatch):
+    """Models stand in the order they were made and corrections in the order they came, whatever the clock said."""
+    file = study_copy / "models" / "multi-scale-finetuned" / "fold0" / "model.json"
+    first = json.loads(file.read_text())
+    study = open_quietly(study_copy)
+    before = [entry.id for entry in study.store.correction_index()]
+    monkeypatch.setattr("regaze.corrections.store.timestamp", lambda: "2001-01-01T00:00:00Z")
+    again = study.store.correction(before[-1])
+    study.store.add_corrections([replace(again, id=0, remark="again")])
+    assert [entry.id for entry in study.store.correction_index()] == [*before, before[-1] + 1]
+    learned = {entry.sample: entry.id for entry in corrections_of(study, "multi-scale", 0)}
+    assert learned[again.sample] == before[-1] + 1
+    monkeypatch.setattr("regaze.study.steps.fold_model.timestamp", lambda: "2001-01-01T00:00:00Z")
+    second = finetune_model(
+        study, "multi-scale", FinetuneOptions(epochs=1), MachineOptions(precision="fp32", workers=1)
+    )
+    card = study.card(second)
+    assert (card.created, card.order) == ("2001-01-01T00:00:00Z", max(first["order"], 3) + 1)
+    assert study.models()[-1] == second
+
+
+def test_a_moved_study_goes_on(study_copy, regaze, tmp_path):
+    """A study may be moved: what is relative to it moves along, and what it made stays."""
+    moved = study_copy.rename(tmp_path / "elsewhere")
+    assert regaze("verify", moved).code == 0
+    outcome = regaze("select", moved)
+    assert outcome.code == 0, outcome.err
+
+
+def test_data_that_moved_are_named(table, tmp_path, regaze):
+    """Where the photographs lay in the folder that was moved, the line says which file is missing where."""
+    folder = tmp_path / "s"
+    create_study(folder, options_for(table), QUIET)
+    table.rename(tmp_path / "gone.csv")
+    outcome = regaze("train", folder)
+    assert outcome.code == 1
+    assert str(table) in outcome.err
+    assert outcome.err.count("\n") == 1

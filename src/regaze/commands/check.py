@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from regaze.commands.base import Command, Result
 from regaze.errors import OptionError, RegazeError
-from regaze.files import digest, read_json
+from regaze.files import digest
 from regaze.study.options import CheckOptions, StudyOptions
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _of_data(options: CheckOptions) -> Wanted:
 def _of_study(given: CheckOptions, voice: Voice) -> Wanted:
     """A study as it is, or where its data no longer are what they were, its data."""
     from regaze.study.folder import open_study
+    from regaze.study.study_file import read_study_file
 
     changed = [item.name for item in fields(given) if item.name != "data" and getattr(given, item.name) != item.default]
     if changed:
@@ -82,10 +83,7 @@ def _of_study(given: CheckOptions, voice: Voice) -> Wanted:
     try:
         study = open_study(path, voice)
     except RegazeError as error:
-        try:
-            options = StudyOptions.from_plain(read_json(path / "study.json")["options"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise error from None
+        options = read_study_file(path).options  # raises where it is the study itself that is damaged or newer
         voice.warn(f"{error} Its data are checked as they are now.")
         return _wanted_of(options, path)
     return replace(_wanted_of(study.options, path), split=study.split)

@@ -55,6 +55,9 @@ def walk(connection: Connection) -> ChainReport:
     """Compute the whole chain again and compare; `connection` is inside a transaction, so that all is of one moment."""
     rows = _hashes(connection)
     links = connection.execute(text("SELECT id, kind, row, hash FROM links ORDER BY id")).all()
+    odd = next((link.id for link in links if list(map(type, link)) != [int, str, int, str]), None)
+    if odd is not None:
+        return ChainReport(max(0, len(links) - 1), "", (f"link {odd} of the chain holds a value of another type",))
     problems = []
     linked = {table: {link.row for link in links if link.kind == table} for table in TABLES}
     older = {

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from regaze.errors import CorrectionError
 
@@ -135,6 +135,8 @@ class Database:
 
     def _explain(self, error: DBAPIError) -> str:
         cure = _CURES.get(_code(error))
+        if cure is None and isinstance(error, OperationalError):  # a text that is no UTF-8, a table made in another way
+            cure = "is damaged: restore it from a copy"
         return f"{self.path} {cure} ({error.orig})" if cure else f"{self.path}: {error.orig}"
 
 

@@ -1,4 +1,4 @@
-"""The numbered steps that bring a database to the layout this version of regaze knows.
+"""The numbered steps that bring a database to the layout this version of regaze knows, and the check that it has it.
 
 Invariant: a step that was ever released is never edited; a new layout is a new step at the end. Each step runs in one
 transaction together with its own row in `migrations`, so that a database is always at the end of a step.
@@ -6,7 +6,9 @@ transaction together with its own row in `migrations`, so that a database is alw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -18,6 +20,17 @@ from regaze.records import timestamp
 
 # Marks the file as ours in the SQLite header ("rgzc"), so that a stranger's database is refused.
 APPLICATION_ID = 0x72677A63
+
+_CURE = "restore it from a copy"
+# Tables and their columns; a column with its type, NOT NULL and place in the key.
+_LAYOUT = """
+    SELECT type || ' ' || name, type FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'
+    UNION ALL
+    SELECT 'column ' || item.name || '.' || part.name,
+        part.type || CASE part."notnull" WHEN 1 THEN ' NOT NULL' ELSE '' END
+        || CASE part.pk WHEN 0 THEN '' ELSE ' PRIMARY KEY' END
+    FROM sqlite_master AS item JOIN pragma_table_info(item.name) AS part WHERE item.type = 'table'
+"""
 
 
 @dataclass(frozen=True)
@@ -119,17 +132,19 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Apply the steps that a database lacks, each in its own transaction.
+    """Apply the steps that a database lacks, each in its own transaction, to a file whose layout is that of a step.
 
     Args:
         database: An open file; an empty one becomes ours.
         migrations: All known steps, in order; handed in by the tests only.
 
     Raises:
-        CorrectionError: The file belongs to another program or a newer regaze, or lacks steps and cannot be written.
+        CorrectionError: The file belongs to another program or a newer regaze, lacks a table or column of the steps
+            that it says it has, or lacks steps and cannot be written.
     """
     with database.transaction() as connection:
         done = _applied(connection, database, migrations)
+        _check_layout(connection, database, migrations[:done])
     missing = migrations[done:]
     if missing and database.read_only:
         raise CorrectionError(
@@ -162,7 +177,10 @@ def _applied(connection: Connection, database: Database, migrations: Sequence[Mi
                 "name a file inside a study folder"
             )
         return 0
+    _check_layout(connection, database, migrations[:1], only="migrations")
     rows = connection.exec_driver_sql("SELECT number, name, version FROM migrations ORDER BY number").all()
+    if not rows:  # the mark that the file is ours is made together with the first row
+        raise CorrectionError(f"{database.path} is damaged (no row in its table migrations): {_CURE}")
     if len(rows) > len(migrations):
         raise CorrectionError(
             f"{database.path} was written by regaze {rows[-1].version} (step {rows[-1].number}), "
@@ -175,3 +193,42 @@ def _applied(connection: Connection, database: Database, migrations: Sequence[Mi
                 f"{__version__} expects {known.number} {known.name!r}: open it with regaze {row.version}"
             )
     return len(rows)
+
+
+def _check_layout(
+    connection: Connection, database: Database, migrations: Sequence[Migration], only: str | None = None
+) -> None:
+    """Make sure that a database has the tables and columns that its steps made; others do no harm.
+
+    Triggers are not asked for: what was done without them, the chain shows, row by row.
+
+    Args:
+        connection: Inside a transaction.
+        database: For the message.
+        migrations: The steps that it has behind it.
+        only: The one table to look at; None: all.
+
+    Raises:
+        CorrectionError: One is missing, or a column is of another type.
+    """
+    with closing(sqlite3.connect(":memory:")) as model:
+        for migration in migrations:
+            for statement in migration.statements:
+                model.execute(statement)
+        expected = _layout(model.execute(_LAYOUT))
+    found = _layout(connection.exec_driver_sql(_LAYOUT).all())
+    for thing, kind in expected.items():
+        if only is None or thing.startswith((f"table {only}", f"column {only}.")):
+            _check_thing(database, thing, kind, found.get(thing))
+
+
+def _check_thing(database: Database, thing: str, kind: str, found: str | None) -> None:
+    if found is None:
+        raise CorrectionError(f"{database.path} is damaged (the {thing} is missing): {_CURE}")
+    if found != kind:
+        raise CorrectionError(f"{database.path} is damaged (the {thing} is {found}, expected {kind}): {_CURE}")
+
+
+def _layout(rows: Iterable[Sequence[str]]) -> dict[str, str]:
+    """Thing -> its kind, of what `_LAYOUT` gives."""
+    return {str(row[0]): str(row[1]) for row in rows}

@@ -20,7 +20,8 @@ from regaze.corrections.masks import check_mask, decode_mask, encode_mask
 from regaze.corrections.shape_checks import shapes_from_json, shapes_to_json
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
-from regaze.records import Correction, Selection
+from regaze.files import typed
+from regaze.records import MAX_PIXELS, Correction, Selection
 
 _MODES, _ORIGINS = ("replace", "edit"), ("masks", "boxes", "expert")
 
@@ -124,6 +125,34 @@ def content(values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (*(values[name] for name in names), *masks)
 
 
+def unpack_entry(values: Mapping[str, Any], what: str) -> CorrectionEntry:
+    """The entry of a row of `CORRECTIONS`, which is not compared with its hash: that covers the masks too.
+
+    Args:
+        values: Column name -> value; more than an entry's do no harm.
+        what: Names the row in the message.
+
+    Raises:
+        CorrectionError: A value is of another type than its column, or none that `pack_correction` gives.
+    """
+    try:
+        entry: CorrectionEntry = typed(CorrectionEntry, {name: values[name] for name in ENTRY_FIELDS})
+    except TypeError as error:
+        raise CorrectionError(f"{what} is damaged ({error}): restore the file from a copy") from error
+    for name, value, known in (("mode", entry.mode, _MODES), ("origin", entry.origin, _ORIGINS)):
+        if value not in known:
+            raise CorrectionError(
+                f"{what} is damaged ({name} is {value!r}, expected one of {', '.join(known)}): restore the file from a "
+                "copy"
+            )
+    if min(entry.height, entry.width) < 1 or entry.height * entry.width > MAX_PIXELS:
+        raise CorrectionError(
+            f"{what} claims {entry.height} x {entry.width} pixels, expected 1 to {MAX_PIXELS}: the file is damaged, "
+            "restore it from a copy"
+        )
+    return entry
+
+
 def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
     """The record of a row of `CORRECTIONS`; its masks are not drawn again from the shapes.
 
@@ -132,8 +161,16 @@ def unpack_correction(values: Mapping[str, Any], what: str) -> Correction:
         what: Names the row in the message.
 
     Raises:
-        CorrectionError: The row does not match its hash, or its masks or shapes cannot be read.
+        CorrectionError: A value is of another type, the row does not match its hash, or its masks or shapes cannot be
+            read.
     """
+    unpack_entry(values, what)
+    kinds = (("look", bytes), ("avoid", bytes | None), ("shapes", str))
+    odd = next((name for name, kind in kinds if not isinstance(values[name], kind)), None)
+    if odd is not None:
+        raise CorrectionError(
+            f"{what} is damaged ({odd} is of type {type(values[odd]).__name__}): restore the file from a copy"
+        )
     if _hash_correction(values) != values["hash"]:
         raise CorrectionError(f"{what} does not match its hash: the file is damaged, restore it from a copy")
     height, width, avoid = values["height"], values["width"], values["avoid"]
@@ -183,17 +220,19 @@ def unpack_selection(values: Mapping[str, Any], what: str) -> Selection:
         what: Names the row in the message.
 
     Raises:
-        CorrectionError: The row does not match its hash.
+        CorrectionError: A value is of another type, or the row does not match its hash.
     """
-    damaged = f"{what} does not match its hash: the file is damaged, restore it from a copy"
-    try:
-        lists: dict[str, Any] = {name: tuple(json.loads(values[name])) for name in ("samples", "reasons")}
-    except ValueError as error:
-        raise CorrectionError(damaged) from error
     names = ("id", "model", "rule", "share", "seed", "author", "time")
-    selection = Selection(**{name: values[name] for name in names}, **lists)
-    if _hash_selection(selection) != values["hash"]:
-        raise CorrectionError(damaged)
+    try:
+        lists = {name: json.loads(values[name]) for name in ("samples", "reasons")}
+        selection: Selection = typed(Selection, {name: values[name] for name in names} | lists)
+        is_whole = _hash_selection(selection) == values["hash"]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CorrectionError(
+            f"{what} does not match its hash ({error}): the file is damaged, restore it from a copy"
+        ) from error
+    if not is_whole:
+        raise CorrectionError(f"{what} does not match its hash: the file is damaged, restore it from a copy")
     return selection
 
 

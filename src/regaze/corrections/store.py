@@ -25,6 +25,7 @@ from regaze.corrections.rows import (
     pack_correction,
     pack_selection,
     unpack_correction,
+    unpack_entry,
     unpack_selection,
 )
 from regaze.errors import CorrectionError
@@ -149,7 +150,7 @@ class Store:
     def correction_index(self) -> list[CorrectionEntry]:
         """All corrections so far without their masks, oldest first."""
         query = select(*(CORRECTIONS.c[name] for name in ENTRY_FIELDS)).order_by(CORRECTIONS.c.id)
-        return [CorrectionEntry(**row._asdict()) for row in self._rows(query)]
+        return [unpack_entry(row._asdict(), f"correction {row.id} in {self.path}") for row in self._rows(query)]
 
     def correction(self, correction_id: int) -> Correction:
         """One correction with its masks.

@@ -20,7 +20,8 @@ from regaze.experiments.claims import Claim, kappa, kappa_claim
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Outcome, shown
 from regaze.experiments.plan import Cell, Want
-from regaze.experiments.runs import Bench, Record
+from regaze.experiments.run_file import Record
+from regaze.experiments.runs import Bench
 from regaze.study.assessment.given_maps import GIVEN
 from regaze.study.assessment.measure import OTHERS
 

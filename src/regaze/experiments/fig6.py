@@ -16,7 +16,8 @@ from regaze.experiments.claims import Claim
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Outcome, shown, values
 from regaze.experiments.plan import Cell, Want
-from regaze.experiments.runs import Bench, Record
+from regaze.experiments.run_file import Record
+from regaze.experiments.runs import Bench
 from regaze.orientation import upright_pixels
 from regaze.study.lesions import enlarge
 

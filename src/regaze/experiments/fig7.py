@@ -21,7 +21,8 @@ from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import Outcome, grades, shown, values
 from regaze.experiments.paper import ATTENTION_SHARE, GRADING_SHARE
 from regaze.experiments.plan import Cell, Order, Want
-from regaze.experiments.runs import Bench, Record
+from regaze.experiments.run_file import Record
+from regaze.experiments.runs import Bench
 
 SOURCE = "section 3.3, figure 7"
 ORDERS: dict[Order, str] = {"map-error": AFTER, "confidence": CONTROL, "random": BEFORE}

@@ -15,7 +15,8 @@ from regaze.evaluation.seeds import Value
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.outcome import values
 from regaze.experiments.plan import Cell, Want
-from regaze.experiments.runs import Bench, Record
+from regaze.experiments.run_file import Record
+from regaze.experiments.runs import Bench
 
 
 @dataclass(frozen=True)

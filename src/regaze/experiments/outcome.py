@@ -15,7 +15,7 @@ from regaze.errors import OptionError
 from regaze.evaluation.proper_scores import PROPER_SCORES, proper_scores
 from regaze.evaluation.seeds import Estimate, Grade, Value
 from regaze.experiments.claims import Claim
-from regaze.experiments.runs import Record
+from regaze.experiments.run_file import Record
 from regaze.files import write_json, write_text
 
 

@@ -21,16 +21,16 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from regaze.console import Voice
 from regaze.data.sources import load_dataset
 from regaze.errors import StudyError
 from regaze.experiments.options import ReproduceOptions
 from regaze.experiments.plan import TRAINS, Cell, Grid, Kind, Run, Want
+from regaze.experiments.run_file import Record, read_run
 from regaze.experiments.sharing import shared_out
 from regaze.explanation.explainers import require
-from regaze.files import held, read_json, write_json
+from regaze.files import held, read_json, write_json, write_sealed
 from regaze.models.build import build_network
 from regaze.models.card import read_card, versions
 from regaze.models.options import MachineOptions
@@ -38,15 +38,14 @@ from regaze.records import Dataset, Sample
 from regaze.selection.rules import select as rank
 from regaze.study.assessment.given_maps import judge_given_maps
 from regaze.study.assessment.judge import judge_model, part_of
-from regaze.study.folder import DEFAULT_FOLDS, Study, create_study
+from regaze.study.folder import Study, create_study
 from regaze.study.options import CorrectOptions, EvaluateOptions
 from regaze.study.steps.collect import collect, read_collected
 from regaze.study.steps.correct import correct
 from regaze.study.steps.finetune import finetune_model
 from regaze.study.steps.fold_model import arithmetic, checkpoint_file
 from regaze.study.steps.train import train, train_on_corrections
-
-Record = dict[str, Any]
+from regaze.study.study_file import DEFAULT_FOLDS
 
 
 @dataclass
@@ -102,8 +101,8 @@ class Bench:
     def record(self, run: Run) -> Record | None:
         """What a run found; None where it is not done, its file is damaged, or the model that it trained is gone."""
         try:
-            record: Record = read_json(self.to / "runs" / f"{run.id}.json")
-            if record["id"] != run.id:
+            head, record = read_run(self.to / "runs" / f"{run.id}.json")
+            if head.id != run.id:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -186,7 +185,7 @@ class Bench:
             "units": self.units(run.kind),
             "pixels": self.options.size,
         }
-        write_json(self.to / "runs" / f"{run.id}.json", record | values)
+        write_sealed(self.to / "runs" / f"{run.id}.json", record | values)
 
     def rows(self, want: Want) -> list[list[Record]]:
         """A wish's records per photograph, one list per seed; all runs must be done."""

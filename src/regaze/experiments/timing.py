@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from regaze.experiments.plan import Kind, Run
+from regaze.experiments.run_file import read_run
 from regaze.experiments.runs import Bench
-from regaze.files import read_json
 
 Key = tuple[str, str, str]
 
@@ -42,10 +42,10 @@ def _earlier(bench: Bench) -> dict[Key, list[float]]:
     rates: dict[Key, list[float]] = {}
     for file in sorted((bench.to / "runs").glob("*.json")):
         try:
-            record = read_json(file)
-            if record["fresh"] and record["pixels"] == bench.options.size:
-                key: Key = (_stage(record["kind"], record["share"]), *record["cell"])
-                rates.setdefault(key, []).append(record["seconds"] / record["units"])
+            head, _ = read_run(file)
+            if head.fresh and head.pixels == bench.options.size:
+                key: Key = (_stage(head.kind, head.share), *head.cell)
+                rates.setdefault(key, []).append(head.seconds / head.units)
         except (ValueError, KeyError, TypeError, OSError):
             continue
     return rates

@@ -47,6 +47,8 @@ class ModelCard:
         versions: Of regaze, Python and the libraries that compute.
         created: UTC, ISO 8601.
         schema_version: Of this file.
+        order: Its place among the study's models, as they were made, from 1; 0: an older card, before all others. The
+            clock does not decide it, since that may go backwards.
     """
 
     name: str
@@ -70,6 +72,7 @@ class ModelCard:
     created: str = field(default_factory=timestamp)
     schema_version: int = SCHEMA_VERSION
     colour: Colour = "none"
+    order: int = 0
 
     @property
     def has_maps(self) -> bool:

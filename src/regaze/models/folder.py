@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from regaze.errors import ModelError
 from regaze.files import replacing, write_json
 from regaze.models.build import Network, build_network
 from regaze.models.card import ModelCard, check_weights, file_hash, read_card
-from regaze.models.options import MachineOptions
+from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.precision import predicting
 from regaze.models.predictor import Predictor
 
@@ -60,6 +61,40 @@ def load_network(folder: Path, card: ModelCard) -> Network:
         ) from error
     built.network.eval()
     return built.network
+
+
+def check_fit(folder: Path, card: ModelCard) -> None:
+    """Make sure that a folder's weights are the card's, and the whole network that it describes; none is loaded.
+
+    Args:
+        folder: What `save_model` wrote.
+        card: Its card.
+
+    Raises:
+        ModelError: The weights are missing, damaged, another model's, or do not fit the card.
+    """
+    check_weights(folder, card)
+    path = folder / "model.safetensors"
+    expected = _shapes(replace(card.network, weights="none"), len(card.classes), card.size)
+    try:
+        with safe_open(path, framework="pt") as stream:
+            found = {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): train the model again or restore the file.") from error
+    if found != expected:
+        odd = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+        sizes = [text.get(odd, "missing") for text in (found, expected)]
+        raise ModelError(
+            f"{path} does not fit its model.json ({odd} is {sizes[0]}, expected {sizes[1]}): the two files are not of "
+            "one model."
+        )
+
+
+@lru_cache(maxsize=16)
+def _shapes(network: NetworkOptions, classes: int, size: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of a network: name -> shape."""
+    state = build_network(network, classes, size).network.state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def load_model(folder: Path, machine: MachineOptions | None = None, batch: int = 32) -> tuple[Predictor, ModelCard]:

@@ -35,21 +35,20 @@ from regaze.data.near_copies import near_groups, told_of_near_copies
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
-from regaze.errors import DataError, ModelError, OptionError, RegazeError, StudyError
-from regaze.files import held, read_json, restored, typed, write_json
+from regaze.errors import DataError, ModelError, RegazeError, StudyError
+from regaze.files import held, restored, write_json
 from regaze.models.card import ModelCard, read_card
 from regaze.models.options import MachineOptions
 from regaze.records import Colour, Dataset, Sample, timestamp
 from regaze.study.check import check_options
 from regaze.study.options import StudyOptions
+from regaze.study.study_file import DEFAULT_FOLDS, SCHEMA_VERSION, read_study_file
 from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from regaze.models.features import FeatureCache
 
-SCHEMA_VERSION = 1
 _RECIPES = {"phase1": TrainingOptions, "finetune": FinetuneOptions, "supervision": SupervisionOptions}
-DEFAULT_FOLDS = 5  # a single validation part is one fifth
 
 
 @dataclass
@@ -86,8 +85,20 @@ class Study:
 
     @cached_property
     def store(self) -> Store:
-        """Selections and corrections."""
-        return Store(self.path / "records.sqlite")
+        """Selections and corrections.
+
+        Raises:
+            StudyError: Its file is empty, and models learned from what it held.
+            CorrectionError: It cannot be opened, or is damaged.
+        """
+        file = self.path / "records.sqlite"
+        if file.is_file() and not file.stat().st_size:
+            taught = [name for name, card in self.cards().items() if card.corrections.get("n")]
+            if taught:
+                raise StudyError(
+                    f"{file} is empty, and {taught[0]} learned from its corrections: restore a copy of it."
+                )
+        return Store(file)
 
     def training(self, fold: int) -> list[Sample]:
         """What fold's models learn from."""
@@ -159,7 +170,9 @@ class Study:
             if all((self.model_folder(folder.name, fold) / "model.json").is_file() for fold in self.folds)
         ]
         cards = {name: self.card(name) for name in names}
-        return dict(sorted(cards.items(), key=lambda item: (len(item[1].lineage), item[1].created, item[0])))
+        return dict(
+            sorted(cards.items(), key=lambda item: (len(item[1].lineage), item[1].order, item[1].created, item[0]))
+        )
 
     def models(self) -> list[str]:
         """Names of the models that are complete on every fold, in the order of `cards`."""
@@ -278,46 +291,23 @@ def open_study(path: Path, voice: Voice) -> Study:
     Raises:
         StudyError: The folder is no study, is damaged, was written by a newer version, or its data has changed.
     """
-    file = path / "study.json"
-    if not file.is_file():
-        raise StudyError(f"{path} is no study (it has no study.json): run `regaze init {path} --data ...` first.")
-    try:
-        values = read_json(file)
-        schema = int(values["schema_version"])
-        if schema > SCHEMA_VERSION:  # asked first: a newer file may hold what this version cannot read
-            raise StudyError(f"{file} has schema {schema}, this regaze reads up to {SCHEMA_VERSION}: update regaze.")
-        options = StudyOptions.from_plain(values["options"])
-        check_options(options)
-        split = typed(dict[str, int], values["split"])
-        fingerprint = typed(str, values["fingerprint"])
-        classes, ordinal = typed(tuple[str, ...], values["classes"]), typed(bool, values["ordinal"])
-        # An earlier version took the third of any grades for referable.
-        usual = 2 if ordinal and len(classes) > 2 else None
-        referable = typed(int | None, values.get("referable", usual))
-        if referable is not None and not 0 < referable < len(classes):
-            raise ValueError(f"referable is {referable}")
-        labels = LabelWish(classes, ordinal, options.sound_class, earlier="referable" not in values)
-        # Older studies were made without a look at the photographs.
-        found = typed(tuple[str, ...], values.get("found", []))
-        near = typed(tuple[tuple[str, ...], ...], values.get("near_copies", []))
-        folds = options.folds if options.folds > 1 else DEFAULT_FOLDS
-        if not all(0 <= fold < folds for fold in split.values()):
-            raise ValueError(f"the split has a fold outside 0..{folds - 1}")
-    except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
-        raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
+    stored = read_study_file(path)
+    options, split, near = stored.options, stored.split, stored.near
     changed = (
         f"The data of study {path} ({options.data}) has changed since the study was made: restore it, or start a new "
         "study."
     )
     try:
-        dataset = load_photographs(path, options, voice, labels)
+        dataset = load_photographs(path, options, voice, stored.labels)
     except UnknownLabelError as error:
         raise StudyError(changed) from error
-    if dataset.fingerprint != fingerprint:
+    if dataset.fingerprint != stored.fingerprint:
         raise StudyError(changed)
     if split.keys() != {sample.id for sample in dataset.samples if sample.part == "training"}:
-        raise StudyError(f"{file} is damaged (its split lists other photographs): restore it, or start a new study.")
-    dataset = _told(replace(dataset, referable=referable), options, found, near)
+        raise StudyError(
+            f"{path / 'study.json'} is damaged (its split lists other photographs): restore it, or start a new study."
+        )
+    dataset = _told(replace(dataset, referable=stored.referable), options, stored.found, near)
     return Study(path, options, dataset, split, voice, near)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regaze.errors import CorrectionError, ModelError
 from regaze.files import digest
-from regaze.models.card import check_weights, read_card
+from regaze.models.card import read_card
 from regaze.study.folder import Study
 
 
@@ -55,9 +55,11 @@ def verify(study: Study) -> Verification:
 
 
 def _model_problems(folder: Path, hashes: dict[int, str]) -> list[str]:
+    from regaze.models.folder import check_fit  # with torch, which a study is opened without
+
     try:
         card = read_card(folder)
-        check_weights(folder, card)
+        check_fit(folder, card)
     except ModelError as error:
         return [str(error)]
     ids = card.corrections.get("ids", [])

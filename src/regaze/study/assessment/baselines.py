@@ -19,7 +19,7 @@ from regaze.data.split import make_split
 from regaze.errors import DataError, ModelError
 from regaze.evaluation.baselines import blind_features, forest, linear_probe
 from regaze.evaluation.verdicts import compare, figure, judge, undecided
-from regaze.files import digest, write_json
+from regaze.files import digest, write_sealed
 from regaze.models.build import build_network
 from regaze.models.card import ModelCard
 from regaze.models.device import choose_device
@@ -228,7 +228,7 @@ def _judge(study: Study, grader: _Grader, other: Dataset | None) -> list[Row]:
                 learned = [sample for sample in study.training(fold) if sample.label is not None]
                 graded.append(grader.learn(np.array([numbers[s.id] for s in learned]), learned, theirs))
             records += _records(samples, np.mean(graded, axis=0), study.dataset.ordinal)
-        write_json(file, {"key": key, "model": grader.name, "photographs": records})
+        write_sealed(file, {"key": key, "model": grader.name, "photographs": records})
     return records
 
 

@@ -17,9 +17,9 @@ from regaze.data.pixels import Pixels
 from regaze.errors import DataError, StudyError
 from regaze.evaluation.faithfulness import Procedure
 from regaze.evaluation.substrates import normalised_black
-from regaze.files import digest, read_json, typed, write_json
+from regaze.files import digest, read_sealed, typed, write_sealed
 from regaze.models.card import ModelCard, read_card
-from regaze.models.folder import load_model
+from regaze.models.folder import check_fit, load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions, Predictor
 from regaze.records import Dataset, Sample
@@ -91,6 +91,8 @@ def judge_model(
     folds: list[list[Row]] = []
     for evaluation in evaluations:
         key = _key(study, evaluation, options, machine)
+        for folder_of, card in zip(evaluation.folders, evaluation.cards, strict=True):
+            check_fit(folder_of, card)  # also where what it was judged by is kept
         records = stored_records(evaluation.file, key)
         if records is None:
             shown = other is None and not folder
@@ -98,7 +100,7 @@ def judge_model(
             if shown:
                 _keep(evaluation, machine, predictions)
             records = _judge(study, evaluation, options, ensemble, pixels, predictions)
-            write_json(evaluation.file, {"key": key, "model": name, "photographs": records})
+            write_sealed(evaluation.file, {"key": key, "model": name, "photographs": records})
         folds.append(records)
     judged = [sample for evaluation in evaluations for sample in evaluation.samples]
     add_iou(study, name, machine, judged, folds, crossed=len(evaluations) > 1)
@@ -145,7 +147,7 @@ class _Kept:
 def stored_records(file: Path, key: str) -> list[Row] | None:
     """Records of an earlier call; None where there are none, they are of another key, or the file is damaged."""
     try:
-        values = read_json(file)
+        values = read_sealed(file)
         if values["key"] != key:
             return None
         typed(list[_Kept], values["photographs"])

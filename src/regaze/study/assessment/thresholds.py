@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from regaze.evaluation.overlap import at_threshold, best_threshold
-from regaze.files import digest, read_json, write_json
+from regaze.files import digest, read_sealed, typed, write_sealed
 from regaze.models.card import read_card
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
@@ -86,13 +86,14 @@ def _choosing_curves(study: Study, name: str, machine: MachineOptions, judged: S
     key = digest([_FORMAT, cards, contents, study.dataset.fingerprint, machine.precision])
     file = study.evaluation_folder / "thresholds" / f"{name}-{digest([contents])[:8]}.json"
     try:
-        stored = read_json(file)
+        stored = read_sealed(file)
         if stored["key"] == key:
-            return dict(stored["curves"])
+            kept: Curves = typed(Curves, stored["curves"])
+            return kept
     except (OSError, ValueError, KeyError, TypeError):
         pass  # none yet, of another key, or damaged: made again
     curves = _joined([_fold_curves(study, name, fold, group, machine) for fold, group in groups.items() if group])
-    write_json(file, {"key": key, "curves": curves})
+    write_sealed(file, {"key": key, "curves": curves})
     return curves
 
 

@@ -15,9 +15,9 @@ from safetensors.numpy import save_file
 from regaze.errors import StudyError
 from regaze.evaluation.agreement import lesion_enrichment, relevance_rank, squared_error
 from regaze.evaluation.picture import Picture, picture_cells
-from regaze.files import digest, read_json, replacing, typed, write_json
+from regaze.files import digest, read_sealed, replacing, typed, write_sealed
 from regaze.models.card import ModelCard, read_card
-from regaze.models.folder import load_model
+from regaze.models.folder import check_fit, load_model
 from regaze.models.options import MachineOptions
 from regaze.models.predictor import Predictions
 from regaze.records import Collected, Sample
@@ -51,6 +51,7 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
     for fold in study.folds:
         folder = study.collected_folder(name, fold)
         card = read_card(study.model_folder(name, fold))
+        check_fit(study.model_folder(name, fold), card)
         hashes = [entry.hash for entry in corrections_of(study, card.root, fold)] if options.signals else []
         key = digest([_basis(card, options), hashes])
         if _stored(folder).get("key") != key or not (folder / "maps.safetensors").is_file():
@@ -142,7 +143,7 @@ def read_collected(study: Study, name: str, fold: int) -> list[Collected]:
             f"The maps of {name} have not been collected: run `regaze collect {study.path} --model {name}` first."
         )
     try:
-        values = read_json(file)["photographs"]
+        values = read_sealed(file)["photographs"]
         collected: list[Collected] = typed(list[Collected], values)
         if not all(0 <= item.grade < len(study.classes) for item in collected):
             raise ValueError(f"a grade is outside 0..{len(study.classes) - 1}")
@@ -163,10 +164,9 @@ def is_collected(study: Study, name: str, options: CollectOptions) -> bool:
 def _stored(folder: Path) -> dict[str, Any]:
     """What `_write` wrote as JSON; empty where there is none, or it is damaged: then it is collected again."""
     try:
-        values = read_json(folder / "collected.json")
-    except (OSError, ValueError):
+        return read_sealed(folder / "collected.json")
+    except (OSError, ValueError, TypeError):
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _basis(card: ModelCard, options: CollectOptions) -> str:
@@ -222,4 +222,4 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "maps.safetensors") as temporary:
         save_file(arrays, temporary)
-    write_json(folder / "collected.json", head | {"photographs": [asdict(item) for item in collected]})
+    write_sealed(folder / "collected.json", head | {"photographs": [asdict(item) for item in collected]})

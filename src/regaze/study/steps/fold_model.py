@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from regaze.data.images import content_hash
 from regaze.data.pixels import Pixels
-from regaze.errors import StudyError
+from regaze.errors import ModelError, StudyError
 from regaze.files import alone
 from regaze.models.build import Network
 from regaze.models.card import SCHEMA_VERSION, ModelCard, read_card, versions
@@ -59,6 +59,16 @@ def free_name(study: Study, wanted: str, keys: Mapping[int, str]) -> str:
         number += 1
         name = f"{wanted}-{number}"
     return name
+
+
+def _next_order(study: Study, name: str) -> int:
+    """`ModelCard.order` of a model that is finished now; a model's folds may differ, of which the first counts."""
+    orders = [0]
+    for file in (study.path / "models").glob("*/fold*/model.json"):
+        if file.parent.parent.name != name:
+            with suppress(ModelError):  # another model's damage is told where that model is used
+                orders.append(read_card(file.parent).order)
+    return max(orders) + 1
 
 
 def checkpoint_file(study: Study, name: str, fold: int) -> Path:
@@ -189,6 +199,7 @@ class FoldModel:
             versions=versions(),
             created=timestamp(),
             schema_version=SCHEMA_VERSION,
+            order=_next_order(study, self.name),
         )
         save_model(study.model_folder(self.name, self.fold), network, finished)
         checkpoint.unlink(missing_ok=True)
