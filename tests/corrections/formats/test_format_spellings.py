@@ -11,6 +11,7 @@ from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
+from regaze.orientation import upright_pixels
 
 WIDTH, HEIGHT = 160, 120
 NAMES = ("eye03", "eye04", "a b", "eye (1)", "x.y")
@@ -109,6 +110,21 @@ def test_a_turned_box_of_coco_in_any_spelling(tmp_path, entry):
     """Wherever the angle stands, whichever corner comes first; turned once and not twice."""
     ((drawn,), _) = read("coco", coco(tmp_path / "in", [entry]))
     np.testing.assert_array_equal(look(drawn), TURNED)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_label_studios_coco_gives_the_stored_size_and_upright_marks(tmp_path, orientation):
+    """So the size tells nothing there; what was taken is said, and can be said otherwise."""
+    photograph = Photograph("eye", ("eye.jpg",), WIDTH, HEIGHT, orientation)
+    path = coco(tmp_path / "in", [BBOX], "eye.jpg")
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({"info": {"contributor": "Label Studio"}, **document}))
+    for drawn_on, shown in ((None, True), ("stored", False)):
+        intake = Intake(drawn_on=drawn_on)
+        (drawn,) = FORMATS["coco"].read(path, Album([photograph]), intake)
+        seen = upright_pixels(look(drawn), orientation if shown else 1)
+        assert seen[20:25, 10:30].all() and seen.sum() == 100
+        assert len(intake.notes) == (shown and orientation != 1)
 
 
 def test_a_box_of_five_numbers_is_left_out_beside_good_ones(tmp_path):

@@ -80,6 +80,7 @@ class _Document(Struct):
     images: list[_Image]
     categories: list[_Category]
     annotations: list[_Annotation] | None = None
+    info: Any = None
 
 
 _Item = TypeVar("_Item", _Image, _Category, _Annotation)
@@ -111,7 +112,8 @@ def read_coco(path: Path, album: Album, intake: Intake) -> list[Drawn]:
         if photograph.sample in samples:
             raise source.refuse(f"{photograph.sample} again", "each photograph once")
         samples.add(photograph.sample)
-        images[image.id] = image, sheet_of(photograph, (image.width, image.height), intake, source), source
+        size = _size(image, photograph, document.info)
+        images[image.id] = image, sheet_of(photograph, size, intake, source), source
     shapes: dict[Key, list[Shape]] = {key: [] for key in images}
     incomplete = set[Key]()
     for source, annotation in _by_id(path, "annotations", document.annotations or []):
@@ -183,6 +185,16 @@ def _annotation(shape: Shape, photograph: Photograph) -> dict[str, Any]:
         segmentation = [[value for point in points for value in point]]
         size = area(points)
     return {"category_id": category, "segmentation": segmentation, "area": size, "bbox": box, "iscrowd": 0}
+
+
+def _size(image: _Image, photograph: Photograph, info: Any) -> tuple[int, int] | None:
+    """The size of the picture that was drawn on; None where the file does not tell.
+
+    Label Studio writes the stored picture's size, and marks on the upright one (HumanSignal/label-studio issue 6608).
+    """
+    size = image.width, image.height
+    by_label_studio = isinstance(info, dict) and info.get("contributor") == "Label Studio"
+    return None if by_label_studio and size == (photograph.width, photograph.height) else size
 
 
 def _by_id(path: Path, key: str, items: list[_Item]) -> Iterator[tuple[Source, _Item]]:
