@@ -13,6 +13,11 @@ _ROBOFLOW = re.compile(
 )
 
 
+def is_hashed(name: str) -> bool:
+    """Whether a name has Roboflow's hash, which puts `-` for all but letters and digits, too."""
+    return _ROBOFLOW.fullmatch(re.split(r"[/\\]", name)[-1]) is not None
+
+
 def spellings(name: str) -> list[str]:
     """What a name, a path or an address in a foreign file may call a picture.
 

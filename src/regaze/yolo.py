@@ -6,7 +6,9 @@ class and the corners of a polygon, `class x1 y1 x2 y2 x3 y3 ...` (YOLO-seg), fo
 the photograph as tools show it, upright (`regaze.orientation`).
 
 Keypoints (YOLO-pose) look like polygons and are refused by the `kpt_shape` of their `data.yaml`. The class names stand
-in `classes.txt` or `obj.names` (one per line, class 0 first) or as `names` in `data.yaml`.
+in `classes.txt`, `obj.names` or `_darknet.labels` (one per line, class 0 first) or as `names` in `data.yaml` or
+`dataset.yaml`: at the top of the folder, else below it. Texts that list pictures (`train.txt`), and what is said of the
+data set (`README.roboflow.txt`), are passed over.
 
 Invariant: every mistake is one DataError that names the file and the line; nothing is guessed.
 """
@@ -62,30 +64,45 @@ class Mark(NamedTuple):
 
 
 def is_box_file(path: PurePath) -> bool:
-    """Whether a text belongs to a photograph; `path` is relative to the folder of boxes."""
+    """Whether a text belongs to a photograph by its name; `path` is relative to the folder of boxes."""
     stem = path.stem.lower()
-    return path.suffix == ".txt" and stem not in _OTHER_TEXTS and (len(path.parts) > 1 or stem not in _PART_LISTS)
+    is_other = stem.partition(".")[0] in _OTHER_TEXTS or (len(path.parts) == 1 and stem in _PART_LISTS)
+    return path.suffix == ".txt" and not is_other
 
 
 def box_files(folder: Path) -> list[Path]:
     """The texts below a folder that belong to photographs, sorted."""
-    return [file for file in sorted(folder.rglob("*.txt")) if file.is_file() and is_box_file(file.relative_to(folder))]
+    files = [file for file in sorted(folder.rglob("*.txt")) if file.is_file() and is_box_file(file.relative_to(folder))]
+    return [file for file in files if file.parent != folder or not _lists_pictures(file)]
+
+
+def _lists_pictures(file: Path) -> bool:
+    """Whether a text begins with the path of a picture, as the lists of a data set's parts do."""
+    try:
+        with file.open("rb") as stream:
+            lines = stream.read(4096).split(b"\n")
+    except OSError:  # said when it is read
+        return False
+    return bool(re.search(rb"\.(jpe?g|png|tiff?|bmp|webp)\s*$", lines[0], re.IGNORECASE))
 
 
 def read_names(folder: Path) -> dict[int, str] | None:
     """The name of each class number; None where the folder does not say.
 
-    The first of `classes.txt`, `obj.names`, `data.yaml` and `data.yml` counts.
+    The first of `_NAMES` counts, at the top of the folder before what lies below it.
 
     Raises:
-        DataError: The file is there but cannot be read or holds no names.
+        DataError: The file is there but cannot be read or holds no names; or two below the folder differ.
     """
-    readers = {"classes.txt": _listed, "obj.names": _listed, "data.yaml": _in_yaml, "data.yml": _in_yaml}
-    for name, read in readers.items():
-        file = folder / name
-        if file.is_file():
-            return read(file)
-    return None
+    top = [folder / name for name in _NAMES if (folder / name).is_file()]
+    if top:
+        return _NAMES[top[0].name](top[0])
+    below = sorted(file for file in folder.rglob("*") if file.name in _NAMES and file.is_file())
+    found = [(file, _NAMES[file.name](file)) for file in below]
+    for file, names in found[1:]:
+        if names != found[0][1]:
+            raise DataError(f"{found[0][0]} and {file} name the classes differently: keep one of them in {folder}")
+    return found[0][1] if found else None
 
 
 def read_marks(file: Path, classes: Collection[int]) -> list[Mark]:
@@ -113,10 +130,10 @@ def _mark(values: list[str], file: Path, line: int) -> Mark:
     """What one line says."""
     shown = " ".join(values)[:80]
     try:
-        if not re.fullmatch(r"[0-9]{1,9}", values[0]) or any("_" in value for value in values):  # float takes 1_0
+        if any("_" in value for value in values):  # float takes 1_0
             raise ValueError
-        numbers = [float(value) for value in values[1:]]
-        if len(numbers) < 4:
+        kind, *numbers = (float(value) for value in values)  # NumPy writes a class as 0.000000e+00
+        if len(numbers) < 4 or not (0 <= kind < 1e9 and kind.is_integer()):
             raise ValueError
     except ValueError:
         raise _mistake(file, line, repr(shown), _EXPECTED) from None
@@ -133,7 +150,7 @@ def _mark(values: list[str], file: Path, line: int) -> Mark:
         raise _mistake(file, line, f"the box {shown}", "shares of width and height, 0..1, not pixels")
     if len(points) == 2:
         points = tuple((min(1.0, max(0.0, x)), min(1.0, max(0.0, y))) for x, y in points)
-    return Mark(line, int(values[0]), points)
+    return Mark(line, int(kind), points)
 
 
 def _listed(file: Path) -> dict[int, str]:
@@ -204,3 +221,9 @@ def read_text(file: Path) -> str:
 
 def _mistake(file: Path, line: int, wrong: str, expected: str) -> DataError:
     return DataError(f"{file}, line {line}: {wrong}, expected {expected}: correct it and try again")
+
+
+_NAMES = {"classes.txt": _listed, "obj.names": _listed, "_darknet.labels": _listed} | dict.fromkeys(
+    ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml"), _in_yaml
+)
+"""Files with the names of the classes, and how each is read."""

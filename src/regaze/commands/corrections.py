@@ -105,16 +105,21 @@ class Import(StudyCommand):
     the file tells, else upright (png: else refused)."""
     any_value: bool = False
     """png: every value but 0 means look here, as in masks with labels 1, 2, 3."""
+    mask_classes: str | None = None
+    """png: what values or colours mean, VALUE=NAME,...: 1=MA,2=HE,5=OD or #ff0000=EX; landmarks are left out. Default:
+    as labelmap.txt (CVAT) or _classes.csv (Roboflow) in the folder says."""
 
     def run(self) -> Result:
         """Import."""
         from regaze.corrections.formats.intake import Intake
+        from regaze.data.mask_file import value_names
         from regaze.study.active_model import active_model
         from regaze.study.steps.exchange import import_corrections
 
         study = self.open()
         model = self.model or active_model(study)
-        intake = Intake(skip_unknown=self.skip_unknown, drawn_on=self.drawn_on, any_value=self.any_value)
+        classes = None if self.mask_classes is None else value_names(self.mask_classes)
+        intake = Intake(self.skip_unknown, self.drawn_on, self.any_value, classes)
         counts = import_corrections(study, self.path, self.format, model, self.author, intake)
         there = f"{counts['there_already']} there already, " if counts["there_already"] else ""
         self.say(

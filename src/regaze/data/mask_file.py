@@ -84,7 +84,16 @@ def named_values(text: str) -> dict[str, str | None]:
     Raises:
         DataError: It is written otherwise, or names a value twice.
     """
-    named: dict[str, str | None] = {}
+    return {value: lesion_type(name) for value, name in value_names(text).items()}
+
+
+def value_names(text: str) -> dict[str, str]:
+    """What `--mask-classes` says: value -> name, as `named_values` reads it.
+
+    Raises:
+        DataError: It is written otherwise, or names a value twice.
+    """
+    named: dict[str, str] = {}
     for piece in re.split("[,;]", text):
         value, equals, name = (part.strip() for part in piece.partition("="))
         key = value.lower() if value.startswith("#") else value.lstrip("0") or "0" * bool(value)
@@ -93,7 +102,7 @@ def named_values(text: str) -> dict[str, str | None]:
                 f"--mask-classes '{text}': '{piece.strip()}' is not VALUE=NAME, each value once: write for example "
                 "1=MA,2=HE,5=optic_disc, or #ff0000=EX for colours."
             )
-        named[key] = lesion_type(name)
+        named[key] = name
     return named
 
 

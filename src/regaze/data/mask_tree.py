@@ -5,17 +5,15 @@ See `data.folder` for the layouts, and for what a missing mask means.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from regaze.data.tree import PartName, Place
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
-
-_ENDING = re.compile(r"(.+?)[_ .-](masks?|gt|seg|segmentation|ground_?truth)([_ .-]?\(?\d+\)?)?", re.IGNORECASE)
+from regaze.mask_names import landmark_endings, mask_endings, says_mask
 
 
 @dataclass(frozen=True)
@@ -74,13 +72,13 @@ def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
                 found[file] = photo, kind if kind != "" else "lesion"
 
     for file in files:
-        take(file, _endings(file.stem), everything)
-        if _ENDING.fullmatch(file.stem):
-            take(file, _landmarks(file.stem), everything)
+        take(file, mask_endings(file.stem), everything)
+        if says_mask(file.stem):
+            take(file, landmark_endings(file.stem), everything)
     # `7_OD` beside `7` may be a right eye; beside `7` and `7_MA` it is the disc.
     masked = {photo for photo, _ in found.values()}
     for file in files:
-        take(file, _landmarks(file.stem), masked)
+        take(file, landmark_endings(file.stem), masked)
     # A mask's own name may begin another's: `x_mask` and `x_mask_EX`.
     return {mask: (found[photo][0] if photo in found else photo, kind) for mask, (photo, kind) in found.items()}
 
@@ -117,13 +115,13 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
                 if label is None and below
                 else [
                     (stem, named if named and kind == "lesion" else kind)
-                    for stem, named in ((file.stem, ""), *_endings(file.stem))
+                    for stem, named in ((file.stem, ""), *mask_endings(file.stem))
                 ]
             )
             owner = _owner(file, candidates, by_stem, label, part if has_parts else None, below)
             if owner is not None:
                 tree.add(owner[0].path, owner[1], file)
-            elif any(True for _ in _landmarks(file.stem)):
+            elif any(True for _ in landmark_endings(file.stem)):
                 tree.landmarks.append(file)
             else:
                 tree.orphans.append(file)
@@ -178,28 +176,6 @@ def _meaning(names: Sequence[str], classes: Collection[str]) -> tuple[str | None
 
 def _is_mvtec(place: Place) -> bool:
     return place.masks.startswith("ground")
-
-
-def _endings(stem: str) -> Iterator[tuple[str, str]]:
-    """The shorter stems that a mask's stem may stand for, with the lesion that its ending names, '' for none."""
-    ended = _ENDING.fullmatch(stem)
-    if ended:
-        yield ended[1], ""
-    for text in (stem, ended[1] if ended else ""):
-        for separator in re.finditer(r"[_ -]", text):
-            named = named_lesion(text[separator.end() :])
-            if named is not None:
-                yield text[: separator.start()], named
-
-
-def _landmarks(stem: str) -> Iterator[tuple[str, None]]:
-    """The shorter stems whose ending names a landmark (`eye_OD`, `eye_optic_disc_mask`)."""
-    ended = _ENDING.fullmatch(stem)
-    text = ended[1] if ended else stem
-    for separator in re.finditer(r"[_ -]", text):
-        words = text[separator.end() :]
-        if lesion_type(words) is None:
-            yield text[: separator.start()], None
 
 
 def _refuse_alike(files: Sequence[Path]) -> None:

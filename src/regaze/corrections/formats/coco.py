@@ -4,9 +4,11 @@ Written are the categories `look` and `avoid`; polygons and boxes as polygons, a
 and in each entry of `images`, beside its usual keys, `reviewed`: true, `mode`, `author`, `time` and `remark`. Lost:
 that a mask was drawn by strokes.
 
-Read are compressed and uncompressed run lengths, polygons, and boxes (`bbox` without a `segmentation`, or with one
-that is the four corners of a box; turned clockwise around the middle by CVAT's `attributes.rotation`). Polygons of
-fewer than three points, and keypoints without an area, are left out and counted. The order of `annotations` is the
+Read are compressed and uncompressed run lengths, polygons (flat lists or lists of points), and boxes (`bbox` without a
+`segmentation`, or with one that is the four corners of a box; turned clockwise around the middle by `rotation`, which
+CVAT writes into `attributes`, where box and corners are the unturned one's). Polygons of fewer than three points,
+keypoints without an area, and boxes of five numbers, whose angle tools count in different ways, are left out and
+counted. The order of `annotations` is the
 order of drawing. The photograph's corner is at 0, as here. Polygons become pixels by our rule (see
 `corrections.shapes`), which differs from the COCO API's at the border of a polygon by up to a pixel.
 
@@ -33,7 +35,7 @@ from regaze.corrections.formats.drawn import (
 )
 from regaze.corrections.formats.folders import check_free
 from regaze.corrections.formats.intake import Intake
-from regaze.corrections.formats.json_paths import Finite, Key, read_json, write_lines
+from regaze.corrections.formats.json_paths import Finite, Key, converted, read_json, write_lines
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs
 from regaze.corrections.formats.sheet import Sheet, area, rotated_box, sheet_of
@@ -42,6 +44,8 @@ from regaze.files import write_text
 from regaze.records import MAX_PIXELS, Correction, Shape
 
 _CATEGORIES = {1: True, 2: False}
+
+_Sides = tuple[tuple[float, float], tuple[float, float]]
 
 
 class _Image(Notes, kw_only=True):
@@ -63,18 +67,20 @@ class _Rle(Struct):
 
 
 class _Annotation(Struct):
-    id: Key
     image_id: Key
     category_id: Key
-    segmentation: _Rle | list[_Rle | list[Finite]] | None = None
+    id: Key | None = None
+    segmentation: Any = None  # in several spellings, see `_spelled`
     bbox: list[Finite] | None = None
     attributes: Any = None
+    rotation: Any = None
 
 
 class _Document(Struct):
     images: list[_Image]
     categories: list[_Category]
     annotations: list[_Annotation] | None = None
+    info: Any = None
 
 
 _Item = TypeVar("_Item", _Image, _Category, _Annotation)
@@ -94,7 +100,7 @@ def read_coco(path: Path, album: Album, intake: Intake) -> list[Drawn]:
     Raises:
         CorrectionError: Something in the file is wrong; names its path.
     """
-    document: _Document = read_json(path, _Document)
+    document: _Document = read_json(path, _Document, "coco")
     labels = {category.id: category.name for _, category in _by_id(path, "categories", document.categories)}
     images: dict[Key, tuple[_Image, Sheet, Source] | None] = {}
     samples = set[str]()
@@ -106,7 +112,8 @@ def read_coco(path: Path, album: Album, intake: Intake) -> list[Drawn]:
         if photograph.sample in samples:
             raise source.refuse(f"{photograph.sample} again", "each photograph once")
         samples.add(photograph.sample)
-        images[image.id] = image, sheet_of(photograph, (image.width, image.height), intake, source), source
+        size = _size(image, photograph, document.info)
+        images[image.id] = image, sheet_of(photograph, size, intake, source), source
     shapes: dict[Key, list[Shape]] = {key: [] for key in images}
     incomplete = set[Key]()
     for source, annotation in _by_id(path, "annotations", document.annotations or []):
@@ -180,52 +187,106 @@ def _annotation(shape: Shape, photograph: Photograph) -> dict[str, Any]:
     return {"category_id": category, "segmentation": segmentation, "area": size, "bbox": box, "iscrowd": 0}
 
 
+def _size(image: _Image, photograph: Photograph, info: Any) -> tuple[int, int] | None:
+    """The size of the picture that was drawn on; None where the file does not tell.
+
+    Label Studio writes the stored picture's size, and marks on the upright one (HumanSignal/label-studio issue 6608).
+    """
+    size = image.width, image.height
+    by_label_studio = isinstance(info, dict) and info.get("contributor") == "Label Studio"
+    return None if by_label_studio and size == (photograph.width, photograph.height) else size
+
+
 def _by_id(path: Path, key: str, items: list[_Item]) -> Iterator[tuple[Source, _Item]]:
     """Each item and where it stands; an id that came before is refused."""
     seen = set()
     for index, item in enumerate(items):
         source = Source(path, f"$.{key}[{index}]")
-        if item.id in seen:
-            raise source.refuse(f"the id {shown(item.id)} again", "each id once")
-        seen.add(item.id)
+        if item.id is not None:
+            if item.id in seen:
+                raise source.refuse(f"the id {shown(item.id)} again", "each id once")
+            seen.add(item.id)
         yield source, item
 
 
 def _shapes(annotation: _Annotation, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
-    segmentation, bbox = annotation.segmentation, annotation.bbox
+    segmentation: _Rle | list[_Rle | list[float]] | None = converted(
+        _spelled(annotation.segmentation), _Rle | list[_Rle | list[Finite]] | None, source.inner(".segmentation")
+    )
     if isinstance(segmentation, _Rle):
         return _mask(segmentation, look, sheet, source)
-    if segmentation:
-        sides = _box_of(segmentation)
-        if sides is None:
-            return _parts(segmentation, look, sheet, source)
-    elif not bbox:
-        sheet.intake.leave_out("neither a segmentation nor a bbox", source)
+    bbox = annotation.bbox or []
+    if not segmentation and len(bbox) in (0, 5):
+        what = f"a box of 5 numbers, {shown(bbox)}" if bbox else "neither a segmentation nor a bbox"
+        sheet.intake.leave_out(what, source)
         return ()
-    elif len(bbox) != 4:
+    if not segmentation and len(bbox) != 4:
         raise source.refuse(f"no segmentation and the bbox {shown(bbox)}", "4 numbers")
-    else:
-        x, y, width, height = bbox
-        sides = (x, x + width), (y, y + height)
+    box = ((bbox[0], bbox[0] + bbox[2]), (bbox[1], bbox[1] + bbox[3])) if len(bbox) == 4 else None
+    sides = _box_of(segmentation) if segmentation else box
+    if segmentation and sides is None:
+        return _parts(segmentation, look, sheet, source)
+    assert sides is not None  # either gave them
     angle = _angle(annotation, source)
-    if angle % 360 == 0:
+    # Corners that are not the box's are turned already.
+    if angle % 360 == 0 or (box is not None and not _alike(sides, box)):
         return sheet.box(*sides, look, source)
     return sheet.turned(rotated_box(*sides, angle), look, source)
 
 
+def _spelled(value: Any) -> Any:
+    """A segmentation as COCO spells it; None for an empty one.
+
+    Tools write one polygon without the list around it, points as pairs, and nothing as an empty list, object or text.
+    """
+    if isinstance(value, list):
+        if value and (isinstance(value[0], int | float) or _is_of_points(value)):
+            value = [value]
+        value = [
+            [number for point in part for number in point] if _is_of_points(part) else part
+            for part in value
+            if part not in ([], {})
+        ]
+    return value or None
+
+
+def _is_of_points(part: Any) -> bool:
+    """Whether a polygon is written as pairs of numbers."""
+    return (
+        isinstance(part, list)
+        and bool(part)
+        and all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], int | float) for p in part)
+    )
+
+
 def _angle(annotation: _Annotation, source: Source) -> float:
-    """By how many degrees CVAT says that the box is turned."""
+    """By how many degrees the box is turned: in `attributes`, which may be a list of names and values, or beside it."""
     attributes = annotation.attributes
-    value = attributes.get("rotation") if isinstance(attributes, dict) else None
+    if isinstance(attributes, list):
+        attributes = {str(one.get("name")): one.get("value") for one in attributes if isinstance(one, dict)}
+    named = {str(key).lower(): value for key, value in attributes.items()} if isinstance(attributes, dict) else {}
+    value = named.get("rotation", annotation.rotation)
     return number(str(value), "rotation", source.inner(".attributes")) if value not in (None, "") else 0.0
 
 
-def _box_of(segmentation: list[_Rle | list[float]]) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    """The sides of a box that is written as its four corners."""
-    if len(segmentation) != 1 or isinstance(segmentation[0], _Rle) or len(segmentation[0]) != 8:
+def _box_of(segmentation: list[_Rle | list[float]]) -> _Sides | None:
+    """The sides of a box that is written as its four corners, from any of them on and either way around."""
+    values = segmentation[0]
+    if len(segmentation) != 1 or isinstance(values, _Rle) or len(values) not in (8, 10):
         return None
-    x0, y0, x1, y1 = segmentation[0][0], segmentation[0][1], segmentation[0][4], segmentation[0][5]
-    return ((x0, x1), (y0, y1)) if segmentation[0] == [x0, y0, x1, y0, x1, y1, x0, y1] else None
+    points = list(zip(values[::2], values[1::2], strict=True))
+    if len(points) == 5 and points.pop() != points[0]:
+        return None
+    (x0, y0), (x1, y1) = points[0], points[2]
+    if {points[1], points[3]} != {(x1, y0), (x0, y1)} or x0 == x1 or y0 == y1:
+        return None
+    return (min(x0, x1), max(x0, x1)), (min(y0, y1), max(y0, y1))
+
+
+def _alike(one: _Sides, other: _Sides) -> bool:
+    """Whether two boxes are one, up to rounding to a pixel."""
+    pairs = zip([*sorted(one[0]), *sorted(one[1])], [*sorted(other[0]), *sorted(other[1])], strict=True)
+    return all(abs(a - b) <= 1 for a, b in pairs)
 
 
 def _mask(rle: _Rle, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:

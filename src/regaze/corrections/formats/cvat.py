@@ -38,7 +38,7 @@ from regaze.corrections.formats.folders import check_free
 from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.runs import crop_of_runs, runs_of_crop
-from regaze.corrections.formats.sheet import Sheet, rotated_box, sheet_of
+from regaze.corrections.formats.sheet import Sheet, rotated_box, sheet_of, slight
 from regaze.corrections.formats.source import Source, number, shown
 from regaze.corrections.formats.xml_lines import Node, attribute_of, read_xml, text_of
 from regaze.corrections.shapes import mask_to_runs
@@ -237,7 +237,7 @@ def _polygon(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
 
 
 def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
-    for pair in text.split(";"):
+    for pair in filter(str.strip, text.split(";")):
         x, comma, y = pair.partition(",")
         if not comma:
             raise source.refuse(f"the point {shown(pair)}", "x,y")
@@ -246,7 +246,7 @@ def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
 
 def _mask(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
     left, top, width, height = (node.whole(name) for name in ("left", "top", "width", "height"))
-    if left + width > sheet.width or top + height > sheet.height:
+    if left + width > sheet.width + slight(sheet.width) or top + height > sheet.height + slight(sheet.height):
         raise node.source.refuse(
             f"a mask up to column {left + width} and row {top + height}",
             f"at most {sheet.width} and {sheet.height}, the photograph's size",
@@ -259,6 +259,7 @@ def _mask(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
         expected = f"{width} x {height} = {width * height}, those of its rectangle"
         raise node.source.refuse(f"an rle of {int(runs.sum())} pixels", expected)
     crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
+    crop = crop[: max(sheet.height - top, 0), : max(sheet.width - left, 0)]
     return sheet.mask(runs_of_crop(crop, top, left, sheet.height, sheet.width), look, node.source)
 
 

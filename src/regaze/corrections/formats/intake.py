@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,12 +21,14 @@ class Intake:
         drawn_on: What marks were drawn on where EXIF turns a photograph: `upright`, the picture as tools show it, or
             `stored`; None: what size and tool tell.
         any_value: PNG masks: every value but 0 means "look here".
+        classes: PNG masks: a value (`3`) or colour (`#ff0000`) -> the name of its class; None: as the folder says.
         shapes_left_out: How many shapes were left out that are no landmark's.
     """
 
     skip_unknown: bool = False
     drawn_on: DrawnOn | None = None
     any_value: bool = False
+    classes: Mapping[str, str] | None = None
     shapes_left_out: int = 0
     _seen: dict[str, tuple[int, str]] = field(default_factory=dict)
     _of: set[tuple[str, str]] = field(default_factory=set)

@@ -21,12 +21,13 @@ Key = int | str
 """An id."""
 
 
-def read_json(path: Path, kind: Any) -> Any:
+def read_json(path: Path, kind: Any, own: str = "") -> Any:
     """Read a JSON file into a value of a kind.
 
     Args:
         path: The file.
         kind: A `msgspec.Struct`, or a list of them; keys that it does not name are passed over.
+        own: The format that is read; a file of another tool's is refused by its name.
 
     Raises:
         CorrectionError: It is no JSON, holds NaN, is nested too deeply, an object has a key twice, or something in it
@@ -42,7 +43,37 @@ def read_json(path: Path, kind: Any) -> Any:
         raise Source(path).refuse("lists and objects too deep in each other", "at most some hundred") from None
     except ValueError as error:
         raise Source(path).refuse(str(error), "finite numbers, and each key once in its object") from None
+    found, cure = _recognised(value) if own else ("", "")
+    if cure and own not in cure:
+        raise Source(path).refuse(found, cure)
     return converted(value, kind, Source(path, "$"))
+
+
+def _recognised(value: Any) -> tuple[str, str]:
+    """What tool a document is of, and how it can be read; empty for unknown ones."""
+    convert = "an export as COCO"
+    head = value[0] if isinstance(value, list) and value else value
+    if not isinstance(head, dict):
+        return "", ""
+    keys = head.keys()
+    if "data" in keys and keys & {"annotations", "completions", "predictions"}:
+        return "Label Studio's JSON", "--format label-studio"
+    if isinstance(value, list):
+        return "", ""
+    if {"images", "annotations"} <= keys:
+        return "COCO", "--format coco"
+    if {"shapes", "imagePath"} <= keys:
+        return "a file of LabelMe", convert
+    regions = keys & {"_via_img_metadata"} or any(
+        isinstance(item, dict) and "regions" in item for item in head.values()
+    )
+    if regions:
+        return "a file of VIA (VGG)", convert
+    if head.get("type") == "FeatureCollection":
+        return "GeoJSON", convert
+    if {"objects", "size"} <= keys:
+        return "a file of Supervisely", convert
+    return "", ""
 
 
 def converted(value: Any, kind: Any, source: Source) -> Any:

@@ -15,16 +15,18 @@ e-mail addresses alone, since Label Studio refuses what is no member's; the auth
 `author` too, which counts when it is read.
 
 Read are also rotated rectangles and ellipses (as polygons), bit masks, and `<Labels>` with `<Brush>`, `<Polygon>`,
-`<Rectangle>` or `<Ellipse>`; keypoints and other drawn results are left out and counted, and so are predictions.
-Skipped annotations (`was_cancelled`) are passed over. The photograph is named by `data.image`, or by the task's other
-texts where that fits none (`regaze.tool_names`).
+`<Rectangle>` or `<Ellipse>`; keypoints and other drawn results are left out and counted. Predictions, drafts that were
+never submitted and skipped annotations (`was_cancelled`) are passed over and counted. Exports before version 1.0 call
+annotations `completions`. `image_rotation` says how the editor's view was turned; marks are written on the picture as
+it is (`serialize` of the editor's regions). The photograph is named by `data.image`, or by the task's other texts where
+that fits none (`regaze.tool_names`).
 
 A task may show several photographs, each by an `<Image>` of its own or all by one with a list. The export does not say
 which `<Image>` shows which key of `data`: results are told apart where their `to_name` is that key, or by
 `item_index`, and a task is refused where neither tells.
 
-An annotation without drawn results is *not corrected*; it means "nothing here deserves attention" only where it has a
-`mode`.
+An annotation without drawn results is *not corrected*, and counted; it means "nothing here deserves attention" only
+where it has a `mode`.
 """
 
 from __future__ import annotations
@@ -67,7 +69,15 @@ class _Task(Struct):
     id: Key | None = None
     file_upload: str | None = None
     annotations: list[_Annotation] | None = None
+    completions: list[_Annotation] | None = None
     predictions: Any = None
+    drafts: Any = None
+
+    @property
+    def said(self) -> list[tuple[str, _Annotation]]:
+        """The annotations, each with its step from the task."""
+        named = (("annotations", self.annotations), ("completions", self.completions))
+        return [(f".{key}[{number}]", one) for key, items in named for number, one in enumerate(items or [])]
 
 
 def read_label_studio(path: Path, album: Album, intake: Intake) -> list[Drawn]:
@@ -85,24 +95,28 @@ def read_label_studio(path: Path, album: Album, intake: Intake) -> list[Drawn]:
     Raises:
         CorrectionError: Something in the file is wrong; names its path.
     """
-    tasks: list[_Task] = read_json(path, list[_Task])
+    document: list[_Task] | _Task = read_json(path, list[_Task] | _Task, "label-studio")
+    tasks = document if isinstance(document, list) else [document]
     result, seen = [], set[tuple[str, Key]]()
     for index, task in enumerate(tasks):
-        source = Source(path, f"$[{index}]")
+        source = Source(path, f"$[{index}]" if isinstance(document, list) else "$")
         _check_new("task", task.id, seen, source)
         if task.data is None:
             raise source.refuse("no `data`, as in JSON-MIN", "Label Studio's export called JSON")
-        if isinstance(task.predictions, list):
-            for number in range(len(task.predictions)):
-                intake.count(
-                    "Predictions, which are no corrections, passed over", str(source.inner(f".predictions[{number}]"))
-                )
+        for key, items, what in (
+            ("predictions", task.predictions, "Predictions, which are no corrections, passed over"),
+            ("drafts", task.drafts, "Drafts, which were never submitted, passed over"),
+        ):
+            for number in range(len(items) if isinstance(items, list) else 0):
+                intake.count(what, str(source.inner(f".{key}[{number}]")))
         pictures = _Pictures(task, task.data, album, intake, source.inner(".data"))
-        for number, annotation in enumerate(task.annotations or []):
-            inner = source.inner(f".annotations[{number}]")
+        for step, annotation in task.said:
+            inner = source.inner(step)
             _check_new("annotation", annotation.id, seen, inner)
             if not annotation.was_cancelled:
                 result += _annotation(annotation, pictures, intake, inner)
+            elif annotation.result:
+                intake.count("Skipped annotations with marks, passed over", str(inner))
     return result
 
 
@@ -128,7 +142,7 @@ class _Pictures:
             self._known = {"image": [uploaded or intake.find(album, texts[0], source)]}
         results = [
             one
-            for annotation in task.annotations or []
+            for _, annotation in task.said
             if not annotation.was_cancelled and isinstance(annotation.result, list)
             for one in annotation.result
             if isinstance(one, dict) and one.get("type") not in UNDRAWN
@@ -250,8 +264,14 @@ def _result(shape: Shape, photograph: Photograph) -> dict[str, Any]:
 
 
 def _annotation(annotation: _Annotation, pictures: _Pictures, intake: Intake, source: Source) -> list[Drawn]:
-    results: list[Result] = converted(annotation.result, list[Result], source.inner(".result"))
+    results: list[Result] = converted(annotation.result, list[Result] | None, source.inner(".result")) or []
     located = [(source.inner(f".result[{index}]"), result) for index, result in enumerate(results)]
+    if pictures.samples and all(result.type in UNDRAWN for _, result in located) and not _mode(located):
+        intake.count(
+            "Annotations without a mark, taken as not corrected (a choice named mode would say that nothing deserves "
+            "attention)",
+            str(source),
+        )
     by_sample: dict[str, list[tuple[Source, Result]]] = {}
     for inner, result in located:
         if result.type in UNDRAWN and len(pictures.samples) < 2:
@@ -279,13 +299,17 @@ def _drawn(
     """What an annotation says of one photograph: one or none."""
     before = intake.shapes_left_out
     shapes = shapes_of(located, photograph, intake)
-    mode, remark = _control(located, "choices", "mode", "choices"), _control(located, "textarea", "remark", "text")
+    mode, remark = _mode(located), _control(located, "textarea", "remark", "text")
     # Where all that was drawn is left out, nobody said that there is nothing to see.
     if not shapes and (not mode or intake.shapes_left_out > before):
         return []
     author = _control(located, "textarea", "author", "text") or _author(annotation.completed_by)
     notes = Notes(mode=mode, author=author, time=annotation.created_at, remark=remark)
     return [notes.drawn(photograph.sample, shapes, source)]
+
+
+def _mode(located: list[tuple[Source, Result]]) -> str:
+    return _control(located, "choices", "mode", "choices")
 
 
 def _control(located: list[tuple[Source, Result]], kind: str, name: str, key: str) -> str:

@@ -108,7 +108,9 @@ def _shapes(result: Result, photograph: Photograph, intake: Intake, source: Sour
         intake.leave_out(f"a result of type {shown(result.type)}{'' if labels else ' without a label'}", source)
         return ()
     if result.image_rotation:
-        raise source.refuse(f"a picture turned by {shown(result.image_rotation)} degrees", "the picture as it is")
+        intake.count(
+            "Marks on pictures turned in the editor (image_rotation), taken on the picture as it is", str(source)
+        )
     width, height = result.original_width, result.original_height
     size = None if width is None or height is None else (width, height)
     struct, draw = _READERS[kind]

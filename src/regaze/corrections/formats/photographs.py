@@ -13,9 +13,9 @@ from itertools import chain
 from regaze.corrections.formats.source import Source, shown
 from regaze.errors import CorrectionError
 from regaze.orientation import upright_size
-from regaze.path_names import Endings
+from regaze.path_names import Endings, path_parts
 from regaze.records import MAX_PIXELS
-from regaze.tool_names import spellings
+from regaze.tool_names import is_hashed, spellings
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Album:
     A name finds, in this order: the sample with that id; the photograph whose path, or id, ends with the name's most
     parts, so that `images/training/eye.png` finds `training/eye.jpg`; where the folders do not fit, the one with that
     base name; the one with that stem. Where none fits, the same with what tools add to names taken off
-    (`regaze.tool_names`), then with the letters that they leave out of names. Several that fit equally well are an
-    error, not a guess.
+    (`regaze.tool_names`), then without the letters that they leave out of names, in any case. Several that fit equally
+    well are an error, not a guess.
     """
 
     def __init__(self, photographs: Iterable[Photograph], prefix: str = ""):
@@ -62,7 +62,7 @@ class Album:
         """
         self._prefix = prefix
         self._photographs: dict[str, Photograph] = {}
-        self._endings, self._cleaned = Endings(), Endings()
+        self._endings, self._cleaned, self._bare = Endings(), Endings(), Endings()
         for photograph in photographs:
             self._add(photograph)
 
@@ -124,7 +124,7 @@ class Album:
                 f"{sample!r} has {photograph.width} x {photograph.height} pixels, expected 1 to {MAX_PIXELS} in all"
             )
         self._photographs[sample] = photograph
-        for names, written in ((self._endings, str), (self._cleaned, _cleaned)):
+        for names, written in ((self._endings, str), (self._cleaned, _cleaned), (self._bare, _bare)):
             names.add(written(sample), sample, suffix=False)  # an id is no file
             for file in photograph.files:
                 names.add(written(file), sample)
@@ -136,9 +136,16 @@ class Album:
         names = spellings(name)
         fitting = map(self._endings.longest, names)
         cleaned = (self._cleaned.longest(_cleaned(text)) for text in names)
-        return next(filter(None, chain(fitting, cleaned)), set())
+        bare = (self._bare.longest(_bare(text)) for text in names if is_hashed(name))
+        return next(filter(None, chain(fitting, cleaned, bare)), set())
 
 
 def _cleaned(name: str) -> str:
-    """A name with what Label Studio leaves of it: `eye (1).jpg` becomes `eye_1.jpg`."""
-    return re.sub(r"[^-\w./\\]", "", name.replace(" ", "_"))
+    """A name with what Label Studio leaves of it: `eye (1).jpg` becomes `eye_1.jpg`; in one case, as on Windows."""
+    return re.sub(r"[^-\w./\\]", "", name.replace(" ", "_")).casefold()
+
+
+def _bare(name: str) -> str:
+    """A name with what Roboflow leaves of it: `eye (1).jpg` becomes `eye-1.jpg`."""
+    stems = [re.fullmatch(r"(?s)(.+?)(\.\w{1,5})?", part) for part in path_parts(name.casefold())]
+    return "/".join(re.sub(r"[\W_]+", "-", stem[1]).strip("-") + (stem[2] or "") for stem in stems if stem)

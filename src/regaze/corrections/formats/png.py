@@ -6,11 +6,16 @@ Pixels are in the photograph's stored order, and carry its EXIF orientation: wha
 Lost: how it was drawn (strokes, polygons and boxes become pixels).
 
 A folder from elsewhere needs no `corrections.json`. Its PNGs are grey with the values above, or have one bit, or 0 and
-1; 1 means "look here"; with `Intake.any_value` they may be of any kind, and all but 0 means "look here". Where EXIF
-turns the photograph, the PNG's own orientation or its size tells whether it was drawn upright; where neither does, the
-user has to say (`Intake.drawn_on`), since masks come from tools that turn and from scripts that do not. Those in a
-folder named like a landmark (`OD/eye.png`) are left out. Without an entry a picture that is all 0 means *not
-corrected*: tools write one for every photograph. With an entry it means what the entry says.
+1; 1 means "look here". Where values or colours are named (`Intake.classes`, else a table beside the pictures, see
+`class_tables`) they mean what their names do; with `Intake.any_value` all but 0 means "look here". A name may end like
+a mask's (`eye_mask.png`, `eye_HE.png`; `regaze.mask_names`), and several masks of one photograph that differ in this
+or lie in folders of lesions (`HE/eye.png`) are one correction. Those in a folder named like a landmark (`OD/eye.png`),
+or called so themselves (`eye_OD.png`), are left out.
+
+Where EXIF turns the photograph, the PNG's own orientation or its size tells whether it was drawn upright; where neither
+does, the user has to say (`Intake.drawn_on`), since masks come from tools that turn and from scripts that do not.
+Without an entry a picture that is all 0 means *not corrected*: tools write one for every photograph. With an entry it
+means what the entry says.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
+from regaze.corrections.formats.class_tables import by_class, read_tables, table_of
 from regaze.corrections.formats.drawn import Drawn, Notes, sheets
 from regaze.corrections.formats.folders import by_name, member, new_folder
 from regaze.corrections.formats.intake import Intake
@@ -35,7 +41,8 @@ from regaze.corrections.formats.sheet import Sheet, sheet_of
 from regaze.corrections.formats.source import Source, read_bytes, shown
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.files import replacing, write_text
-from regaze.lesion_names import lesion_type
+from regaze.lesion_names import lesion_type, named_lesion
+from regaze.mask_names import landmark_endings, mask_endings
 from regaze.orientation import upright_pixels, upright_size
 from regaze.records import Correction, Shape
 
@@ -80,26 +87,30 @@ def read_png(path: Path, album: Album, intake: Intake) -> list[Drawn]:
     sidecar = path / SIDECAR
     files = by_name(path, _pictures(path), suffix=".png", may_be_empty=sidecar.is_file())
     entries = _entries(sidecar, album, intake, set(files)) if sidecar.is_file() else {}
-    result, owners = list[Drawn](), dict[str, str]()
+    tables = {} if entries or intake.classes else read_tables(path)
+    result, owners = dict[str, Drawn](), dict[tuple[str, str], str]()
     for name, file in files.items():
         source = Source(file)
         entry, entry_source = entries.get(name) or (None, source)
-        photograph = _photograph(name if entry is None else entry.sample, album, intake, entry_source)
+        if entry is None and tables and "SegmentationObject" in file.parts:
+            continue  # the same again, each object in a colour of its own
+        photograph, kind = _owner(name if entry is None else entry.sample, album, intake, entry_source)
         if photograph is None:
             continue
-        landmark = None if entry is not None else _landmark(name, photograph)
-        if landmark is not None:
-            intake.landmark(landmark)
+        if kind is None and entry is None:
+            intake.landmark(name)
             continue
-        first = owners.setdefault(photograph.sample, name)
+        first = owners.setdefault((photograph.sample, kind or ""), name)
         if first != name:
             raise source.refuse(f"a second picture of {photograph.sample} beside {first}", "one")
-        shapes = _shapes(read_bytes(file), photograph, intake, entry is not None, source)
+        rules = intake if entry is not None else replace(intake, classes=intake.classes or table_of(file, tables))
+        shapes = _shapes(read_bytes(file), photograph, rules, entry is not None, source)
         if entry is not None:
-            result.append(entry.drawn(photograph.sample, shapes, entry_source))
+            result[photograph.sample] = entry.drawn(photograph.sample, shapes, entry_source)
         elif shapes:
-            result.append(Drawn(photograph.sample, shapes))
-    return result
+            before = result.get(photograph.sample, Drawn(photograph.sample, ()))
+            result[photograph.sample] = replace(before, shapes=(*before.shapes, *shapes))
+    return list(result.values())
 
 
 def write_png(items: Iterable[Drawn | Correction], album: Album, path: Path) -> None:
@@ -138,16 +149,29 @@ def _pictures(path: Path) -> list[Path]:
     ]
 
 
-def _photograph(name: str, album: Album, intake: Intake, source: Source) -> Photograph | None:
-    if _OF_A_TASK.fullmatch(name) and album.match(name, source) is None:
+def _owner(name: str, album: Album, intake: Intake, source: Source) -> tuple[Photograph | None, str | None]:
+    """The photograph of a picture, and what tells it from other masks of the same photograph.
+
+    The first is None for a picture to be passed over, the second for a landmark's.
+    """
+    folder, slash, base = name.rpartition("/")
+    stem = base.removesuffix(".png")
+    kind: str | None = ""
+    photograph = album.match(name, source)
+    if photograph is None and _OF_A_TASK.fullmatch(name):
         raise source.refuse("the name of a task, not of a photograph", "Label Studio's export called JSON")
-    return intake.find(album, name, source)
-
-
-def _landmark(name: str, photograph: Photograph) -> str | None:
-    """The folder of what is no lesion that a picture lies in, if it is not merely the photograph's own folder."""
-    folders = [part for part in name.split("/")[:-1] if part not in photograph.sample.split("/")]
-    return next((folder for folder in folders if lesion_type(folder) is None), None)
+    if photograph is None:
+        for start, named in (*mask_endings(stem), *landmark_endings(stem)):
+            photograph = album.match(f"{folder}{slash}{start}.png", source)
+            if photograph is not None:
+                kind = None if named is None else stem[len(start) :].lower()
+                break
+    if photograph is None:
+        return intake.find(album, name, source), kind
+    folders = [part for part in folder.split("/") if part and part not in photograph.sample.split("/")]
+    if kind is None or any(lesion_type(part) is None for part in folders):
+        return photograph, None
+    return photograph, "/".join([*filter(None, map(named_lesion, folders)), kind])
 
 
 def _entries(sidecar: Path, album: Album, intake: Intake, pictures: set[str]) -> dict[str, tuple[_Entry, Source]]:
@@ -192,7 +216,8 @@ def _shapes(data: bytes, photograph: Photograph, intake: Intake, is_ours: bool, 
         else:  # turned as it says itself, a picture is upright
             rules = intake if own is None else replace(intake, drawn_on="upright")
             sheet = sheet_of(photograph, upright_size(*size, own or 1), rules, source, by_a_tool=False)
-        look, avoid = (upright_pixels(mask, own or 1) for mask in _values(image, intake, source))
+        masks = by_class(image, intake.classes, intake, source) if intake.classes else _values(image, intake, source)
+        look, avoid = (upright_pixels(mask, own or 1) for mask in masks)
     return sheet.mask(mask_to_runs(look), True, source) + sheet.mask(mask_to_runs(avoid), False, source)
 
 
@@ -201,7 +226,7 @@ def _values(image: Image.Image, intake: Intake, source: Source) -> tuple[NDArray
     if intake.any_value:
         look = painted(image)
         return look, np.zeros_like(look)
-    cure = "; --any-value takes all but 0 for look here"
+    cure = "; --any-value takes all but 0 for look here, --mask-classes 1=MA,5=OD names them"
     if image.mode not in ("1", "L"):
         raise source.refuse(f"a picture of mode {image.mode}", f"grey with 8 bits or 1 bit{cure}")
     values = np.array(image, dtype=np.uint8)  # 0 and 1 where the picture has one bit

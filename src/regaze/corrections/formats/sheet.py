@@ -141,6 +141,9 @@ class Sheet:
         Raises:
             CorrectionError: It has more runs than a shape may have.
         """
+        if look and 2 * sum(runs[1::2]) > self.width * self.height:
+            what = "Masks over more than half of their photograph, which may be inverted"
+            self.intake.count(what, f"{self.photograph.sample}, {source}")
         if len(runs) >= 2 and not self._is_plain():
             drawn, _ = rasterise((Shape("mask", True, runs=runs),), self.height, self.width)
             runs = mask_to_runs(self._stored_mask(drawn))
@@ -181,7 +184,7 @@ class Sheet:
     def _check(self, points: _Points, source: Source) -> None:
         """Refuse coordinates that are no numbers or lie more than slightly outside the picture."""
         width, height = self.width, self.height
-        right, below = (max(0.5, _SLIGHT * side) for side in (width, height))
+        right, below = slight(width), slight(height)
         for x, y in points:
             # Not-a-number and infinity are not within either.
             if not (-right <= x <= width + right and -below <= y <= height + below):
@@ -264,6 +267,11 @@ def upright_shapes(shapes: Iterable[Shape], photograph: Photograph) -> list[Shap
     return result
 
 
+def slight(side: int) -> float:
+    """How many pixels beyond a side of that length a mark may reach."""
+    return max(0.5, _SLIGHT * side)
+
+
 def rotated(offsets: _Points, degrees: float) -> list[tuple[float, float]]:
     """Turn (dx, dy) clockwise as one sees it, for y runs down.
 
@@ -271,7 +279,8 @@ def rotated(offsets: _Points, degrees: float) -> list[tuple[float, float]]:
         offsets: From the point that stays.
         degrees: By how much.
     """
-    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    angle = math.radians(degrees % 360)
+    cosine, sine = math.cos(angle), math.sin(angle)
     return [(dx * cosine - dy * sine, dx * sine + dy * cosine) for dx, dy in offsets]
 
 
