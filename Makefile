@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test slow lint bench docs clean
+.PHONY: install demo test slow lint bench fuzz docs clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("regaze needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": run make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else 0'
@@ -34,6 +34,10 @@ bench: $(STAMP)
 	$(BIN)/python bench/training.py
 	$(BIN)/python bench/round.py
 	$(BIN)/python bench/faithfulness.py
+
+# Five minutes of damaged input for every reader of foreign files.
+fuzz: $(STAMP)
+	$(BIN)/python bench/fuzz.py
 
 docs: $(STAMP)
 	$(BIN)/python -m regaze.cli_reference > docs/cli.md

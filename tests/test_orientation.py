@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from regaze.data.boxes import with_boxes
@@ -19,6 +21,27 @@ def saved(path, orientation, pixels=PIXELS):
     exif[0x0112] = orientation
     Image.fromarray(np.kron(pixels, np.ones((16, 16), np.uint8))).save(path, exif=exif)
     return path
+
+
+@given(
+    st.integers(1, 8),
+    *(st.integers(1, 30) for _ in "wh"),
+    st.floats(-0.5, 1.5).map(lambda share: round(share * 64) / 64),
+    st.floats(-0.5, 1.5).map(lambda share: round(share * 64) / 64),
+)
+def test_turning_and_turning_back_changes_nothing(orientation, width, height, across, down):
+    """Of points, in and outside, of sizes and of pixels; and a pixel goes where its centre goes."""
+    upright = upright_size(width, height, orientation)
+    assert upright_size(*upright, orientation) == (width, height)
+    point = (across * width, down * height)
+    assert stored_point(upright_point(point, *upright, orientation), *upright, orientation) == point
+    stored = np.arange(height * width).reshape(height, width)
+    turned = upright_pixels(stored, orientation)
+    assert turned.shape == upright[::-1]
+    np.testing.assert_array_equal(stored_pixels(turned, orientation), stored)
+    row, column = height // 2, width // 3
+    x, y = upright_point((column + 0.5, row + 0.5), *upright, orientation)
+    assert turned[int(y), int(x)] == stored[row, column]
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)

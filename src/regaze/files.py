@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -38,8 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        _sync_file(temporary)
         # mkstemp makes files private to their owner; results are as readable as the user's other files.
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
@@ -51,6 +51,36 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Hand out a temporary folder beside `path`; move it there when the block ends well, remove it otherwise.
+
+    Raises:
+        OSError: It cannot be written, or `path` is there and no empty folder.
+    """
+    parent = path.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=parent))
+    try:
+        temporary.chmod(0o777 & ~_UMASK)
+        yield temporary
+        for folder, _, names in os.walk(temporary, topdown=False):
+            for name in names:
+                _sync_file(Path(folder, name))
+            _sync_folder(Path(folder))
+        if path.is_dir():
+            path.rmdir()
+        temporary.replace(path)
+        _sync_folder(parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_file(file: Path) -> None:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from regaze.data.sources import list_photographs
 from regaze.data.table import read_table
 from regaze.errors import DataError
 from regaze.records import Dataset
@@ -159,3 +161,33 @@ def test_table_names_its_own_folder(read, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
     (sample,) = read("image,label\na.png,0\n").samples
     assert sample.image.resolve() == Path(tmp_path / "a.png").resolve()
+
+
+_ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["a.png", "b.png", "c", "missing.png", "", "./a.png", "d.png"]),
+        st.sampled_from(["0", "1", "2", ""]),
+        st.sampled_from(["train", "test", "", "somewhere"]),
+        st.sampled_from(["a.png", "none", "", "gone.png"]),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(_ROWS)
+@settings(max_examples=60, deadline=None)
+def test_every_row_is_a_photograph_or_named(tmp_path_factory, rows):
+    """With faults collected, a row is taken, or one fault names its line: none is lost without a word."""
+    folder = tmp_path_factory.mktemp("rows")
+    for name in "abcd":
+        Image.fromarray(np.full((4, 4), 9, np.uint8)).save(folder / f"{name}.png")
+    (folder / "t.csv").write_text("image,label,split,MA\n" + "".join(",".join(row) + "\n" for row in rows))
+    faults = []
+    try:
+        taken = len(list_photographs(f"csv:{folder / 't.csv'}", faults=faults).samples)
+    except DataError as error:  # nothing is left, or no two classes
+        assert str(folder) in str(error)
+        return
+    assert taken + len(faults) == len([row for row in rows if any(row)])
+    assert all(", line " in fault for fault in faults)

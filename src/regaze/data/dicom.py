@@ -50,8 +50,10 @@ class DicomFacts:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file has DICOM's signature."""
+    """Whether a file has DICOM's signature; a pipe, which would be waited for, has none."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(_PREAMBLE + 4)[_PREAMBLE:] == b"DICM"
     except OSError:

@@ -53,6 +53,8 @@ _BROKEN = (
     KeyError,
     EOFError,
     OverflowError,
+    RuntimeError,  # libavif's
+    MemoryError,  # of sizes that a damaged header promises
     struct.error,
     zlib.error,
     Image.DecompressionBombError,

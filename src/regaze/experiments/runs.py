@@ -30,7 +30,7 @@ from regaze.experiments.plan import TRAINS, Cell, Grid, Kind, Run, Want
 from regaze.experiments.run_file import Record, read_run
 from regaze.experiments.sharing import shared_out
 from regaze.explanation.explainers import require
-from regaze.files import held, read_json, write_json, write_sealed
+from regaze.files import held, read_json, replacing_folder, write_json, write_sealed
 from regaze.models.build import build_network
 from regaze.models.card import read_card, versions
 from regaze.models.options import MachineOptions
@@ -347,7 +347,8 @@ def link(target: Path, path: Path) -> None:
     try:
         path.symlink_to(os.path.relpath(target.resolve(), path.parent.resolve()), target_is_directory=True)
     except OSError:
-        shutil.copytree(target, path)
+        with replacing_folder(path) as temporary:
+            shutil.copytree(target, temporary, dirs_exist_ok=True)
 
 
 def _slim(row: Record) -> Record:

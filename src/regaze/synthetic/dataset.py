@@ -12,8 +12,6 @@ import io
 import json
 import math
 import multiprocessing
-import shutil
-import tempfile
 from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
@@ -23,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from regaze.errors import DataError, OptionError
-from regaze.files import read_json, write_text
+from regaze.files import read_json, replacing_folder, write_text
 from regaze.processes import in_processes
 from regaze.records import LESION_TYPES
 from regaze.synthetic.eye import draw_camera
@@ -162,28 +160,21 @@ def write_synthetic(
         # A spawned process that is still importing an unguarded script: it must not paint, and being killed with the
         # pool it could not clear away a folder of its own. The parent says what to do.
         raise DataError("Painting was called while a painting process starts: see the message of the script itself.")
-    parent = folder.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=parent))
     try:
-        scratch.chmod(0o755)  # mkdtemp's folder is for its owner only
-        for name in ("photographs", "masks"):
-            (scratch / name).mkdir()
-        rows: list[dict[str, str]] = []
-        # Closed before the scratch folder goes: workers must not write into it while it is removed.
-        with closing(_rows(scratch, count, seed, size, workers, task)) as written:
-            for row in written:
-                rows.append(row)
-                if progress is not None:
-                    progress(len(rows), count)
-        _write_csv(scratch / CSV_NAME, rows)
-        write_text(scratch / SHEET_NAME, json.dumps(sheet) + "\n")
-        try:
-            scratch.replace(folder)  # an empty folder of that name makes way
-        except OSError as error:
-            raise DataError(
-                f"Cannot put the synthetic photographs at {folder} ({error.strerror}): name a new folder."
-            ) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        with replacing_folder(folder) as scratch:
+            for name in ("photographs", "masks"):
+                (scratch / name).mkdir()
+            rows: list[dict[str, str]] = []
+            # Closed before the scratch folder goes: workers must not write into it while it is removed.
+            with closing(_rows(scratch, count, seed, size, workers, task)) as written:
+                for row in written:
+                    rows.append(row)
+                    if progress is not None:
+                        progress(len(rows), count)
+            _write_csv(scratch / CSV_NAME, rows)
+            write_text(scratch / SHEET_NAME, json.dumps(sheet) + "\n")
+    except OSError as error:
+        raise DataError(
+            f"Cannot put the synthetic photographs at {folder} ({error.strerror}): free space, or name a new folder."
+        ) from error
     return folder / CSV_NAME

@@ -376,3 +376,23 @@ def test_no_damage_leads_to_anything_but_a_correction_error(tmp_path, name, data
         assert str(path) in str(error)
     finally:
         file.write_bytes(good)
+
+
+@pytest.mark.parametrize("type_", ["{}", "[1]", "null", "7"])
+def test_a_result_whose_type_is_no_text_is_refused(tmp_path, type_):
+    """Also where it cannot be compared with the known types."""
+    path = tmp_path / "in"
+    result = f'{{"type": {type_}, "to_name": "image", "value": {{}}}}'
+    path.write_text(f'[{{"id": 1, "data": {{"image": "eye.jpg"}}, "annotations": [{{"result": [{result}]}}]}}]')
+    refused("label-studio", path, "$[0].annotations[0].result[0].type", "expected")
+
+
+def test_half_a_character_is_refused(tmp_path):
+    """JSON can spell half of a character, which is no text."""
+    path = tmp_path / "in"
+    value = '{"format": "rle", "rle": [1], "brushlabels": ["\\ud800"]}'
+    result = f'{{"type": "brushlabels", "to_name": "image", "value": {value}}}'
+    path.write_text(f'[{{"id": 1, "data": {{"image": "eye.jpg"}}, "annotations": [{{"result": [{result}]}}]}}]')
+    with pytest.raises(CorrectionError) as error:
+        FORMATS["label-studio"].read(path, ALBUM)
+    assert "\n" not in str(error.value)

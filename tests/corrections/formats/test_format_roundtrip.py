@@ -86,6 +86,28 @@ def test_shapes_come_back_pixel_for_pixel_with_who_drew_them_and_why(name, tmp_p
     )
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@settings(_PATIENT, max_examples=20)
+@given(orientation=st.integers(1, 8), shapes=st.lists(_SHAPE, min_size=1, max_size=3), boxes=st.lists(_BOX, max_size=3))
+def test_marks_on_a_photograph_that_exif_turns_come_back(name, tmp_path, orientation, shapes, boxes):
+    """All eight orientations, and all formats: written upright, read back, the same stored pixels are marked."""
+    album = Album([Photograph("eye", ("eye.jpg",), WIDTH, HEIGHT, orientation)])
+    if name == "yolo":  # boxes within the photograph alone stay what they are
+        boxes = [_inside(box) for box in boxes]
+        shapes = [box for box in boxes if box.points[0] < box.points[1] and box.points[0][1] < box.points[1][1]]
+    drawn = Drawn("eye", tuple(shapes))
+    (result,) = back(name, [drawn], tmp_path, album)
+    for mask, expected in zip(masks(result), masks(drawn), strict=True):
+        np.testing.assert_array_equal(mask, expected)
+
+
+def _inside(box):
+    """A box cut to the photograph, its upper left corner first."""
+    (x0, x1), (y0, y1) = (sorted(values) for values in zip(*box.points, strict=True))
+    clipped = [(min(max(x, 0), WIDTH), min(max(y, 0), HEIGHT)) for x, y in ((x0, y0), (x1, y1))]
+    return Shape("box", box.look, tuple(clipped))
+
+
 @_PATIENT
 @given(boxes=st.lists(st.tuples(_LOOK, *[st.integers(0, 4 * side) for side in (WIDTH, WIDTH, HEIGHT, HEIGHT)])))
 def test_boxes_come_back_from_yolo_in_their_order(tmp_path, boxes):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from regaze.corrections.formats.source import Source
 from regaze.errors import CorrectionError
+from regaze.files import replacing_folder
 
 
 def by_name(path: Path, files: Iterable[Path], *, suffix: str, may_be_empty: bool) -> dict[str, Path]:
@@ -58,16 +57,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         CorrectionError: There is something at `path`.
     """
     check_free(path, or_empty_folder=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-    temporary.mkdir()
-    try:
+    with replacing_folder(path) as temporary:
         yield temporary
-        if path.is_dir():
-            path.rmdir()
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def member(folder: Path, sample: str, suffix: str) -> Path:

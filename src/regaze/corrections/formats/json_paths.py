@@ -89,6 +89,8 @@ def converted(value: Any, kind: Any, source: Source) -> Any:
     """
     try:
         return msgspec.convert(value, kind)
+    except UnicodeEncodeError:
+        raise source.refuse("a text with half a character (a lone surrogate)", "whole characters") from None
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `$")
         path = path.removesuffix("`")

@@ -145,7 +145,7 @@ class _Pictures:
             for _, annotation in task.said
             if not annotation.was_cancelled and isinstance(annotation.result, list)
             for one in annotation.result
-            if isinstance(one, dict) and one.get("type") not in UNDRAWN
+            if isinstance(one, dict) and str(one.get("type")) not in UNDRAWN
         ]
         self.drawn_on = {str(one["to_name"]) for one in results if one.get("to_name") is not None}
         self.samples = {item.sample: item for items in self._known.values() for item in items if item is not None}
