@@ -228,7 +228,7 @@ def test_the_reasons_say_why():
     )
     unknown = _one("u", confidence=0.25, label=None, diagnosis="unknown", rank=None, enrichment=None)
     assert select([unknown], "confidence").reasons == (
-        "rank 1 of 1 by confidence: uncertainty 0.750; graded 2 (confidence 0.25), truth unknown: lesions unknown",
+        "rank 1 of 1 by confidence: uncertainty 0.750; graded 2 (confidence 0.25), truth unknown: marks unknown",
     )
 
 

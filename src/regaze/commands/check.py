@@ -39,7 +39,7 @@ class Check(Command):
         self.say(f"{found.spec}: {found.photographs} photographs")
         for name, (photographs, groups) in found.counts.items():
             test = f", {found.test[name]} in the test part" if found.test else ""
-            self.say(f"  {name}: {photographs} of {groups} groups (patients, else photographs){test}")
+            self.say(f"  {name}: {photographs} of {groups} groups ({found.words.patients}, else photographs){test}")
         for harm, meaning in HARMS.items():
             chosen = [finding for finding in found.findings if finding.harm == harm]
             if chosen:
