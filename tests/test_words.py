@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regaze.records import Dataset
+from regaze.data.sources import show_eyes
+from regaze.records import Dataset, Sample
 from regaze.words import EYES, PARTS, words_of
 from tests.conftest import EVALUATION, MACHINE, NETWORK, TRAINING
 from tests.report.contents import Reader
@@ -146,6 +147,19 @@ def test_eyes_keep_the_words_of_a_clinic(regaze, finished, tmp_path):
     shown = regaze("evaluate", study, *EVALUATION, *MACHINE).out + page
     assert "photographs with lesions" in shown
     assert not re.search(r"\b(defects?|parts (?!of))\b", shown.replace("validation part", "")), shown
+
+
+@pytest.mark.parametrize(
+    ("names", "eyes"),
+    [(("10_left", "10_right"), True), (("eye01", "P2-OD"), True), (("bolt", "leftover"), False), (("oda", "1"), False)],
+)
+def test_names_of_files_tell_eyes(tmp_path, names, eyes):
+    """Photographs that no look could tell (grey noise) are eyes where their names say so."""
+    for name in names:
+        Image.fromarray(tile(1)[0]).save(tmp_path / f"{name}.png")
+    samples = tuple(Sample(name, tmp_path / f"{name}.png", 0) for name in names)
+    assert show_eyes(Dataset("csv:t.csv", ("a", "b"), False, samples, "")) is eyes
+    assert show_eyes(Dataset("csv:t.csv", ("No_DR", "PDR"), False, samples, ""))
 
 
 def test_the_words_of_parts_have_none_of_eyes():

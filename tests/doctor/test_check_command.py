@@ -187,6 +187,16 @@ def test_a_study_is_checked_as_it_was_made(new_study, tiny, regaze):
     assert "unreadable" in [finding["kind"] for finding in outcome.json["findings"]]
 
 
+def test_near_copies_are_grouped_as_init_groups_them(table, regaze):
+    """`check --group-near-copies` says of data what a study made with it would say: two exposures are one group."""
+    table.add("exposed.png", "1", eye(1, light=0.6))
+    data = table.write()
+    alone, together = (regaze("check", data, *options, "--json").json for options in ([], ["--group-near-copies"]))
+    kinds = [[finding["kind"] for finding in found["findings"]] for found in (alone, together)]
+    assert ["near-copies" in each for each in kinds] == [True, False]
+    assert alone["classes"]["1"]["groups"] == together["classes"]["1"]["groups"] + 1
+
+
 def test_init_names_what_would_corrupt(table, regaze, tmp_path):
     """`init` says by itself what it can see without looking at pictures, and names the command for the rest."""
     for number, row in enumerate(table.rows):

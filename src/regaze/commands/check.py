@@ -98,7 +98,6 @@ def _wanted_of(options: StudyOptions, path: Path) -> Wanted:
         **_reading(options),
         folder=path / "data",
         seed=options.seed,
-        group_near_copies=options.group_near_copies,
         cache=path / "cache" / "check.jsonl",
     )
 
@@ -112,6 +111,7 @@ def _reading(options: Any) -> dict[str, Any]:
         "columns": options.table_wish,
         "labels": options.label_wish,
         "mask_classes": options.mask_classes,
+        "group_near_copies": options.group_near_copies,
         "folds": options.folds,
     }
 

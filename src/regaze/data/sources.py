@@ -7,6 +7,7 @@ attached, and one fingerprint over everything that training or evaluation could 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ SPELLINGS = "idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[
 TAGS = "the tags of DICOM"  # `Dataset.named_by`
 SYNTHETIC_COUNT = 400  # photographs that `synthetic` has without a number
 
+_NAME_OF_EYE = re.compile(r"(^|[^a-z])(eyes?|fundus|retinas?|left|right|od|os)([^a-z]|$)", re.IGNORECASE)
 _TASKS = {"synthetic": "clinical", "synthetic-simple": "simple"}  # spelling -> what the painted grades mean
 
 
@@ -126,11 +128,14 @@ def load_dataset(
 
 
 def show_eyes(dataset: Dataset) -> bool:
-    """Whether photographs show eyes: by what the data are, what classes or lesions are called, else by looking."""
+    """Whether photographs show eyes: by what the data are, the names of classes, lesions or files, else by looking."""
     if not dataset.spec.startswith(("folder:", "csv:")) or speak_of_the_eye(dataset.classes):
         return True
     kinds = {kind for sample in dataset.samples for kind in (*sample.masks, *(box.lesion for box in sample.boxes))}
-    return bool(kinds - {"lesion"}) or are_fundus([sample.image for sample in dataset.samples])
+    named = sum(_NAME_OF_EYE.search(sample.image.stem) is not None for sample in dataset.samples)
+    if kinds - {"lesion"} or 2 * named > len(dataset.samples):
+        return True
+    return are_fundus([sample.image for sample in dataset.samples])
 
 
 def list_photographs(
