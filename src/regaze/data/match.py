@@ -244,12 +244,11 @@ def _candidates(coarse: NDArray[np.float32]) -> list[tuple[int, int]]:
     for start in range(0, len(coarse), block):
         likeness = coarse[start : start + block] @ coarse[start:].T
         likeness[np.tri(*likeness.shape, dtype=np.bool_)] = -1  # each pair once
-        if likeness.shape[1] > _MOST:
-            least = np.partition(likeness, -_MOST, axis=1)[:, -_MOST, None]
-            likeness[likeness < least] = -1
-        rows, columns = np.nonzero(likeness >= _CANDIDATE)
-        pairs += [(start + int(r), start + int(c)) for r, c in zip(rows, columns, strict=True) if c > r]
-    return pairs
+        nearest = np.argpartition(-likeness, min(_MOST, likeness.shape[1] - 1), axis=1)[:, :_MOST]
+        rows, places = np.nonzero(np.take_along_axis(likeness, nearest, axis=1) >= _CANDIDATE)
+        columns = nearest[rows, places]
+        pairs += [(start + int(r), start + int(c)) for r, c in zip(rows, columns, strict=True)]
+    return sorted(pairs)
 
 
 def _fine(path: Path) -> _Fine:
