@@ -157,7 +157,7 @@ def test_folders_and_ends_of_file_names(tmp_path):
         "sick/a": ["haemorrhages", "hard_exudates"],
         "sick/b": ["microaneurysms", "soft_exudates"],
     }
-    assert dataset.notes[-1] == "Masks: 3 files show a landmark, no lesion (for example a.png): left out."
+    assert dataset.notes[-1] == "Masks: 3 files show a landmark (for example a.png): left out."
 
 
 def test_a_stem_that_ends_like_a_landmark_is_still_a_stem(tmp_path):

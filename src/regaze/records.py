@@ -114,6 +114,7 @@ class Dataset:
         sound: Index of the class whose photographs count as free of lesions where none is marked; None: no class is
             known to be that.
         referable: Index of the class from which on a patient is referred; None: the classes are no such grades.
+        eyes: Whether the photographs show eyes; else parts, see `words`.
     """
 
     spec: str
@@ -125,6 +126,7 @@ class Dataset:
     named_by: str | None = None
     sound: int | None = None
     referable: int | None = None
+    eyes: bool = True
 
 
 @dataclass(frozen=True)

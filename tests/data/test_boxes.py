@@ -64,7 +64,7 @@ def test_marked_unmarked_unknown_and_masked(tmp_path):
         ("masks", 0),
     ]
     assert marked[4] == samples[4]
-    assert "4 files fit a photograph; 3 photographs take them (2 of these with no lesion marked), 1 keep" in notes[0]
+    assert "4 files fit a photograph; 3 photographs take them (2 of these with nothing marked), 1 keep" in notes[0]
     assert "1 files fit no photograph (for example stranger.txt)" in notes[1]
 
 

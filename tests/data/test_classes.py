@@ -13,6 +13,7 @@ from regaze.data.classes import (
     referable_from,
     refuse_no_classes,
     sound_class,
+    speak_of_the_eye,
 )
 from regaze.errors import DataError
 
@@ -190,7 +191,7 @@ def test_a_user_names_the_sound_class():
 )
 def test_referable_means_something_for_retinopathy_alone(classes, ordinal, fundus, expected):
     """Only grades of retinopathy have a grade from which a patient is referred."""
-    assert referable_from(classes, ordinal, lambda: fundus) == expected
+    assert referable_from(classes, ordinal, fundus or speak_of_the_eye(classes)) == expected
 
 
 def test_two_spellings_of_one_class_are_said():

@@ -78,7 +78,7 @@ def test_a_missing_mask_file_in_an_annotated_class(tmp_path):
     assert "2 photographs without a mask file" in notes[1]
     assert "are unknown, since their class is not the sound one (1: 1, 2: 1)" in notes[1]
     notes = read_folder(root, "folder:x", wish=LabelWish(sound="2")).notes
-    assert "1 photographs without a mask file count as free of lesions, because their class, 2" in notes[1]
+    assert "1 photographs without a mask file count as free of marks, because their class, 2" in notes[1]
     assert "(1: 1)" in notes[2]
 
 
@@ -186,7 +186,7 @@ def test_patients_from_names():
     samples = [Sample(n, Path(f"{n}.jpg"), 0) for n in ("P1_left", "P1_right", "P22_left", "left")]
     marked, notes = with_patients(samples, r"^P(\d+)_")
     assert [s.patient for s in marked] == ["1", "1", "22", None]
-    assert notes == [r"The patient of 1 of 4 photographs is unknown: '^P(\d+)_' does not fit."]
+    assert notes == [r"--patient '^P(\d+)_' does not fit 1 of 4 photographs: what these belong to is unknown."]
 
 
 @pytest.mark.parametrize(

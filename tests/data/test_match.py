@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from regaze.data import match
 from regaze.data.match import SAME_EYE, TWIN, groups, likenesses, with_contents, with_twins
 from regaze.errors import DataError
 from regaze.records import Sample
@@ -188,3 +189,14 @@ def test_second_shots_and_fellow_eyes_on_idrid_are_no_twins():
     paths += [SEGMENTED / f"IDRiD_{n}.jpg" for n in (39, 26)]
     assert twin_groups(paths) == []
     assert {(like.first, like.second) for like in likenesses(paths)} == {(4, 6), (5, 7)}
+
+
+def test_pictures_that_are_all_alike_propose_few_pairs():
+    """Of 500 like signatures each proposes a few; all are linked nevertheless, and a copy among strangers is found."""
+    pairs = match._candidates(np.full((500, 4), 0.5, np.float32))
+    assert len(pairs) <= 500 * match._MOST
+    assert groups(500, pairs) == [tuple(range(500))]
+    signatures = np.random.default_rng(0).normal(size=(300, 50)).astype(np.float32)
+    signatures[250] = signatures[5]
+    signatures /= np.linalg.norm(signatures, axis=1, keepdims=True)
+    assert match._candidates(signatures) == [(5, 250)]

@@ -65,7 +65,7 @@ def test_grouping_joins_what_is_known(parts):
     """Near-copies of two patients make one of them, with all of their photographs; others keep theirs."""
     names = [f"p{index // 3}" if index < 9 else None for index in range(12)]  # parts of 6, patients of 3
     known = [Sample(sample.id, sample.image, 0, patient=name) for sample, name in zip(parts[:12], names, strict=True)]
-    near = near_groups(known)
+    near = near_groups(known, near_copies([sample.image for sample in known]))
     assert near == [tuple(f"0-{n}" for n in range(6)), tuple(f"1-{n}" for n in range(6))]
     grouped = [sample.patient for sample in grouped_by_near_copies(known, near[:1])]
     assert grouped[:6] == ["near-copies of 0-0"] * 6

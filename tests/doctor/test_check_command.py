@@ -1,9 +1,18 @@
 """`regaze check`: what it prints, its page, its exit code, and that it goes on where it was."""
 
+import base64
+import io
+import os
+import time
+
+import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from regaze.doctor import looks as looks_module
 from regaze.doctor.look import look_at
+from regaze.records import Sample
+from regaze.report.check_page import _picture
 from tests.doctor.conftest import eye
 from tests.report.contents import Reader
 
@@ -85,6 +94,7 @@ def test_a_check_goes_on_where_it_was(table, regaze, tmp_path, monkeypatch):
         return look_at(sample)
 
     monkeypatch.setattr(looks_module, "look_at", count)
+    monkeypatch.setattr(looks_module, "_TICK", 0)  # the photographs are new
     assert regaze("check", table.write()).code == 130
     [kept] = (tmp_path / "cache" / "regaze" / "check").glob("*.jsonl")
     assert len(kept.read_text().splitlines()) == 5
@@ -95,6 +105,56 @@ def test_a_check_goes_on_where_it_was(table, regaze, tmp_path, monkeypatch):
     table.save("eye02.png", eye(77))
     assert regaze("check", table.write()).code == 0
     assert seen[22:] == ["eye02"]
+
+
+def test_a_file_of_the_same_size_and_time_is_looked_at_again(table, regaze):
+    """A photograph exchanged for another of its size, its time set back, gives no finding of what it was before."""
+    black = np.zeros((120, 160, 3), np.uint8)
+    table.save("eye00.bmp", black)
+    file = table.root / "eye00.bmp"
+    table.rows[0]["image"] = file.name
+    time.sleep(0.2)  # at rest, so that it is kept
+    kinds = [finding["kind"] for finding in regaze("check", table.write(), "--json").json["findings"]]
+    assert "black" in kinds
+    before = file.stat()
+    Image.fromarray(eye(0)).save(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = file.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    kinds = [finding["kind"] for finding in regaze("check", table.write(), "--json").json["findings"]]
+    assert "black" not in kinds
+
+
+def test_what_was_written_just_now_is_not_kept(tmp_path, monkeypatch):
+    """Two writes within one tick of the clock look alike, so that a look at such a file is made again."""
+    Image.fromarray(eye(1)).save(tmp_path / "a.png")
+    sample = Sample("a", tmp_path / "a.png", 0)
+    monkeypatch.setattr(looks_module, "_TICK", 10**12)
+    looks_module.Looks(tmp_path / "kept").at([sample])
+    assert (tmp_path / "kept").read_text() == ""
+    monkeypatch.setattr(looks_module, "_TICK", 0)
+    looks_module.Looks(tmp_path / "kept").at([sample])
+    assert (tmp_path / "kept").read_text().count("key") == 1
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_pictures_of_the_page_are_upright(tmp_path, orientation):
+    """A photograph that EXIF turns is shown as its viewer shows it, with what is marked in it."""
+    stored = np.zeros((60, 100, 3), np.uint8)
+    stored[:20, :30] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    address, _ = _picture(Sample("a", tmp_path / "a.png", 0), with_masks=False)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("L"))
+    upright = np.asarray(
+        ImageOps.exif_transpose(Image.open(tmp_path / "a.png"))
+        .convert("L")
+        .resize((77, 128) if orientation in (6, 8) else (128, 77))
+    )
+    top, left = (128 - upright.shape[0]) // 2, (128 - upright.shape[1]) // 2
+    inner = shown[top : top + upright.shape[0], left : left + upright.shape[1]]
+    assert np.abs(inner.astype(int) - upright).mean() < 12
 
 
 def test_processes_see_the_same(table, monkeypatch):
@@ -125,6 +185,16 @@ def test_a_study_is_checked_as_it_was_made(new_study, tiny, regaze):
     outcome = regaze("check", study, "--json")
     assert outcome.code == 1
     assert "unreadable" in [finding["kind"] for finding in outcome.json["findings"]]
+
+
+def test_near_copies_are_grouped_as_init_groups_them(table, regaze):
+    """`check --group-near-copies` says of data what a study made with it would say: two exposures are one group."""
+    table.add("exposed.png", "1", eye(1, light=0.6))
+    data = table.write()
+    alone, together = (regaze("check", data, *options, "--json").json for options in ([], ["--group-near-copies"]))
+    kinds = [[finding["kind"] for finding in found["findings"]] for found in (alone, together)]
+    assert ["near-copies" in each for each in kinds] == [True, False]
+    assert alone["classes"]["1"]["groups"] == together["classes"]["1"]["groups"] + 1
 
 
 def test_init_names_what_would_corrupt(table, regaze, tmp_path):

@@ -243,11 +243,11 @@ def test_select_puts_it_together():
     assert ranking.n_candidates == 9
     assert ranking.reasons[1] == (
         "place 2 (with diversity 0.5 of 1), rank 4 of 9 by confidence: uncertainty 0.600; "
-        "graded 0 (confidence 0.40), truth 0: lesions unknown"
+        "graded 0 (confidence 0.40), truth 0: marks unknown"
     )
     both = select(NINE, "confidence", count=3, groups=PATIENTS, quota="equal")
     assert both.samples == ("s0", "s2", "s4")
-    assert both.reasons[0].startswith("place 1 (patients in turn, grades in equal turns), rank 1 of 9 by confidence")
+    assert both.reasons[0].startswith("place 1 (groups in turn, grades in equal turns), rank 1 of 9 by confidence")
 
 
 def test_a_quota_takes_the_label_and_else_the_grade():

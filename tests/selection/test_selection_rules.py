@@ -228,7 +228,7 @@ def test_the_reasons_say_why():
     )
     unknown = _one("u", confidence=0.25, label=None, diagnosis="unknown", rank=None, enrichment=None)
     assert select([unknown], "confidence").reasons == (
-        "rank 1 of 1 by confidence: uncertainty 0.750; graded 2 (confidence 0.25), truth unknown: lesions unknown",
+        "rank 1 of 1 by confidence: uncertainty 0.750; graded 2 (confidence 0.25), truth unknown: marks unknown",
     )
 
 
@@ -255,7 +255,7 @@ def test_a_rule_sees_the_photographs_by_id(monkeypatch, everything):
 def test_map_error_without_any_truth_names_the_cure():
     """The oracle cannot rank where nothing is known about lesions; the message names the rules that can."""
     collected = [_one("a", error=None), _one("b", error=None, diagnosis="unknown")]
-    expected = r"'map-error' needs lesion masks or boxes, which none of the 2 .*another rule \(confidence, random\)"
+    expected = r"'map-error' needs masks or boxes, which none of the 2 .*another rule \(confidence, random\)"
     with pytest.raises(OptionError, match=expected):
         select(collected, "map-error")
 

@@ -164,7 +164,7 @@ def test_the_reasons_explain_themselves():
     }
     for rule, phrase in expected.items():
         assert select([one], rule).reasons == (
-            f"rank 1 of 1 by {rule}: {phrase}; graded 1 (confidence 0.50), truth unknown: lesions unknown",
+            f"rank 1 of 1 by {rule}: {phrase}; graded 1 (confidence 0.50), truth unknown: marks unknown",
         )
     assert set(RULES) == {*expected, "confidence", "map-error", "combined", "random"}
 

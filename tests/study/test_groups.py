@@ -108,7 +108,7 @@ def test_near_copies_are_told_and_grouped_when_asked(exposures, tmp_path, regaze
     options = ("--data", f"csv:{exposures}", "--folds", "2", "--size", "64", "--no-crop")
     loose = regaze("init", tmp_path / "loose", *options)
     assert "groups: none named: 36 photographs count as 36, but 36 of them are near-copies" in loose.out
-    assert "36 photographs look like near-copies of 12 things" in loose.out
+    assert "36 photographs look like near-copies of 12 parts" in loose.out
     assert "pass --group-near-copies" in loose.out
     trained = regaze("train", tmp_path / "loose", *tiny["network"], *tiny["training"], *tiny["machine"])
     assert trained.code == 0, trained.err
@@ -119,7 +119,7 @@ def test_near_copies_are_told_and_grouped_when_asked(exposures, tmp_path, regaze
     assert any(note.startswith(f"{divided} of the 36 photographs have a near-copy") for note in judged.json["notes"])
     kept = regaze("init", tmp_path / "kept", *options, "--group-near-copies", "--json").json
     assert (kept["split"]["by"], kept["split"]["groups"]) == ("group", "12 by near-copies")
-    assert kept["split"]["about"] == "by near-copies, since no patient is known"
+    assert kept["split"]["about"] == "by near-copies, since no group is known"
     study = open_study(tmp_path / "kept", Voice(quiet=True))
     assert len(study.near_copies) == 12
     assert all(len({study.split[name] for name in group}) == 1 for group in study.near_copies)

@@ -39,7 +39,7 @@ class Check(Command):
         self.say(f"{found.spec}: {found.photographs} photographs")
         for name, (photographs, groups) in found.counts.items():
             test = f", {found.test[name]} in the test part" if found.test else ""
-            self.say(f"  {name}: {photographs} of {groups} groups (patients, else photographs){test}")
+            self.say(f"  {name}: {photographs} of {groups} groups ({found.words.patients}, else photographs){test}")
         for harm, meaning in HARMS.items():
             chosen = [finding for finding in found.findings if finding.harm == harm]
             if chosen:
@@ -96,7 +96,6 @@ def _wanted_of(options: StudyOptions, path: Path) -> Wanted:
         **_reading(options),
         folder=path / "data",
         seed=options.seed,
-        group_near_copies=options.group_near_copies,
         cache=path / "cache" / "check.jsonl",
     )
 
@@ -110,6 +109,7 @@ def _reading(options: Any) -> dict[str, Any]:
         "columns": options.table_wish,
         "labels": options.label_wish,
         "mask_classes": options.mask_classes,
+        "group_near_copies": options.group_near_copies,
         "folds": options.folds,
     }
 

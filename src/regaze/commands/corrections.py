@@ -11,6 +11,7 @@ import tyro
 from regaze.commands.base import Result, StudyCommand
 from regaze.models.options import MachineOptions
 from regaze.study.options import EvaluateOptions
+from regaze.words import words_of
 
 FormatName = Literal["png", "coco", "yolo", "label-studio", "cvat"]
 
@@ -35,9 +36,9 @@ class Rounds(StudyCommand):
         by_root: dict[str, list[Any]] = {}
         for item in history:
             by_root.setdefault(item.parent or item.model, []).append(item)
-        advices = {root: advice(items) for root, items in by_root.items()}
+        advices = {root: advice(items, words_of(study.dataset).patient) for root, items in by_root.items()}
         if not self.output.json:
-            rounds_table(by_root, advices)
+            rounds_table(by_root, advices, words_of(study.dataset))
         return {"rounds": [asdict(item) for item in history], "advice": advices}, 0
 
 
@@ -151,7 +152,7 @@ class Agree(StudyCommand):
         model = self.model or active_model(study)
         agreement = agree(study, model, self.tolerance)
         if not self.output.json:
-            agreement_table(agreement)
+            agreement_table(agreement, words_of(study.dataset))
         return {"model": model, "tolerance": self.tolerance, **asdict(agreement), "verdict": agreement.verdict}, 0
 
 

@@ -18,6 +18,7 @@ from regaze.files import restored, typed
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import EvaluateOptions, LoopOptions, StudyOptions, option_words
 from regaze.training.options import TrainingOptions
+from regaze.words import words_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class Run(LoopOptions, Command):
             content = assemble(study, assessment, self.machine, [command])
             report = str(write_report(content, study.path / "report.html"))
         if not self.output.json:
-            table(assessment.figures)
+            table(assessment.figures, words_of(study.dataset))
             plain = self.network.network == "plain"
             why = "a plain network has no maps to correct" if plain else "no photograph needed a correction"
             self.say(f"report: {report}" if report else f"no report: {why}")

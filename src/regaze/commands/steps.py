@@ -11,6 +11,7 @@ from regaze.errors import OptionError
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.study.options import CollectOptions, CorrectOptions, EvaluateOptions, SelectOptions, StudyOptions
 from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
+from regaze.words import words_of
 
 if TYPE_CHECKING:
     from regaze.study.folder import Study
@@ -157,15 +158,18 @@ class Correct(StudyCommand):
         counts = correct(study, model, self.correct)
         self.say(
             f"{counts['written']} corrections written ({counts['healthy']} of them empty: nothing deserves attention), "
-            f"{counts['kept']} kept, {counts['without_knowledge']} photographs left out: no lesion in masks or "
-            "boxes" + (self._of_sound_class(study))
+            f"{counts['kept']} kept, {counts['without_knowledge']} photographs left out: no "
+            f"{words_of(study.dataset).lesion} in masks or boxes" + (self._of_sound_class(study))
         )
         return {"model": model, **counts, "total": study.store.count()}, 0
 
     def _of_sound_class(self, study: Study) -> str:
         """What `--healthy` does, or why it has done nothing."""
+        lesions = words_of(study.dataset).lesions
         if study.dataset.sound is None:
-            return " (no class is known to be the sound one, so none counts as free of lesions)" * self.correct.healthy
+            return (
+                f" (no class is known to be the sound one, so none counts as free of {lesions})" * self.correct.healthy
+            )
         return "" if self.correct.healthy else f" (--healthy corrects those of {study.classes[study.dataset.sound]})"
 
 
@@ -231,5 +235,5 @@ class Evaluate(StudyCommand):
         other = other_data(study, self.data, self.boxes, self.patient, columns) if self.data is not None else None
         result = evaluate(study, self.evaluate, self.machine, other).figures
         if not self.output.json:
-            table(result)
+            table(result, words_of(study.dataset))
         return result, 0

@@ -13,6 +13,7 @@ from regaze.evaluation.verdicts import compare, judge, undecided
 from regaze.lesion_names import DISPLAY_NAMES
 from regaze.study.folder import Study
 from regaze.study.split import UNGRADED, describe_split, split_lines
+from regaze.words import EYES, Words, words_of
 
 if TYPE_CHECKING:  # these import torch, which `init` does without
     from regaze.study.assessment.experts import ExpertAgreement
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # these import torch, which `init` does without
 
 def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
     """Counts of what a study holds, and lines that say the same to a person."""
-    samples = study.dataset.samples
+    samples, lesions = study.dataset.samples, words_of(study.dataset).lesions
     split = describe_split(study)
     grades = Counter(UNGRADED if sample.label is None else study.classes[sample.label] for sample in samples)
     origins = Counter(sample.origin for sample in samples)
@@ -33,7 +34,7 @@ def describe(study: Study) -> tuple[dict[str, Any], list[str]]:
         ("grades: " if study.dataset.ordinal else "classes, taken as without an order: ")
         + ", ".join(f"{name} {grades[name]}" for name in ordered),
         *_scale_lines(study),
-        f"lesions known from masks: {origins['masks']}, from boxes: {origins['boxes']}, unknown: {origins['none']}",
+        f"{lesions} known from masks: {origins['masks']}, from boxes: {origins['boxes']}, unknown: {origins['none']}",
         f"validation: {n_validation} photographs"
         + (f" in {len(study.folds)} folds" if len(study.folds) > 1 else " (one fixed part)"),
         *split_lines(split),
@@ -64,16 +65,17 @@ def _scale_lines(study: Study) -> list[str]:
         order = f"one scale, worst last: {' < '.join(study.classes)} (--no-ordinal: no order; --classes A,B,C: another)"
     else:
         order = "no order is known: kappa is unweighted (--ordinal: numbers are grades; --classes A,B,C: this order)"
-    free = "no class is known to be the sound one: nothing counts as free of lesions (--sound-class NAME)"
+    lesions = words_of(study.dataset).lesions
+    free = f"no class is known to be the sound one: nothing counts as free of {lesions} (--sound-class NAME)"
     if sound is not None:
         free = f"sound class: {study.classes[sound]} (--sound-class NAME: another)"
     return [f"  {order}", f"  {free}"]
 
 
-def table(result: dict[str, Any]) -> None:
-    """Print the figures of `evaluate`: one row per model, then the paired differences."""
+def table(result: dict[str, Any], words: Words = EYES) -> None:
+    """Print the figures of `evaluate`: one row per model, then the paired differences; with the study's words."""
     console = page(120)
-    headings = ("kappa", "95 % interval", "RPS", "log-loss", "map error", "(zero map)", "on lesions", "rank")
+    headings = ("kappa", "95 % interval", "RPS", "log-loss", "map error", "(zero map)", f"on {words.lesions}", "rank")
     view = _view(f"{result['part']}, {result['n']} graded photographs", ["model"], headings)
     for name, figures in result["models"].items():
         fused = figures["maps"]["fused"]
@@ -89,16 +91,17 @@ def table(result: dict[str, Any]) -> None:
             number(fused["relevance_rank"], 2),
         )
     models, baselines = result["models"], _baseline_table(result["baselines"])
-    makers = (_detection_table, _period_table, _recall_table, _faithfulness_table, _ranking_table)
-    for part in (view, baselines, *(make(models) for make in makers)):
+    plain = [make(models) for make in (_detection_table, _period_table)]
+    worded = [make(models, words) for make in (_recall_table, _ranking_table)]
+    for part in (view, baselines, *plain, worded[0], _faithfulness_table(models), worded[1]):
         if part is not None:
             console.print(part)
     for label, pair in result["paired"].items():
-        _print_pairs(console, label, pair)
+        _print_pairs(console, label, pair, words)
     for baseline, figures in result["baselines"].items():
         for name, pair in figures["against"].items():
             if pair["difference"] is not None:
-                console.print(line(f"{name} against {baseline}: kappa {sentence(pair, 'kappa')}"))
+                console.print(line(f"{name} against {baseline}: kappa {sentence(pair, 'kappa', words)}"))
     for doubt in result["warnings"]:
         console.print(line(f"warning: {doubt['text']}"))
     for note in result["notes"]:
@@ -133,16 +136,12 @@ _SHORT = {kind: name.short for kind, name in DISPLAY_NAMES.items()} | {
     "blurred-random": "smooth noise",
     "centre": "centre first",
     "random": "random pixels",
-    "lesions": "lesions first",
+    "lesions": "{lesions} first",
     "below 1 %": "< 1 %",
     "1 to 2 %": "1-2 %",
     "2 to 4 %": "2-4 %",
     "4 % and more": "> 4 %",
 }
-_RECALL_LEGEND = (
-    ", ".join(f"{name.short} {name.full.lower()}" for kind, name in DISPLAY_NAMES.items() if kind != "lesion")
-    + "; then by diameter in per cent of the side; in brackets: lesions"
-)
 
 
 def _detection_table(models: dict[str, Any]) -> Sheet | None:
@@ -192,19 +191,21 @@ def _period_table(models: dict[str, Any]) -> Sheet | None:
     return view
 
 
-def _recall_table(models: dict[str, Any]) -> Sheet | None:
+def _recall_table(models: dict[str, Any], words: Words) -> Sheet | None:
     """Share of the lesions of each type and size that the maps light; None where no mask tells them apart."""
     recalls = {name: figures["lesion_recall"]["masks"] for name, figures in models.items()}
     first = next(iter(recalls.values()))
     if not first["all"]["n_lesions"]:
         return None
     chance = next(iter(models.values()))["lesion_recall"]["chance"]
+    named = [DISPLAY_NAMES[kind] for kind in first["types"] if kind != "lesion"]
+    legend = [*(f"{name.short} {name.full.lower()}" for name in named), "by diameter in per cent of the side"]
     columns = [("types", kind) for kind in first["types"]] + [("sizes", size) for size in first["sizes"]]
     view = _view(
-        f"share of lesions lit, by type and by size (chance {chance:.2f})",
+        f"share of {words.lesions} lit, by type and by size (chance {chance:.2f})",
         ["model", "map"],
         [f"{_SHORT.get(key, key)}\n({first[group][key]['n_lesions']})" for group, key in columns],
-        caption=_RECALL_LEGEND,
+        caption=f"{', '.join(legend)}; in brackets: {words.lesions}",
     )
     for name, recall in recalls.items():
         for index, scale in enumerate(recall["all"]["recall"]):
@@ -230,7 +231,7 @@ def _faithfulness_table(models: dict[str, Any]) -> Sheet | None:
     return view
 
 
-def _ranking_table(models: dict[str, Any]) -> Sheet | None:
+def _ranking_table(models: dict[str, Any], words: Words) -> Sheet | None:
     """Deletion and insertion of each map less those of the reference rankings; None where none was measured."""
     measured = {name: figures["faithfulness"] for name, figures in models.items() if figures["faithfulness"]}
     parts = {name: figures["without_grade_0"] or figures["all"] for name, figures in measured.items()}
@@ -250,17 +251,21 @@ def _ranking_table(models: dict[str, Any]) -> Sheet | None:
             cells = [_signed(entry["against"][measure], 3) for measure in ("deletion", "insertion")]
             last = index == len(rankings) - 1
             view.add_row(
-                "" if index else name, _SHORT.get(ranking, ranking), str(entry["n_used"]), *cells, end_section=last
+                "" if index else name,
+                words.fill(_SHORT.get(ranking, ranking)),
+                str(entry["n_used"]),
+                *cells,
+                end_section=last,
             )
     return view
 
 
-def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> None:
-    """Print the rounds of each phase-1 model, what they are credited with, and what to do next."""
+def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str], words: Words = EYES) -> None:
+    """Print the rounds of each phase-1 model, what they are credited with, and what to do next; `table` on words."""
     console = page(140)
     for root, history in histories.items():
         view = Sheet(f"rounds of {root}, on the validation part")
-        headings = ("corrections", "kappa", "95 % interval", "RPS", "log-loss", "on lesions", "credited")
+        headings = ("corrections", "kappa", "95 % interval", "RPS", "log-loss", f"on {words.lesions}", "credited")
         for heading in ("", "round", "model", *headings):
             view.add_column(heading, justify="left" if heading in ("", "model", "credited") else "right")
         for item in history:
@@ -279,17 +284,19 @@ def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str]) -> 
         console.print(view)
         for item in history[1:]:
             label = f"{item.model} against {item.against}"
-            _print_pairs(console, label, {name: getattr(item, f"{name}_difference") for name in _COMPARED})
+            _print_pairs(console, label, {name: getattr(item, f"{name}_difference") for name in _COMPARED}, words)
             if item.control is None:
                 console.print(line(f"{item.model}: not compared with a control"))
             else:
                 label = f"{item.model} against its control {item.control}"
-                _print_pairs(console, label, {name: getattr(item, f"{name}_against_control") for name in _COMPARED})
+                _print_pairs(
+                    console, label, {name: getattr(item, f"{name}_against_control") for name in _COMPARED}, words
+                )
         console.print(line(advices[root]))
 
 
-def agreement_table(agreement: ExpertAgreement) -> None:
-    """Print how far experts agree, and whether the model reaches what they reach."""
+def agreement_table(agreement: ExpertAgreement, words: Words = EYES) -> None:
+    """Print how far experts agree, and whether the model reaches what they reach; `table` on words."""
     console = page(120)
     view = Sheet("agreement on where to look")
     headings = ("", "and", "photographs", "both empty", "Dice", "95 % interval", "tolerant Dice", "overlap", "kappa")
@@ -302,7 +309,7 @@ def agreement_table(agreement: ExpertAgreement) -> None:
     console.print(view)
     against = agreement.model_against_experts
     measured = against["difference"] is not None
-    result = f"Dice {sentence(against, 'dice')}" if measured else "no photograph was corrected by two experts"
+    result = f"Dice {sentence(against, 'dice', words)}" if measured else "no photograph was corrected by two experts"
     console.print(line(f"the model against what experts reach among themselves: {result}"))
 
 
@@ -310,17 +317,17 @@ _COMPARED = {
     "kappa": "kappa",
     "ranked_probability_score": "ranked probability score",
     "log_loss": "log-loss",
-    "enrichment": "attention on lesions",
+    "enrichment": "attention on {lesions}",
 }
 
 
-def _print_pairs(console: Console, label: str, pairs: Mapping[str, Any]) -> None:
+def _print_pairs(console: Console, label: str, pairs: Mapping[str, Any], words: Words) -> None:
     """Print the differences of two models, each with what it says; one that was not measured is left out."""
     console.print(line(f"{label}:"))
     for measure, text in _COMPARED.items():
         pair = pairs[measure]
         if pair is not None and pair["difference"] is not None:
-            console.print(line(f"  {text} {sentence(pair, measure)}"))
+            console.print(line(f"  {words.fill(text)} {sentence(pair, measure, words)}"))
 
 
 def _mean(entry: Mapping[str, Any] | None) -> float | None:
@@ -334,15 +341,16 @@ def _signed(pair: dict[str, Any], digits: int) -> str:
     return f"{pair['difference']:+.{digits}f} [{number(low, digits)}, {number(high, digits)}]"
 
 
-def sentence(pair: dict[str, Any], measure: str) -> str:
+def sentence(pair: dict[str, Any], measure: str, words: Words = EYES) -> str:
     """A paired difference and what it says.
 
     Args:
         pair: As `evaluation.intervals` writes it, with a difference.
         measure: A key of `evaluation.verdicts.MEASURES`.
+        words: The study's.
     """
     comparison = compare(pair)
-    why = undecided(comparison)
+    why = undecided(comparison, words.patient)
     digits = 4 if measure == "ranked_probability_score" else 3
     return f"{_signed(pair, digits)}: {judge(comparison, measure)}{f' ({why})' if why else ''}"
 

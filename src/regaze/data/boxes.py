@@ -168,7 +168,7 @@ def _notes(
     unmarked = sum(sample.origin == "boxes" and not sample.boxes for sample in samples)
     notes = [
         f"Boxes: {matched} files fit a photograph; {origins['boxes']} photographs take them ({unmarked} of these "
-        f"with no lesion marked), {covered} keep their masks instead."
+        f"with nothing marked), {covered} keep their masks instead."
     ]
     if unmatched:
         notes.append(f"Boxes: {len(unmatched)} files fit no photograph (for example {unmatched[0].name}).")

@@ -189,13 +189,13 @@ def sound_class(classes: Sequence[str], ordinal: bool, name: str | None = None) 
     return 0 if not named and ordinal and re.fullmatch(r"\D*0+", classes[0]) else None
 
 
-def referable_from(classes: Sequence[str], ordinal: bool, fundus: Callable[[], bool]) -> int | None:
+def referable_from(classes: Sequence[str], ordinal: bool, eyes: bool) -> int | None:
     """The class from which on a patient is referred (moderate retinopathy); None where the classes are no such grades.
 
     Args:
         classes: Their names, of a scale worst last.
         ordinal: Whether they are grades on one scale.
-        fundus: Whether the photographs are fundus photographs; asked only where the names do not tell.
+        eyes: Whether the photographs show eyes.
     """
     if not ordinal or len(classes) < 3:
         return None
@@ -205,10 +205,13 @@ def referable_from(classes: Sequence[str], ordinal: bool, fundus: Callable[[], b
         ranks = [int(match[3]) for match in numbers if match is not None]
         if ranks != list(range(len(classes))) or len(classes) > _HIGHEST_DR + 1:
             return None
-    elif any(_OF_THE_EYE.search(_plain(name)) for name in classes):
-        fundus = lambda: True  # noqa: E731 - the names say so
     first = next((number for number, rank in enumerate(ranks) if rank >= 2), 0)
-    return first if first > 0 and fundus() else None
+    return first if first > 0 and eyes else None
+
+
+def speak_of_the_eye(classes: Iterable[str]) -> bool:
+    """Whether one of the classes is called as only diseases of the eye are (`No_DR`)."""
+    return any(_OF_THE_EYE.search(_plain(name)) for name in classes)
 
 
 def off_scale(counts: Mapping[str, int]) -> list[str]:

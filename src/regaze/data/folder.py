@@ -133,7 +133,8 @@ def with_patients(samples: Sequence[Sample], expression: str) -> tuple[list[Samp
             f"patient '{expression}' fits none of the {len(samples)} photographs (for example "
             f"{texts[0]}): correct the expression."
         )
-    note = f"The patient of {unknown} of {len(samples)} photographs is unknown: '{expression}' does not fit."
+    rest = f"{unknown} of {len(samples)} photographs"
+    note = f"--patient '{expression}' does not fit {rest}: what these belong to is unknown."
     named = [replace(sample, patient=patient) for sample, patient in zip(samples, patients, strict=True)]
     return named, [note] if unknown else []
 
@@ -294,7 +295,7 @@ def _mask_notes(samples: Sequence[Sample], free: Counter[str], sound: str | None
     yield f"Masks: {counts['masks'] - free.total()} photographs have masks, {counts['none']} are unknown."
     if sound is not None and free[sound]:
         yield (
-            f"Masks: {free[sound]} photographs without a mask file count as free of lesions, because their class, "
+            f"Masks: {free[sound]} photographs without a mask file count as free of marks, because their class, "
             f"{sound}, has a folder of masks and is the sound one."
         )
     others = sorted((name for name in free if name != sound), key=natural_key)
@@ -307,7 +308,4 @@ def _mask_notes(samples: Sequence[Sample], free: Counter[str], sound: str | None
     if tree.orphans:
         yield f"Masks: {len(tree.orphans)} files fit no photograph (for example {tree.orphans[0].name})."
     if tree.landmarks:
-        yield (
-            f"Masks: {len(tree.landmarks)} files show a landmark, no lesion (for example {tree.landmarks[0].name}): "
-            "left out."
-        )
+        yield (f"Masks: {len(tree.landmarks)} files show a landmark (for example {tree.landmarks[0].name}): left out.")

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
+from regaze.console import Voice
 from regaze.data.images import pages, photo_orientation, photo_size, read_photo
 from regaze.data.masks import fitted, read_masks
-from regaze.data.match import Progress, reading_pool
+from regaze.data.match import Progress, in_order, reading_pool
+from regaze.data.near_copies import Thumbnail, Thumbnails, enough_for_thumbnail, near_groups, thumbnail_of
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
 
 NEARLY_ALL = 0.5  # a lesion mask over more of its photograph is inverted or shows something else, as a rule
 NEARLY_BLACK = 24  # of 255: the brightest hundredth of a photograph below this level shows next to nothing
-_LEAST_SIDE = 128  # pixels: enough to see whether a photograph is black
 _SHOWN = 3  # files that a note names
 
 
@@ -49,12 +50,15 @@ class _Look:
     values: tuple[str, ...] = ()
 
 
-def inspect(dataset: Dataset, progress: Progress | None = None) -> tuple[str, ...]:
+def inspect(
+    dataset: Dataset, progress: Progress | None = None, thumbnails: Thumbnails | None = None
+) -> tuple[str, ...]:
     """Look at every photograph and mask.
 
     Args:
         dataset: Its photographs.
         progress: Called with (done, total).
+        thumbnails: Takes the photographs in their order, so that who compares them need not decode them again.
 
     Returns:
         Notes on what looks like a slip, the worst first; no note where nothing does.
@@ -65,18 +69,43 @@ def inspect(dataset: Dataset, progress: Progress | None = None) -> tuple[str, ..
     """
     looks = []
     with reading_pool() as pool:
-        for done, look in enumerate(pool.map(_look, dataset.samples), start=1):
+        for done, (look, thumbnail) in enumerate(in_order(pool, _look, dataset.samples), start=1):
             looks.append(look)
+            if thumbnails is not None:
+                thumbnails.add(thumbnail)
             if progress is not None:
                 progress(done, len(dataset.samples))
     return tuple(_notes(dataset, looks))
 
 
-def _look(sample: Sample) -> _Look:
+def look_at(dataset: Dataset, voice: Voice, thumbnails: Thumbnails | None = None) -> tuple[str, ...]:
+    """`inspect` with its progress shown."""
+    with voice.progress("looking at photographs and masks") as feed:
+        return inspect(dataset, feed, thumbnails)
+
+
+def look_and_compare(dataset: Dataset, voice: Voice) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """`look_at` and `near_groups`, each photograph decoded once; synthetic ones are painted one by one.
+
+    Raises:
+        DataError: See `inspect`.
+    """
+    if dataset.spec.startswith("synthetic"):
+        return look_at(dataset, voice), ()
+    with Thumbnails(len(dataset.samples)) as thumbnails:
+        notes = look_at(dataset, voice, thumbnails)
+        with voice.progress("looking for near-copies") as feed:
+            return notes, tuple(near_groups(dataset.samples, thumbnails.alike(feed)))
+
+
+def _look(sample: Sample) -> tuple[_Look, Thumbnail]:
+    """A look, and the same photograph as `near_copies` compares it: what that needs is enough to see light by."""
     try:
-        brightest = float(np.percentile(read_photo(sample.image, _LEAST_SIDE).max(axis=2), 99))
+        photo = read_photo(sample.image, enough_for_thumbnail(sample.image))
+        thumbnail = thumbnail_of(photo, sample.image)
+        brightest = float(np.percentile(photo.max(axis=2), 99))
         look = _Look(brightest, pages(sample.image), photo_orientation(sample.image) != 1)
-        return _with_masks(look, sample) if sample.origin == "masks" and sample.masks else look
+        return _with_masks(look, sample) if sample.origin == "masks" and sample.masks else look, thumbnail
     except DataError as error:
         raise DataError(f"{sample.id}: {error}") from error
 
@@ -141,7 +170,7 @@ def _is_graded(sample: Sample, dataset: Dataset) -> bool:
 _WORDS = {
     "full": "Masks: {count} mark more than half of their photograph, as inverted ones do ({files}): check them.",
     "empty": "Masks: {count} mark nothing, although the class says that something is there ({files}): check them.",
-    "values": "Masks: {count} hold several values ({files}), which all count as lesion: where they are classes, name "
+    "values": "Masks: {count} hold several values ({files}), which all count as one mark: where they are classes, name "
     "them (--mask-classes 1=MA,2=HE,3=optic_disc).",
     "scaled": "Masks: {count} have another size than their photograph ({files}): brought to it.",
     "turned": "Masks: {count} belong to photographs that viewers turn (EXIF orientation; {files}): those of the "

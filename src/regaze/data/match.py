@@ -12,12 +12,13 @@ correlation of two strangers' eyes above .9.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 from regaze.data.images import content_hash, read_photo
 from regaze.records import Sample
 
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 Progress = Callable[[int, int], None]
 """Called with (done, total) while photographs are read."""
 
@@ -55,6 +58,9 @@ best pair of different eyes (.765) and the three pairs of shots taken seconds ap
 `TWIN`. Drawn from three pairs only: good enough to keep two photographs in one fold, and used for nothing
 else."""
 
+_MOST = 32  # candidates of one photograph
+_PRODUCTS = 2**25  # products of signatures that are held at once, 128 MiB
+_AHEAD = 32  # photographs
 _DARK = 15  # grey value, 0..255, below which a pixel belongs to the black surround
 _LEAST_SHARED = 0.1  # share of the fine grid that two fields of view must have in common
 
@@ -95,7 +101,7 @@ def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[
     """
     coarse = np.zeros((len(paths), _COARSE_SIZE[0] * _COARSE_SIZE[1]), np.float32)
     with reading_pool() as pool:
-        for index, signature in enumerate(pool.map(_coarse, paths)):
+        for index, signature in enumerate(in_order(pool, _coarse, paths)):
             coarse[index] = signature
             if progress is not None:
                 progress(index + 1, len(paths))
@@ -114,7 +120,7 @@ def compared(paths: Sequence[Path], pairs: Iterable[tuple[int, int]]) -> list[Li
     """
     fine = lru_cache(maxsize=128)(lambda index: _fine(paths[index]))
     with reading_pool() as pool:
-        return list(pool.map(lambda pair: Likeness(pair[0], pair[1], _correlation(*map(fine, pair))), pairs))
+        return list(in_order(pool, lambda pair: Likeness(*pair, _correlation(*map(fine, pair))), pairs))
 
 
 def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
@@ -199,6 +205,17 @@ def reading_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 1))
 
 
+def in_order(pool: ThreadPoolExecutor, work: Callable[[Item], Done], items: Iterable[Item]) -> Iterator[Done]:
+    """Yield work(item) in the order of the items, a few ahead of whoever takes them, so that nothing piles up."""
+    ahead: deque[Future[Done]] = deque()
+    for item in items:
+        ahead.append(pool.submit(work, item))
+        if len(ahead) > _AHEAD:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
 def _shrunk(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
     """Read a photograph's green channel (vessels and lesions stand out there) as (h, w) float32, 0..255."""
     green = read_photo(path, at_least=size[1])[..., 1]
@@ -217,14 +234,21 @@ def _coarse(path: Path) -> NDArray[np.float32]:
     return flat / length if length > 0.1 * np.sqrt(flat.size) else np.zeros_like(flat)
 
 
-def _candidates(coarse: NDArray[np.float32], block: int = 2048) -> list[tuple[int, int]]:
-    """The pairs (a, b), a < b, whose coarse signatures correlate at `_CANDIDATE` or more."""
+def _candidates(coarse: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """The pairs (a, b), a < b, whose coarse signatures correlate at `_CANDIDATE` or more; of each a the likest few.
+
+    Of parts on one fixture all may pass; a copy is likest.
+    """
     pairs: list[tuple[int, int]] = []
+    block = min(2048, max(64, _PRODUCTS // max(1, len(coarse))))
     for start in range(0, len(coarse), block):
         likeness = coarse[start : start + block] @ coarse[start:].T
-        rows, columns = np.nonzero(likeness >= _CANDIDATE)
-        pairs += [(start + int(r), start + int(c)) for r, c in zip(rows, columns, strict=True) if c > r]
-    return pairs
+        likeness[np.tri(*likeness.shape, dtype=np.bool_)] = -1  # each pair once
+        nearest = np.argpartition(-likeness, min(_MOST, likeness.shape[1] - 1), axis=1)[:, :_MOST]
+        rows, places = np.nonzero(np.take_along_axis(likeness, nearest, axis=1) >= _CANDIDATE)
+        columns = nearest[rows, places]
+        pairs += [(start + int(r), start + int(c)) for r, c in zip(rows, columns, strict=True)]
+    return sorted(pairs)
 
 
 def _fine(path: Path) -> _Fine:

@@ -14,11 +14,11 @@ about 2 ms for each proposed pair (some four for each photograph) and the produc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, next_fast_len, rfft2
 
 from regaze.data.images import photo_size, read_photo
-from regaze.data.match import Likeness, Progress, groups, reading_pool
+from regaze.data.match import Likeness, Progress, groups, in_order, reading_pool
 from regaze.data.split import known_groups
 from regaze.records import Dataset, Sample
+from regaze.words import words_of
 
 NEAR_COPIES = "near-copies"
 """`Dataset.named_by` where nothing else names groups."""
@@ -52,7 +53,9 @@ _LEAST_SHARED = 0.3  # of the larger field of view
 _LEAST_SCALE = 0.8  # ratio of longer sides from which two photographs may be crops at one scale
 
 
-class _Thumbnail(NamedTuple):
+class Thumbnail(NamedTuple):
+    """What of a photograph is compared."""
+
     grey: NDArray[np.uint8]  # (h, w), the longer side `_SIDE`
     side: int  # longer side of the photograph in stored pixels
 
@@ -69,46 +72,109 @@ def near_copies(paths: Sequence[Path], progress: Progress | None = None) -> list
 
     Args:
         paths: The photographs' files.
-        progress: Called with (done, total) as the photographs are read.
+        progress: Called with (done, total) as the photographs are read, then as they are compared.
 
     Returns:
-        Pairs with a correlation of at least `NEAR`, in the order of their indices. Of more than `_NEIGHBOURS`
-        photographs of one thing not every pair is listed, but all of them are linked.
+        See `Thumbnails.alike`.
 
     Raises:
         DataError: A file cannot be read as a picture.
     """
-    count = len(paths)
-    coarse = np.zeros((2, count, _CELLS * _CELLS), np.float32)
-    sizes = np.zeros((count, 3), np.int64)
-    with tempfile.TemporaryFile() as file, reading_pool() as pool:
-        greys = np.memmap(file, np.uint8, "w+", shape=(max(count, 1), _SIDE, _SIDE))
-        for index, thumbnail in enumerate(pool.map(_thumbnail, paths)):
-            height, width = thumbnail.grey.shape
-            greys[index, :height, :width] = thumbnail.grey
-            sizes[index] = height, width, thumbnail.side
-            coarse[:, index] = _coarse(thumbnail.grey)
-            if progress is not None:
-                progress(index + 1, count)
-
-        def thumbnail_of(index: int) -> _Thumbnail:
-            height, width, side = map(int, sizes[index])
-            return _Thumbnail(np.asarray(greys[index, :height, :width]), side)
-
-        def likeness(pair: tuple[int, int]) -> Likeness:
-            return Likeness(*pair, _correlation(*map(thumbnail_of, pair)))
-
-        proposed = set().union(*(_proposed(signatures) for signatures in coarse))
-        return [like for like in pool.map(likeness, sorted(proposed)) if like.correlation >= NEAR]
+    with Thumbnails(len(paths)) as thumbnails:
+        with reading_pool() as pool:
+            for done, found in enumerate(in_order(pool, read_thumbnail, paths), start=1):
+                thumbnails.add(found)
+                if progress is not None:
+                    progress(done, len(paths))
+        return thumbnails.alike(progress)
 
 
-def _thumbnail(path: Path) -> _Thumbnail:
+class Thumbnails:
+    """Photographs in the order in which they are added, in a temporary file that is gone when the context ends.
+
+    Attributes:
+        count: How many there will be.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._coarse = np.zeros((2, count, _CELLS * _CELLS), np.float32)
+        self._sizes = np.zeros((count, 3), np.int64)
+        self._added = 0
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._greys = np.memmap(self._file, np.uint8, "w+", shape=(max(count, 1), _SIDE, _SIDE))
+
+    def __enter__(self) -> Self:
+        """Nothing more."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the file."""
+        self._file.close()
+
+    def add(self, thumbnail: Thumbnail) -> None:
+        """Take the next photograph."""
+        height, width = thumbnail.grey.shape
+        self._greys[self._added, :height, :width] = thumbnail.grey
+        self._sizes[self._added] = height, width, thumbnail.side
+        self._coarse[:, self._added] = _coarse(thumbnail.grey)
+        self._added += 1
+
+    def alike(self, progress: Progress | None = None) -> list[Likeness]:
+        """Compare them.
+
+        Args:
+            progress: Called with (done, total), first as pairs are proposed, then as these are compared.
+
+        Returns:
+            Pairs with a correlation of at least `NEAR`, in the order of their indices. Of more than `_NEIGHBOURS`
+            photographs of one thing not every pair is listed, but all of them are linked.
+        """
+        pairs: set[tuple[int, int]] = set()
+        for number, signatures in enumerate(self._coarse):
+            for done, proposed in _proposed(signatures):
+                pairs |= proposed
+                if progress is not None:
+                    progress(number * self.count + done, 2 * self.count)
+        found = []
+        with reading_pool() as pool:
+            for done, like in enumerate(in_order(pool, self._likeness, sorted(pairs)), start=1):
+                if like.correlation >= NEAR:
+                    found.append(like)
+                if progress is not None:
+                    progress(done, len(pairs))
+        return found
+
+    def _likeness(self, pair: tuple[int, int]) -> Likeness:
+        return Likeness(*pair, _correlation(*map(self._thumbnail, pair)))
+
+    def _thumbnail(self, index: int) -> Thumbnail:
+        height, width, side = map(int, self._sizes[index])
+        return Thumbnail(np.asarray(self._greys[index, :height, :width]), side)
+
+
+def read_thumbnail(path: Path) -> Thumbnail:
+    """Decode a photograph for `Thumbnails`."""
+    return thumbnail_of(read_photo(path, at_least=enough_for_thumbnail(path)), path)
+
+
+def enough_for_thumbnail(path: Path) -> int:
+    """The shorter side in pixels at which a photograph is to be decoded."""
+    return 2 * min(_thumbnail_size(*photo_size(path)))
+
+
+def thumbnail_of(photo: NDArray[np.uint8], path: Path) -> Thumbnail:
+    """A photograph (H, W, 3), decoded at `enough_for_thumbnail`, as it is compared."""
     width, height = photo_size(path)
+    shrinks = max(width, height) > _SIDE
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    small = cv2.resize(photo[..., 1], _thumbnail_size(width, height), interpolation=interpolation)
+    return Thumbnail(np.asarray(small, np.uint8), max(width, height))
+
+
+def _thumbnail_size(width: int, height: int) -> tuple[int, int]:
     scale = _SIDE / max(width, height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    green = read_photo(path, at_least=2 * min(size))[..., 1]
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return _Thumbnail(np.asarray(cv2.resize(green, size, interpolation=interpolation), np.uint8), max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _local(grey: NDArray[np.float32], dark: float, fine: float, wide: float) -> NDArray[np.float32]:
@@ -158,23 +224,24 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6), np.float32)
 
 
-def _proposed(signatures: NDArray[np.float32]) -> set[tuple[int, int]]:
-    """Pairs (a, b), a < b, of each photograph and those nearest to it."""
+def _proposed(signatures: NDArray[np.float32]) -> Iterator[tuple[int, set[tuple[int, int]]]]:
+    """Pairs (a, b), a < b, of photographs and those nearest to them, and of how many that is."""
     count = len(signatures)
     if count <= _FEW:
-        return set(combinations(range(count), 2))
+        yield count, set(combinations(range(count), 2))
+        return
     signatures = _distinct(signatures)
-    pairs: set[tuple[int, int]] = set()
     block = max(64, 2**25 // count)  # 128 MiB of products
     for start in range(0, count, block):
         likeness = signatures[start : start + block] @ signatures.T
         rows = np.arange(len(likeness))
         likeness[rows, start + rows] = -1
         nearest = np.argpartition(-likeness, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
+        pairs: set[tuple[int, int]] = set()
         for row, others in enumerate(nearest):
             own = start + row
             pairs |= {(min(own, int(b)), max(own, int(b))) for b in others if likeness[row, b] >= _LEAST_COARSE}
-    return pairs
+        yield start + len(likeness), pairs
 
 
 def _contrast(grey: NDArray[np.uint8]) -> _Contrast:
@@ -190,7 +257,7 @@ def _inside(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(inside if inside.mean() >= 0.1 else np.ones_like(inside), np.float32)
 
 
-def _correlation(a: _Thumbnail, b: _Thumbnail) -> float:
+def _correlation(a: Thumbnail, b: Thumbnail) -> float:
     """The higher one of two: frame on frame, and at one scale of pixels."""
     found = _over_shifts(_contrast(a.grey), _contrast(b.grey))
     large, small = (a, b) if a.side >= b.side else (b, a)
@@ -231,22 +298,18 @@ def _spectra(of: _Contrast, shape: Sequence[int]) -> NDArray[np.complex64]:
     return np.asarray(rfft2(np.stack([detail, detail * detail, of.inside]), shape), np.complex64)
 
 
-def near_groups(samples: Sequence[Sample], progress: Progress | None = None) -> list[tuple[str, ...]]:
+def near_groups(samples: Sequence[Sample], alike: Sequence[Likeness]) -> list[tuple[str, ...]]:
     """Ids of photographs of one and the same thing, where nothing else says that they belong together.
 
     Args:
         samples: With patients and twins filled in, as far as they are known.
-        progress: Called with (done, total) as the photographs are read.
+        alike: Pairs of them that `near_copies` or `Thumbnails.alike` found.
 
     Returns:
         Groups of two and more, ids in the order of the samples; those of one patient or of copies of one picture alone
         are left out.
-
-    Raises:
-        DataError: A file cannot be read as a picture.
     """
     known = {index: number for number, group in enumerate(known_groups(samples)) for index in group}
-    alike = near_copies([sample.image for sample in samples], progress)
     found = groups(len(samples), [(like.first, like.second) for like in alike])
     return [
         tuple(samples[index].id for index in group) for group in found if len({known[index] for index in group}) > 1
@@ -283,9 +346,10 @@ def told_of_near_copies(dataset: Dataset, near: Sequence[Sequence[str]], *, grou
         named_by = NEAR_COPIES if dataset.named_by is None else f"{dataset.named_by} and {NEAR_COPIES}"
         return replace(dataset, samples=samples, named_by=named_by)
     shown = "; ".join(" = ".join(ids[:6]) + (" ..." if len(ids) > 6 else "") for ids in near[:5])
+    many = f"{sum(map(len, near))} photographs look like near-copies of {len(near)} {words_of(dataset).eye}s"
+    shown += " ..." if len(near) > 5 else ""
     note = (
-        f"{sum(map(len, near))} photographs look like near-copies of {len(near)} things (one part or eye under another "
-        f"exposure, or a little shifted), and nothing keeps them together ({shown}{' ...' if len(near) > 5 else ''}): "
-        "pass --group-near-copies to keep each on one side of the split."
+        f"{many} (under another exposure, or a little shifted), and nothing keeps them together ({shown}): pass "
+        "--group-near-copies to keep each on one side of the split."
     )
     return replace(dataset, notes=(*dataset.notes, note))

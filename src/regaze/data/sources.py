@@ -7,6 +7,7 @@ attached, and one fingerprint over everything that training or evaluation could 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,11 @@ from hashlib import blake2b
 from pathlib import Path
 
 from regaze.data.boxes import CODRAS_CLASSES, with_boxes
-from regaze.data.classes import LabelWish, UnknownLabelError, refuse_no_classes, sound_class
+from regaze.data.classes import LabelWish, UnknownLabelError, refuse_no_classes, sound_class, speak_of_the_eye
 from regaze.data.columns import TableWish
 from regaze.data.dicom import dicom_facts, is_dicom
 from regaze.data.folder import read_folder, table_in
+from regaze.data.fundus import are_fundus
 from regaze.data.idrid import read_idrid
 from regaze.data.images import content_hash
 from regaze.data.mask_file import named_values
@@ -30,11 +32,13 @@ from regaze.errors import DataError
 from regaze.records import Dataset, Sample
 from regaze.synthetic.dataset import write_synthetic
 from regaze.synthetic.photograph import TASKS
+from regaze.words import words_of
 
 SPELLINGS = "idrid:DIR, folder:DIR, csv:FILE, synthetic[:N] or synthetic-simple[:N]"
 TAGS = "the tags of DICOM"  # `Dataset.named_by`
 SYNTHETIC_COUNT = 400  # photographs that `synthetic` has without a number
 
+_NAME_OF_EYE = re.compile(r"(^|[^a-z])(eyes?|fundus|retinas?|left|right|od|os)([^a-z]|$)", re.IGNORECASE)
 _TASKS = {"synthetic": "clinical", "synthetic-simple": "simple"}  # spelling -> what the painted grades mean
 
 
@@ -50,6 +54,7 @@ def load_dataset(
     folder: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    eyes: bool | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -69,6 +74,7 @@ def load_dataset(
         folder: Where synthetic photographs are written; needed by `synthetic` alone.
         seed: Seed of the synthetic photographs; the other sources do not use it.
         progress: Called with (done, total) while photographs are painted or compared.
+        eyes: Whether the photographs show eyes, where a study has settled it; None: look.
 
     Returns:
         The data set, with contents, twins and fingerprint filled in.
@@ -110,14 +116,26 @@ def load_dataset(
     if mask_classes is not None:
         samples, more = with_mask_values(samples, mask_classes)
         notes += more
-    return replace(
+    found = replace(
         dataset,
         samples=tuple(samples),
-        notes=notes + (() if _are_named(samples) else _unnamed_notes(samples)),
         fingerprint=fingerprint(dataset.classes, samples),
         named_by=named_by,
         sound=sound_class(dataset.classes, dataset.ordinal, wish.sound),
     )
+    found = replace(found, eyes=show_eyes(found) if eyes is None else eyes)
+    return replace(found, notes=notes + (() if _are_named(samples) else _unnamed_notes(found)))
+
+
+def show_eyes(dataset: Dataset) -> bool:
+    """Whether photographs show eyes: by what the data are, the names of classes, lesions or files, else by looking."""
+    if not dataset.spec.startswith(("folder:", "csv:")) or speak_of_the_eye(dataset.classes):
+        return True
+    kinds = {kind for sample in dataset.samples for kind in (*sample.masks, *(box.lesion for box in sample.boxes))}
+    named = sum(_NAME_OF_EYE.search(sample.image.stem) is not None for sample in dataset.samples)
+    if kinds - {"lesion"} or 2 * named > len(dataset.samples):
+        return True
+    return are_fundus([sample.image for sample in dataset.samples])
 
 
 def list_photographs(
@@ -241,13 +259,15 @@ def _are_named(samples: Iterable[Sample]) -> bool:
     return any(sample.patient is not None for sample in samples)
 
 
-def _unnamed_notes(samples: Sequence[Sample]) -> tuple[str, ...]:
+def _unnamed_notes(dataset: Dataset) -> tuple[str, ...]:
     """Say that no patient is known, and by which expression names look like those of patients."""
+    words = words_of(dataset)
+    one = words.patient if dataset.eyes else words.eye
     note = (
-        "No patient is known: every photograph counts as one of its own, and photographs of one patient (or one part) "
-        "may lie on both sides of the split."
+        f"No {words.patient} is known: every photograph counts as one of its own, and photographs of one {one} may lie "
+        "on both sides of the split."
     )
-    expression = pair_expression(samples)
+    expression = pair_expression(dataset.samples)
     if expression is None:
         return (f"{note} Name them with --patient where you can.",)
     return (f"{note} The names look like pairs: --patient '{expression}' keeps them on one side.",)

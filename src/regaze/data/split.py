@@ -62,8 +62,8 @@ def make_split(samples: Sequence[Sample], folds: int = 5, seed: int = 0, *, by_p
         return _by_period(training, grouped, folds, seed)
     if len(grouped) < folds:
         raise DataError(
-            f"{len(training)} training photographs form {len(grouped)} groups (photographs of one patient and copies "
-            f"of one picture stay together), too few for {folds} folds: ask for fewer folds or check the patients."
+            f"{len(training)} training photographs form {len(grouped)} groups (what belongs together and copies of "
+            f"one picture are not divided), too few for {folds} folds: ask for fewer folds or check --patient."
         )
     return _split(training, grouped, _Dealer(training, grouped).deal(folds, seed))
 
@@ -93,8 +93,8 @@ def _by_period(training: Sequence[Sample], grouped: _Groups, folds: int, seed: i
     if not found:
         raise DataError(
             f"{len(training)} training photographs form {len(joined)} groups (photographs of one period or column "
-            f"value, of one patient, and copies of one picture stay together), too few for {folds} folds: ask for "
-            "fewer with --folds, or pass --split-by patient."
+            f"value, what belongs together and copies of one picture are not divided), too few for {folds} folds: "
+            "ask for fewer with --folds, or pass --split-by patient."
         )
     return min(found, key=lambda each: each[:2])[2]
 

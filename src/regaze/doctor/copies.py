@@ -8,7 +8,8 @@ from regaze.data.match import TWIN, Progress, compared, groups, mark_twins
 from regaze.data.near_copies import near_copies
 from regaze.data.split import known_groups
 from regaze.doctor.finding import Finding, Item, about, label_of
-from regaze.records import Sample
+from regaze.records import Dataset, Sample
+from regaze.words import words_of
 
 Groups = list[tuple[int, ...]]
 
@@ -37,8 +38,7 @@ def find_copies(samples: Sequence[Sample], progress: Progress | None = None) -> 
 
 
 def copy_findings(
-    samples: Sequence[Sample],
-    classes: Sequence[str],
+    dataset: Dataset,
     copies: Groups,
     alike: Groups,
     split: Mapping[str, int] | None = None,
@@ -48,8 +48,7 @@ def copy_findings(
     """Findings about what `find_copies` found.
 
     Args:
-        samples: The photographs.
-        classes: Their names.
+        dataset: The photographs.
         copies: Groups of copies.
         alike: Groups of photographs of one thing, copies among them.
         split: Of a study: id -> fold.
@@ -58,7 +57,8 @@ def copy_findings(
     Yields:
         The findings.
     """
-    names = [f"{sample.id} ({label_of(sample, classes)})" for sample in samples]
+    samples, eye = dataset.samples, words_of(dataset).eye
+    names = [f"{sample.id} ({label_of(sample, dataset.classes)})" for sample in samples]
 
     def items(chosen: Sequence[tuple[int, ...]]) -> list[Item]:
         return [
@@ -98,8 +98,8 @@ def copy_findings(
     near = [group for group in alike if len({known[index] for index in group}) > 1]
     across = [group for group in near if _parts(samples, group) > 1 or _folds(samples, group, split) > 1]
     cure = (
-        "make the study with --group-near-copies, or give photographs of one thing one patient (--patient, or a column "
-        "of the table), so that none is judged by what was learned from another"
+        "make the study with --group-near-copies, or name what photographs of one thing belong to (--patient, or a "
+        "column of the table), so that none is judged by what was learned from another"
     )
     of_parts = (
         "where one is in the test part, take the others out of training (or it out of the test); where folds divide "
@@ -110,8 +110,8 @@ def copy_findings(
         "corrupts",
         items(across),
         (
-            "thing (part or eye) was photographed several times and is on both sides of a split",
-            "things (parts or eyes) were photographed several times and are on both sides of a split",
+            f"{eye} was photographed several times and is on both sides of a split",
+            f"{eye}s were photographed several times and are on both sides of a split",
         ),
         of_parts,
     )
@@ -120,8 +120,8 @@ def copy_findings(
         "misleads",
         items([] if are_grouped else [group for group in near if group not in across]),
         (
-            "thing (part or eye) was photographed several times, and nothing says that these belong together",
-            "things (parts or eyes) were photographed several times, and nothing says that these belong together",
+            f"{eye} was photographed several times, and nothing says that these belong together",
+            f"{eye}s were photographed several times, and nothing says that these belong together",
         ),
         cure,
     )
@@ -130,7 +130,7 @@ def copy_findings(
         "contradictory-near-copies",
         "look",
         items([group for group in alike if labels(group) > 1 and frozenset(group) not in one]),
-        ("thing (part or eye) has different labels", "things (parts or eyes) have different labels"),
+        (f"{eye} has different labels", f"{eye}s have different labels"),
         "look which is right, or whether it has changed between the photographs",
     )
 

@@ -16,7 +16,7 @@ from regaze.data.mask_file import named_values
 from regaze.data.match import Keep
 from regaze.data.near_copies import grouped_by_near_copies
 from regaze.data.periods import period_name
-from regaze.data.sources import list_photographs, with_dicom_patients, with_mask_values
+from regaze.data.sources import list_photographs, show_eyes, with_dicom_patients, with_mask_values
 from regaze.data.tree import pictures
 from regaze.doctor.copies import copy_findings, find_copies
 from regaze.doctor.finding import Finding, Item, about, by_harm
@@ -28,6 +28,7 @@ from regaze.doctor.quality import quality_findings
 from regaze.doctor.shortcuts import period_findings, shortcut_findings
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
+from regaze.words import EYES, Words, words_of
 from regaze.yolo import box_files, read_marks
 
 
@@ -77,6 +78,7 @@ class CheckUp:
         counts: Class -> (photographs, groups) of the training part; empty where the data cannot be read.
         test: Class -> photographs of the test part; empty without one.
         notes: What the reader of the data has to say.
+        words: What patients, lesions and eyes are called.
     """
 
     spec: str
@@ -85,6 +87,7 @@ class CheckUp:
     counts: Mapping[str, tuple[int, int]]
     test: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    words: Words = EYES
 
     @property
     def corrupts(self) -> bool:
@@ -137,6 +140,7 @@ def examine(wanted: Wanted, voice: Voice) -> CheckUp:
         samples, more = with_mask_values(samples, wanted.mask_classes)
         notes += more
     dataset = replace(dataset, samples=tuple(samples), notes=dataset.notes + of_tags + notes)
+    dataset = replace(dataset, eyes=show_eyes(dataset))
     # Masks of another photograph of the same picture (IDRiD) have come to some.
     pairs = list(zip(samples, looks.at(samples), strict=True))
     with voice.progress("comparing photographs") as feed:
@@ -150,15 +154,16 @@ def examine(wanted: Wanted, voice: Voice) -> CheckUp:
         *_file_findings(seen),
         *_unlisted(wanted, listed),
         *label_findings(dataset),
-        *copy_findings(samples, dataset.classes, copies, alike, wanted.split, are_grouped=wanted.group_near_copies),
-        *patient_findings(samples, wanted.split),
+        *copy_findings(dataset, copies, alike, wanted.split, are_grouped=wanted.group_near_copies),
+        *patient_findings(dataset, wanted.split),
         *boxes,
         *mark_findings(dataset, pairs),
         *class_findings(grouped, wanted.folds),
         *shortcut_findings(dataset, pairs),
-        *quality_findings(pairs),
+        *quality_findings(dataset, pairs),
     ]
-    return CheckUp(wanted.spec, len(seen), tuple(by_harm(findings)), *class_counts(grouped), dataset.notes)
+    counts, test = class_counts(grouped)
+    return CheckUp(wanted.spec, len(seen), tuple(by_harm(findings)), counts, test, dataset.notes, words_of(dataset))
 
 
 def quick_findings(dataset: Dataset, folds: int) -> list[Finding]:
@@ -170,7 +175,7 @@ def quick_findings(dataset: Dataset, folds: int) -> list[Finding]:
     """
     found = [
         *label_findings(dataset),
-        *patient_findings(dataset.samples),
+        *patient_findings(dataset),
         *class_contradictions(dataset, [(sample, Look()) for sample in dataset.samples]),
         *class_findings(dataset, folds),
         *period_findings(dataset),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from regaze.data.classes import off_scale
 from regaze.data.split import known_groups
 from regaze.doctor.finding import Finding, Item, about, examples
 from regaze.records import Dataset, Sample
+from regaze.words import words_of
 
 _FEW_JUDGED = 10  # photographs of a class below which its share of right grades is a guess
 
@@ -43,16 +44,17 @@ def label_findings(dataset: Dataset) -> Iterator[Finding]:
         yield Finding("no-label", "look", text)
 
 
-def patient_findings(samples: Sequence[Sample], split: Mapping[str, int] | None = None) -> Iterator[Finding]:
+def patient_findings(dataset: Dataset, split: Mapping[str, int] | None = None) -> Iterator[Finding]:
     """Findings about patients: on both sides of a split, or not known.
 
     Args:
-        samples: All photographs.
+        dataset: All photographs.
         split: Of a study: id -> fold.
 
     Yields:
         The findings.
     """
+    samples, words = dataset.samples, words_of(dataset)
     by_patient: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         if sample.patient is not None:
@@ -70,18 +72,22 @@ def patient_findings(samples: Sequence[Sample], split: Mapping[str, int] | None 
         "patients-across-split",
         "corrupts",
         items,
-        ("patient is on both sides of a split", "patients are on both sides of a split"),
-        "put all photographs of a patient into one part, or the test flatters",
+        (f"{words.patient} is on both sides of a split", f"{words.patients} are on both sides of a split"),
+        f"put all photographs of one {words.patient} into one part, or the test flatters",
     )
     unknown = sum(sample.patient is None for sample in samples)
     if unknown == len(samples):
+        several = (
+            "both eyes or several visits of one patient" if dataset.eyes else f"several photographs of one {words.eye}"
+        )
         text = (
-            "No patient is known: both eyes or several visits of one patient may lie on both sides of a split, which "
-            "flatters; name the patient (--patient with a column, or an expression on the file name)."
+            f"No {words.patient} is known: {several} may lie on both sides of a split, which flatters; name the "
+            f"{words.patient} (--patient with a column, or an expression on the file name)."
         )
         yield Finding("no-patient", "misleads", text)
     elif unknown:
-        text = f"The patient of {unknown} of {len(samples)} photographs is unknown: fill it in where it can be known."
+        share = f"{unknown} of {len(samples)} photographs"
+        text = f"The {words.patient} of {share} is unknown: fill it in where it can be known."
         yield Finding("unknown-patient", "look", text)
 
 
@@ -106,8 +112,9 @@ def class_findings(dataset: Dataset, folds: int) -> Iterator[Finding]:
             f"take --folds {allowed}" if allowed > 1 and folds > 1 else "add photographs of it, or join it to another"
         )
         text = (
-            f"{len(small)} {'class has' if len(small) == 1 else 'classes have'} fewer groups (patients, else "
-            f"photographs) than {what} need{'s' * (folds == 1)} to hold one each ({listed}): {cure}."
+            f"{len(small)} {'class has' if len(small) == 1 else 'classes have'} fewer groups "
+            f"({words_of(dataset).patients}, else photographs) than {what} need{'s' * (folds == 1)} to hold one each "
+            f"({listed}): {cure}."
         )
         yield Finding("small-class", "misleads", text)
     if test:

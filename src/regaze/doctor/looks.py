@@ -1,13 +1,16 @@
 """Looks at many photographs: by several processes, and only at those that were not looked at before.
 
-Invariant: what is kept belongs to files of that path, size and time of change; a damaged line of it counts as none.
+Invariant: what is kept belongs to files that have not been written since: of that path, inode, size and times, as they
+were *before* the look, and at rest for a while then, since a clock's ticks do not tell two writes at once apart. A
+program may set the time of writing back (`cp -p`, `rsync -t`), not the time of change. A damaged line counts as none.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -18,6 +21,9 @@ from regaze.processes import in_processes
 from regaze.records import Sample
 
 _VERSION = 1  # of what a look holds
+_SECOND = 10**9  # nanoseconds
+_TICK = _SECOND // 10  # ample for a clock of nanoseconds, which a kernel moves on every 1 to 10 ms
+_COARSE_TICK = 2 * _SECOND  # of a file system that keeps whole seconds
 _POOL_PAYS = 48  # starting the processes takes about as long as looking at this many photographs
 _CHUNK = 8
 
@@ -54,14 +60,15 @@ class Looks:
         keys = [_key(sample) for sample in samples]
         todo = {key: sample for key, sample in zip(keys, samples, strict=True) if key not in self._known}
         done = len(samples) - len(todo)
-        for key, look in zip(todo, self._new(list(todo.values())), strict=True):
+        for key, look in zip(todo, self._new(todo), strict=True):
             self._known[key] = look
             done += 1
             if progress is not None:
                 progress(done, len(samples))
         return [self._known[key] for key in keys]
 
-    def _new(self, samples: Sequence[Sample]) -> Iterable[Look]:
+    def _new(self, todo: Mapping[str, Sample]) -> Iterable[Look]:
+        samples = list(todo.values())
         workers = min(8, os.cpu_count() or 1)
         looks: Iterable[Look] = map(look_at, samples)
         if workers > 1 and len(samples) >= _POOL_PAYS:
@@ -70,11 +77,12 @@ class Looks:
             yield from looks
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
+        at_rest = {key for key, sample in todo.items() if _is_at_rest(sample)}
         with self.file.open("a", encoding="utf-8") as kept:
-            for sample, look in zip(samples, looks, strict=True):
+            for key, look in zip(todo, looks, strict=True):
                 # What cannot be read may be mended without a change that is seen here (a disk, a right).
-                if not look.error and not look.mask_error:
-                    kept.write("\n" * (kept.tell() > 0) + json.dumps({"key": _key(sample)} | asdict(look)))
+                if key in at_rest and not look.error and not look.mask_error:
+                    kept.write("\n" * (kept.tell() > 0) + json.dumps({"key": key} | asdict(look)))
                     kept.flush()
                 yield look
 
@@ -91,15 +99,24 @@ class Looks:
 
 
 def _key(sample: Sample) -> str:
-    """Changes with the files' contents, as far as size and time of change tell."""
+    """Changes whenever one of the files is written."""
     masks = sorted((kind, str(file)) for kind, files in sample.masks.items() for file in files)
     facts = [[kind, file, *_state(Path(file))] for kind, file in [("", str(sample.image)), *masks]]
     return digest([_VERSION, sample.origin == "masks", facts, sorted(sample.mask_values.items())])
 
 
-def _state(file: Path) -> tuple[int, int]:
+def _state(file: Path) -> tuple[int, ...]:
+    """Inode, size, and the times of writing and of change in nanoseconds; -1 where there is no file."""
     try:
         found = file.stat()
     except OSError:
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
+        return (-1,)
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _is_at_rest(sample: Sample) -> bool:
+    """Whether none of a sample's files was changed so lately that one more change might not show in its times."""
+    files = [sample.image, *(file for several in sample.masks.values() for file in several)]
+    changed = [at for file in files for at in _state(file)[3:]]
+    now = time.time_ns()
+    return all(now - at > (_TICK if at % _SECOND else _COARSE_TICK) for at in changed)

@@ -9,6 +9,7 @@ from regaze.data.inspection import NEARLY_ALL
 from regaze.doctor.finding import Finding, Item, about, label_of
 from regaze.doctor.look import GRID, Look, field_of
 from regaze.records import Box, Dataset, Sample
+from regaze.words import words_of
 
 _OUTSIDE = 0.2  # of what is marked; annotators' strokes cross the rim by a few per cent
 _A_FIELD = 0.97  # share of the frame up to which a field of view has an outside
@@ -33,6 +34,7 @@ def mark_findings(dataset: Dataset, pairs: Pairs) -> Iterator[Finding]:
         ("photograph has masks that cannot be used", "photographs have masks that cannot be used"),
         "export these masks anew, at their photograph's size, or take them out",
     )
+    lesions = words_of(dataset).lesions
     masked = [(sample, look) for sample, look in pairs if look.marked is not None]
     yield from about(
         "mask-inverted",
@@ -43,7 +45,7 @@ def mark_findings(dataset: Dataset, pairs: Pairs) -> Iterator[Finding]:
             if look.fullest > NEARLY_ALL
         ],
         ("photograph has a mask that marks nearly all of it", "photographs have a mask that marks nearly all of them"),
-        "as a rule it is inverted or shows something else than lesions: invert it, or take it out",
+        f"as a rule it is inverted or shows something else than {lesions}: invert it, or take it out",
         with_masks=True,
     )
     yield from class_contradictions(dataset, pairs)
@@ -90,7 +92,7 @@ def class_contradictions(dataset: Dataset, pairs: Pairs) -> Iterator[Finding]:
     Yields:
         The findings.
     """
-    sound = dataset.sound
+    sound, lesions = dataset.sound, words_of(dataset).lesions
     if sound is None:
         return
     marked = [
@@ -103,8 +105,8 @@ def class_contradictions(dataset: Dataset, pairs: Pairs) -> Iterator[Finding]:
         "corrupts",
         [Item(f"{sample.id}: {seen}", (sample,)) for sample, seen in marked if sample.label == sound],
         (
-            f"photograph of the sound class {dataset.classes[sound]} has lesions marked",
-            f"photographs of the sound class {dataset.classes[sound]} have lesions marked",
+            f"photograph of the sound class {dataset.classes[sound]} has {lesions} marked",
+            f"photographs of the sound class {dataset.classes[sound]} have {lesions} marked",
         ),
         "either the class or the marks are wrong: correct them",
         with_masks=True,
@@ -121,7 +123,7 @@ def class_contradictions(dataset: Dataset, pairs: Pairs) -> Iterator[Finding]:
             "mask marks nothing although its photograph's class is not the sound one",
             "masks mark nothing although their photographs' classes are not the sound one",
         ),
-        "the lesions of such a photograph count as unknown; draw them, or take the mask out",
+        f"the {lesions} of such a photograph count as unknown; draw them, or take the mask out",
     )
 
 

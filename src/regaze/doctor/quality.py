@@ -13,7 +13,8 @@ import numpy as np
 from regaze.data.inspection import NEARLY_BLACK
 from regaze.doctor.finding import Finding, Item, about
 from regaze.doctor.look import Look
-from regaze.records import Sample
+from regaze.records import Dataset, Sample
+from regaze.words import Words, words_of
 
 _WASHED = 0.1  # of the field of view
 _DARK = 0.45  # of the usual brightness
@@ -24,10 +25,11 @@ _DEVIATIONS = 4.5  # of the logarithm of sharpness, below the median (robust: me
 _BLURRED = 0.5  # and at most this share of the median
 
 
-def quality_findings(pairs: Sequence[tuple[Sample, Look]]) -> Iterator[Finding]:
+def quality_findings(dataset: Dataset, pairs: Sequence[tuple[Sample, Look]]) -> Iterator[Finding]:
     """Findings about photographs that can be read.
 
     Args:
+        dataset: Their data set.
         pairs: Photographs, each with the look at it.
 
     Yields:
@@ -45,7 +47,7 @@ def quality_findings(pairs: Sequence[tuple[Sample, Look]]) -> Iterator[Finding]:
     if len(seen) < _FEWEST:
         return
     yield from _exposure(seen)
-    yield from _focus(seen)
+    yield from _focus(seen, words_of(dataset))
     fields = sum(look.field < _A_FIELD for _, look in seen)
     if fields < len(seen) and fields >= _USUAL * len(seen):
         yield from about(
@@ -81,7 +83,7 @@ def _exposure(seen: Sequence[tuple[Sample, Look]]) -> Iterator[Finding]:
     )
 
 
-def _focus(seen: Sequence[tuple[Sample, Look]]) -> Iterator[Finding]:
+def _focus(seen: Sequence[tuple[Sample, Look]], words: Words) -> Iterator[Finding]:
     sharp = np.log(np.maximum([look.sharpness for _, look in seen], 1e-3))
     median = float(np.median(sharp))
     deviation = 1.4826 * float(np.median(np.abs(sharp - median)))
@@ -95,5 +97,5 @@ def _focus(seen: Sequence[tuple[Sample, Look]]) -> Iterator[Finding]:
             if is_so
         ],
         ("photograph is out of focus", "photographs are out of focus"),
-        "small lesions are lost in it: look whether it can be graded",
+        f"small {words.lesions} are lost in it: look whether it can be graded",
     )

@@ -141,7 +141,7 @@ def _foot(sheet: Image.Image, pen: ImageDraw.ImageDraw, y: int, outlined: bool, 
     if outlined:
         pen.ellipse((x, y + 2, x + 14, y + 16), fill=OUTLINE[0][1])
         pen.ellipse((x + 3, y + 5, x + 11, y + 13), outline=OUTLINE[1][1], width=1)
-        _write(pen, (x + 22, y), "lesions", _SMALL, _FAINT)
+        _write(pen, (x + 22, y), "marked by an expert", _SMALL, _FAINT)
     if signed:
         _scale(
             sheet, pen, (_MARGIN, y + _FOOT_LINE), "evidence against the class", signed_ramp(_SCALE), "for the class"

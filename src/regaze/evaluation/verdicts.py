@@ -187,16 +187,20 @@ def credited(verdict: Verdict, against_control: Verdict | None) -> Verdict:
     return verdict if verdict != "improved" else against_control or "inconclusive"
 
 
-def undecided(comparison: Comparison) -> str:
+def undecided(comparison: Comparison, patient: str = "patient") -> str:
     """Why an interval decides nothing, as part of a sentence; empty where it does or where that is not known.
 
     Fewer than `FEWEST` patients or photographs, or fewer than `FEWEST_SEEDS` trainings, decide nothing; nor do two
     models that guess, since equal kappas of theirs are no finding.
+
+    Args:
+        comparison: The paired difference.
+        patient: What a patient is called.
     """
     alone = comparison.patients == comparison.n_used  # where no patient is known, each photograph is one of its own
     for count, fewest, noun in (
         (comparison.seeds, FEWEST_SEEDS, "training run"),
-        (None if alone else comparison.patients, FEWEST, "patient"),
+        (None if alone else comparison.patients, FEWEST, patient),
         (comparison.n_used, FEWEST, "photograph"),
     ):
         if count is not None and count < fewest:

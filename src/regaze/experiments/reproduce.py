@@ -17,7 +17,8 @@ from regaze.experiments.plan import Run, Want
 from regaze.experiments.runs import Bench
 from regaze.experiments.timing import expect
 from regaze.files import held, read_json
-from regaze.study.groups import unit_word
+from regaze.study.groups import unit, unit_word
+from regaze.words import words_of
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,8 @@ def _notes(bench: Bench, runs: Sequence[Run]) -> list[str]:
     part = next(record["part"] for run in runs if (record := bench.record(run)) is not None)
     folds = f", {options.folds} folds pooled" if options.folds > 1 else ""
     folds += f", split by {options.split_words}" if options.split_by != "patient" else ""
-    unit = unit_word(bench.dataset)
-    folds += "" if unit == "patient" else ", no patient known"
+    word = unit_word(bench.dataset)
+    folds += "" if unit(bench.dataset) == "patient" else f", no {words_of(bench.dataset).patient} known"
     seeds = f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
     weights = options.weights_of()
     used = {run.cell.backbone for run in runs}
@@ -174,10 +175,10 @@ def _notes(bench: Bench, runs: Sequence[Run]) -> list[str]:
         f"Judged on the {part} part: about {bench.n_judged} photographs per seed, {seeds}{folds}, {options.size} px, "
         f"{options.epochs} epochs and {options.finetune_epochs} of fine-tuning. Weights: {start}.",
         "Mean of the seeds' figures; 95 % intervals (paired for differences) are Student's, of the variances that "
-        f"{unit}s and seeds each add.",
+        f"{word}s and seeds each add.",
     ]
     if bench.trainings == 1:
-        notes.append(f"One training run per model: intervals are over {unit}s alone, and no claim is decided.")
+        notes.append(f"One training run per model: intervals are over {word}s alone, and no claim is decided.")
     elif bench.trainings < FEWEST_SEEDS:
         notes.append(f"{bench.trainings} training runs per model: no claim is decided below {FEWEST_SEEDS}.")
     return notes

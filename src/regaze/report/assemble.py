@@ -24,6 +24,7 @@ from regaze.study.folder import Study
 from regaze.study.groups import group_words, near_copy_note, unit_word
 from regaze.study.lesions import enlarge, known_lesions
 from regaze.study.split import describe_split, period_names
+from regaze.words import words_of
 
 PER_GRADE = 3
 
@@ -74,6 +75,7 @@ def assemble(study: Study, assessment: Assessment, machine: MachineOptions, comm
         groups=group_words(study),
         near_copies=near_copy_note(study, {row["sample"] for row in rows["after"]}),
         unit=unit_word(study.dataset),
+        words=words_of(study.dataset),
         curves={"models": model_curves(rows), "orders": ranking_curves(rows["after"])},
     )
 

@@ -12,13 +12,14 @@ from typing import Any
 import jinja2
 
 from regaze.data.geometry import Geometry
-from regaze.data.images import photo_size, read_photo
+from regaze.data.images import photo_orientation, photo_size, read_photo
 from regaze.data.masks import lesion_union
 from regaze.doctor.examine import CheckUp
 from regaze.doctor.finding import HARMS, Finding
 from regaze.drawing import overlay
 from regaze.errors import DataError, StudyError
 from regaze.files import write_text
+from regaze.orientation import upright_pixels
 from regaze.records import Sample
 from regaze.report.page import COLOURS, SMALL
 
@@ -84,13 +85,14 @@ def _shown(finding: Finding) -> dict[str, Any]:
 
 
 def _picture(sample: Sample, with_masks: bool) -> tuple[str, str] | None:
-    """A small picture as an address, and its name; None where a file cannot be read."""
+    """A small picture, upright, as an address, and its name; None where a file cannot be read."""
     try:
         width, height = photo_size(sample.image)
         frame = Geometry.fit(width, height, (0, 0, width, height), SMALL)
         small = frame.image(read_photo(sample.image, at_least=SMALL))
         if with_masks:
             small = overlay.outlined(small, frame.mask(lesion_union(sample)))
+        small = upright_pixels(small, photo_orientation(sample.image))
     except DataError:
         return None
     return overlay.data_uri(small), sample.id

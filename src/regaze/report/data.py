@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.records import Origin
+from regaze.words import EYES, Words
 
 IN_FULL = 4  # photographs of each list of what got worse that are shown in full; the others are shown small
 
@@ -132,8 +133,9 @@ class ReportContent:
         curves: Mean curves of deletion and insertion: `models` (by `before`, `control`, `after`) and `orders` (of the
             model after: `fused` and the reference rankings), each as `assessment.curves` gives it; None: not measured.
         groups: How many groups of photographs are known, and by what; empty: not told.
-        unit: What intervals redraw: `patient`, `group`, or `photograph` where nothing says which belong together.
+        unit: What intervals redraw, in the singular; `photograph` where nothing says which belong together.
         near_copies: That near-copies of judged photographs were learned from; None: they were not.
+        words: What patients, lesions and eyes are called.
     """
 
     title: str
@@ -155,6 +157,7 @@ class ReportContent:
     groups: str = ""
     unit: str = "patient"
     near_copies: str | None = None
+    words: Words = EYES
 
     def figures(self, name: str) -> Mapping[str, Any]:
         """A model's figures as `regaze evaluate` gives them."""

@@ -17,7 +17,7 @@ from regaze.lesion_names import DISPLAY_NAMES
 from regaze.report.data import ReportContent
 from regaze.report.tables import COLOURS, SCALES, percent, span
 
-PARTS = {"all": "All photographs measured", "without_grade_0": "Without the healthy (the sound class)"}
+PARTS = {"all": "All photographs measured", "without_grade_0": "Without {healthy} ones (the sound class)"}
 TITLES = {"deletion": "Deletion", "insertion": "Insertion"}
 _AREAS = {
     "deletion": "Deletion ↓",
@@ -33,7 +33,7 @@ ORDERS = {
     "blurred-random": "Smooth noise",
     "centre": "Centre first",
     "random": "Random pixels",
-    "lesions": "The expert's lesions first",
+    "lesions": "The expert's {lesions} first",
 }
 CHANGES = {"flip": "Mirrored photograph", "shift": "Slightly shifted", "noise": "Slight noise"}
 
@@ -63,7 +63,7 @@ def faithfulness(content: ReportContent) -> dict[str, Any]:
     """
     return {
         "curves": _curves(content.curves["models"], {role: words for role, words, _ in content.roles}),
-        "order_curves": _curves(content.curves["orders"], ORDERS),
+        "order_curves": _curves(content.curves["orders"], _orders_of(content)),
         "areas": [row for part in PARTS for row in _areas(content, part)],
         "orders": [row for part in PARTS for row in _orders(content, part)],
         "measures": list(_AREAS.values()),
@@ -118,7 +118,7 @@ def _areas(content: ReportContent, part: str) -> list[dict[str, Any]]:
     ]
     return [
         {
-            "part": PARTS[part],
+            "part": content.words.fill(PARTS[part]),
             "first": measure == "deletion",
             "words": words,
             "n": max(entry["n_used"] for entry in entries if entry is not None),
@@ -146,7 +146,7 @@ def _orders(content: ReportContent, part: str) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "part": PARTS[part],
+            "part": content.words.fill(PARTS[part]),
             "first": name == "fused",
             "span": len(orders),
             "words": words,
@@ -154,9 +154,13 @@ def _orders(content: ReportContent, part: str) -> list[dict[str, Any]]:
             "cells": [_mean(orders[name][measure], 3) for measure in _AREAS],
             "pairs": [_difference(None if name == "fused" else orders[name]["against"][measure]) for measure in _AREAS],
         }
-        for name, words in ORDERS.items()
+        for name, words in _orders_of(content).items()
         if name in orders
     ]
+
+
+def _orders_of(content: ReportContent) -> dict[str, str]:
+    return {name: content.words.fill(text) for name, text in ORDERS.items()}
 
 
 def lesions_lit(content: ReportContent) -> dict[str, Any]:
@@ -179,17 +183,21 @@ def lesions_lit(content: ReportContent) -> dict[str, Any]:
         return [recall[origin][kind].get(group) for recall in recalls]
 
     # Group of lesions -> its name, and each model's entry of it; a type alone is all lesions.
-    types = {kind: (DISPLAY_NAMES[kind].full, entries("types", kind)) for kind in last[origin]["types"]}
-    whole = next(iter(types.values()))[0] if len(types) == 1 else "All lesions"
+    named = {kind: name.full for kind, name in DISPLAY_NAMES.items()}
+    named["lesion"] = content.words.fill("{Lesions} of no stated type")
+    types = {kind: (named[kind], entries("types", kind)) for kind in last[origin]["types"]}
+    whole = next(iter(types.values()))[0] if len(types) == 1 else f"All {content.words.lesions}"
     groups = (types if len(types) > 1 else {}) | {"all": (whole, [recall[origin]["all"] for recall in recalls])}
     sizes = [(size, entries("sizes", size)) for size in last[origin]["sizes"]]
-    scales = list(last[origin]["all"]["recall"])
+    scales, lesions = list(last[origin]["all"]["recall"]), content.words.lesions
     rule_name = f"chance {100 * last['chance']:.0f} %"
     axis = Axis(0.0, _reach(groups.values(), scales), percent=True, rule=last["chance"], rule_name=rule_name)
     pairs = content.paired["lesion_recall"] or {}
     return {
         "origin": origin,
-        "charts": [(SCALES.get(scale, scale), _lit_chart(groups.values(), scale, models, axis)) for scale in scales],
+        "charts": [
+            (SCALES.get(scale, scale), _lit_chart(groups.values(), scale, models, axis, lesions)) for scale in scales
+        ],
         "key": _key(dict(models)),
         "rows": [
             _lit_row(group, scale, pairs.get(scale, {}).get(kind)) for kind, group in groups.items() for scale in scales
@@ -219,14 +227,16 @@ def _reach(groups: Iterable[_Group], scales: Sequence[str]) -> float:
     return min(1.0, math.ceil(10 * largest - 1e-9) / 10)
 
 
-def _lit_chart(groups: Iterable[_Group], scale: str, models: Sequence[tuple[str, str]], axis: Axis) -> Canvas:
+def _lit_chart(
+    groups: Iterable[_Group], scale: str, models: Sequence[tuple[str, str]], axis: Axis, lesions: str
+) -> Canvas:
     bars, spoken = [], []
     for words, entries in groups:
         name = f"{words} ({entries[-1]['n_lesions']} in {entries[-1]['n_used']} photographs)"
         shares = {role: _lit(entry, scale) for (role, _), entry in zip(models, entries, strict=True)}
         bars += [Bar(name if role == "before" else "", share, COLOURS[role]) for role, share in shares.items()]
         spoken.append(f"{name} {', '.join(f'{role} {figure(share.value)}' for role, share in shares.items())}")
-    label = f"Share of lesions lit, {SCALES.get(scale, scale)}: {'; '.join(spoken)}"
+    label = f"Share of {lesions} lit, {SCALES.get(scale, scale)}: {'; '.join(spoken)}"
     return interval_chart([("", bars)], label, axis=axis)
 
 

@@ -41,7 +41,7 @@ def matter_answer(content: ReportContent) -> Answer:
     compared = duels(content)
     if not compared:
         return Answer(QUESTION, "inconclusive", "Not measured", (_why_not(content), *_change(content)))
-    why = next((why for *_, comparison in compared if (why := undecided(comparison))), "")
+    why = next((why for *_, comparison in compared if (why := undecided(comparison, content.words.patient))), "")
     if why:
         few = f"Too few photographs were measured with reference rankings: {why}."
         return Answer(QUESTION, "inconclusive", "Inconclusive", (few, *_detail(compared), *_change(content)))
@@ -118,7 +118,7 @@ def _over(content: ReportContent, compared: list[Duel]) -> str:
     used = [comparison.n_used for *_, comparison in compared if comparison.n_used is not None]
     over = f"Over {min(used)} photographs" if used else "Over the photographs measured"
     healthy = part_used(content) == "without_grade_0"
-    return f"{over}{'; healthy ones are left out' if healthy else ''}."
+    return f"{over}{f'; {content.words.healthy} ones are left out' if healthy else ''}."
 
 
 def _sure(compared: list[Duel]) -> str:

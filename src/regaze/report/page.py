@@ -102,6 +102,7 @@ def render(content: ReportContent) -> str:
     environment.filters |= {"figure": figure, "percent": percent}
     return environment.get_template("page.html.j2").render(
         content=content,
+        vocabulary=content.words,
         script=SCRIPT,
         script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii"),
         style=(files("regaze.report") / "page.css").read_text(encoding="utf-8"),
@@ -198,8 +199,10 @@ def caveats(content: ReportContent) -> list[str]:
             "may have looked at these photographs, which flatters all figures."
         )
     if content.unit == "photograph":
+        patient = content.words.patient
+        one = content.words.eye if patient == "group" else patient
         limits.append(
-            "No patient is known: photographs of one patient (or part) may have been learned from and judged, which "
+            f"No {patient} is known: photographs of one {one} may have been learned from and judged, which "
             "flatters all figures, and intervals that redraw single photographs are too narrow then."
         )
     limits += [content.near_copies] if content.near_copies else []
@@ -210,7 +213,7 @@ def caveats(content: ReportContent) -> list[str]:
     if error is not None and zero is not None and error >= zero:
         limits.append(
             f"By squared error the maps ({figure(error, 4)}) are no better than an empty map "
-            f"({figure(zero, 4)}): judge them by the attention on lesions."
+            f"({figure(zero, 4)}): judge them by the attention on {content.words.lesions}."
         )
     for _, words, name in content.roles:
         for scale, entry in content.figures(name)["maps"].items():
@@ -280,17 +283,25 @@ def _case(content: ReportContent, case: Case) -> dict[str, Any]:
     """Return one photograph as it is shown in full."""
     frame = _frame(content, case)
     before, after = case.before, case.after
-    lesions = "Lesions as drawn by an expert" if case.origin == "masks" else "Lesions within a clinician's boxes"
+    lesions = "{Lesions} as drawn by an expert" if case.origin == "masks" else "{Lesions} within {clinician}'s boxes"
     if not frame["outline"]:
-        lesions = "Known to be free of lesions" if _is_known(case) else "Lesions unknown"
+        lesions = "Known to be free of {lesions}" if _is_known(case) else "{Lesions} unknown"
     return frame | {
         "photo": overlay.data_uri(overlay.shrink(case.photo)),
-        "lesions": lesions,
+        "lesions": content.words.fill(lesions),
         "views": [_view(content, case, role, view) for role, view in (("before", before), ("after", after))],
         "probabilities": probability_chart(content.classes, before.probabilities, after.probabilities, case.label),
         "measures": [
-            ("Attention on lesions, times chance", figure(before.enrichment, 1), figure(after.enrichment, 1)),
-            ("Strongest pixels in lesions", percent(before.relevance_rank), percent(after.relevance_rank)),
+            (
+                content.words.fill("Attention on {lesions}, times chance"),
+                figure(before.enrichment, 1),
+                figure(after.enrichment, 1),
+            ),
+            (
+                content.words.fill("Strongest pixels in {lesions}"),
+                percent(before.relevance_rank),
+                percent(after.relevance_rank),
+            ),
             ("Squared error of the map", figure(before.squared_error, 3), figure(after.squared_error, 3)),
         ],
         "evidence": _evidence(content, case),

@@ -67,10 +67,10 @@ _MEASURES = (
     _Measure("One class against the other: sensitivity", "two_classes.sensitivity"),
     _Measure("One class against the other: specificity", "two_classes.specificity"),
     _Measure("Confidence off by (expected calibration error)", "calibration_error", 3, higher=False),
-    _of_map("Attention on lesions, times chance (enrichment)", "lesion_enrichment", 2, pair="enrichment"),
-    _of_map("Strongest pixels in lesions (relevance rank)", "relevance_rank", None),
+    _of_map("Attention on {lesions}, times chance (enrichment)", "lesion_enrichment", 2, pair="enrichment"),
+    _of_map("Strongest pixels in {lesions} (relevance rank)", "relevance_rank", None),
     _Measure(
-        "Bright part of the map over the lesions (IoU)",
+        "Bright part of the map over the {lesions} (IoU)",
         "iou.fused.mean",
         3,
         interval="iou.fused.interval",
@@ -177,7 +177,7 @@ def _row(content: ReportContent, measure: _Measure, models: Sequence[Mapping[str
     share = measure.digits is None
     scale, digits = (100, 0) if measure.digits is None else (1, measure.digits)
     return {
-        "words": measure.words,
+        "words": content.words.fill(measure.words),
         "way": "higher" if measure.higher else "lower",
         "cells": [percent(value) if share else figure(value, digits) for value in values],
         "notes": [span(_dig(figures, measure.interval), min(digits, 3), scale) for figures in models],
@@ -227,7 +227,7 @@ def _applies(measure: _Measure, models: Sequence[Mapping[str, Any]]) -> bool:
 def _recall_row(content: ReportContent, k: int, models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """How many photographs of a class were recognised."""
     recalls = [{"recall": figures["recall"][k] if figures["recall"] else None} for figures in models]
-    row = _row(content, _Measure(f"Recognised: {content.classes[k]}", "recall"), recalls)
+    row = _row(content, _Measure("", "recall"), recalls) | {"words": f"Recognised: {content.classes[k]}"}
     counts = [figures["confusion"][k] if figures["confusion"] else None for figures in models]
     row["n"] = DASH if counts[-1] is None else str(sum(counts[-1]))
     row["notes"] = ["" if count is None else f"{count[k]} of {sum(count)}" for count in counts]

@@ -30,10 +30,10 @@ _GRADES: dict[Verdict, str] = {
     "worse": "it grades worse",
 }
 _PLACES: dict[Verdict, str] = {
-    "improved": "it looks at the lesions more",
+    "improved": "it looks at the {lesions} more",
     "equivalent": "where it looks did not change by an amount that matters",
     "inconclusive": "whether it looks in better places is inconclusive",
-    "worse": "it looks at the lesions less",
+    "worse": "it looks at the {lesions} less",
 }
 
 
@@ -80,7 +80,8 @@ class Summary:
 def decide(content: ReportContent) -> Summary:
     """Answer both questions and word the headline."""
     grading, places = grading_answer(content), places_answer(content)
-    return Summary(together((grading.state, places.state)), _headline(grading, places), grading, places)
+    headline = content.words.fill(_headline(grading, places))
+    return Summary(together((grading.state, places.state)), headline, grading, places)
 
 
 def _headline(grading: Answer, places: Answer) -> str:
@@ -125,7 +126,7 @@ def grading_answer(content: ReportContent) -> Answer:
         "inconclusive": "Inconclusive: this much data cannot tell a gain from a loss.",
         "worse": "Its grades agree less with the experts' than before, by more than chance explains.",
     }
-    first = _why_undecided(comparison) or reasons[state]
+    first = _why_undecided(comparison, content) or reasons[state]
     if comparison.low is None:
         first = "No paired comparison of the grades is given."
     sentences = (
@@ -158,21 +159,21 @@ def places_answer(content: ReportContent) -> Answer:
     success; a rise beside a steady or better enrichment means that the two measures disagree.
     """
     comparison, error = compare(content.paired["enrichment"]), compare(content.paired["squared_error"])
-    state = judge(comparison, "enrichment")
+    state, lesions = judge(comparison, "enrichment"), content.words.lesions
     vetoed = state != "worse" and judge(error, "squared_error") == "worse"
     if vetoed:
         state = "inconclusive"
     reasons = {
-        "improved": "More of its attention lies on the lesions than before, by more than chance explains.",
+        "improved": f"More of its attention lies on the {lesions} than before, by more than chance explains.",
         "equivalent": _too_small("enrichment"),
-        "inconclusive": "Inconclusive: this much data cannot tell a move towards the lesions from a move away.",
-        "worse": "Less of its attention lies on the lesions than before, by more than chance explains.",
+        "inconclusive": f"Inconclusive: this much data cannot tell a move towards the {lesions} from a move away.",
+        "worse": f"Less of its attention lies on the {lesions} than before, by more than chance explains.",
     }
-    first = _why_undecided(comparison) or reasons[state]
+    first = _why_undecided(comparison, content) or reasons[state]
     if vetoed:
         first = "The two measures disagree: the squared error to the experts' maps rose."
     elif comparison.low is None:
-        first = "No paired comparison of the maps is given: it needs photographs whose lesions are known."
+        first = f"No paired comparison of the maps is given: it needs photographs whose {lesions} are known."
     error_text = f"Squared error to the experts' maps: {how_much(error, 3, 'difference')} Lower is better."
     sentences = (
         first,
@@ -181,7 +182,7 @@ def places_answer(content: ReportContent) -> Answer:
         "" if error.low is None else error_text,
     )
     question = "Does it look in better places?"
-    return _answer(content, "enrichment", question, state, sentences, "looked at the lesions more")
+    return _answer(content, "enrichment", question, state, sentences, f"looked at the {lesions} more")
 
 
 def _answer(
@@ -199,8 +200,8 @@ def _too_small(measure: str) -> str:
     return f"Any difference is too small to matter: the interval lies within ±{MEASURES[measure].margin:g}."
 
 
-def _why_undecided(comparison: Comparison) -> str:
-    why = undecided(comparison)
+def _why_undecided(comparison: Comparison, content: ReportContent) -> str:
+    why = undecided(comparison, content.words.patient)
     return f"Inconclusive: {why}." if why else ""
 
 
@@ -211,7 +212,8 @@ def _enrichment_text(content: ReportContent, comparison: Comparison) -> str:
         before, after = (figure(fused["lesion_enrichment"], 1) for fused in maps)
     if DASH in (before, after):
         return how_much(comparison)
-    return f"Attention on the lesions (1 is chance) went from {before} to {after} times chance. {how_much(comparison)}"
+    change = f"went from {before} to {after} times chance. {how_much(comparison)}"
+    return f"Attention on the {content.words.lesions} (1 is chance) {change}"
 
 
 def _how_sure(comparison: Comparison, did: str, unit: str) -> str:

@@ -79,7 +79,7 @@ RULES: dict[str, Rule] = {
     "map-error": Rule(
         scores.map_error,
         "squared error {score:.3f}",
-        "lesion masks or boxes",
+        "masks or boxes",
         "add masks, or pass --boxes DIR to `regaze init`",
     ),
     "branches": Rule(
@@ -244,7 +244,7 @@ def _extras(diversity: float, by_patient: bool, quota: str | None) -> str:
     """What changed the order of the scores, in words; empty where nothing did."""
     parts = (
         (diversity > 0, f"with diversity {diversity:g} of 1"),
-        (by_patient, "patients in turn"),
+        (by_patient, "groups in turn"),
         (quota == "equal", "grades in equal turns"),
         (quota == "proportional", "grades by their number"),
     )
@@ -285,7 +285,7 @@ def _nothing_to_rank(n_collected: int) -> OptionError:
     if n_collected == 0:
         return OptionError("no photograph was collected, expected at least one: collect the training photographs first")
     return NothingToSelect(
-        f"none of the {n_collected} photographs needs an expert (all graded right, all maps on the lesions): "
+        f"none of the {n_collected} photographs needs an expert (all graded right, all maps on what is marked): "
         "ask for more with --min-rank or --min-enrichment of `regaze collect`, or rank them all with --everything"
     )
 
@@ -304,4 +304,4 @@ def _diagnosis(photograph: Collected) -> str:
         measures = (("relevance rank", photograph.relevance_rank), ("enrichment", photograph.enrichment))
         text = ", ".join(f"{name} {value:.2f}" for name, value in measures if value is not None)
         return f"off-target ({text})" if text else "off-target"
-    return "lesions unknown" if photograph.diagnosis == "unknown" else photograph.diagnosis
+    return "marks unknown" if photograph.diagnosis == "unknown" else photograph.diagnosis

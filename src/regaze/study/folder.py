@@ -29,9 +29,8 @@ from regaze import __version__
 from regaze.console import Voice
 from regaze.corrections.store import Store
 from regaze.data.classes import LabelWish, UnknownLabelError, referable_from
-from regaze.data.fundus import are_fundus
-from regaze.data.inspection import inspect
-from regaze.data.near_copies import near_groups, told_of_near_copies
+from regaze.data.inspection import look_and_compare
+from regaze.data.near_copies import told_of_near_copies
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split
@@ -44,6 +43,7 @@ from regaze.study.check import check_options
 from regaze.study.options import StudyOptions
 from regaze.study.study_file import DEFAULT_FOLDS, SCHEMA_VERSION, read_study_file
 from regaze.training.options import FinetuneOptions, SupervisionOptions, TrainingOptions
+from regaze.words import words_of
 
 if TYPE_CHECKING:
     from regaze.models.features import FeatureCache
@@ -254,12 +254,10 @@ def _make(
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
         if check is not None:
             check(dataset)
-        found = look_at(dataset, voice)
-        near = _near_copies(dataset, options, voice)
+        found, near = look_and_compare(dataset, voice)
         dataset = _told(dataset, options, found, near)
         split = _split(dataset, options)
-        files = [sample.image for sample in dataset.samples]
-        referable = referable_from(dataset.classes, dataset.ordinal, lambda: _are_fundus(options, files))
+        referable = referable_from(dataset.classes, dataset.ordinal, dataset.eyes)
         dataset = replace(dataset, referable=referable)
         values = {
             "schema_version": SCHEMA_VERSION,
@@ -269,6 +267,7 @@ def _make(
             "classes": list(dataset.classes),
             "ordinal": dataset.ordinal,
             "referable": referable,
+            "eyes": dataset.eyes,
             "fingerprint": dataset.fingerprint,
             "notes": list(dataset.notes),
             "found": list(found),
@@ -298,7 +297,7 @@ def open_study(path: Path, voice: Voice) -> Study:
         "study."
     )
     try:
-        dataset = load_photographs(path, options, voice, stored.labels)
+        dataset = load_photographs(path, options, voice, stored.labels, stored.eyes)
     except UnknownLabelError as error:
         raise StudyError(changed) from error
     if dataset.fingerprint != stored.fingerprint:
@@ -311,17 +310,9 @@ def open_study(path: Path, voice: Voice) -> Study:
     return Study(path, options, dataset, split, voice, near)
 
 
-def look_at(dataset: Dataset, voice: Voice) -> tuple[str, ...]:
-    """Notes on photographs and masks that look like a slip (`data.inspection`).
-
-    Raises:
-        DataError: A photograph or mask cannot be read.
-    """
-    with voice.progress("looking at photographs and masks") as feed:
-        return inspect(dataset, feed)
-
-
-def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: LabelWish | None = None) -> Dataset:
+def load_photographs(
+    path: Path, options: StudyOptions, voice: Voice, labels: LabelWish | None = None, eyes: bool | None = None
+) -> Dataset:
     """Read the data that options name; synthetic photographs are made in the study's folder.
 
     Args:
@@ -329,6 +320,7 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: La
         options: Data, boxes, patients, what the split is by, and seed.
         voice: Shows the progress.
         labels: What the classes are, where a study has settled it; None: what the options say of them.
+        eyes: Likewise whether the photographs show eyes; None: look.
 
     Raises:
         DataError: The data cannot be read.
@@ -345,20 +337,8 @@ def load_photographs(path: Path, options: StudyOptions, voice: Voice, labels: La
             folder=path / "data",
             seed=options.seed,
             progress=feed,
+            eyes=eyes,
         )
-
-
-def _are_fundus(options: StudyOptions, files: Sequence[Path]) -> bool:
-    """Whether the photographs are of the fundus: by what the data are, else by looking."""
-    return not options.data.startswith(("folder:", "csv:")) or are_fundus(files)
-
-
-def _near_copies(dataset: Dataset, options: StudyOptions, voice: Voice) -> tuple[tuple[str, ...], ...]:
-    """See `Study.near_copies`; synthetic photographs are painted one by one."""
-    if options.data.startswith("synthetic"):
-        return ()
-    with voice.progress("looking for near-copies") as feed:
-        return tuple(near_groups(dataset.samples, feed))
 
 
 def _told(dataset: Dataset, options: StudyOptions, found: Sequence[str], near: Sequence[tuple[str, ...]]) -> Dataset:
@@ -377,7 +357,8 @@ def _split(dataset: Dataset, options: StudyOptions) -> dict[str, int]:
     except DataError as error:  # which speaks of folds that the user did not ask for
         if by_period and all(sample.period is None for sample in dataset.samples):
             raise
-        units = "patients" if not by_period else "periods (or values of the column) that share no patient"
+        patients = words_of(dataset).patients
+        units = patients if not by_period else "periods (or values of the column) that share no group"
         raise StudyError(
             f"{options.data} is too small for a validation part of one fifth, which needs the training photographs of "
             f"at least {DEFAULT_FOLDS} {units}: pass --folds 2, or add photographs."

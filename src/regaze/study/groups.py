@@ -6,18 +6,28 @@ Invariant: no sentence claims a split by patient where no patient is known.
 from __future__ import annotations
 
 from collections.abc import Set
+from typing import Literal
 
 from regaze.data.near_copies import NEAR_COPIES
 from regaze.data.split import known_groups
 from regaze.records import Dataset
 from regaze.study.folder import Study
+from regaze.words import words_of
+
+Unit = Literal["photograph", "group", "patient"]
 
 
-def unit_word(dataset: Dataset) -> str:
-    """What the split keeps whole and intervals redraw, in the singular."""
+def unit(dataset: Dataset) -> Unit:
+    """What the split keeps whole and intervals redraw, as JSON calls it; a group is one of near-copies."""
     if dataset.named_by is None:
         return "photograph"
     return "group" if dataset.named_by == NEAR_COPIES else "patient"
+
+
+def unit_word(dataset: Dataset) -> str:
+    """The same for a person, in the singular."""
+    found = unit(dataset)
+    return words_of(dataset).patient if found == "patient" else found
 
 
 def group_words(study: Study) -> str:
@@ -55,11 +65,11 @@ def near_copy_note(study: Study, judged: Set[str]) -> str | None:
 
 def split_words(study: Study) -> str:
     """What the study's split is by, as part of a sentence: `by patient`, `by photograph, since no patient is known`."""
-    by = study.options.split_words
-    unit, dataset = unit_word(study.dataset), study.dataset
+    by, dataset = study.options.split_words, study.dataset
+    found, patient = unit(dataset), words_of(dataset).patient
     if by != "patient":
-        return f"by {by}" + ("" if unit == "patient" else "; no patient is known")
-    if unit != "patient":
-        return f"by {unit if unit == 'photograph' else NEAR_COPIES}, since no patient is known"
+        return f"by {by}" + ("" if found == "patient" else f"; no {patient} is known")
+    if found != "patient":
+        return f"by {found if found == 'photograph' else NEAR_COPIES}, since no {patient} is known"
     unknown = sum(sample.patient is None for sample in dataset.samples)
-    return "by patient" + (f", unknown of {unknown} of {len(dataset.samples)} photographs" if unknown else "")
+    return f"by {patient}" + (f", unknown of {unknown} of {len(dataset.samples)} photographs" if unknown else "")

@@ -105,6 +105,8 @@ class CheckOptions(PhotographOptions):
 
     data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA|STUDY")]
     """Photographs (idrid:DIR, folder:DIR, csv:FILE), or the folder of a study."""
+    group_near_copies: bool = False
+    """Near-copies count as one group, as a study made with this option has them."""
     # What changes nothing here.
     size: tyro.conf.Suppress[int] = PhotographOptions.size
     crop: tyro.conf.Suppress[bool] = PhotographOptions.crop

@@ -7,7 +7,7 @@ from typing import Any
 
 from regaze.data.periods import fold_periods
 from regaze.study.folder import Study
-from regaze.study.groups import group_words, split_words, unit_word
+from regaze.study.groups import group_words, split_words, unit
 
 UNGRADED = "no grade"
 _NAMES = 8  # periods of a fold that are named; a table may have hundreds of sites
@@ -45,7 +45,7 @@ def describe_split(study: Study) -> dict[str, Any]:
         )
     pieces = sum(map(len, fold_periods(training, study.split).values()))
     return {
-        "by": study.options.split_words if by_period else unit_word(study.dataset),
+        "by": study.options.split_words if by_period else unit(study.dataset),
         "about": split_words(study),
         "groups": group_words(study),
         "periods": len({sample.period for sample in training} - {None}) if by_period else None,
@@ -62,7 +62,7 @@ def split_lines(split: dict[str, Any]) -> list[str]:
     lines = [f"groups: {split['groups']}", f"split {split['about']}{periods}"]
     if split["without_period"]:
         lines.append(
-            f"{split['without_period']} photographs of unknown period: with their patient or the copy of their picture "
+            f"{split['without_period']} photographs of unknown period: with their group or the copy of their picture "
             "where that has one, all others in one fold"
         )
     shown = [grade for grade in split["folds"][0]["grades"] if any(fold["grades"][grade] for fold in split["folds"])]

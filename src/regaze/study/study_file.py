@@ -27,6 +27,7 @@ class StudyFile:
         split: Sample id of each training photograph -> fold.
         fingerprint: Of the data.
         labels: What the classes are.
+        eyes: Whether the photographs show eyes; None: the study is of an earlier version, which did not ask.
         referable: See `Dataset.referable`.
         found: Notes on photographs and masks that look like a slip; empty in older studies.
         near: Groups of near-copies, likewise.
@@ -36,6 +37,7 @@ class StudyFile:
     split: dict[str, int]
     fingerprint: str
     labels: LabelWish
+    eyes: bool | None
     referable: int | None
     found: tuple[str, ...]
     near: tuple[tuple[str, ...], ...]
@@ -69,6 +71,7 @@ def read_study_file(path: Path) -> StudyFile:
         if schema < 1 or (referable is not None and not 0 < referable < len(classes)):
             raise ValueError(f"schema_version is {schema}, referable is {referable}")
         labels = LabelWish(classes, ordinal, options.sound_class, earlier="referable" not in values)
+        eyes = typed(bool | None, values.get("eyes"))
         # Older studies were made without a look at the photographs.
         found = typed(tuple[str, ...], values.get("found", []))
         near = typed(tuple[tuple[str, ...], ...], values.get("near_copies", []))
@@ -77,4 +80,4 @@ def read_study_file(path: Path) -> StudyFile:
             raise ValueError(f"the split has a fold outside 0..{folds - 1}")
     except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
         raise StudyError(f"{file} is damaged ({error}): restore it, or start a new study.") from error
-    return StudyFile(options, split, fingerprint, labels, referable, found, near)
+    return StudyFile(options, split, fingerprint, labels, eyes, referable, found, near)

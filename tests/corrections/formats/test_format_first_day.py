@@ -323,7 +323,7 @@ def test_foreign_shapes_beside_good_ones_are_left_out_and_counted(tmp_path, name
     assert [int(look(item).sum()) for item in drawn] == ([] if is_alone else [400])
     assert [note.split(" (first")[0] for note in notes] == [
         f"Shapes that mark no area, left out: {6 if name == 'cvat' else 5}",
-        "Marks of what is no lesion, left out: 1",
+        "Marks of landmarks and what else is not looked for, left out: 1",
     ]
     assert str(tmp_path / "in") in notes[0]
 

@@ -58,7 +58,7 @@ class Intake:
 
     def landmark(self, label: str) -> None:
         """Count a landmark's mark."""
-        self.count("Marks of what is no lesion, left out", shown(label))
+        self.count("Marks of landmarks and what else is not looked for, left out", shown(label))
 
     def count(self, what: str, first: str, of: str | None = None) -> None:
         """Count one more.

@@ -108,7 +108,9 @@ def judge_baselines(
     return found, list(dict.fromkeys(notes))
 
 
-def warning(baseline: Baseline, kappa: float | None, card: ModelCard, pair: dict[str, Any]) -> str:
+def warning(
+    baseline: Baseline, kappa: float | None, card: ModelCard, pair: dict[str, Any], patient: str = "patient"
+) -> str:
     """Say plainly that a baseline puts a model in doubt; empty where it does not.
 
     Every model should be clearly above the blind baseline. Phase 1 should not be below what its backbone could do
@@ -119,15 +121,16 @@ def warning(baseline: Baseline, kappa: float | None, card: ModelCard, pair: dict
         kappa: Its kappa.
         card: Of the model.
         pair: Paired difference of kappa, model - baseline.
+        patient: What a patient is called.
     """
     comparison = compare(pair)
     state, blind = judge(comparison, "kappa"), baseline.name == BLIND
     below = (comparison.difference or 0) < 0 and state != "equivalent"
     if state == "improved" or not (blind or (below and card.parent is None)):
         return ""
-    why = undecided(comparison)
+    why = undecided(comparison, patient)
     place, reason = (
-        ("not clearly above", "It may grade by the camera and not by the disease")
+        ("not clearly above", "It may grade by the camera and not by what is to be seen")
         if blind
         else ("below", "Phase 1 lost what its weights knew, or did not get that far")
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from regaze.data.classes import LabelWish, UnknownLabelError
 from regaze.data.columns import TableWish
+from regaze.data.inspection import look_at
 from regaze.data.pixels import Pixels
 from regaze.errors import DataError, StudyError
 from regaze.evaluation.faithfulness import Procedure
@@ -27,7 +28,7 @@ from regaze.study.assessment.ensemble import Ensemble
 from regaze.study.assessment.kept_maps import Maps, keep_maps, read_maps
 from regaze.study.assessment.measure import measure_faithfulness, measure_maps, measure_sanity
 from regaze.study.assessment.thresholds import add_iou
-from regaze.study.folder import Study, load_photographs, look_at
+from regaze.study.folder import Study, load_photographs
 from regaze.study.lesions import known_lesions
 from regaze.study.options import EvaluateOptions
 

@@ -138,12 +138,12 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
     return history
 
 
-def advice(history: Sequence[Round]) -> str:
-    """One sentence on what to do next, from the rounds of one phase-1 model."""
+def advice(history: Sequence[Round], patient: str = "patient") -> str:
+    """One sentence on what to do next, from the rounds of one phase-1 model; with what a patient is called."""
     if len(history) < 2:
         return "No round yet: correct some maps, then run `regaze finetune`."
     last = history[-1]
-    reasons = [undecided(compare(pair)) for pair in (last.kappa_difference, last.enrichment_difference)]
+    reasons = [undecided(compare(pair), patient) for pair in (last.kappa_difference, last.enrichment_difference)]
     if all(reasons):
         return f"Inconclusive: the validation part cannot judge a round ({reasons[1]})."
     if "worse" in (last.grading, last.attention):

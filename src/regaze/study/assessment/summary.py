@@ -28,8 +28,9 @@ from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.assessment.map_summary import map_figures, map_pairs
 from regaze.study.check import check_options
 from regaze.study.folder import Study
-from regaze.study.groups import near_copy_note, split_words, unit_word
+from regaze.study.groups import near_copy_note, split_words, unit
 from regaze.study.options import EvaluateOptions
+from regaze.words import Words, words_of
 
 Row = dict[str, Any]
 
@@ -116,6 +117,7 @@ def _add_baselines(
 ) -> None:
     """Give the result its baselines, each against the models, and what they put in doubt."""
     baselines, notes = judge_baselines(study, list(rows), machine, other)
+    patient = words_of(study.dataset).patient
     for baseline in baselines:
         figures = _grading(study, baseline.records, options)
         pairs = {
@@ -124,7 +126,7 @@ def _add_baselines(
         }
         result["baselines"][baseline.name] = {"about": baseline.words, **figures, "against": pairs}
         for name in sorted(pairs):
-            if text := warning(baseline, figures["quadratic_weighted_kappa"], study.card(name), pairs[name]):
+            if text := warning(baseline, figures["quadratic_weighted_kappa"], study.card(name), pairs[name], patient):
                 result["warnings"].append({"model": name, "text": text})
     result["notes"] += notes
 
@@ -239,7 +241,7 @@ def _notes(
     study: Study, rows: dict[str, list[Row]], part: str, other: Dataset | None, options: EvaluateOptions
 ) -> list[str]:
     """What a reader of the figures must know."""
-    first = next(iter(rows.values()))
+    first, words = next(iter(rows.values())), words_of(study.dataset)
     notes = _part_notes(study, first, part, other)
     if not study.dataset.ordinal:
         notes.append("Kappa is unweighted: the classes have no order.")
@@ -257,12 +259,11 @@ def _notes(
         origins = {sample.id: sample.origin for sample in (other or study.dataset).samples}
         boxes = sum(origins[sample] == "boxes" for sample in with_lesions)
         masks = len(with_lesions) - boxes
-        notes.append(
-            f"Map figures over {masks + boxes} photographs with lesions: {masks} with masks, {boxes} with boxes."
-        )
+        known = f"{masks} with masks, {boxes} with boxes"
+        notes.append(f"Map figures over {masks + boxes} photographs with {words.lesions}: {known}.")
     else:
-        notes.append("Map figures are null: no photograph of this part has known lesions (masks or boxes).")
-    notes += [*_faithfulness_notes(first, options), *_map_notes(first), *_other_notes(rows)]
+        notes.append(f"Map figures are null: no photograph of this part has known {words.lesions} (masks or boxes).")
+    notes += [*_faithfulness_notes(first, options), *_map_notes(first, words), *_other_notes(rows)]
     notes += _precision_notes(study, rows)
     if any(not study.card(name).has_maps for name in rows):
         notes.append("The map of a plain network is its class activation map.")
@@ -308,9 +309,10 @@ def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | N
         folds = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
         by = split_words(study)
         notes.append(f"The data has no test part: judged on the validation photographs ({folds}, split {by}).")
-    if unit_word(other or study.dataset) == "photograph":
+    if unit(other or study.dataset) == "photograph":
         notes.append(
-            "No patient is known: intervals redraw single photographs, and come out too narrow if some belong together."
+            f"No {words_of(study.dataset).patient} is known: intervals redraw single photographs, and come out too "
+            "narrow if some belong together."
         )
     if other is None and (near := near_copy_note(study, {row["sample"] for row in rows})):
         notes.append(near)
@@ -351,14 +353,14 @@ def _other_notes(rows: dict[str, list[Row]]) -> list[str]:
     return [f"Of the other photographs' maps up to {unlike} of a model's {total} are of another predicted grade."]
 
 
-def _map_notes(rows: Sequence[Row]) -> list[str]:
+def _map_notes(rows: Sequence[Row], words: Words) -> list[str]:
     """On what lesion recall, reference rankings and sanity checks rest; nothing about what was not asked for."""
     notes = []
     outlined = sum(bool(row["lesions"]) and row["lesions"]["origin"] == "masks" for row in rows)
     if outlined:
         notes.append(
-            f"Lesions lit: the share of each lesion's pixels among the brightest {BUDGET:.0%} of the map's, over "
-            f"{outlined} photographs with masks; chance is {BUDGET:g}."
+            f"{words.lesions.capitalize()} lit: the share of each {words.lesion}'s pixels among the brightest "
+            f"{BUDGET:.0%} of the map's, over {outlined} photographs with masks; chance is {BUDGET:g}."
         )
     rankings = sum(row["faithfulness"] is not None and len(row["faithfulness"]["maps"]) > 1 for row in rows)
     if rankings:
