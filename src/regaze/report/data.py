@@ -156,6 +156,11 @@ class ReportContent:
     unit: str = "patient"
     near_copies: str | None = None
 
+    @property
+    def learned(self) -> str:
+        """That models learned from photographs that they are judged on; empty: they did not."""
+        return str(self.results["overlap"]["words"])
+
     def figures(self, name: str) -> Mapping[str, Any]:
         """A model's figures as `regaze evaluate` gives them."""
         figures: Mapping[str, Any] = self.results["models"][name]

@@ -8,6 +8,7 @@ from pathlib import Path
 from regaze.errors import CorrectionError, ModelError
 from regaze.files import digest
 from regaze.models.card import check_weights, read_card
+from regaze.models.learned import read_learned
 from regaze.study.folder import Study
 
 
@@ -58,6 +59,7 @@ def _model_problems(folder: Path, hashes: dict[int, str]) -> list[str]:
     try:
         card = read_card(folder)
         check_weights(folder, card)
+        read_learned(folder, card)
     except ModelError as error:
         return [str(error)]
     ids = card.corrections.get("ids", [])
