@@ -32,6 +32,7 @@ def test_corrections_that_another_wrote_meanwhile_stay(selected, regaze, monkeyp
     assert max(Counter(entry.sample for entry in entries).values()) == 1
 
 
+@pytest.mark.slow
 def test_two_corrects_at_once(selected, open_quietly):
     """Real processes with other authors and options: every photograph once, and the counts add up."""
     words = (["--author", "anna", "--json"], ["--author", "ben", "--healthy", "--json"])
@@ -44,7 +45,7 @@ def test_two_corrects_at_once(selected, open_quietly):
         )
         for more in words
     ]
-    said = [(call.communicate(timeout=300), call.returncode) for call in calls]
+    said = [(call.communicate(timeout=900), call.returncode) for call in calls]
     assert [code for _, code in said] == [0, 0], said
     entries = open_quietly(selected).store.correction_index()
     assert entries

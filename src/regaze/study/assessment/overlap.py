@@ -103,12 +103,17 @@ def overlap(study: Study, names: Sequence[str], part: str | None = None, other: 
     return Overlap(count, dict(sorted(reasons.items())), order, tuple(name for name in names if name in unknown))
 
 
-def refuse(found: Overlap, what: str) -> None:
+def refuse(
+    found: Overlap,
+    what: str,
+    cure: str = "Leave them out, or pass --allow-overlap to judge all the same; every figure then says so.",
+) -> None:
     """Refuse to judge models on what they learned from.
 
     Args:
         found: What `overlap` found.
         what: The photographs' origin, for the message.
+        cure: What to do.
 
     Raises:
         StudyError: There is such a photograph.
@@ -117,10 +122,21 @@ def refuse(found: Overlap, what: str) -> None:
         return
     listed = [f"{sample} ({why})" for sample, why in list(found.reasons.items())[:LISTED]]
     more = len(found.reasons) - len(listed)
-    raise StudyError(
-        f"{what}: {found.words}: {', '.join(listed)}{f' and {more} more' if more else ''}. Leave them out, or pass "
-        "--allow-overlap to judge all the same; every figure then says so."
-    )
+    raise StudyError(f"{what}: {found.words}: {', '.join(listed)}{f' and {more} more' if more else ''}. {cure}")
+
+
+def refuse_copies(dataset: Dataset) -> None:
+    """Refuse data of which training photographs come back in the test part, before a model learns from them.
+
+    Raises:
+        StudyError: There is such a photograph.
+    """
+    learned = [sample for sample in dataset.samples if sample.part == "training"]
+    contents, twins = {sample.content for sample in learned}, {sample.twin for sample in learned} - {None}
+    test = [sample for sample in dataset.samples if sample.part == "test"]
+    reasons = {sample.id: "the same picture" for sample in test if sample.twin in twins}
+    reasons |= {sample.id: "the same file" for sample in test if sample.content in contents}
+    refuse(Overlap(len(test), reasons, {"any model": tuple(reasons)}, ()), dataset.spec)
 
 
 def _found(

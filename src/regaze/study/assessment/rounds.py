@@ -108,7 +108,8 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
 
     chosen = chosen_model(study)
     known = [name for root in roots for name in _history(study, root)]
-    refuse(overlap(study, known, part="validation"), "the validation part")
+    cure = "Another study made the model: put this study's own back into its folder."
+    refuse(overlap(study, known, part="validation"), "the validation part", cure)
     history: list[Round] = []
     for root in roots:
         before: tuple[str, Sequence[summary.Row]] | None = None
