@@ -293,7 +293,7 @@ def check_figures():
     """A function that holds a result to the shape that docs/cli.md gives: keys, types, null but no NaN."""
 
     def check(result, classes=5, scales=3, more=()):
-        keys = {"part", "n", "n_photographs", "models", "paired", "baselines", "warnings", "notes"}
+        keys = {"part", "n", "n_photographs", "overlap", "models", "paired", "baselines", "warnings", "notes"}
         assert set(result) == keys | set(more)
         assert result["part"] in ("test", "validation")
         assert type(result["n"]) is int

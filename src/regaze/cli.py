@@ -66,6 +66,7 @@ regaze train study --backbone resnet18 --weights hub
 regaze train study --network plain --name baseline
 regaze collect study
 regaze collect study --signals
+regaze collect study --html looked.html
 regaze select study --count 10 --more
 regaze select study --by combined --diversity 0.5 --count 10
 regaze correct study --from masks
@@ -74,7 +75,7 @@ regaze import study drawn.json --format coco --author 'A. Expert'
 regaze export study --to masks
 regaze export study --to drawn.json --format coco
 regaze agree study
-regaze agree study --model multi-scale-finetuned --tolerance 4
+regaze agree study --model multi-scale-finetuned --allow-overlap --tolerance 4
 regaze finetune study
 regaze finetune study --map-weight 0
 regaze rounds study
@@ -83,6 +84,7 @@ regaze use study multi-scale-finetuned
 regaze verify study
 regaze evaluate study --json
 regaze evaluate study --data idrid:IDRiD --sanity 8
+regaze evaluate study --data csv:other.csv --allow-overlap
 regaze report study
 regaze report study --to report.html --faithfulness 8
 regaze predict study photo.jpg folder

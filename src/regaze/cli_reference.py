@@ -26,6 +26,8 @@ _EVALUATE = """
 
 ```text
 {"part": "test" | "validation", "n": graded photographs, "n_photographs": all photographs,
+ "overlap": {"n": judged photographs that a model learned from (0 without --allow-overlap), "words": the same for a
+    reader, "photographs": [{"sample", "why", "models"}, ...], "unknown": [models of which nobody can tell]},
  "models": {NAME: {
     "quadratic_weighted_kappa" (unweighted where classes have no order), "interval": [lo, hi],
     "ranked_probability_score" (null where classes have no order) | "log_loss": {"mean", "interval"},

@@ -181,3 +181,38 @@ def test_two_imports_of_one_file_at_once_write_it_once(start, path):
     with Store(path) as store:
         assert store.count() == 30
         assert store.chain().problems == ()
+
+
+# What `correct` and `select` add, by an author of its own.
+STEPS = """
+import sys
+import numpy as np
+from regaze.corrections.store import Store
+from regaze.records import Correction
+
+author = sys.argv[2]
+look = np.random.default_rng(0).random((300, 300)) > 0.5
+drafts = [Correction(0, str(i), "m", "masks", "replace", look, None, author, "") for i in range(30)]
+print("ready", flush=True)
+sys.stdin.readline()
+with Store(sys.argv[1]) as store:
+    print(len(store.add_corrections(drafts, unless_corrected=True)), flush=True)
+    request = ("m", "random", 1.0, 0, [str(i) for i in range(30)], ["why"] * 30, author)
+    print(store.add_selection(*request, unless_latest=True).id, flush=True)
+"""
+
+
+def test_two_who_correct_or_select_at_once_leave_one(start, path):
+    """One transaction decides whose corrections and whose selection stand, whoever their authors are."""
+    Store(path).close()
+    processes = [start(STEPS, path, author) for author in ("anna", "ben", "clara")]
+    for process in processes:
+        _go(process)
+    said = [[int(process.stdout.readline()) for _ in range(2)] for process in processes]
+    assert sorted(count for count, _ in said) == [0, 0, 30]
+    assert {number for _, number in said} == {1}
+    with Store(path) as store:
+        assert sorted(entry.sample for entry in store.correction_index()) == sorted(map(str, range(30)))
+        assert len({entry.author for entry in store.correction_index()}) == 1
+        assert len(store.selections()) == 1
+        assert store.chain().problems == ()

@@ -147,6 +147,7 @@ def content(kappa=BETTER, enrichment=BETTER, **changes):
         "results": {
             "part": "test",
             "n": 20,
+            "overlap": {"n": 0, "words": "", "photographs": [], "unknown": []},
             "models": {"phase1": figures(0.61), "tuned": figures(0.74), "longer": figures(0.65)},
             "baselines": {},
             "warnings": [],

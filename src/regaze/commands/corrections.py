@@ -139,6 +139,8 @@ class Agree(StudyCommand):
     """Name of the model whose maps were corrected and collected; default: the active model, else multi-scale."""
     tolerance: float = 2.0
     """Distance in pixels of the network's input, 0 or more, within which two marks agree for the tolerant Dice."""
+    allow_overlap: bool = False
+    """Hold a fine-tuned model to corrections that it learned from, too; the table says of how many photographs."""
 
     def run(self) -> Result:
         """Compare."""
@@ -150,7 +152,7 @@ class Agree(StudyCommand):
         check_value("tolerance", self.tolerance)
         study = self.open()
         model = self.model or active_model(study)
-        agreement = agree(study, model, self.tolerance)
+        agreement = agree(study, model, self.tolerance, allow_overlap=self.allow_overlap)
         if not self.output.json:
             agreement_table(agreement, words_of(study.dataset))
         return {"model": model, "tolerance": self.tolerance, **asdict(agreement), "verdict": agreement.verdict}, 0

@@ -64,6 +64,7 @@ class Run(LoopOptions, Command):
         from regaze.commands.tables import table
         from regaze.report.assemble import assemble
         from regaze.report.page import write_report
+        from regaze.study.assessment.overlap import refuse_copies
         from regaze.study.assessment.summary import evaluate
         from regaze.study.check import check_options
         from regaze.study.folder import create_study
@@ -74,6 +75,8 @@ class Run(LoopOptions, Command):
         check_loop(self)
         check_options(self.evaluate)
         study = create_study(self.folder, self.study, self.voice(), lambda dataset: check_photographs(dataset, self))
+        if not self.evaluate.allow_overlap:
+            refuse_copies(study.dataset)
         command = _command_line(self)
         with _storing_run(study.path, self, command):
             models = run_loop(study, self, self.machine)

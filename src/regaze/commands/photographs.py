@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -49,12 +49,21 @@ class Predict(Command):
         from regaze.photographs.predict import predict_files
         from regaze.study.active_model import model_folder
 
-        voice = self.voice()
-        result = predict_files(model_folder(self.model), self.images, self.out, self.machine, self.batch, voice)
-        voice.say(f"model: {result['model']}")
-        for item in result["predictions"]:
-            self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
-        return result, 1 if result["failed"] else 0
+        voice, model = self.voice(), model_folder(self.model)
+        voice.say(f"model: {model}")
+        kept: list[dict[str, Any]] = []
+        lines: list[str] = []
+
+        def each(item: dict[str, Any]) -> None:
+            if self.output.json:  # one object
+                kept.append(item)
+            else:
+                lines.append(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
+
+        result = predict_files(model, self.images, self.out, self.machine, self.batch, voice, each)
+        if lines:
+            self.say(*lines)
+        return result | {"predictions": kept}, 1 if result["failed"] else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,6 +97,8 @@ class Collect(StudyCommand):
     model: str | None = None
     """Name of the model whose maps are collected; default: the active model, else multi-scale."""
     collect: CollectOptions = field(default_factory=CollectOptions)
+    html: Path | None = None
+    """File of a contact sheet: where the model looked, the worst first, at most 200 photographs."""
     machine: MachineOptions = field(default_factory=MachineOptions)
 
     def run(self) -> Result:
@@ -110,7 +112,14 @@ class Collect(StudyCommand):
         # The stored diagnosis, which scripts read, is not the word for a person.
         shown = [f"{count} {'off-target' if name == 'elsewhere' else name}" for name, count in counts.items()]
         self.say(f"{model}: {', '.join(shown)}")
-        return {"model": model, "diagnosis": counts, "folder": str(study.collected_folder(model, 0).parent)}, 0
+        folder = str(study.collected_folder(model, 0).parent)
+        page = None
+        if self.html is not None:
+            from regaze.report.contact_page import write_contact_sheet
+
+            page = str(write_contact_sheet(study, model, self.html, self.machine.workers))
+            self.say(f"page: {page}")
+        return {"model": model, "diagnosis": counts, "folder": folder, "page": page}, 0
 
 
 @dataclass(frozen=True, kw_only=True)

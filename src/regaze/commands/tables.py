@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.text import Text
 
 from regaze.console import Sheet, line, page
 from regaze.evaluation.verdicts import compare, judge, undecided
@@ -93,8 +94,10 @@ def table(result: dict[str, Any], words: Words = EYES) -> None:
     models, baselines = result["models"], _baseline_table(result["baselines"])
     plain = [make(models) for make in (_detection_table, _period_table)]
     worded = [make(models, words) for make in (_recall_table, _ranking_table)]
+    learned = f"; {result['overlap']['words']}" if result["overlap"]["n"] else ""
     for part in (view, baselines, *plain, worded[0], _faithfulness_table(models), worded[1]):
         if part is not None:
+            part.title = Text(f"{part.title}{learned}")
             console.print(part)
     for label, pair in result["paired"].items():
         _print_pairs(console, label, pair, words)
@@ -298,7 +301,8 @@ def rounds_table(histories: dict[str, list[Round]], advices: dict[str, str], wor
 def agreement_table(agreement: ExpertAgreement, words: Words = EYES) -> None:
     """Print how far experts agree, and whether the model reaches what they reach; `table` on words."""
     console = page(120)
-    view = Sheet("agreement on where to look")
+    learned = f"; {agreement.learned_words}" if agreement.learned else ""
+    view = Sheet(f"agreement on where to look{learned}")
     headings = ("", "and", "photographs", "both empty", "Dice", "95 % interval", "tolerant Dice", "overlap", "kappa")
     for heading in headings:
         view.add_column(heading, justify="left" if heading in ("", "and") else "right")

@@ -78,6 +78,8 @@ class Store:
         samples: Sequence[str],
         reasons: Sequence[str],
         author: str,
+        *,
+        unless_latest: bool = False,
     ) -> Selection:
         """Store which photographs an expert is asked to look at.
 
@@ -89,9 +91,10 @@ class Store:
             samples: `Sample.id`s, most wanted first; at least one, none twice.
             reasons: One line per sample.
             author: Who asked for it.
+            unless_latest: Store nothing where the model's latest selection has this rule, share, seed and samples.
 
         Returns:
-            The stored selection, with its id and time.
+            The stored selection, with its id and time, or that latest one.
 
         Raises:
             CorrectionError: A value lies outside what is stated above.
@@ -100,6 +103,9 @@ class Store:
         selection = Selection(0, model, rule, float(share), int(seed), tuple(samples), tuple(reasons), author, now)
         values = pack_selection(selection)
         with self._database.transaction(write=True) as connection:
+            latest = next(iter(self._unpacked(connection, _latest(model))), None) if unless_latest else None
+            if latest is not None and _request(latest) == _request(selection):
+                return latest
             return replace(selection, id=_insert(connection, SELECTIONS, values))
 
     def selections(self) -> list[Selection]:
@@ -108,11 +114,10 @@ class Store:
 
     def latest_selection(self, model: str) -> Selection | None:
         """The selection stored last for the maps of `model`; None where there is none."""
-        query = select(SELECTIONS).where(SELECTIONS.c.model == model).order_by(SELECTIONS.c.id.desc()).limit(1)
-        return next(iter(self._selections(query)), None)
+        return next(iter(self._selections(_latest(model))), None)
 
     def add_corrections(
-        self, corrections: Iterable[Correction], *, unless_there: bool = False
+        self, corrections: Iterable[Correction], *, unless_there: bool = False, unless_corrected: bool = False
     ) -> list[CorrectionEntry]:
         """Store corrections in one transaction: all of them or, if one is refused, none.
 
@@ -121,6 +126,7 @@ class Store:
                 each mask when it is asked for.
             unless_there: Leave out those with which an author's corrections of the photograph and model end already,
                 in this order and equal in all but their time. What two processes add at once is then added once.
+            unless_corrected: Leave out those of a photograph and model that anybody has corrected.
 
         Returns:
             What was stored, without masks, in the order given.
@@ -135,6 +141,9 @@ class Store:
         with self._database.transaction(write=True) as connection:
             if unless_there:
                 packed = _not_there(connection, packed)
+            if unless_corrected:
+                stored = {tuple(row) for row in connection.execute(select(CORRECTIONS.c.sample, CORRECTIONS.c.model))}
+                packed = [values for values in packed if (values["sample"], values["model"]) not in stored]
             rows = [{**values, "id": _insert(connection, CORRECTIONS, values)} for values in packed]
         return [CorrectionEntry(**{name: row[name] for name in ENTRY_FIELDS}) for row in rows]
 
@@ -166,11 +175,24 @@ class Store:
         return unpack_correction(rows[0]._asdict(), f"correction {rows[0].id} ({rows[0].sample}) in {self.path}")
 
     def _selections(self, query: Select[Any]) -> list[Selection]:
-        return [unpack_selection(row._asdict(), f"selection {row.id} in {self.path}") for row in self._rows(query)]
+        with self._database.transaction() as connection:
+            return self._unpacked(connection, query)
+
+    def _unpacked(self, connection: Connection, query: Select[Any]) -> list[Selection]:
+        rows = connection.execute(query).all()
+        return [unpack_selection(row._asdict(), f"selection {row.id} in {self.path}") for row in rows]
 
     def _rows(self, query: Select[Any]) -> list[Row[Any]]:
         with self._database.transaction() as connection:
             return list(connection.execute(query).all())
+
+
+def _latest(model: str) -> Select[Any]:
+    return select(SELECTIONS).where(SELECTIONS.c.model == model).order_by(SELECTIONS.c.id.desc()).limit(1)
+
+
+def _request(selection: Selection) -> tuple[Any, ...]:
+    return selection.rule, selection.share, selection.seed, selection.samples
 
 
 def _not_there(connection: Connection, packed: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ class ModelCard:
         mean, std: Normalisation, RGB in 0..1.
         recipe: `phase1` or `finetune` with all its options.
         lineage: Names and keys of the models it descends from, oldest first.
-        data: Spelling, fingerprint, folds, this model's fold, number of photographs.
+        data: Spelling, fingerprint, folds, this model's fold, number of photographs, and what `learned.json` holds.
         corrections: Number and fingerprint of the corrections it learned from.
         history: Mean losses per epoch.
         key: Hash of everything that decides the weights.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from regaze.data.images import IMAGE_SUFFIXES, is_picture, pages, photo_orientat
 from regaze.data.pixels import load_pixels
 from regaze.drawing.overlay import overlay
 from regaze.errors import DataError, OptionError
-from regaze.files import replacing, write_json
+from regaze.files import replacing
 from regaze.models.card import ModelCard
 from regaze.models.folder import load_model
 from regaze.models.options import MachineOptions
@@ -34,9 +36,18 @@ _MAPS = ".maps.npz"
 
 
 def predict_files(
-    model: Path, images: Sequence[Path], out: Path, machine: MachineOptions, batch: int, voice: Voice
+    model: Path,
+    images: Sequence[Path],
+    out: Path,
+    machine: MachineOptions,
+    batch: int,
+    voice: Voice,
+    each: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Grade photographs and write, for each, `NAME.overlay.png` and `NAME.maps.npz`, then `predictions.json`.
+
+    Nothing but the list of files grows with their number: what is said of a photograph is written and handed out at
+    once.
 
     NAME is the photograph's stem; where several share it, as much of the path goes before it as tells them apart. The
     overlay is upright, as viewers show the photograph (EXIF); the maps lie in stored pixels.
@@ -45,12 +56,20 @@ def predict_files(
     photograph (H, W) float16 in original pixels. `evidence1` (finest) and so on are signed, (K, h, w) float16 in map
     cells: what each cell adds to each class's logit (see `models.evidence`).
 
+    Args:
+        model: A model folder.
+        images: Files and folders.
+        out: Where results go.
+        machine: Device, precision and workers.
+        batch: Photographs per forward pass.
+        voice: For progress and warnings.
+        each: Called with what is said of each photograph, in order: what `describe` gives, its files in `out`
+            (`overlay`, `maps`) and, as `evidence`, class -> the sum over each scale's cells, finest first: these and
+            the bias add up to the logits, whose softmax the probabilities are.
+
     Returns:
-        `model`, its `key`, the `precision` that computed, `predictions` (one dict per photograph), `failed` (file and
-        reason) and `bias` (class -> the logit without any evidence). Each prediction names its files
-        in `out` (`overlay`, `maps`) and has, as `evidence`, class -> the
-        sum over each scale's cells, finest first: these and the bias add up to the logits, whose softmax the
-        probabilities are.
+        `model`, its `key`, the `precision` that computed, `bias` (class -> the logit without any evidence), `failed`
+        (file and reason) and `out`; predictions.json has `predictions`, too.
 
     Raises:
         ModelError: `model` is no model folder.
@@ -66,10 +85,11 @@ def predict_files(
         raise DataError(f"No photograph {where}: give files ending in {', '.join(sorted(IMAGE_SUFFIXES))}, or folders.")
     if why := why_fp32(card):
         voice.say(f"{card.name} {why}")
-    described: list[dict[str, Any]] = []
     failed: list[dict[str, str]] = []
     paths, names = [path for path, _ in files], _unique_names(files)
-    with voice.progress("predicting") as feed:
+    bias = dict(zip(card.classes, predictor.network.bias().tolist(), strict=True))
+    head = {"model": str(model), "key": card.key, "precision": predictor.arithmetic, "bias": bias}
+    with _writing(out / "predictions.json", head) as (add, finish), voice.progress("predicting") as feed:
         for start in range(0, len(files), batch):
             chunk = slice(start, start + batch)
             good = []
@@ -86,23 +106,45 @@ def predict_files(
                 for index, (path, name, _, geometry) in enumerate(good):
                     sums = dict(zip(card.classes, predictions.evidence.sums[index].T.tolist(), strict=True))
                     files_of = {"overlay": name + _OVERLAY, "maps": name + _MAPS}
-                    described.append(describe(path, card, predictions, index) | files_of | {"evidence": sums})
+                    said = describe(path, card, predictions, index) | files_of | {"evidence": sums}
+                    add(said)
+                    each(said)
                     if (count := pages(path)) > 1:
                         voice.warn(f"{path} holds {count} pictures: the first is graded.")
                     _write(out, name, path, predictions, index, geometry)
             feed(min(start + batch, len(files)), len(files))
-    bias = dict(zip(card.classes, predictor.network.bias().tolist(), strict=True))
-    result = {
-        "model": str(model),
-        "key": card.key,
-        "precision": predictor.arithmetic,
-        "bias": bias,
-        "predictions": described,
-        "failed": failed,
-        "out": str(out),
-    }
-    write_json(out / "predictions.json", result)
-    return result
+        tail = {"failed": failed, "out": str(out)}
+        finish(tail)
+    return head | tail
+
+
+@contextmanager
+def _writing(
+    path: Path, head: dict[str, Any]
+) -> Iterator[tuple[Callable[[dict[str, Any]], None], Callable[[dict[str, Any]], None]]]:
+    """Write `head`, the list `predictions` and more as `write_json` would, without holding the list.
+
+    Yields:
+        A function that adds to the list, and one that ends the file with more values.
+    """
+
+    def text(value: Any, depth: int) -> str:
+        return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).replace("\n", "\n" + depth * " ")
+
+    with replacing(path) as temporary, temporary.open("w", -1, "utf-8", "backslashreplace", "") as stream:
+        stream.write(f'{text(head, 0).removesuffix(chr(10) + "}")},\n "predictions": [')
+        between = "\n  "
+
+        def add(said: dict[str, Any]) -> None:
+            nonlocal between
+            stream.write(between + text(said, 2))
+            between = ",\n  "
+
+        def finish(tail: dict[str, Any]) -> None:
+            stream.write("]," if between == "\n  " else "\n ],")
+            stream.write(text(tail, 0).removeprefix("{") + "\n")
+
+        yield add, finish
 
 
 def _files(images: Sequence[Path], out: Path) -> Iterator[tuple[Path, str]]:
@@ -124,16 +166,22 @@ def _unique_names(files: Sequence[tuple[Path, str]]) -> list[str]:
     alike: dict[str, set[Path]] = defaultdict(set)
     for path, name in files:
         alike[name].add(path)
-    return _numbered([name if len(alike[name]) == 1 else _told_apart(path, alike[name]) for path, name in files])
+    apart = {name: _told_apart(paths) for name, paths in alike.items() if len(paths) > 1}
+    return _numbered([apart[name][path] if name in apart else name for path, name in files])
 
 
-def _told_apart(path: Path, others: Collection[Path]) -> str:
-    """As much of a path's end as none of the other paths shares, its suffix where that alone is left."""
-    most = max(len(other.parts) for other in others)
-    for count in range(1, most + 1):
-        if sum(other.with_suffix("").parts[-count:] == path.with_suffix("").parts[-count:] for other in others) == 1:
-            return _joined(path.with_suffix("").parts[-count:])
-    return f"{path.stem}{path.suffix.replace('.', '_')}"
+def _told_apart(paths: Collection[Path]) -> dict[Path, str]:
+    """As much of each path's end as none of the other paths shares, its suffix where that alone is left."""
+    named = {path: f"{path.stem}{path.suffix.replace('.', '_')}" for path in paths}
+    left = {path: path.with_suffix("").parts for path in paths}
+    for count in range(1, max(map(len, left.values())) + 1):
+        ends = Counter(path.with_suffix("").parts[-count:] for path in paths)
+        for path, parts in list(left.items()):
+            if ends[parts[-count:]] == 1:
+                named[path] = _joined(left.pop(path)[-count:])
+        if not left:
+            break
+    return named
 
 
 def _joined(pieces: Sequence[str]) -> str:

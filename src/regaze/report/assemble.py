@@ -14,7 +14,7 @@ from regaze.errors import StudyError
 from regaze.models.options import MachineOptions
 from regaze.orientation import upright_pixels
 from regaze.report.data import IN_FULL, Case, ReportContent, View
-from regaze.report.page import SMALL
+from regaze.report.templates import SMALL
 from regaze.study.assessment.controls import control_of, is_control
 from regaze.study.assessment.curves import model_curves, ranking_curves
 from regaze.study.assessment.judge import judged_maps

@@ -5,11 +5,8 @@ Invariant: as the report's (`report.page`): no script, no load but inline pictur
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from regaze.data.geometry import Geometry
 from regaze.data.images import photo_orientation, photo_size, read_photo
@@ -17,11 +14,11 @@ from regaze.data.masks import lesion_union
 from regaze.doctor.examine import CheckUp
 from regaze.doctor.finding import HARMS, Finding
 from regaze.drawing import overlay
-from regaze.errors import DataError, StudyError
+from regaze.errors import DataError
 from regaze.files import write_text
 from regaze.orientation import upright_pixels
 from regaze.records import Sample
-from regaze.report.page import COLOURS, SMALL
+from regaze.report.templates import SMALL, check_page_file, filled
 
 _SHOWN = 12  # cases of a finding with pictures
 _LISTED = 200  # cases of a finding with words
@@ -41,19 +38,10 @@ def write_check_page(found: CheckUp, path: Path) -> Path:
     Raises:
         StudyError: `path` is a folder.
     """
-    if path.is_dir():
-        raise StudyError(f"{path} is a folder: give the page's file, e.g. {path / 'check.html'}.")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("regaze.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("check.html.j2").render(
+    check_page_file(path, "check.html")
+    page = filled(
+        "check.html.j2",
         found=found,
-        colours=COLOURS,
-        style=(files("regaze.report") / "page.css").read_text(encoding="utf-8"),
         headline=_headline(found),
         sections=[
             (meaning, harm, [_shown(finding) for finding in found.findings if finding.harm == harm])

@@ -159,6 +159,11 @@ class ReportContent:
     near_copies: str | None = None
     words: Words = EYES
 
+    @property
+    def learned(self) -> str:
+        """That models learned from photographs that they are judged on; empty: they did not."""
+        return str(self.results["overlap"]["words"])
+
     def figures(self, name: str) -> Mapping[str, Any]:
         """A model's figures as `regaze evaluate` gives them."""
         figures: Mapping[str, Any] = self.results["models"][name]

@@ -9,11 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from regaze.drawing import canvas, overlay
 from regaze.drawing.canvas import Canvas
@@ -29,19 +26,7 @@ from regaze.report.data import IN_FULL, Case, ReportContent, View
 from regaze.report.evidence_tables import TITLES, sections
 from regaze.report.period_table import by_period
 from regaze.report.tables import SCALES, class_name, dead_maps, evidence, percent, provenance_sections, right_of
-
-# The style sheet's names of the colours that charts use too.
-COLOURS = {
-    "ink": canvas.INK,
-    "soft": canvas.SOFT,
-    "line": canvas.LINE,
-    "paper": canvas.PAPER,
-    "accent": canvas.AFTER,
-    "before": canvas.BEFORE,
-    "control": canvas.CONTROL,
-    "good": canvas.GOOD,
-}
-SMALL = 128  # pixels; side of a picture in a list of many
+from regaze.report.templates import SMALL, check_page_file, filled
 
 # A blink comparison: the eye sees a change in place that it misses side by side. Without scripts the buttons
 # stay hidden and both pictures stand next to each other.
@@ -74,8 +59,7 @@ def write_report(content: ReportContent, path: Path) -> Path:
     Raises:
         StudyError: If `results` has no figures for one of the models named, or `path` is a folder.
     """
-    if path.is_dir():
-        raise StudyError(f"{path} is a folder: give the page's file, e.g. {path / 'report.html'}.")
+    check_page_file(path, "report.html")
     write_text(path, render(content))
     return path
 
@@ -92,21 +76,12 @@ def render(content: ReportContent) -> str:
                 f"The results hold no figures for the model {name!r} ({role}), only for "
                 f"{sorted(content.results['models'])}: run `regaze evaluate` on it first."
             )
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("regaze.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": figure, "percent": percent}
-    return environment.get_template("page.html.j2").render(
+    return filled(
+        "page.html.j2",
         content=content,
         vocabulary=content.words,
         script=SCRIPT,
         script_hash=base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode("ascii"),
-        style=(files("regaze.report") / "page.css").read_text(encoding="utf-8"),
-        colours=COLOURS,
         dash=DASH,
         **_answer(content),
         **_galleries(content),
@@ -192,7 +167,7 @@ def count_intervals(paired: Mapping[str, Any]) -> int:
 
 def caveats(content: ReportContent) -> list[str]:
     """Return what a reader must know before believing the figures, the most limiting first."""
-    limits = []
+    limits = [f"{content.learned}, which flatters all figures."] if content.learned else []
     if content.results["part"] != "test":
         limits.append(
             "Measured on the validation part, not on the test part: choices made while building the model "

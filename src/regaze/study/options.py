@@ -218,6 +218,8 @@ class EvaluateOptions:
     and noise; 0: none."""
     resamples: int = 2000
     """Bootstrap resamples of each interval, 1 or more."""
+    allow_overlap: bool = False
+    """Judge models on photographs that they learned from too; how many stands with the figures."""
 
 
 @dataclass(frozen=True, kw_only=True)

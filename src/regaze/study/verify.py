@@ -8,6 +8,7 @@ from pathlib import Path
 from regaze.errors import CorrectionError, ModelError
 from regaze.files import digest
 from regaze.models.card import read_card
+from regaze.models.learned import read_learned
 from regaze.study.folder import Study
 
 
@@ -60,6 +61,7 @@ def _model_problems(folder: Path, hashes: dict[int, str]) -> list[str]:
     try:
         card = read_card(folder)
         check_fit(folder, card)
+        read_learned(folder, card)
     except ModelError as error:
         return [str(error)]
     ids = card.corrections.get("ids", [])

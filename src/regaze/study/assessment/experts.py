@@ -16,6 +16,8 @@ from regaze.corrections.consensus import PairAgreement, agreement
 from regaze.errors import StudyError
 from regaze.evaluation.intervals import mean_interval, paired_mean_difference
 from regaze.evaluation.verdicts import Verdict, compare, judge
+from regaze.models.card import read_card
+from regaze.study.assessment.overlap import LISTED
 from regaze.study.folder import Study
 from regaze.study.lesions import enlarge
 from regaze.study.steps.collect import read_collected, read_fused
@@ -55,10 +57,19 @@ class ExpertAgreement:
         pairs: Experts first, then the model with each of them.
         model_against_experts: Dice of the model with experts minus that of experts among themselves, paired on the
             photographs that two experts corrected, as `paired_mean_difference` gives it.
+        n: Number of photographs.
+        learned: Those of them whose corrections the model learned from.
     """
 
     pairs: list[PairSummary]
     model_against_experts: dict[str, Any]
+    n: int = 0
+    learned: tuple[str, ...] = ()
+
+    @property
+    def learned_words(self) -> str:
+        """Of how many photographs the model learned what it is held to."""
+        return f"of {len(self.learned)} of the {self.n} photographs the model learned these very corrections"
 
     @property
     def verdict(self) -> Verdict:
@@ -69,7 +80,7 @@ class ExpertAgreement:
 _Item = tuple[str | None, PairAgreement]  # the photograph's patient, None: unknown
 
 
-def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
+def agree(study: Study, name: str, tolerance: float = 0.0, *, allow_overlap: bool = False) -> ExpertAgreement:
     """Compare all experts who corrected a model's maps, and the model's collected maps with each of them.
 
     The model's map is cut where it is highest, at as many pixels as the photograph's experts marked in the mean.
@@ -78,23 +89,28 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
         study: Whose corrections.
         name: The model whose maps were corrected and collected; corrections of its relatives' maps count too.
         tolerance: For `tolerant_dice`, in cropped pixels.
+        allow_overlap: Hold a model to corrections that it learned from, too.
 
     Raises:
-        StudyError: The model is missing, its maps were not collected, or nobody corrected any of them.
+        StudyError: The model is missing, its maps were not collected, nobody corrected any of them, or it learned from
+            corrections that it would be held to.
     """
     card = study.require_model(name)
     root, side = card.root, card.size
+    learned: set[str] = set()
     photographs: list[tuple[str | None, list[PairAgreement]]] = []
     for fold in study.folds:
         rows = {item.sample: row for row, item in enumerate(read_collected(study, name, fold))}
         samples = [sample for sample in study.training(fold) if sample.id in rows]
         patients = {sample.id: sample.patient for sample in samples}
         geometries = dict(zip(patients, study.pixels(samples, side).geometries, strict=True))
+        taught = set(read_card(study.model_folder(name, fold)).corrections.get("ids", ()))
         looks: dict[str, dict[str, NDArray[np.bool_]]] = {}  # photograph -> author -> where to look
         for entry in corrections_of(study, root, fold, experts="majority"):
             if entry.sample in rows:
                 look = geometries[entry.sample].mask(study.store.correction(entry.id).look)
                 looks.setdefault(entry.sample, {})[entry.author] = look
+                learned |= {entry.sample} if entry.id in taught else set()
         if not looks:
             continue
         fused = read_fused(study, name, fold)
@@ -104,7 +120,16 @@ def agree(study: Study, name: str, tolerance: float = 0.0) -> ExpertAgreement:
     if not photographs:
         raise StudyError(f"Nobody has corrected a map of {name} yet: run `regaze correct` or `regaze import` first.")
     summaries = _summaries([(patient, pair) for patient, pairs in photographs for pair in pairs])
-    return ExpertAgreement(summaries, _model_against_experts(photographs))
+    against = _model_against_experts(photographs)
+    found = ExpertAgreement(summaries, against, len(photographs), tuple(sorted(learned)))
+    if learned and not allow_overlap:
+        more = "" if len(learned) <= LISTED else f" and {len(learned) - LISTED} more"
+        raise StudyError(
+            f"{name} cannot be held to what it was taught: {found.learned_words}: "
+            f"{', '.join(found.learned[:LISTED])}{more}. Give the phase-1 model, {root}, or pass --allow-overlap to "
+            "compare all the same; the table then says so."
+        )
+    return found
 
 
 def _highest(fused_SS: NDArray[np.float32], masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:

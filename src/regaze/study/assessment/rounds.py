@@ -17,6 +17,7 @@ from regaze.study.active_model import choose, chosen_model
 from regaze.study.assessment import summary
 from regaze.study.assessment.controls import control_command, control_of, is_control
 from regaze.study.assessment.judge import judge_model
+from regaze.study.assessment.overlap import overlap, refuse
 from regaze.study.folder import Study
 from regaze.study.options import EvaluateOptions
 
@@ -93,7 +94,7 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
         resamples: Bootstrap resamples of each interval.
 
     Raises:
-        StudyError: No model has maps to correct.
+        StudyError: No model has maps to correct, or one learned from photographs that it would be judged on.
     """
     roots = _roots(study)
     if not roots:
@@ -106,6 +107,9 @@ def rounds(study: Study, machine: MachineOptions, resamples: int = 2000) -> list
         return judge_model(study, name, options, machine, part="validation", folder="rounds")
 
     chosen = chosen_model(study)
+    known = [name for root in roots for name in _history(study, root)]
+    cure = "Another study made the model: put this study's own back into its folder."
+    refuse(overlap(study, known, part="validation"), "the validation part", cure)
     history: list[Round] = []
     for root in roots:
         before: tuple[str, Sequence[summary.Row]] | None = None

@@ -26,6 +26,7 @@ from regaze.study.assessment.controls import control_of
 from regaze.study.assessment.convergence import training_loss, unfinished
 from regaze.study.assessment.judge import judge_model, part_of
 from regaze.study.assessment.map_summary import map_figures, map_pairs
+from regaze.study.assessment.overlap import overlap, refuse
 from regaze.study.check import check_options
 from regaze.study.folder import Study
 from regaze.study.groups import near_copy_note, split_words, unit
@@ -40,7 +41,7 @@ class Assessment:
     """What judging a study's models gave.
 
     Attributes:
-        figures: `part`, `n`, `models`, `paired`, `baselines`, `warnings` and `notes` (see docs/cli.md for the shape).
+        figures: `part`, `n`, `overlap`, `models`, `paired`, `baselines`, `warnings` and `notes` (see docs/cli.md).
             Figures that cannot be computed are None; notes say why.
         records: Model -> one record per photograph, see `judge_model`.
     """
@@ -66,13 +67,16 @@ def evaluate(
         names: Models to judge; default: all that are complete.
 
     Raises:
-        StudyError: The study has no model.
+        StudyError: The study has no model, or one learned from photographs that it would be judged on.
         OptionError: An option is out of range.
     """
     check_options(options)
     names = list(names if names is not None else study.models())
     if not names:
         raise StudyError(f"Study {study.path} has no model yet: run `regaze train {study.path}` first.")
+    seen = overlap(study, names, other=other)
+    if not options.allow_overlap:
+        refuse(seen, study.options.data if other is None else other.spec)
     rows = {name: judge_model(study, name, options, machine, other=other) for name in names}
     part = "test" if other is not None else part_of(study)
     first = rows[names[0]]
@@ -80,6 +84,7 @@ def evaluate(
         "part": part,
         "n": sum(row["label"] is not None for row in first),
         "n_photographs": len(first),
+        "overlap": seen.figures,
         "models": {
             name: summary(study, rows[name], options)
             | {"by_period": _by_period(study, rows[name], other, options), "training_loss": training_loss(study, name)}
@@ -88,7 +93,7 @@ def evaluate(
         "paired": {},
         "baselines": {},
         "warnings": [{"model": name, "text": text} for name in sorted(names) if (text := unfinished(study, name))],
-        "notes": _notes(study, rows, part, other, options),
+        "notes": [*seen.notes, *_notes(study, rows, part, other, options)],
     }
     result["notes"] += [
         f"{name}: {period_answer(figures['by_period'])}."
@@ -293,18 +298,13 @@ def _precision_notes(study: Study, rows: dict[str, list[Row]]) -> list[str]:
 
 
 def _part_notes(study: Study, rows: Sequence[Row], part: str, other: Dataset | None) -> list[str]:
-    """On which photographs the models were judged, and whether they may have seen them."""
+    """On which photographs the models were judged."""
     notes = []
     if other is not None:
         notes.append(f"Judged on other data: {other.spec}.")
-        learned = {sample.content for sample in study.dataset.samples if sample.part == "training"}
-        judged = {row["sample"] for row in rows}
-        n_learned = sum(sample.id in judged and sample.content in learned for sample in other.samples)
-        n_left_out = len(other.samples) - len(judged)
+        n_left_out = len(other.samples) - len(rows)
         if n_left_out:
             notes.append(f"{n_left_out} photographs of its training part are left out, since it has a test part.")
-        if n_learned:
-            notes.append(f"{n_learned} of the photographs belong to the study's training part: the figures flatter.")
     elif part == "validation":
         folds = f"pooled over {len(study.folds)} folds" if len(study.folds) > 1 else "one fixed part of 20 %"
         by = split_words(study)

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from regaze.errors import StudyError
 from regaze.evaluation.agreement import lesion_enrichment, relevance_rank, squared_error
 from regaze.evaluation.picture import Picture, picture_cells
-from regaze.files import digest, read_sealed, replacing, typed, write_sealed
+from regaze.files import digest, held, read_sealed, replacing, typed, write_sealed
 from regaze.models.card import ModelCard, read_card
 from regaze.models.folder import check_fit, load_model
 from regaze.models.options import MachineOptions
@@ -54,22 +54,33 @@ def collect(study: Study, name: str, machine: MachineOptions, options: CollectOp
         check_fit(study.model_folder(name, fold), card)
         hashes = [entry.hash for entry in corrections_of(study, card.root, fold)] if options.signals else []
         key = digest([_basis(card, options), hashes])
-        if _stored(folder).get("key") != key or not (folder / "maps.safetensors").is_file():
-            predictor, card = load_model(study.model_folder(name, fold), machine)
-            samples = study.training(fold)
-            pixels = study.pixels(samples, card.size, machine.workers)
-            with study.voice.progress(f"collecting maps of {name}") as feed:
-                predictions = predictor.predict(pixels.images, feed, study.feature_cache(machine))
-            masks, known = known_lesions(samples, pixels, study.dataset.sound)
-            scores, features = forward_scores(predictions), None
-            if options.signals:
-                scores, features = all_scores(study, card, fold, predictor, samples, pixels, predictions)
-            collected = diagnose_all(samples, predictions, masks, known, pixels.pictures, options, scores)
-            head = {"model": name, "key": key, "basis": _basis(card, options)}
-            _write(folder, head, collected, predictions, features)
+        if not _is_stored(folder, key):
+            _collect_fold(study, name, fold, machine, options, key)
         for item in read_collected(study, name, fold):
             counts[item.diagnosis] += 1
     return counts
+
+
+def _collect_fold(
+    study: Study, name: str, fold: int, machine: MachineOptions, options: CollectOptions, key: str
+) -> None:
+    """Collect one fold, unless another process does so meanwhile: records and maps are always those of one call."""
+    folder = study.collected_folder(name, fold)
+    with held(study.path / ".locks" / f"{name}.collect{fold}", wait=True):
+        if _is_stored(folder, key):
+            return
+        predictor, card = load_model(study.model_folder(name, fold), machine)
+        samples = study.training(fold)
+        pixels = study.pixels(samples, card.size, machine.workers)
+        with study.voice.progress(f"collecting maps of {name}") as feed:
+            predictions = predictor.predict(pixels.images, feed, study.feature_cache(machine))
+        masks, known = known_lesions(samples, pixels, study.dataset.sound)
+        scores, features = forward_scores(predictions), None
+        if options.signals:
+            scores, features = all_scores(study, card, fold, predictor, samples, pixels, predictions)
+        collected = diagnose_all(samples, predictions, masks, known, pixels.pictures, options, scores)
+        head = {"model": name, "key": key, "basis": _basis(card, options)}
+        _write(folder, head, collected, predictions, features)
 
 
 def diagnose_all(
@@ -159,6 +170,10 @@ def is_collected(study: Study, name: str, options: CollectOptions) -> bool:
         == _basis(read_card(study.model_folder(name, fold)), options)
         for fold in study.folds
     )
+
+
+def _is_stored(folder: Path, key: str) -> bool:
+    return _stored(folder).get("key") == key and (folder / "maps.safetensors").is_file()
 
 
 def _stored(folder: Path) -> dict[str, Any]:

@@ -42,18 +42,18 @@ def select(study: Study, name: str, options: SelectOptions, author: str | None =
             nothing = reason
             continue
         model = study.fold_name(name, fold)
-        latest = study.store.latest_selection(model)
         share = options.share if options.count is None else min(1.0, options.count / ranking.n_candidates)
-        request = (request_text(options), share, study.options.seed)
-        if latest is None or (latest.rule, latest.share, latest.seed, latest.samples) != (*request, ranking.samples):
-            latest = study.store.add_selection(
-                model,
-                *request,
-                samples=ranking.samples,
-                reasons=ranking.reasons,
-                author=author or default_author(),
-            )
-        selections.append(latest)
+        stored = study.store.add_selection(
+            model,
+            request_text(options),
+            share,
+            study.options.seed,
+            samples=ranking.samples,
+            reasons=ranking.reasons,
+            author=author or default_author(),
+            unless_latest=True,
+        )
+        selections.append(stored)
     if not selections and nothing is not None:
         raise nothing
     return selections
@@ -140,27 +140,32 @@ def correct(study: Study, name: str, options: CorrectOptions) -> dict[str, int]:
             selected = set(selection.samples)
             wanted += [item for item in study.training(fold) if item.label == sound and item.id not in selected]
         todo = [sample for sample in wanted if (model, sample.id) not in existing]
-        counts["kept"] += len(wanted) - len(todo)
-        # Another process may correct the same photographs: what it wrote meanwhile is not written again.
-        drafts = _from_truth(study, model, todo, options, counts)
-        counts["written"] += len(study.store.add_corrections(drafts, unless_there=True))
+        empty: set[str] = set()
+        skipped: set[str] = set()
+        # Another process may correct the same photographs meanwhile: who writes first, the other keeps it.
+        drafts = _from_truth(study, model, todo, options, empty, skipped)
+        written = {entry.sample for entry in study.store.add_corrections(drafts, unless_corrected=True)}
+        counts["written"] += len(written)
+        counts["healthy"] += len(written & empty)
+        counts["without_knowledge"] += len(skipped)
+        counts["kept"] += len(wanted) - len(written) - len(skipped)
     return counts
 
 
 def _from_truth(
-    study: Study, model: str, samples: list[Sample], options: CorrectOptions, counts: dict[str, int]
+    study: Study, model: str, samples: list[Sample], options: CorrectOptions, empty: set[str], skipped: set[str]
 ) -> Iterator[Correction]:
-    """Corrections that replace the whole map by masks or boxes; counts those that are left out or empty."""
+    """Corrections that replace the whole map by masks or boxes; notes which are empty, and which are left out."""
     author = options.author or default_author()
     for sample in samples:
         usable = sample.origin != "none" and options.source in ("all", sample.origin)
         look = lesion_union(sample) if usable else None
         state = "unknown" if look is None else lesion_status(sample, bool(look.any()), study.dataset.sound)
         if look is None or state == "unknown" or (state == "free" and not options.healthy):
-            counts["without_knowledge"] += 1
+            skipped.add(sample.id)
             continue
         if state == "free":
             width, height = photo_size(sample.image)
             look = np.zeros((height, width), dtype=bool)
-            counts["healthy"] += 1
+            empty.add(sample.id)
         yield Correction(0, sample.id, model, sample.origin, "replace", look, None, author, "")

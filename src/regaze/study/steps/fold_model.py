@@ -19,10 +19,12 @@ from regaze.models.build import Network
 from regaze.models.card import SCHEMA_VERSION, ModelCard, read_card, versions
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.folder import save_model
+from regaze.models.learned import Learned, learned_from, write_learned
 from regaze.models.options import MachineOptions
 from regaze.models.precision import compare_precisions
 from regaze.records import Sample, timestamp
 from regaze.study.folder import Study
+from regaze.study.learned import learned_by
 from regaze.training.batches import TrainingSet
 from regaze.training.loop import History
 from regaze.training.recipes import Setup
@@ -177,6 +179,7 @@ class FoldModel:
         computed: dict[str, Any] = {"trained": arithmetic(self.machine)}
         if computed["trained"] == "bf16":
             computed |= compare_precisions(network, card, data.images.numpy(), self.machine)
+        learned = self._learned(card, data)
         finished = replace(
             card,
             name=self.name,
@@ -186,6 +189,7 @@ class FoldModel:
                 "folds": study.options.folds,
                 "fold": self.fold,
                 "n_training": len(data),
+                "learned": learned.entry,
             },
             history=tuple(history),
             key=self.key,
@@ -201,5 +205,13 @@ class FoldModel:
             schema_version=SCHEMA_VERSION,
             order=_next_order(study, self.name),
         )
-        save_model(study.model_folder(self.name, self.fold), network, finished)
+        folder = study.model_folder(self.name, self.fold)
+        write_learned(folder, learned)
+        save_model(folder, network, finished)
         checkpoint.unlink(missing_ok=True)
+
+    def _learned(self, card: ModelCard, data: TrainingSet) -> Learned:
+        """The fold's photographs, and what its parent, which may be another study's, learned from."""
+        contents = [sample.content for sample in self.study.training(self.fold)]
+        learned = learned_from(contents, data.images.numpy(), card)
+        return learned if card.parent is None else learned | learned_by(self.study, card.parent, self.fold)

@@ -32,7 +32,13 @@ from regaze.training.options import Experts, SupervisionOptions
 Mask = NDArray[np.bool_]
 
 
-def corrections_of(study: Study, root: str, fold: int, experts: Experts = "latest") -> list[CorrectionEntry]:
+def corrections_of(
+    study: Study,
+    root: str,
+    fold: int,
+    experts: Experts = "latest",
+    index: Sequence[CorrectionEntry] | None = None,
+) -> list[CorrectionEntry]:
     """The corrections that count, made on maps of `root` or its descendants, ordered by photograph and id.
 
     Corrections made for another fold's model stay out; and so do those of another network's maps, so that each method
@@ -43,12 +49,13 @@ def corrections_of(study: Study, root: str, fold: int, experts: Experts = "lates
         root: A phase-1 model.
         fold: Of its folds.
         experts: `latest`: one per photograph, whoever made it. Otherwise the latest of each expert.
+        index: The store's corrections, where they have been read.
     """
     line = [name for name, card in study.cards().items() if card.root == root]
     makers = {study.fold_name(name, fold) for name in (root, *line)}
     latest = {
         (entry.sample, "" if experts == "latest" else entry.author): entry
-        for entry in study.store.correction_index()
+        for entry in (study.store.correction_index() if index is None else index)
         if entry.model in makers
     }
     return sorted(latest.values(), key=lambda entry: (entry.sample, entry.id))
@@ -91,7 +98,8 @@ def corrections_by_fold(study: Study, root: str, options: SupervisionOptions) ->
         StudyError: There is no correction to learn from.
         OptionError: An author's weight is not above 0, or for no author of the corrections.
     """
-    corrections = {fold: corrections_of(study, root, fold, options.experts) for fold in study.folds}
+    index = study.store.correction_index()  # once: all folds learn from what is there now
+    corrections = {fold: corrections_of(study, root, fold, options.experts, index) for fold in study.folds}
     if not any(corrections.values()) and options.learns:
         raise StudyError(f"Study {study.path} has no correction yet: run `regaze select` and `regaze correct` first.")
     weighted = author_weights(options.authors).keys()
