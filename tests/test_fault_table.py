@@ -304,8 +304,9 @@ def inputs(study, tmp_path_factory, open_quietly):
 
 
 @pytest.fixture(autouse=True)
-def _parsed_once(monkeypatch):
-    """Rows share command lines, whose parsing would take most of their time."""
+def _stand(monkeypatch, tmp_path):
+    """A folder of its own for what `predict` writes; rows share command lines, whose parsing takes most of the time."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("regaze.cli.parse", lambda words: _parsed(tuple(words)))
 
 
