@@ -53,9 +53,10 @@ def read_marks(path: Path) -> Marks:
 
     Greys, RGB and RGBA: the strongest colour channel counts, transparent pixels (alpha 0) are background.
     So RGBA masks work both as colour on opaque black and as colour on transparency; where nothing but black is painted
-    on transparency, or a piece of a photograph is cut out, the opaque pixels are the mask. With up to 8 levels the picture holds classes (0/1, 0/255, or one
-    level per class), and with more it may hold instances (areas of one level each): every level but 0 is lesion. Other
-    levels, and those of a JPEG, have soft edges or lossy noise: lesion is what reaches half of the strongest level.
+    on transparency, or a piece of a photograph is cut out, the opaque pixels are the mask. With up to 8 levels the
+    picture holds classes (0/1, 0/255, or one level per class), and with more it may hold instances (areas of one level
+    each): every level but 0 is lesion. Other levels, and those of a JPEG, have soft edges or lossy noise: lesion is
+    what reaches half of the strongest level.
     Floating-point numbers likewise; those that are no number mark nothing.
 
     Several pages: what is marked on any of them.

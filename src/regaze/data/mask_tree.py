@@ -11,11 +11,16 @@ from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regaze.data.tree import PartName, Place
+from regaze.data.images import IMAGE_SUFFIXES
+from regaze.data.tree import PartName, Place, unread_in
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
 
-_ENDING = re.compile(r"(.+?)[_ .-](masks?|gt|seg|segmentation|ground_?truth)([_ .-]?\(?\d+\)?)?", re.IGNORECASE)
+_WORD = r"masks?|gt|segm?|segmentation|segmented|labels?|label_?map|annotations?|ground[_ -]?truth"
+_ENDING = re.compile(rf"(.+?)(?:[_ .-]+({_WORD})|masks?)([_ .-]?\(?\d+\)?)?", re.IGNORECASE)
+_BEGINNING = re.compile(rf"({_WORD})[_ .-]+(.+)", re.IGNORECASE)
+# What a photograph's own name may end with where its mask's does not: `x_image.png`, `x_mask.png`.
+_PHOTO_ENDING = re.compile(r"(.+?)[_ .-]+(images?|img|photo|orig|original|rgb|input)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
         Mask -> the photograph that it lies beside, and its lesion type, None where it shows a landmark.
     """
     by_stem, everything = {file.stem.casefold(): file for file in files}, set(files)
+    for file in files:
+        by_stem.setdefault(_shorter(file.stem).casefold(), file)
     found: dict[Path, tuple[Path, str | None]] = {}
 
     def take(file: Path, meanings: Iterable[tuple[str, str | None]], owners: Container[Path]) -> None:
@@ -85,6 +92,20 @@ def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
     return {mask: (found[photo][0] if photo in found else photo, kind) for mask, (photo, kind) in found.items()}
 
 
+def like_masks(files: Sequence[Path]) -> list[Path]:
+    """Of photographs in one folder those named like a mask, or like another one with a word behind it."""
+    stems = {file.stem.casefold() for file in files}
+
+    def is_longer(stem: str) -> bool:
+        return any(stem[: word.start()] in stems for word in re.finditer(r"[_ .-]+(?=[a-z]+\d*$)", stem))
+
+    return [
+        file
+        for file in files
+        if _BEGINNING.fullmatch(file.stem) or _ENDING.fullmatch(file.stem) or is_longer(file.stem.casefold())
+    ]
+
+
 def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence[Photo]) -> MaskTree:
     """Find the photograph of each mask in the folders of masks.
 
@@ -101,6 +122,10 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
     by_stem: dict[str, list[Photo]] = defaultdict(list)
     for photo in photos:
         by_stem[photo.path.stem].append(photo)
+    shorter = {_shorter(stem) for stem in by_stem} - by_stem.keys()
+    for photo in photos:
+        if (stem := _shorter(photo.path.stem)) in shorter:
+            by_stem[stem].append(photo)
     above = {place.path.parent for place, _ in places}
     for place, files in places:
         label, kind, below = _meaning(place.names, classes)
@@ -117,7 +142,7 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
                 if label is None and below
                 else [
                     (stem, named if named and kind == "lesion" else kind)
-                    for stem, named in ((file.stem, ""), *_endings(file.stem))
+                    for stem, named in (*((stem, "") for stem in _stems(file.stem)), *_endings(file.stem))
                 ]
             )
             owner = _owner(file, candidates, by_stem, label, part if has_parts else None, below)
@@ -129,7 +154,7 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
                 tree.orphans.append(file)
         # An empty folder says that nothing was found; one of landmarks alone says nothing.
         looked = len(files) > len(tree.landmarks) - landmarks or (not files and place.path not in above)
-        if label is not None and looked:
+        if label is not None and looked and not unread_in(place.path):
             tree.known.add((part if has_parts else None, label))
     return tree
 
@@ -182,14 +207,29 @@ def _is_mvtec(place: Place) -> bool:
 
 def _endings(stem: str) -> Iterator[tuple[str, str]]:
     """The shorter stems that a mask's stem may stand for, with the lesion that its ending names, '' for none."""
-    ended = _ENDING.fullmatch(stem)
+    ended, begun = _ENDING.fullmatch(stem), _BEGINNING.fullmatch(stem)
     if ended:
-        yield ended[1], ""
+        yield from ((text, "") for text in _stems(ended[1]))
+    if begun:
+        yield from ((text, "") for text in _stems(begun[2]))
     for text in (stem, ended[1] if ended else ""):
         for separator in re.finditer(r"[_ -]", text):
             named = named_lesion(text[separator.end() :])
             if named is not None:
                 yield text[: separator.start()], named
+
+
+def _stems(stem: str) -> Iterator[str]:
+    """A stem, and without the photograph's suffix that tools leave in it (`x.jpg.png`)."""
+    yield stem
+    if Path(stem).suffix.lower() in IMAGE_SUFFIXES:
+        yield Path(stem).stem
+
+
+def _shorter(stem: str) -> str:
+    """A photograph's stem without the word that says what it is."""
+    ended = _PHOTO_ENDING.fullmatch(stem)
+    return ended[1] if ended else stem
 
 
 def _landmarks(stem: str) -> Iterator[tuple[str, None]]:
