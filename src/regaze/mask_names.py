@@ -10,19 +10,23 @@ from collections.abc import Iterator
 
 from regaze.lesion_names import lesion_type, named_lesion
 
-_ENDING = re.compile(r"(.+?)[_ .-]((?:cp_)?masks?|gt|seg|segmentation|ground_?truth)([_ .-]?\(?\d+\)?)?", re.IGNORECASE)
+_WORD = r"(?:cp_)?masks?|gt|segm?|segmentation|segmented|labels?|label_?map|annotations?|ground[_ -]?truth"
+_ENDING = re.compile(rf"(.+?)(?:[_ .-]+({_WORD})|masks?)([_ .-]?\(?\d+\)?)?", re.IGNORECASE)
+_BEGINNING = re.compile(rf"({_WORD})[_ .-]+(.+)", re.IGNORECASE)
 
 
 def says_mask(stem: str) -> bool:
-    """Whether a name ends like a mask's (`x_mask`, `x_gt_1`; Cellpose's `x_cp_masks`)."""
-    return _ENDING.fullmatch(stem) is not None
+    """Whether a name ends or begins like a mask's (`x_mask`, `x_gt_1`, `mask_x`; Cellpose's `x_cp_masks`)."""
+    return _ENDING.fullmatch(stem) is not None or _BEGINNING.fullmatch(stem) is not None
 
 
 def mask_endings(stem: str) -> Iterator[tuple[str, str]]:
     """The shorter stems that a mask's stem may stand for, with the lesion that its ending names, '' for none."""
-    ended = _ENDING.fullmatch(stem)
+    ended, begun = _ENDING.fullmatch(stem), _BEGINNING.fullmatch(stem)
     if ended:
         yield ended[1], ""
+    if begun:
+        yield begun[2], ""
     for text in (stem, ended[1] if ended else ""):
         for separator in re.finditer(r"[_ -]", text):
             named = named_lesion(text[separator.end() :])

@@ -29,6 +29,7 @@ class Endings:
 
     def __init__(self) -> None:
         self._things: dict[str, set[str]] = {}
+        self._folded: dict[str, set[str]] | None = None  # of `_things`, once asked for
 
     def add(self, path: str, thing: str, suffix: bool = True) -> None:
         """Let a path's ends find a thing; where `suffix` is False what follows the last dot is part of the name."""
@@ -43,6 +44,18 @@ class Endings:
         for ending in (parts, without_suffix(parts)):
             if things := self._things.get("/".join(ending)):
                 return things
+        return set()
+
+    def in_any_case(self, name: str) -> set[str]:
+        """As `whole`, whether letters are upper or lower case."""
+        if self._folded is None:
+            self._folded = {}
+            for ending, things in self._things.items():
+                self._folded.setdefault(ending.casefold(), set()).update(things)
+        parts = path_parts(name.casefold())
+        for wanted in (parts, without_suffix(parts)):
+            if found := self._folded.get("/".join(wanted)):
+                return found
         return set()
 
     def longest(self, name: str) -> set[str]:

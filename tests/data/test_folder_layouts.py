@@ -30,7 +30,11 @@ def read(root):
 
 
 @pytest.mark.parametrize(
-    "ending", ["_mask", "_mask_1", "-mask", " mask", "_Mask", "_MASK", "_mask1", "_mask (2)", "_gt", "_segmentation"]
+    "ending",
+    [
+        *("_mask", "_mask_1", "-mask", " mask", "_Mask", "_MASK", "_mask1", "_mask (2)", "_gt", "_segmentation"),
+        *("mask", ".mask", "_segm", "_label", "_annotation", "_ground-truth", ".png_mask"),
+    ],
 )
 def test_a_mask_beside_its_photograph_is_no_photograph(tmp_path, ending):
     """BUSI and its kin: `x_mask.png` beside `x.png` is its mask; what has none is unknown."""
@@ -79,6 +83,8 @@ def test_lesions_and_landmarks_beside_a_photograph(tmp_path):
         ("1. TrainingSet", "2. ValidationSet", "3. TestingSet"),
         ("train_images", "dev", "test_images"),
         ("a. Training Set", "validate", "b. Testing Set"),
+        ("seg_train/seg_train", "seg_valid/seg_valid", "seg_test/seg_test"),
+        ("Training_Set/Training", "Validation_Set/Validation", "Test_Set/Test"),
     ],
 )
 def test_parts_in_any_spelling(tmp_path, training, validation, test):
@@ -118,6 +124,10 @@ def test_other_names_are_no_part(name):
         ("A/1.png", "masks/a/1.png", "A/1"),
         ("A/1.png", "Ground Truth/A/1.png", "A/1"),
         ("test/A/1.png", "ground_truth/A/1_mask.png", "test/A/1"),
+        ("train/A/1.png", "train_masks/A/1.png", "training/A/1"),
+        ("train_images/A/1.png", "train_labels/A/1.png", "training/A/1"),
+        ("A/1.png", "masks/A/1.png.png", "A/1"),
+        ("A/1.png", "masks/A/mask_1.png", "A/1"),
     ],
 )
 def test_layouts_of_masks(tmp_path, photo, mask, expected):
@@ -214,3 +224,39 @@ def test_masks_beside_a_folder_of_images(tmp_path):
     """Where the folder of images itself is given, the masks beside it are found."""
     make(tmp_path, "images/A/1.png", "images/B/2.png", "masks/A/1.png")
     assert read(tmp_path / "images")[0]["A/1"][2] == {"lesion": ["1.png"]}
+
+
+def test_photographs_and_masks_with_a_word_each(tmp_path):
+    """`x_image.png` and `x_mask.png` are one photograph and its mask, side by side and in a tree."""
+    make(tmp_path, "a/1_image.png", "a/1_mask.png", "b/2_img.png", "masks/b/2_mask.png")
+    found, _ = read(tmp_path)
+    assert {name: masks for name, (_, _, masks) in found.items()} == {
+        "a/1_image": {"lesion": ["1_mask.png"]},
+        "b/2_img": {"lesion": ["2_mask.png"]},
+    }
+
+
+@pytest.mark.parametrize("name", ["x_roi", "x_flip", "x_manual1", "mask_y", "y_mask"])
+def test_names_that_look_like_masks_or_copies_are_said(tmp_path, name):
+    """What is taken as a photograph although another one's name begins its own, or it is called a mask, is named."""
+    make(tmp_path, "a/x.png", f"a/{name}.png", "b/z.png")
+    found, notes = read(tmp_path)
+    assert f"a/{name}" in found
+    assert any(
+        note.startswith(f"1 photographs are named like masks or copies of others (for example a/{name}.png)")
+        for note in notes
+    )
+
+
+def test_files_in_formats_that_are_not_read_are_said_and_say_nothing_of_lesions(tmp_path):
+    """An array in a folder of masks is no mask, and the photographs beside it were not looked at in vain."""
+    make(tmp_path, "good/1.png", "good/2.png", "bad/3.png", "masks/bad/3.png")
+    (tmp_path / "masks/good").mkdir()
+    (tmp_path / "masks/good/1.npy").write_bytes(b"\x93NUMPY")
+    dataset = read_folder(tmp_path, "folder:x")
+    assert {sample.id: sample.origin for sample in dataset.samples} == {
+        "good/1": "none",
+        "good/2": "none",
+        "bad/3": "masks",
+    }
+    assert "1 files are in formats that are not read (.npy: 1, for example 1.npy)" in dataset.notes[0]

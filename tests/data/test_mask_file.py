@@ -205,3 +205,38 @@ def test_values_that_may_be_classes_are_told(tmp_path):
     for plain in (TRUTH.astype(np.uint8) * 255, SQUARES.astype(np.uint16), ndimage.gaussian_filter(TRUTH * 255.0, 2)):
         Image.fromarray(plain.astype(np.float32) if plain.dtype == np.float64 else plain).save(tmp_path / "b.tif")
         assert read_marks(tmp_path / "b.tif").values == ()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("scale", [1, 200, 256, 3000])
+def test_colours_of_16_bits_keep_their_low_levels(tmp_path, suffix, scale):
+    """Pillow gives the upper bytes of 16 bits in each channel alone; marks in the lower ones are no less marks."""
+    levels = (SQUARES * scale).astype(np.uint16)
+    file = tmp_path / f"m.{suffix}"
+    cv2.imwrite(str(file), np.dstack([levels] * 3))
+    np.testing.assert_array_equal(read_mask(file), TRUTH)
+    regions = read_regions(file, {str(number * scale): "haemorrhages" for number in range(1, 21)}) if scale == 1 else {}
+    assert all((region == TRUTH).all() for region in regions.values())
+    assert len(regions) == (scale == 1)
+
+
+def test_a_piece_cut_out_of_a_photograph_is_its_outline(tmp_path):
+    """Colours inside are the photograph's, however dark: transparency is the mask."""
+    pixels = np.random.default_rng(0).integers(1, 255, (*TRUTH.shape, 4), dtype=np.uint8)
+    pixels[..., 3] = TRUTH * 255
+    Image.fromarray(pixels).save(tmp_path / "m.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), TRUTH)
+
+
+@pytest.mark.parametrize("values", [(-1, 0), (20, -1), (128, 20)])
+def test_marks_of_odd_values(tmp_path, values):
+    """Marks of -1 on 0, labels on -1, and black paint on what is faintly black already, are the marks."""
+    mark, ground = values
+    found = np.where(TRUTH, mark, ground)
+    if mark == 128:
+        pixels = np.zeros((*TRUTH.shape, 4), np.uint8)
+        pixels[..., 3] = found
+        Image.fromarray(pixels).save(tmp_path / "m.png")
+    else:
+        Image.fromarray(found.astype(np.int32)).save(tmp_path / "m.tif")
+    np.testing.assert_array_equal(read_mask(next(tmp_path.iterdir())), TRUTH)

@@ -42,6 +42,8 @@ def samples(*forms):
         ("{}_1", "{}_2"),
         ("{}-01", "{}-02", "{}-03"),
         ("{} (1)", "{} (2)"),
+        ("{}(1)", "{}(2)"),
+        ("patient{}_slice0", *(f"patient{{}}_slice{number}" for number in range(1, 14))),
         ("{}a", "{}b"),
         ("{}_shot1", "{}_shot2"),
         ("exp1_num_{}", "exp2_num_{}", "exp3_num_{}"),
@@ -70,4 +72,20 @@ def test_numbers_that_count_a_class_are_no_patients():
     """`benign (1)` to `benign (9)`: as many groups as classes."""
     names = [f"{name} ({number})" for name in ("benign", "malignant", "normal") for number in range(1, 10)]
     photographs = [Sample(name, Path(f"{name}.png"), index // 9) for index, name in enumerate(names)]
+    assert pair_expression(photographs) is None
+
+
+def test_sides_in_several_spellings():
+    """Two sites that spell sides otherwise: every photograph is named by one expression."""
+    names = [f"{patient}_{side}" for patient in range(8) for side in (("left", "right") if patient < 4 else ("R", "L"))]
+    photographs = [Sample(name, Path(f"{name}.jpg"), 0) for name in names]
+    marked, notes = with_patients(photographs, str(pair_expression(photographs)))
+    assert (len(known_groups(marked)), notes) == (8, [])
+
+
+def test_a_number_of_the_class_before_that_of_the_photograph_is_no_shot():
+    """`0_3` and `1_3`, classes 0 and 1, have nothing to do with each other."""
+    photographs = [
+        Sample(f"{label}_{number}", Path(f"{label}_{number}.png"), label) for label in (0, 1) for number in range(8)
+    ]
     assert pair_expression(photographs) is None

@@ -301,3 +301,68 @@ def test_unknown_patients_and_parts_are_not_one_patient(tmp_path):
     # A study that took `nan` for a patient goes on with it: its fingerprint must stay.
     earlier = read_table(tmp_path / "t.csv", "csv:t", wish=LabelWish(("0", "1"), earlier=True))
     assert [s.patient for s in earlier.samples] == ["nan", "nan", "7"]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "FUNDUS A.PNG",
+        "fundus%20a.png",
+        "file:///home/me/data/fundus%20a.png",
+        "https://host/set/fundus a.png",
+        "Fundus a",
+    ],
+)
+def test_addresses_and_case(tmp_path, spelling):
+    """A name in another case, percent-encoded, or the address that another machine had, is the file's."""
+    for name in ("fundus a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "t.csv").write_text(f"image,label\n{spelling},0\nb.png,1\n")
+    assert [sample.image.name for sample in read_table(tmp_path / "t.csv", "csv:t").samples] == [
+        "fundus a.png",
+        "b.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("image|label\na.png|0\nb.png|1\n", "utf-8"),
+        ("image,label\na.png,0\nb.png,1\n", "utf-32"),
+        ("image,label\na.png\u200b,0\n\u200eb.png,1\u200b\n", "utf-8"),
+        ('[{"image": "a.png", "label": 0}, {"image": "b.png", "label": 1}]', "utf-8"),
+        ("image,label\na.png,0\nb.png,1\nc.png,#REF!\n", "utf-8"),
+    ],
+)
+def test_other_tables_of_text(tmp_path, text, encoding):
+    """Bars, UTF-32, letters without width, a JSON array, and a cell that a spreadsheet could not compute."""
+    for name in "abc":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "t.csv").write_text(text, encoding=encoding)
+    dataset = read_table(tmp_path / "t.csv", "csv:t")
+    assert (dataset.classes, [sample.label for sample in dataset.samples][:2]) == (("0", "1"), [0, 1])
+    assert all(sample.label is None for sample in dataset.samples[2:])
+
+
+def test_columns_that_may_name_patients_are_offered(tmp_path):
+    """`PatientID` is not taken unasked, but offered; a column that is not there is said with those that are."""
+    for name in "ab":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    table = tmp_path / "t.csv"
+    table.write_text("image,label,PatientID\na.png,0,7\nb.png,1,7\n")
+    dataset = read_table(table, "csv:t")
+    assert [sample.patient for sample in dataset.samples] == [None, None]
+    assert "The column PatientID may name the patients: pass --patient 'PatientID' if it does." in dataset.notes
+    assert {sample.patient for sample in read_table(table, "csv:t", "PatientID").samples} == {"7"}
+    with pytest.raises(DataError, match=r"no column 'subject' with the patient .its columns: image, label, patientid"):
+        read_table(table, "csv:t", "subject")
+
+
+def test_one_disease_of_many_is_no_label(tmp_path):
+    """RFMiD: the column DR among other diseases is not taken for the label; all of them are named."""
+    for name in "1234":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    table = tmp_path / "t.csv"
+    table.write_text("ID,Disease_Risk,DR,ARMD\n1,1,1,0\n2,1,0,1\n3,0,0,0\n4,1,1,0\n")
+    with pytest.raises(DataError, match=r"Disease_Risk, DR, ARMD.*--label-column"):
+        read_table(table, "csv:t", columns=TableWish(image="ID"))

@@ -268,3 +268,11 @@ def test_hub_spellings_of_a_backbone(name):
 def test_old_names_of_timm_are_mapped():
     """A name of an earlier timm is the model that timm now calls otherwise."""
     assert timm_backbone("tf_efficientnet_b0_ns", 64).channels == timm_backbone("tf_efficientnet_b0", 64).channels
+
+
+def test_weights_of_a_training_that_diverged_are_refused(tmp_path, resnet18):
+    """NaN in a file would make every later number NaN."""
+    state = {name: tensor.clone() for name, tensor in resnet18.items()}
+    state["conv1.weight"][0] = float("nan")
+    with pytest.raises(ModelError, match=r"conv1.weight holds NaN or infinity"):
+        load_weights(torchvision_backbone("resnet18"), saved(tmp_path, state), 64)

@@ -22,7 +22,8 @@ _MISSING = {
     *("", "?", "??", ".", "-", "--", "---", "n/a", "na", "n.a.", "n.a", "n-a", "#n/a", "<na>", "nan", "nat", "-nan"),
     *("null", "nil", "none", "missing", "unknown", "undefined", "empty", "(empty)", "(blank)", "blank", "#null!"),
     *("ungraded", "not graded", "ungradable", "ungradeable", "not gradable", "unlabelled", "unlabeled", "no label"),
-    *("\N{EN DASH}", "\N{EM DASH}", "n / a", "tbd"),
+    *("\N{EN DASH}", "\N{EM DASH}", "n / a", "tbd", "#ref!", "#value!", "#name?", "#num!", "#div/0!"),
+    *("not available", "not applicable", "not assessed", "not recorded", "no data"),
 }
 # "none" may be a class too: the one without a finding.
 _AMBIGUOUS = {"none", "nil", "empty"}
@@ -235,6 +236,7 @@ def _present(labels: Sequence[str], where: str, wish: LabelWish) -> tuple[Counte
     """How often each label occurs that is a grade, and a note of those that are written as missing."""
     wished = set(wish.classes or ())
     counts = Counter(labels)
+    wished |= {"-"} if "+" in counts else set()
     missing = {label: counts.pop(label) for label in list(counts) if is_missing(label) and label not in wished}
     if not counts:
         raise DataError(f"{where}: all photographs have no label: grade at least some photographs.")

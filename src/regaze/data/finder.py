@@ -1,6 +1,7 @@
 """Finds the picture that a cell of a table names, also where tools spell its name otherwise.
 
-What counts as the same name: either slash, a letter written in Unicode's other way, no suffix, a picture's suffix in
+What counts as the same name: an address (`file://`, `%20` for a blank), other case where nothing fits exactly, either
+slash, a letter written in Unicode's other way, no suffix, a picture's suffix in
 another case or of another format. A bare name, and one whose folders all fit, is found anywhere below the folder of the
 pictures; folders are left out of account only where they cannot be meant here (an absolute path of another machine), or
 where the user says where the pictures lie. Several pictures that fit are an error, not a guess.
@@ -13,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from regaze.data.images import IMAGE_SUFFIXES, is_picture
 from regaze.data.tree import mask_folders
@@ -43,21 +45,30 @@ class Finder:
         Raises:
             DataError: Several pictures fit.
         """
-        plain = text.replace("\\", "/")
-        for spelling in dict.fromkeys((text, plain)):
+        for spelling in dict.fromkeys((text, text.replace("\\", "/"))):
             if is_file(self.base / spelling):
                 return self.base / spelling
+        # As an address, `%20` is a blank; the machine that it names is another one.
+        address = re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]+://[^/]*(/.*)", text)
+        plain = (address[1] if address else text).replace("\\", "/")
+        if address or "%" in plain:
+            return self._search(unquote(plain), deep) or (None if address else self._search(plain, deep))
+        return self._search(plain, deep)
+
+    def _search(self, plain: str, deep: bool) -> Path | None:
+        if is_file(self.base / plain):
+            return self.base / plain
         folder = (self.base / plain).parent
         if folder not in self._folders:
             self._folders[folder] = _endings(_pictures_in(folder), lambda path: path.name)
         name = path_parts(plain)[-1] if path_parts(plain) else ""
-        found = self._folders[folder].whole(name)
+        found = self._folders[folder].whole(name) or self._folders[folder].in_any_case(name)
         if not found and deep:
             elsewhere = self._anywhere or re.match(r"[a-zA-Z]:|/", plain) is not None
-            found = (self._below.longest if elsewhere else self._below.whole)(plain)
+            found = (self._below.longest if elsewhere else self._below.whole)(plain) or self._below.in_any_case(plain)
         files = sorted(file for file in found if _one_name(name, Path(file)))
         if len(files) > 1:
-            raise DataError(f"{text} fits {files[0]} and {files[1]}: write the name with its folder and suffix.")
+            raise DataError(f"{plain} fits {files[0]} and {files[1]}: write the name with its folder and suffix.")
         return Path(files[0]) if files else None
 
     @cached_property
@@ -100,5 +111,7 @@ def _endings(files: Iterable[Path], spelled: Callable[[Path], str]) -> Endings:
 def _one_name(name: str, file: Path) -> bool:
     """Whether a name is the file's, with a picture's suffix or none: `a.01` is not a.png."""
     stem, _, suffix = name.rpartition(".")
-    whole = path_parts(file.name)[0]
-    return name in (whole, whole.rpartition(".")[0]) or (f".{suffix.lower()}" in IMAGE_SUFFIXES and bool(stem))
+    whole = path_parts(file.name)[0].casefold()
+    return name.casefold() in (whole, whole.rpartition(".")[0]) or (
+        f".{suffix.lower()}" in IMAGE_SUFFIXES and bool(stem)
+    )

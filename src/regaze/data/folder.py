@@ -32,8 +32,8 @@ from pathlib import Path
 from regaze.data.classes import LabelWish, arrange, natural_key, sound_class
 from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
-from regaze.data.mask_tree import MaskTree, Photo, companions, match_masks
-from regaze.data.tree import Place, part_of, walk
+from regaze.data.mask_tree import MaskTree, Photo, companions, like_masks, match_masks
+from regaze.data.tree import Place, part_of, unread_in, walk
 from regaze.errors import DataError
 from regaze.records import Dataset, Origin, Sample
 
@@ -50,6 +50,8 @@ class _Found:
         beside: Mask -> the photograph that it lies beside, and its lesion type or None.
         left: Reason -> files that are neither.
         empty: Folders of classes without a picture.
+        named_alike: Photographs whose names look like those of masks or copies of others.
+        unread: Files in formats that are not read.
     """
 
     photos: list[Photo] = field(default_factory=list)
@@ -57,6 +59,8 @@ class _Found:
     beside: dict[Path, tuple[Path, str | None]] = field(default_factory=dict)
     left: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     empty: list[str] = field(default_factory=list)
+    named_alike: list[Path] = field(default_factory=list)
+    unread: list[Path] = field(default_factory=list)
 
 
 def read_folder(root: Path, spec: str, patient: str | None = None, wish: LabelWish | None = None) -> Dataset:
@@ -163,6 +167,7 @@ def _find(root: Path) -> _Found:
         found.left["are hidden"] += hidden
         if place.hidden:
             continue
+        found.unread += unread_in(place.path)
         if place.masks:
             found.masks.append((place, shown))
             continue
@@ -173,6 +178,7 @@ def _find(root: Path) -> _Found:
             places.append(place)
             pictured |= {place.path, *place.path.parents} if photos else set()
             flat += [Photo(file, place.part, place.names[0], place.names[1:]) for file in photos]
+            found.named_alike += like_masks(photos)
         else:
             found.left["lie in no class folder"] += photos
     for sibling, name in _siblings(root):
@@ -182,6 +188,7 @@ def _find(root: Path) -> _Found:
         flat = [photo for photo in flat if photo.part is not None]
     found.photos = flat
     taken = {photo.path for photo in flat}
+    found.named_alike = [file for file in found.named_alike if file in taken]
     found.beside = {mask: owner for mask, owner in found.beside.items() if owner[0] in taken}
     found.empty = [
         place.path.relative_to(root).as_posix()
@@ -246,6 +253,19 @@ def _folder_notes(root: Path, found: _Found) -> Iterator[str]:
     for reason, files in found.left.items():
         if files:
             yield f"{len(files)} pictures {reason} and are not taken ({_examples(root, files)})."
+    if found.unread:
+        kinds = Counter("".join(file.suffixes[-1:]).lower() for file in found.unread)
+        listed = ", ".join(f"{kind}: {count}" for kind, count in kinds.most_common(_SHOWN))
+        yield (
+            f"{len(found.unread)} files are in formats that are not read ({listed}, for example "
+            f"{found.unread[0].name}): export pictures and masks as PNG, unpack archives."
+        )
+    if found.named_alike:
+        first = found.named_alike[0].relative_to(root).as_posix()
+        yield (
+            f"{len(found.named_alike)} photographs are named like masks or copies of others (for example {first}), and "
+            "taken as photographs: a mask beside x.png is called x_mask.png; copies belong together, see --patient."
+        )
     below: dict[str, set[str]] = defaultdict(set)
     for photo in found.photos:
         for name in photo.below[:1]:

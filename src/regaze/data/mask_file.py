@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regaze.data.images import PAGED, open_image
-from regaze.data.rgb import strips
+from regaze.data.rgb import strips, swap_bytes
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type
 
@@ -24,6 +24,7 @@ from regaze.lesion_names import lesion_type
 # have the labels of instances (1..N), which are told from them by their shapes.
 _MOST_CLASSES = 8
 _LOSSY = ("JPEG", "MPO", "AVIF", "HEIF")
+_CUT_OUT = 0.02  # share of black pixels inside a piece cut out of a photograph
 _SUBFILE = 254  # TIFF's tag; bits 0 and 2: a reduced copy, a mask of transparency
 
 
@@ -52,9 +53,10 @@ def read_marks(path: Path) -> Marks:
 
     Greys, RGB and RGBA: the strongest colour channel counts, transparent pixels (alpha 0) are background.
     So RGBA masks work both as colour on opaque black and as colour on transparency; where nothing but black is painted
-    on transparency, the opaque pixels are the mask. With up to 8 levels the picture holds classes (0/1, 0/255, or one
-    level per class), and with more it may hold instances (areas of one level each): every level but 0 is lesion. Other
-    levels, and those of a JPEG, have soft edges or lossy noise: lesion is what reaches half of the strongest level.
+    on transparency, or a piece of a photograph is cut out, the opaque pixels are the mask. With up to 8 levels the
+    picture holds classes (0/1, 0/255, or one level per class), and with more it may hold instances (areas of one level
+    each): every level but 0 is lesion. Other levels, and those of a JPEG, have soft edges or lossy noise: lesion is
+    what reaches half of the strongest level.
     Floating-point numbers likewise; those that are no number mark nothing.
 
     Several pages: what is marked on any of them.
@@ -62,6 +64,9 @@ def read_marks(path: Path) -> Marks:
     Raises:
         DataError: The file is missing, broken, or too large, or its pages differ in size.
     """
+    deep = _deep_pixels(path)
+    if deep is not None:
+        return _level_marks(deep, lossy=False)
     with open_image(path, decode=True) as image:
         first, *others = (_page_marks(page) for page in _pages(image))
         for number, page in enumerate(others, start=2):
@@ -120,11 +125,12 @@ def read_regions(path: Path, values: Mapping[str, str | None]) -> dict[str, NDAr
         DataError: The file cannot be read, or holds a value that is not named.
     """
     by_colour = any(key.startswith("#") for key in values)
+    deep = None if by_colour else _deep_pixels(path)
     numbers = {int(key.removeprefix("#"), 16 if key.startswith("#") else 10): kind for key, kind in values.items()}
     regions: dict[str, NDArray[np.bool_]] = {}
     with open_image(path, decode=True) as image:
         for page in _pages(image):
-            codes = _codes(page, by_colour)
+            codes = _codes(page, by_colour) if deep is None else deep.astype(np.int32)
             if codes is None:
                 raise DataError(f"The mask {path} is in colour: name its colours, --mask-classes '#ff0000=EX,...'.")
             for number in map(int, np.unique(codes)):
@@ -157,15 +163,39 @@ def _page_marks(image: Image.Image) -> Marks:
     if image.mode == "P":
         return _palette_marks(image)
     strength = _strength(image)
+    return _level_marks(strength, lossy=image.format in _LOSSY, image=image)
+
+
+def _level_marks(strength: NDArray[Any], *, lossy: bool, image: Image.Image | None = None) -> Marks:
+    """Judge a picture by its levels, see `read_marks`; `image` tells what values they are."""
     levels = np.unique(strength) if strength.dtype != np.uint8 else np.flatnonzero(np.bincount(strength.ravel()))
+    if levels[-1] <= 0:  # marks of -1
+        return Marks(strength != 0, ())
     levels = levels[levels > 0]
-    if image.format not in _LOSSY:
+    if not lossy:
         if len(levels) < _MOST_CLASSES:
-            return Marks(strength > 0, _values(image, levels))
+            return Marks(strength > 0, () if image is None else _values(image, levels))
         if _holds_instances(strength, levels):
             return Marks(strength > 0, ())
-    strongest = float(levels[-1]) if len(levels) else 0.0
-    return Marks((strength > 0) & (strength >= strongest / 2), ())
+    return Marks((strength > 0) & (strength >= float(levels[-1]) / 2), ())
+
+
+def _deep_pixels(path: Path) -> NDArray[np.uint16] | None:
+    """(H, W) strongest channel of a picture of 16 bits in each of several, of which Pillow gives the upper 8 alone.
+
+    None for any other picture, and for one whose marks all show in the upper bytes.
+    """
+    with open_image(path) as image:
+        if getattr(image, "n_frames", 1) > 1 or not swap_bytes(image):
+            return None
+        image.load()
+        lower = np.asarray(image)
+    with open_image(path, decode=True) as image:
+        upper = np.asarray(image)
+    if not (lower.any(axis=2) & ~upper.any(axis=2)).any():
+        return None
+    levels = ((upper.astype(np.uint16) << 8) | lower)[..., :3].max(axis=2)
+    return np.where(upper[..., 3] > 0, levels, 0) if upper.shape[2] == 4 else levels
 
 
 def _values(image: Image.Image, levels: NDArray[Any]) -> tuple[str, ...]:
@@ -197,7 +227,7 @@ def _palette_marks(image: Image.Image) -> Marks:
 
 
 def _strength(image: Image.Image) -> NDArray[Any]:
-    """(H, W) level of the strongest colour channel, 0 where it is transparent; alpha where all paint is black."""
+    """(H, W) level of the strongest colour channel, 0 where it is transparent; alpha where that is the mask."""
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         if image.mode == "F":
@@ -216,7 +246,12 @@ def _strength(image: Image.Image) -> NDArray[Any]:
         else:
             pixels = np.asarray(strip.convert("RGB"))
         strongest[rows] = np.where(alpha[rows] > 0, pixels[..., :3].max(axis=2), 0)
-    return strongest if strongest.any() or alpha.min() > 0 else alpha
+    opaque = alpha > 0
+    if not strongest.any():
+        return np.asarray(alpha - alpha.min(), dtype=np.uint8)
+    # Hardly any black inside: a piece of a photograph, cut out.
+    is_cut_out = not opaque.all() and (strongest[opaque] == 0).mean() < _CUT_OUT
+    return alpha if is_cut_out and len(np.unique(strongest)) > _MOST_CLASSES else strongest
 
 
 def _holds_instances(strength: NDArray[Any], levels: NDArray[Any]) -> bool:

@@ -5,15 +5,20 @@ See `data.folder` for the layouts, and for what a missing mask means.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regaze.data.tree import PartName, Place
+from regaze.data.images import IMAGE_SUFFIXES
+from regaze.data.tree import PartName, Place, unread_in
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
 from regaze.mask_names import landmark_endings, mask_endings, says_mask
+
+# What a photograph's own name may end with where its mask's does not: `x_image.png`, `x_mask.png`.
+_PHOTO_ENDING = re.compile(r"(.+?)[_ .-]+(images?|img|photo|orig|original|rgb|input)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
         Mask -> the photograph that it lies beside, and its lesion type, None where it shows a landmark.
     """
     by_stem, everything = {file.stem.casefold(): file for file in files}, set(files)
+    for file in files:
+        by_stem.setdefault(_shorter(file.stem).casefold(), file)
     found: dict[Path, tuple[Path, str | None]] = {}
 
     def take(file: Path, meanings: Iterable[tuple[str, str | None]], owners: Container[Path]) -> None:
@@ -72,7 +79,7 @@ def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
                 found[file] = photo, kind if kind != "" else "lesion"
 
     for file in files:
-        take(file, mask_endings(file.stem), everything)
+        take(file, _bare(mask_endings(file.stem)), everything)
         if says_mask(file.stem):
             take(file, landmark_endings(file.stem), everything)
     # `7_OD` beside `7` may be a right eye; beside `7` and `7_MA` it is the disc.
@@ -81,6 +88,16 @@ def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
         take(file, landmark_endings(file.stem), masked)
     # A mask's own name may begin another's: `x_mask` and `x_mask_EX`.
     return {mask: (found[photo][0] if photo in found else photo, kind) for mask, (photo, kind) in found.items()}
+
+
+def like_masks(files: Sequence[Path]) -> list[Path]:
+    """Of photographs in one folder those named like a mask, or like another one with a word behind it."""
+    stems = {file.stem.casefold() for file in files}
+
+    def is_longer(stem: str) -> bool:
+        return any(stem[: word.start()] in stems for word in re.finditer(r"[_ .-]+(?=[a-z]+\d*$)", stem))
+
+    return [file for file in files if says_mask(file.stem) or is_longer(file.stem.casefold())]
 
 
 def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence[Photo]) -> MaskTree:
@@ -99,6 +116,10 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
     by_stem: dict[str, list[Photo]] = defaultdict(list)
     for photo in photos:
         by_stem[photo.path.stem].append(photo)
+    shorter = {_shorter(stem) for stem in by_stem} - by_stem.keys()
+    for photo in photos:
+        if (stem := _shorter(photo.path.stem)) in shorter:
+            by_stem[stem].append(photo)
     above = {place.path.parent for place, _ in places}
     for place, files in places:
         label, kind, below = _meaning(place.names, classes)
@@ -110,14 +131,8 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
         _refuse_alike(files)
         landmarks = len(tree.landmarks)
         for file in files:
-            candidates = (
-                []
-                if label is None and below
-                else [
-                    (stem, named if named and kind == "lesion" else kind)
-                    for stem, named in ((file.stem, ""), *mask_endings(file.stem))
-                ]
-            )
+            names = [] if label is None and below else _bare(((file.stem, ""), *mask_endings(file.stem)))
+            candidates = [(stem, named if named and kind == "lesion" else kind) for stem, named in names]
             owner = _owner(file, candidates, by_stem, label, part if has_parts else None, below)
             if owner is not None:
                 tree.add(owner[0].path, owner[1], file)
@@ -127,7 +142,7 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
                 tree.orphans.append(file)
         # An empty folder says that nothing was found; one of landmarks alone says nothing.
         looked = len(files) > len(tree.landmarks) - landmarks or (not files and place.path not in above)
-        if label is not None and looked:
+        if label is not None and looked and not unread_in(place.path):
             tree.known.add((part if has_parts else None, label))
     return tree
 
@@ -176,6 +191,20 @@ def _meaning(names: Sequence[str], classes: Collection[str]) -> tuple[str | None
 
 def _is_mvtec(place: Place) -> bool:
     return place.masks.startswith("ground")
+
+
+def _bare(meanings: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The same, and without the photograph's suffix that tools leave in a mask's name (`x.jpg.png`)."""
+    for stem, named in meanings:
+        yield stem, named
+        if Path(stem).suffix.lower() in IMAGE_SUFFIXES:
+            yield Path(stem).stem, named
+
+
+def _shorter(stem: str) -> str:
+    """A photograph's stem without the word that says what it is."""
+    ended = _PHOTO_ENDING.fullmatch(stem)
+    return ended[1] if ended else stem
 
 
 def _refuse_alike(files: Sequence[Path]) -> None:

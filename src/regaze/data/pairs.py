@@ -27,17 +27,20 @@ _SIDES: tuple[tuple[str, ...], ...] = (
     ("der", "izq"),
     ("l", "r"),
     ("d", "s"),
+    ("left", "right", "od", "os", "re", "le", "l", "r"),  # of several sites
 )
 """How sides are spelled in names, in any case."""
 
 _NUMBERS = (
     r"^(.+)[ _.-]+\(?[0-9]+\)?$",  # 12_1, 12 (1)
-    r"^[^0-9]*[0-9]+[ _.-]+(.+)$",  # exp1_num_12
+    r"^(.+?)\([0-9]+\)$",  # 12(1)
+    r"^[^0-9]+[0-9]+[ _.-]+(.+)$",  # exp1_num_12
     "(?i)^(.*[0-9])[ _.-]*[a-f]$",  # 12a
     "(?i)^(.+?)[ _.-]*[a-z]*[0-9]+$",  # 12_shot1
 )
 """Names with the number, or the letter, of the shot."""
 
+_WORD = "(?i)(?<![a-z])((?:patient|subject|person|case|pat|subj|sub|pt)[ _-]*[0-9]+)"  # patient10_slice3
 _MOST_SHOTS = 9  # more different numbers than that count photographs, not the shots of one
 _FOLDER = r"([^/]+)/[^/]+$"
 
@@ -56,7 +59,9 @@ def pair_expression(samples: Sequence[Sample]) -> str | None:
     """
     stems = [sample.image.stem for sample in samples]
     classes = len({sample.label for sample in samples})
-    found = [(groups, text) for text, tokens in _by_side() if (groups := _paired(stems, text, tokens, 0))]
+    by_word = _paired(stems, _WORD, None, 0, most=len(stems))
+    found = [(by_word, _WORD)] if by_word else []
+    found += [(groups, text) for text, tokens in _by_side() if (groups := _paired(stems, text, tokens, 0))]
     if not found:
         found = [(groups, text) for text in _NUMBERS if (groups := _paired(stems, text, None, classes))]
     if not found and len(set(stems)) <= _MOST_SHOTS:  # 10/left, 10/right
@@ -78,7 +83,9 @@ def _by_side() -> Iterator[tuple[str, re.Pattern[str]]]:
         yield f"(?i)^.*?{side}[ _.-]*(.+)$", token
 
 
-def _paired(names: Sequence[str], expression: str, token: re.Pattern[str] | None, more_than: int) -> int:
+def _paired(
+    names: Sequence[str], expression: str, token: re.Pattern[str] | None, more_than: int, most: int = _MOST_SHOTS
+) -> int:
     """How many groups with two different sides or numbers an expression makes; 0 where names do not look like that."""
     pattern = re.compile(expression)
     groups: defaultdict[str, list[str]] = defaultdict(list)
@@ -91,6 +98,6 @@ def _paired(names: Sequence[str], expression: str, token: re.Pattern[str] | None
     kinds = {member for members in pairs for member in members}
     if len(pairs) < 2 or 2 * sum(map(len, pairs)) < len(names):
         return 0
-    if token is None and (len(kinds) > _MOST_SHOTS or len(groups) <= max(len(kinds), more_than)):
+    if token is None and (len(kinds) > most or (most == _MOST_SHOTS and len(groups) <= max(len(kinds), more_than))):
         return 0
     return len(pairs)

@@ -27,7 +27,7 @@ from regaze.files import replacing
 from regaze.records import LESION_TYPES, Colour, Sample
 
 # Part of every entry's name: raise it whenever decoding, cropping, masks or the entry's layout change.
-_VERSION = 2
+_VERSION = 3
 _MAGIC = b"regaze pixels\n"
 _DIGEST = 16
 # The field of view is found on a decode with at least this shorter side, whatever size is asked for, so that one

@@ -34,6 +34,12 @@ from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
 from regaze.records import Dataset, Origin, Part, Sample
 
+# Names of columns with the patient, without separators; they are offered, since `case` may be anything.
+_PATIENTS = (
+    r"(patient|pat|subject|subj|person|case|study|exam|individual|participant|mrn|pid)s?"
+    r"(id|no|nr|num|number|code|name|key|uid)?"
+)
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -99,6 +105,11 @@ def read_table(
     arranged = _arranged(labels, rows, file, wish, column or "class", images, faults)
     notes += arranged.notes
     patient_column = (patient or "patient").strip().lower()
+    if patient is not None and patient_column not in names and "(" not in patient:
+        raise DataError(
+            f"{file} has no column '{patient}' with the patient (its columns: {', '.join(names)}): pass --patient with "
+            "one of these, or with an expression that has one group, such as ^(P[0-9]+)_."
+        )
     period_column = None if split_by == "patient" else split_by.strip().lower()
     if period_column not in (None, "period", *names):
         raise DataError(
@@ -133,6 +144,11 @@ def read_table(
             f"Photographs by the column {names[roles.image]}, labels by {', '.join(names[x] for x in roles.labels)}."
         )
     notes += [f"Columns of the table that are not used: {', '.join(ignored)}."] if ignored else []
+    told = [column for column in ignored if re.fullmatch(_PATIENTS, re.sub(r"[\s_-]+", "", column))]
+    if patient is None and "patient" not in names and told:
+        notes.append(
+            f"The column {names[told[0]]} may name the patients: pass --patient '{names[told[0]]}' if it does."
+        )
     return Dataset(spec, arranged.classes, arranged.ordinal, tuple(samples), "", tuple(notes), named_by)
 
 
@@ -162,7 +178,12 @@ def _read_rows(file: Path) -> tuple[dict[str, str], list[_Row], list[str]]:
 def _roles(file: Path, columns: Mapping[str, str], rows: Sequence[_Row], wish: TableWish) -> Roles:
     """The columns of photograph and label; where no label is found, one-hot columns are named."""
     try:
-        return find_roles(file, list(columns), wish)
+        roles = find_roles(file, list(columns), wish)
+        hot = binary_columns(list(columns), [row.cells for row in rows]) if wish.label is None else []
+        # `DR` among a dozen diseases is one of them (RFMiD), and not the label.
+        if roles.labels[0] in hot and len(hot) > 2 and roles.labels[0] in ("dr", "diabetic_retinopathy", "target"):
+            raise DataError(f"{file} has no column 'label' that is plainly one.")
+        return roles
     except DataError as error:
         hot = binary_columns(list(columns), [row.cells for row in rows]) if wish.label is None else []
         hot = [columns[column] for column in hot]

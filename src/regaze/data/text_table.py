@@ -1,6 +1,6 @@
 """Tables as people and programs write them: columns and rows of text, whatever the encoding and what parts the cells.
 
-Read are CSV in UTF-8, UTF-16 and Windows-1252, parted by commas, semicolons or tabs (with or without Excel's line
+Read are CSV in UTF-8, UTF-16 and Windows-1252, parted by commas, semicolons, tabs or bars (with or without Excel's line
 `sep=;`), and JSON Lines (Hugging Face's `metadata.jsonl`). Anything but commas in UTF-8 is said in a note. Workbooks
 and other files that are no text are refused with what to do.
 """
@@ -25,7 +25,9 @@ _NO_TEXT = {
     b"\x1f\x8b": "is compressed (gzip)",
     b"%PDF": "is a PDF",
 }
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_INVISIBLE = str.maketrans("", "", "\u200b\u200e\u200f\u2060\ufeff")
+_WIDE = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 Line = tuple[int, list[str]]
 
 
@@ -58,7 +60,7 @@ def read_text_table(file: Path) -> TextTable:
         DataError: It cannot be read, or is no text.
     """
     text, notes = _text(file)
-    if file.suffix.lower() in (".jsonl", ".ndjson") or text.lstrip().startswith("{"):
+    if file.suffix.lower() in (".jsonl", ".ndjson") or text.lstrip().startswith(("{", "[")):
         return TextTable(_json_lines(file, text), [*notes, "The table is read as JSON Lines."])
     first = re.match(r"sep=(.)\r?\n", text)
     separator = first[1] if first else _separator(text)
@@ -67,7 +69,7 @@ def read_text_table(file: Path) -> TextTable:
     shift = 1 if first else 0
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        lines = [(reader.line_num + shift, [cell.strip() for cell in cells]) for cells in reader]
+        lines = [(reader.line_num + shift, [cell.translate(_INVISIBLE).strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise DataError(f"{file} cannot be read as a CSV table ({error}): check the file.") from error
     if separator != ",":
@@ -88,11 +90,11 @@ def _text(file: Path) -> tuple[str, list[str]]:
         if data.startswith(magic):
             raise DataError(f"{file} {words}, not a CSV table: open it in its program and save it as CSV (UTF-8).")
     try:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16"), ["The table is read as UTF-16."]
-        if data[1:2] == b"\0" or data[:1] == b"\0":  # UTF-16 of plain letters, without the mark that it should have
+        encoding = next((name for start, name in _WIDE.items() if data.startswith(start)), "")
+        if not encoding and b"\0" in data[:2]:  # UTF-16 of plain letters, without the mark that it should have
             encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
-            return data.decode(encoding), ["The table is read as UTF-16."]
+        if encoding:
+            return data.decode(encoding), [f"The table is read as {encoding[:6].upper()}."]
         return data.decode("utf-8-sig"), []
     except UnicodeDecodeError:
         pass
@@ -109,7 +111,7 @@ def _text(file: Path) -> tuple[str, list[str]]:
 
 
 def _separator(text: str) -> str:
-    """What parts the cells of the header: of comma, semicolon and tab what makes most cells of it; a tie is commas."""
+    """What parts the cells of the header: of `_SEPARATORS` what makes most cells of it; a tie is commas."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     counts = {separator: len(next(csv.reader([header], delimiter=separator), [])) for separator in _SEPARATORS}
     return max(counts, key=lambda separator: counts[separator])
@@ -118,6 +120,8 @@ def _separator(text: str) -> str:
 def _json_lines(file: Path, text: str) -> list[Line]:
     """The objects of a JSON Lines file as lines of a table, their keys being the columns; nested values stay JSON."""
     objects: list[tuple[int, dict[str, Any]]] = []
+    if text.lstrip().startswith("["):  # one array of objects is as good
+        text = _array_lines(file, text)
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
@@ -133,6 +137,15 @@ def _json_lines(file: Path, text: str) -> list[Line]:
     columns = list(dict.fromkeys(key for _, value in objects for key in value))
     header: list[Line] = [(1, [column.strip() for column in columns])] if columns else []
     return header + [(number, _cells(value, columns)) for number, value in objects]
+
+
+def _array_lines(file: Path, text: str) -> str:
+    """The items of a JSON array, one a line."""
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} begins like JSON but is none ({error}): export it anew.") from error
+    return "\n".join(json.dumps(item) for item in items)
 
 
 def _cells(value: dict[str, Any], columns: Sequence[str]) -> list[str]:

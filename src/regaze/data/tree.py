@@ -28,6 +28,12 @@ _PARTS: dict[str, PartName] = {
 _FILLING = r"(sets?|data|datasets?|images?|imgs?|photos?|pictures?|parts?|splits?|samples?|folders?|[a-z])"
 _MASKS = r"(lesion_|binary_|segmentation_)?masks|ground_?truths?|gts?|segmentations"
 _MASKS_BESIDE_IMAGES = r"(binary_|segmentation_)?masks?(_images?)?|segmentation|annotations?|labels?"
+# Suffixes of pictures and arrays that are not read: who has them should hear so.
+_UNREAD = re.compile(
+    r".+\.(npy|npz|mat|h5|hdf5|pt|pkl|nii|nii\.gz|mha|mhd|nrrd|zarr|raw|cr2|cr3|nef|arw|dng|psd|xcf|svs|ndpi|exr|hdr|tga"
+    r"|pcx|svg|jxl|pdf|e2e|fda|fds|zip|rar|7z|tar|tgz|gz)",
+    re.IGNORECASE,
+)
 _CONTAINERS = r"(original_|raw_)?(images?|imgs?|photos?|photographs?|pictures?)|inputs?"
 
 
@@ -64,6 +70,28 @@ def part_name(name: str) -> PartName | None:
     return _PARTS.get(left[0]) if len(left) == 1 else None
 
 
+def part_folders(names: Collection[str]) -> dict[str, PartName]:
+    """Of the names of all folders in one folder those that mean parts, also by each other: `seg_train`, `seg_test`."""
+    found = {name: part for name in names if (part := part_name(name)) is not None}
+    by_rest: dict[tuple[str, ...], dict[str, PartName]] = {}
+    for name in names:
+        if name not in found and (meant := _one_part(name)) is not None:
+            by_rest.setdefault(meant[1], {})[name] = meant[0]
+    for alike in by_rest.values():
+        if len(set(alike.values())) > 1:
+            found |= alike
+    return found
+
+
+def _one_part(name: str) -> tuple[PartName, tuple[str, ...]] | None:
+    """The part that one word of a name means, and its other words: of `train_masks` `train` and `masks`."""
+    words = _plain(name).split("_")
+    meant = [number for number, word in enumerate(words) if word in _PARTS]
+    if len(meant) != 1 or len(words) == 1:
+        return None
+    return _PARTS[words[meant[0]]], (*words[: meant[0]], *words[meant[0] + 1 :])
+
+
 def part_of(name: PartName | None) -> Part:
     """The part that a name means; validation photographs count as training: the study makes its own folds."""
     return "test" if name == "test" else "training"
@@ -74,11 +102,19 @@ def pictures(folder: Path) -> list[Path]:
     return [file for file in _pictures(folder) if not file.name.startswith(".")]
 
 
+def unread_in(folder: Path) -> list[Path]:
+    """The files directly in a folder that hold pictures or arrays in formats that are not read, sorted."""
+    found = (file for file in folder.iterdir() if _UNREAD.fullmatch(file.name) and not file.name.startswith("."))
+    return sorted(file for file in found if file.is_file() and not is_picture(file))
+
+
 def mask_folders(names: Collection[str]) -> set[str]:
     """Of the names of all folders in one folder those that mean masks; some (`labels`) do beside photographs alone."""
     has_images = any(re.fullmatch(_CONTAINERS, _plain(name)) for name in names)
-    pattern = f"{_MASKS}|{_MASKS_BESIDE_IMAGES}" if has_images else _MASKS
-    return {name for name in names if re.fullmatch(pattern, _plain(name))}
+    beside = f"{_MASKS}|{_MASKS_BESIDE_IMAGES}"
+    pattern = beside if has_images else _MASKS
+    of_parts = {name for name in names if (found := _one_part(name)) and re.fullmatch(beside, "_".join(found[1]))}
+    return of_parts | {name for name in names if re.fullmatch(pattern, _plain(name))}
 
 
 def walk(root: Path, masks: str = "") -> Iterator[tuple[Place, list[Path]]]:
@@ -98,17 +134,22 @@ def _walk(place: Place, above: frozenset[str]) -> Iterator[tuple[Place, list[Pat
     yield place, _pictures(place.path)
     folders = sorted((path for path in place.path.iterdir() if path.is_dir()), key=lambda path: natural_key(path.name))
     of_masks = mask_folders([path.name for path in folders])
+    parts = part_folders([path.name for path in folders])
     for path in folders:
-        yield from _walk(_below(place, path, path.name in of_masks), above | {real})
+        yield from _walk(_below(place, path, path.name in of_masks, parts.get(path.name)), above | {real})
 
 
-def _below(place: Place, path: Path, of_masks: bool) -> Place:
+def _below(place: Place, path: Path, of_masks: bool, meant: PartName | None) -> Place:
     name = path.name
     part, masks, names = place.part, place.masks, place.names
     if of_masks and not masks:
         masks = name.lower()
-    elif part is None and part_name(name) is not None:
-        part = part_name(name)
+        own = _one_part(name)
+        part = own[0] if part is None and own is not None else part  # `train_masks`
+    elif meant is not None and part is None:
+        part = meant
+    elif part is not None and not names and (part_name(name) == part or name == place.path.name):
+        pass  # `Training_Set/Training`, `seg_train/seg_train` mean it once more
     elif not re.fullmatch(_CONTAINERS, _plain(name)):
         names = (*names, name)
     return Place(path, part, masks, names, place.hidden or name.startswith((".", "__")))

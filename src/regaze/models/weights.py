@@ -168,6 +168,8 @@ def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadR
                 f"Weights {source} do not fit {backbone.name}: {key} has shape {tuple(state[key].shape)}, "
                 f"expected {tuple(tensor.shape)}."
             )
+        if not bool(state[key].isfinite().all()):
+            raise ModelError(f"Weights {source}: {key} holds NaN or infinity: the training that wrote it diverged.")
         taken[name] = state[key].to(tensor.dtype)
         used.add(key)
     if not taken or len(missing) > len(taken):
