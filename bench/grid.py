@@ -27,6 +27,7 @@ _POOLING = (
     "--learn train --weighting pooling --perception none --lr-extractor 0 --no-augment --epochs 5 --lr-heads 2e-3 "
     "--lr-maps 5e-3 --map-loss bce --map-weight 20 --teacher-maps 0.3 --refit 0.01 --everything"
 )
+_TWO = f"{_POOLING} --scales 2"  # layer3 and layer4 alone
 SETTINGS = {
     "default": "",
     "plain": "--network plain",
@@ -40,6 +41,11 @@ SETTINGS = {
     "pooling-768": f"{_POOLING} --size 768",
     "pooling-512": f"{_POOLING} --size 512",
     "pooling-224": f"{_POOLING} --size 224",
+    "pooling-768-two": f"{_TWO} --size 768",
+    "pooling-768-two-12-epochs": f"{_TWO} --size 768 --epochs 12",
+    "pooling-768-two-10-percent": f"{_TWO} --size 768 --share 0.1",
+    "pooling-768-two-30-percent": f"{_TWO} --size 768 --share 0.3",
+    "pooling-512-two": f"{_TWO} --size 512",
     "gate-teacher-512-jitter": f"{_GATE} --size 512 --colour-jitter strong",
 }
 FOLDS = {"patient": "5", "period": "3"}  # three folds leave every year out whole

@@ -159,6 +159,7 @@ def test_run_makes_a_whole_study(finished_run, check_figures, reference, open_qu
     }
     for name in MODELS:
         assert sorted(path.name for path in (folder / "models" / name / "fold0").iterdir()) == [
+            "learned.json",
             "model.json",
             "model.safetensors",
         ], "a checkpoint was left behind"

@@ -39,7 +39,7 @@ FIGURES = {
         *("deletion", "insertion", "relative_deletion", "relative_insertion", "faithfulness", "sanity"),
     )
 )
-EMPTY = {"baselines": {}, "warnings": [], "notes": []}
+EMPTY = {"baselines": {}, "warnings": [], "notes": [], "overlap": {"n": 0, "words": ""}}
 SCORES = ("ranked_probability_score", "log_loss")
 AREAS = ("deletion", "insertion", "relative_deletion", "relative_insertion")
 MEASURES = ("kappa", *SCORES, "enrichment", "squared_error", *AREAS, "without_grade_0", "iou", "lesion_recall")

@@ -189,7 +189,7 @@ def test_a_study_is_checked_as_it_was_made(new_study, tiny, regaze):
 
 def test_near_copies_are_grouped_as_init_groups_them(table, regaze):
     """`check --group-near-copies` says of data what a study made with it would say: two exposures are one group."""
-    table.add("exposed.png", "1", eye(1, light=0.6))
+    table.add("exposed.png", "1", np.roll(eye(1, light=0.6), (3, -4), axis=(0, 1)))
     data = table.write()
     alone, together = (regaze("check", data, *options, "--json").json for options in ([], ["--group-near-copies"]))
     kinds = [[finding["kind"] for finding in found["findings"]] for found in (alone, together)]

@@ -50,7 +50,6 @@ class Predict(Command):
         from regaze.study.active_model import model_folder
 
         voice, model = self.voice(), model_folder(self.model)
-        voice.say(f"model: {model}")
         kept: list[dict[str, Any]] = []
         lines: list[str] = []
 
@@ -61,6 +60,7 @@ class Predict(Command):
                 lines.append(f"{item['file']}: {item['class']} ({item['confidence']:.2f})")
 
         result = predict_files(model, self.images, self.out, self.machine, self.batch, voice, each)
+        voice.say(f"model: {result['model']}")
         if lines:
             self.say(*lines)
         return result | {"predictions": kept}, 1 if result["failed"] else 0
