@@ -4,6 +4,9 @@ Each setting is one `regaze run` per split and seed; a run that is finished is n
 goes on, so the grid may be spread over several calls, processes and machines. One process per core computes on one
 thread; on a graphics card give `--jobs 1`.
 
+Several seeds of one setting are also counted together: the mean of the figures of each model, and what the last one
+gains over its control with the answers of all seeds pooled, a patient's resampled together.
+
 Usage: python bench/grid.py OUT --data idrid:DIR --boxes DIR --weights FILE [--settings a,b] [--splits patient,period]
        [--seeds 1] [--jobs N] [--table]   (prints Markdown; --table prints what is there and runs nothing)
 """
@@ -15,9 +18,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from recipes import records
+
+from regaze.evaluation.intervals import paired_kappa_difference, paired_mean_difference
+from regaze.evaluation.proper_scores import log_losses, ranked_probability_scores
 
 # What a setting adds to the default run. With `--learn train` phase 1 is the control.
 _LEARN = "--learn train --lr-maps 5e-3 --map-weight 5"
@@ -48,6 +58,7 @@ SETTINGS = {
     "pooling-512-two": f"{_TWO} --size 512",
     "gate-teacher-512-jitter": f"{_GATE} --size 512 --colour-jitter strong",
 }
+SCORES = ("ranked_probability_score", "log_loss")
 FOLDS = {"patient": "5", "period": "3"}  # three folds leave every year out whole
 
 
@@ -72,6 +83,11 @@ def main() -> None:
         file = folder(options, *cell) / "evaluation" / "validation.json"
         if file.is_file():
             rows(*cell, json.loads(file.read_text(encoding="utf-8")))
+    for setting in chosen if options.seeds > 1 else []:
+        for split in options.splits.split(","):
+            studies = [folder(options, setting, split, seed) for seed in range(options.seeds)]
+            if all((study / "evaluation" / "validation.json").is_file() for study in studies):
+                together(setting, split, studies)
 
 
 def arguments() -> argparse.Namespace:
@@ -113,18 +129,55 @@ def rows(setting: str, split: str, seed: int, result: dict[str, Any]) -> None:
         lit = figures["lesion_recall"]["masks"]["types"].get("microaneurysms", {"recall": {}})["recall"].get("fused")
         low, high = figures["interval"]
         values = [f"{figures['quadratic_weighted_kappa']:.3f}", f"[{low:.3f}, {high:.3f}]"]
-        values += [f"{figures[key]['mean']:.4f}" for key in ("ranked_probability_score", "log_loss")]
+        values += [f"{figures[key]['mean']:.4f}" for key in SCORES]
         values += [f"{figures['referable']['auroc']:.3f}"]
         values += ["-" if fused is None else f"{fused:.2f}", "-" if lit is None else f"{lit['share']:.2f}"]
         print(f"| {setting} | {split} | {seed} | {model} | " + " | ".join(values) + " |")
     for label, pair in result["paired"].items():
-        found = {key: pair[key] for key in ("kappa", "ranked_probability_score", "log_loss", "enrichment")}
+        found = {key: pair[key] for key in ("kappa", *SCORES, "enrichment")}
         said = [
             f"{key.replace('_', ' ')} {item['difference']:+.4f} [{item['interval'][0]:.4f}, {item['interval'][1]:.4f}]"
             for key, item in found.items()
             if item is not None and item["difference"] is not None
         ]
         print(f"| {setting} | {split} | {seed} | {label} | {'; '.join(said)} |" + " |" * 6)
+
+
+def together(setting: str, split: str, studies: Sequence[Path]) -> None:
+    """The models of several seeds counted together."""
+    results = [json.loads((study / "evaluation" / "validation.json").read_text(encoding="utf-8")) for study in studies]
+    for model in results[0]["models"]:
+        of_seeds = [result["models"][model] for result in results]
+        means = [np.mean([figures["quadratic_weighted_kappa"] for figures in of_seeds])]
+        means += [np.mean([figures[key]["mean"] for figures in of_seeds]) for key in SCORES]
+        means += [np.mean([figures["referable"]["auroc"] for figures in of_seeds])]
+        means += [np.mean([figures["maps"]["fused"]["lesion_enrichment"] for figures in of_seeds])]
+        kappa, rps, loss, auroc, enrichment = means
+        values = f"{kappa:.3f} | - | {rps:.4f} | {loss:.4f} | {auroc:.3f} | {enrichment:.2f} | - |"
+        print(f"| {setting} | {split} | mean of {len(studies)} | {model} | {values}")
+    for label in results[0]["paired"]:
+        after, before = label.split(" against ")
+        pairs = pooled(*([row for study in studies for row in records(study, name)] for name in (before, after)))
+        said = [
+            f"{key.replace('_', ' ')} {item['difference']:+.4f} [{item['interval'][0]:.4f}, {item['interval'][1]:.4f}]"
+            for key, item in pairs.items()
+        ]
+        print(f"| {setting} | {split} | {len(studies)} pooled | {label} | {'; '.join(said)} |" + " |" * 6)
+
+
+def pooled(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a model gains over another one, all seeds' answers together: as the paired figures of `regaze evaluate`."""
+    labels = [row["label"] for row in before]
+    patients = [row["patient"] or row["sample"] for row in before]
+    if [row["sample"] for row in before] != [row["sample"] for row in after]:
+        raise ValueError("the two models were judged on other photographs")
+    classes = len(before[0]["probabilities"])
+    grades = ([row["grade"] for row in rows] for rows in (before, after))
+    found = {"kappa": paired_kappa_difference(labels, *grades, classes, patients)}
+    for key, score in zip(SCORES, (ranked_probability_scores, log_losses), strict=True):
+        one, other = (score(np.array([row["probabilities"] for row in rows]), labels) for rows in (before, after))
+        found[key] = paired_mean_difference(one, other, patients)
+    return found
 
 
 if __name__ == "__main__":
