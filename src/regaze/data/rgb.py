@@ -64,7 +64,7 @@ def swap_bytes(image: Image.Image) -> bool:
         False where it is no such picture, or Pillow cannot.
     """
     tiles = []
-    for tile in image.tile:  # type: ignore[attr-defined]
+    for tile in getattr(image, "tile", ()):  # what came from plain pixels (DICOM) has none
         arguments = (tile.args,) if isinstance(tile.args, str) else tile.args
         deep = re.fullmatch("(RGB|RGBA|RGBX);16([BLN])", str(arguments[0]))
         if deep is None:
