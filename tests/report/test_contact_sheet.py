@@ -76,8 +76,9 @@ def test_hostile_names_stay_text():
     assert page.count("&lt;script&gt;") >= 8
 
 
-def test_a_folder_is_no_page(study_copy, regaze, tiny, tmp_path):
-    """A path where a folder is: one line with the cure."""
-    refused = regaze("collect", study_copy, *tiny["machine"], "--html", tmp_path)
-    assert refused.code == 1
-    assert "is a folder: give the page's file" in refused.err
+@pytest.mark.parametrize(("command", "option"), [("collect", "--html"), ("check", "--html"), ("report", "--to")])
+def test_a_folder_is_no_page(study_copy, regaze, tmp_path, command, option):
+    """A path where a folder is: one line with the cure, before anything is measured."""
+    refused = regaze(command, study_copy, option, tmp_path)
+    assert (refused.code, refused.out) == (1, "")
+    assert re.fullmatch(r"regaze: [^\n]+ is a folder: give the page's file, e\.g\. [^\n]+\.html\.\n", refused.err)

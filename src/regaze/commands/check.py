@@ -32,7 +32,10 @@ class Check(Command):
         """Examine."""
         from regaze.doctor.examine import examine
         from regaze.doctor.finding import HARMS
+        from regaze.report.templates import check_page_file
 
+        if self.html is not None:
+            check_page_file(self.html, "check.html")  # before the work
         voice = self.voice()
         wanted = _of_study(self.check, voice) if _is_study(self.check.data) else _of_data(self.check)
         found = examine(wanted, voice)

@@ -34,15 +34,18 @@ class Report(StudyCommand):
         """Write the report."""
         from regaze.report.assemble import assemble, compared_models
         from regaze.report.page import write_report
+        from regaze.report.templates import check_page_file
         from regaze.study.assessment.summary import evaluate
 
         study = self.open()
-        compared_models(study)  # refuses before anything is judged
+        file = self.to or study.path / "report.html"
+        check_page_file(file, "report.html")  # like the next line, before anything is judged
+        compared_models(study)
         stored = _stored_run(study.path)
         commands = [*([] if stored is None else stored[:1]), f"regaze report {self.folder}"]
         assessment = evaluate(study, self.evaluate, self.machine)
         content = assemble(study, assessment, self.machine, commands)
-        path = write_report(content, self.to or study.path / "report.html")
+        path = write_report(content, file)
         self.say(f"report: {path}")
         return {"report": str(path)}, 0
 

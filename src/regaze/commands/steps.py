@@ -103,9 +103,12 @@ class Collect(StudyCommand):
 
     def run(self) -> Result:
         """Collect."""
+        from regaze.report.templates import check_page_file
         from regaze.study.active_model import active_model
         from regaze.study.steps.collect import collect
 
+        if self.html is not None:
+            check_page_file(self.html, "contact.html")  # before the work
         study = self.open()
         model = self.model or active_model(study)
         counts = collect(study, model, self.machine, self.collect)
