@@ -103,6 +103,7 @@ def _become(words: tuple[str, ...], said: int, counted: int, write: int | None) 
         silence = os.open(os.devnull, os.O_RDWR)
         for old, new in ((silence, 0), (silence, 1), (said, 2)):
             os.dup2(old, new)
+        # They live as long as the process, and have numbers instead of paths.
         sys.stdin, sys.stdout, sys.stderr = (open(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))  # noqa: SIM115, PTH123
         _watch(counted, write)
         call(list(words))

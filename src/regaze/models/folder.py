@@ -78,7 +78,7 @@ def check_fit(folder: Path, card: ModelCard) -> None:
     expected = _shapes(replace(card.network, weights="none"), len(card.classes), card.size)
     try:
         with safe_open(path, framework="pt") as stream:
-            found = {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}  # noqa: SIM118
+            found = {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} cannot be read ({error}): train the model again or restore the file.") from error
     if found != expected:
