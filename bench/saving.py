@@ -22,7 +22,7 @@ from regaze.corrections.masks import encode_mask
 from regaze.corrections.shape_checks import shapes_to_json
 from regaze.corrections.shapes import rasterise
 from regaze.corrections.store import Store
-from regaze.records import Correction, Drawing, Mark, Shape
+from regaze.records import Correction, DrawnCorrection, Mark, Shape
 
 HEIGHT, WIDTH = 2848, 4288
 POINTS, RADIUS, STEP = 60, 20.0, 8.0  # pixels; a step of 8 is what a pen leaves at a usual pace
@@ -34,7 +34,7 @@ def main() -> None:
     count, times = (int(word) for word in [*sys.argv[1:3], *("200", "20")[len(sys.argv) - 1 :]])
     shapes = strokes(count)
     look, avoid = rasterise(shapes, HEIGHT, WIDTH)
-    drawing = Drawing("eye", "model/fold0", "edit", shapes, HEIGHT, WIDTH, "ada")
+    drawing = DrawnCorrection("eye", "model/fold0", "edit", shapes, HEIGHT, WIDTH, "ada")
     masks = Correction(0, "eye", "model/fold0", "expert", "edit", look, avoid, "ada", "")
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "records.sqlite") as store:
         rows: dict[str, Callable[[], object]] = {

@@ -250,7 +250,7 @@ class Correction:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class DrawnCorrection:
     """A correction as an expert drew it, before the store has made its masks.
 
     Attributes:

@@ -80,7 +80,7 @@ def test_what_was_stored_before_shapes_could_erase_is_read():
 
 
 @settings(deadline=None)
-@given(st.lists(_SHAPES, min_size=1, max_size=3), _VALUES, st.sampled_from(['mark', 'look']))
+@given(st.lists(_SHAPES, min_size=1, max_size=3), _VALUES, st.sampled_from(["mark", "look"]))
 def test_a_damaged_mark_is_refused_or_one_of_three(shapes, value, key):
     """Whatever JSON value stands for the mark or its earlier name, it is our message or a mark that can be drawn."""
     objects = json.loads(shapes_to_json(shapes))

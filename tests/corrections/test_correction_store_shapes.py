@@ -16,7 +16,7 @@ from regaze.corrections import store as store_module
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.corrections.store import Store
 from regaze.errors import CorrectionError
-from regaze.records import Correction, Drawing, Shape
+from regaze.records import Correction, DrawnCorrection, Shape
 from tests.corrections.drafts import all_of, assert_same, raw_sql
 
 SIZE = (12, 16)
@@ -71,6 +71,7 @@ def test_the_hash_covers_map_and_shapes_where_there_are_any(store, path):
         "shapes = ''",
         "shapes = '[]'",
         "shapes = replace(shapes, '2.25', '2.5')",
+        "shapes = replace(shapes, 'erase', 'avoid')",
         "map = '', shapes = ''",
         "map = shapes, shapes = map",
     ],
@@ -136,7 +137,7 @@ def test_no_avoid_is_an_empty_avoid_for_the_shapes(store):
 
 def _drawing(sample="s", **changes):
     """What `_draft` says, without the masks."""
-    return replace(Drawing(sample, "phase1", "edit", SHAPES, *SIZE, "Expert", "", "scale2"), **changes)
+    return replace(DrawnCorrection(sample, "phase1", "edit", SHAPES, *SIZE, "Expert", "", "scale2"), **changes)
 
 
 def test_a_drawing_is_stored_as_the_correction_that_it_draws(store):

@@ -20,7 +20,7 @@ from regaze.corrections.shape_checks import shapes_from_json, shapes_to_json
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
 from regaze.files import typed
-from regaze.records import MAX_PIXELS, Correction, Drawing, Selection
+from regaze.records import MAX_PIXELS, Correction, DrawnCorrection, Selection
 
 _MODES, _ORIGINS = ("replace", "edit"), ("masks", "boxes", "expert")
 
@@ -88,7 +88,7 @@ def _check_text(name: str, text: str, may_be_empty: bool = False) -> None:
         raise CorrectionError(f"{name} {text!r} is not valid Unicode: rename the file it comes from") from error
 
 
-def pack_correction(correction: Correction | Drawing, time: str) -> dict[str, Any]:
+def pack_correction(correction: Correction | DrawnCorrection, time: str) -> dict[str, Any]:
     """Check a correction and give its columns without the id.
 
     Args:
@@ -102,8 +102,8 @@ def pack_correction(correction: Correction | Drawing, time: str) -> dict[str, An
     Raises:
         CorrectionError: It cannot be stored.
     """
-    if isinstance(correction, Drawing):
-        correction = _drawn(correction)
+    if isinstance(correction, DrawnCorrection):
+        correction = _with_masks(correction)
     else:
         _check_masks(correction)
     _check_words(correction)
@@ -266,11 +266,11 @@ def hash_parts(kind: str, *parts: str | bytes | None) -> str:
     return state.hexdigest()
 
 
-def _drawn(drawing: Drawing) -> Correction:
-    """The correction of a drawing: the masks are what the shapes draw, "not here" is None where nothing says it."""
-    look, avoid = rasterise(drawing.shapes, drawing.height, drawing.width, f"shapes of {drawing.sample!r}")
+def _with_masks(drawn: DrawnCorrection) -> Correction:
+    """The correction with what its shapes draw; "not here" is None where nothing says it."""
+    look, avoid = rasterise(drawn.shapes, drawn.height, drawn.width, f"shapes of {drawn.sample!r}")
     names = ("sample", "model", "mode", "author", "remark", "map", "shapes")
-    values = {name: getattr(drawing, name) for name in names}
+    values = {name: getattr(drawn, name) for name in names}
     return Correction(id=0, origin="expert", time="", look=look, avoid=avoid if avoid.any() else None, **values)
 
 

@@ -150,7 +150,9 @@ def _check_radius(shape: Shape, what: str) -> None:
     radius = shape.radius
     if shape.kind == "stroke":
         if not _is_coordinate(radius) or radius <= 0:
-            raise CorrectionError(f"{what} has radius {_short(radius)}, expected more than 0 pixels: half the brush's width")
+            raise CorrectionError(
+                f"{what} has radius {_short(radius)}, expected more than 0 pixels: half the brush's width"
+            )
     elif not _is_coordinate(radius) or radius != 0:
         raise CorrectionError(f"{what} has radius {_short(radius)}, expected 0: only a stroke has one")
 

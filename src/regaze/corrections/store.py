@@ -29,7 +29,7 @@ from regaze.corrections.rows import (
     unpack_selection,
 )
 from regaze.errors import CorrectionError
-from regaze.records import Correction, Drawing, Selection, timestamp
+from regaze.records import Correction, DrawnCorrection, Selection, timestamp
 
 
 class Store:
@@ -117,13 +117,17 @@ class Store:
         return next(iter(self._selections(_latest(model))), None)
 
     def add_corrections(
-        self, corrections: Iterable[Correction | Drawing], *, unless_there: bool = False, unless_corrected: bool = False
+        self,
+        corrections: Iterable[Correction | DrawnCorrection],
+        *,
+        unless_there: bool = False,
+        unless_corrected: bool = False,
     ) -> list[CorrectionEntry]:
         """Store corrections in one transaction: all of them or, if one is refused, none.
 
         Args:
-            corrections: Records with id 0; their `time` is ignored, the store writes its own. Of a `Drawing` it makes
-                the masks too. An iterator may make each mask when it is asked for.
+            corrections: Records with id 0; their `time` is ignored, the store writes its own. It makes the masks of a
+                `DrawnCorrection`. An iterator may make each mask when it is asked for.
             unless_there: Leave out those with which an author's corrections of the photograph and model end already,
                 in this order and equal in all but their time. What two processes add at once is then added once.
             unless_corrected: Leave out those of a photograph and model that anybody has corrected.

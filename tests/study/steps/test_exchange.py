@@ -7,7 +7,7 @@ import pytest
 
 from regaze.corrections.shapes import rasterise
 from regaze.data.images import photo_size
-from regaze.records import Correction, Drawing, Shape
+from regaze.records import Correction, DrawnCorrection, Shape
 from regaze.study.steps.supervision import author_weights, corrected_set, corrections_of
 from regaze.training.options import FinetuneOptions
 from regaze.training.targets import render
@@ -140,7 +140,7 @@ def test_nothing_to_see_may_carry_strokes(study_copy, open_quietly):
         Shape("box", "erase", ((190, 190), (310, 310))),
     )
     study.store.add_corrections(
-        [Drawing(sample.id, "multi-scale/fold0", "replace", shapes, height, width, "anna")]
+        [DrawnCorrection(sample.id, "multi-scale/fold0", "replace", shapes, height, width, "anna")]
     )
     data = learned(study, FinetuneOptions())
     look, avoid = rasterise(shapes, height, width)

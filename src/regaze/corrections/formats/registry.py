@@ -46,7 +46,11 @@ FORMATS: dict[str, Format] = {
     "png": Format(read_png, write_png, False, "strokes, polygons and boxes become masks", False),
     "coco": Format(read_coco, write_coco, False, _STROKES, True),
     "yolo": Format(
-        read_yolo, write_yolo, False, "author, remark, time and mode; what is no box becomes its bounding boxes", False
+        read_yolo,
+        write_yolo,
+        False,
+        "author, remark, time, mode; what is no box, or erased in part, gets bounding boxes",
+        False,
     ),
     "label-studio": Format(read_label_studio, write_label_studio, True, _STROKES, True),
     "cvat": Format(read_cvat, write_cvat, False, f"{_STROKES}; control characters in texts", True),

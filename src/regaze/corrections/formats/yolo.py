@@ -2,8 +2,8 @@
 
 Written are `<sample id>.txt`, `classes.txt` with `look` and `avoid`, and `reviewed.list` with the ids of the corrected
 photographs. Lost: author, remark, time; mode (read back as `replace`); and any shape but a box. Where something
-else was drawn, the photograph gets the bounding box of each connected area: "not here" first, so that "look here" wins
-where the two overlap.
+else was drawn, or erased, the photograph gets the bounding box of each connected area: "not here" first, so that "look
+here" wins where the two overlap.
 
 A text without boxes is *not corrected*, for tools write one for every photograph; it means "nothing here deserves
 attention" only where `reviewed.list` names the photograph.

@@ -11,7 +11,7 @@ from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS, Format
 from regaze.data.images import photo_orientation, photo_size
 from regaze.errors import OptionError, StudyError
-from regaze.records import Drawing
+from regaze.records import DrawnCorrection
 from regaze.study.folder import Study
 
 
@@ -111,8 +111,8 @@ def import_corrections(
 
     rows = [(item, fold) for item in learnable for fold, ids in trained.items() if item.sample in ids]
     name = author or default_author()
-    drawings = (_drawing(item, album, study.fold_name(model, fold), name) for item, fold in rows)
-    written = study.store.add_corrections(drawings, unless_there=True)
+    corrections = (_drawn_correction(item, album, study.fold_name(model, fold), name) for item, fold in rows)
+    written = study.store.add_corrections(corrections, unless_there=True)
     return {
         "read": len(drawn),
         "written": len(written),
@@ -121,7 +121,7 @@ def import_corrections(
     }
 
 
-def _drawing(item: Drawn, album: Album, model: str, author: str) -> Drawing:
+def _drawn_correction(item: Drawn, album: Album, model: str, author: str) -> DrawnCorrection:
     photograph = album.photograph(item.sample)
     size = photograph.height, photograph.width
-    return Drawing(item.sample, model, item.mode, item.shapes, *size, item.author or author, item.remark)
+    return DrawnCorrection(item.sample, model, item.mode, item.shapes, *size, item.author or author, item.remark)
