@@ -37,10 +37,11 @@ def spellings(name: str) -> list[str]:
         pass
     names += [unquote(text) for text in names]
     for text in tuple(names):
-        folder, slash, base = re.fullmatch(r"(?s)(.*?)([/\\]?)([^/\\]*)", text).groups()  # type: ignore[union-attr]
+        start = max(text.rfind("/"), text.rfind("\\")) + 1
+        folder, base = text[:start], text[start:]
         uploaded = _UPLOADED.fullmatch(base)
         for inner in (base, *(uploaded.groups() if uploaded else ())):
             hashed = _ROBOFLOW.fullmatch(inner)
             for plain in (inner, *((f"{hashed[1]}.{hashed[2]}",) if hashed else ())):
-                names.append(folder + slash + plain)
+                names.append(folder + plain)
     return list(dict.fromkeys(names))
