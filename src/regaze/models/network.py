@@ -207,16 +207,17 @@ class AttentionNetwork(nn.Module):
         """(K,) the logits without any evidence."""
         if self.fusion is not None:
             return self.fusion.bias
-        return torch.stack([branch.classify.bias for branch in self._perception()]).mean(dim=0)
+        return torch.stack([branch.classify.bias for branch in self.perception_branches()]).mean(dim=0)
 
-    def _perception(self) -> list[PerceptionBranch]:
+    def perception_branches(self) -> list[PerceptionBranch]:
+        """The perception branches, finest first."""
         return [branch for branch in self.perception if isinstance(branch, PerceptionBranch)]
 
     def _evidence(
         self, cells: Sequence[Tensor], maps: Sequence[Tensor], pictures: Sequence[Tensor | None]
     ) -> list[Tensor]:
         """See `Output.evidence`."""
-        branches = self._perception()
+        branches = self.perception_branches()
         if self.fusion is not None:
             classifiers = torch.split(self.fusion.weight, [branch.classify.in_features for branch in branches], dim=1)
         else:
