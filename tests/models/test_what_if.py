@@ -14,7 +14,7 @@ from regaze.models.predictor import Predictor
 from regaze.models.what_if import HARDLY, OWN, with_mean
 
 HALF = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
-SIDE = 128
+SIDE = 150  # ResNet grids of 38, 19 and 10 cells, odd ones too
 KINDS = [
     {},
     {"weighting": "gate"},

@@ -159,7 +159,7 @@ def _boxes(changed_HW: NDArray[np.bool_], margin: int, top: int = 0, left: int =
     inside = changed_HW[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     axis = int(inside.shape[1] > inside.shape[0])
     half = inside.shape[axis] // 2
-    if half > margin:
+    if half > margin and inside.mean() < _WORTH_IT:
         first, second = np.split(inside, [half], axis=axis)
         corner = box[0].start, box[1].start
         behind = (corner[0] + half, corner[1]) if axis == 0 else (corner[0], corner[1] + half)
