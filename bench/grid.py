@@ -55,6 +55,7 @@ SETTINGS = {
     "pooling-768-two-12-epochs": f"{_TWO} --size 768 --epochs 12",
     "pooling-768-two-10-percent": f"{_TWO} --size 768 --share 0.1",
     "pooling-768-two-30-percent": f"{_TWO} --size 768 --share 0.3",
+    "pooling-768-one": f"{_POOLING} --scales 4 --maps one --box-weight 0.1 --size 768 --cache 8GB",
     "pooling-512-two": f"{_TWO} --size 512",
     "gate-teacher-512-jitter": f"{_GATE} --size 512 --colour-jitter strong",
 }

@@ -20,6 +20,8 @@ KINDS = [
     {"weighting": "gate"},
     {"weighting": "evidence"},
     {"weighting": "pooling", "perception": "none", "scales": 2},
+    {"weighting": "pooling", "perception": "none", "scales": 4, "maps": "one"},
+    {"weighting": "evidence", "maps": "one"},
     {"perception": "none"},
     {"perception": "light"},
     {"fusion": "mean"},

@@ -131,6 +131,16 @@ def test_cells_in_doubt_are_not_claimed():
     assert (target.claim[0, 0] == 0).nonzero().tolist() == [[0, 1]]
 
 
+def test_what_is_less_sure_claims_less():
+    """The cells inside alone, of the photograph alone; wholly sure is what nothing is said of."""
+    look = torch.cat([planes((2, 3)), planes((2, 3))])
+    usual, less = (render(look, None, None, None, [(4, 4)], sure)[0] for sure in (None, torch.tensor([0.1, 1.0])))
+    assert torch.equal(less.claim[1], usual.claim[1])
+    assert less.claim[0, 0, 0, 0] == pytest.approx(0.1)
+    assert (less.claim[0] != usual.claim[0]).sum() == 1
+    assert torch.equal(less.value, usual.value)
+
+
 def test_each_scale_takes_its_own_plane():
     """With one plane per scale, small lesions can go to the fine map and large ones to the coarse map."""
     fine, coarse = planes((0, 0)), planes((12, 12))

@@ -7,8 +7,11 @@ Sources: the paper (section 2.1 and figure 3); Fukui et al., "Attention Branch N
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from regaze.models.cells import brought, grid_of, nearest, pooled, to_grid, weights
 from regaze.models.options import Weighting
@@ -52,6 +55,42 @@ class AttentionBranch(nn.Module):
             return logits, self.map(hidden.float())
 
 
+class PyramidBranch(nn.Module):
+    """One map on the finest block's cells, from all blocks (feature pyramid, Lin et al., CVPR 2017).
+
+    What the coarse blocks know of a place, where the fine ones see it. From the coarsest block to the finest: BN -> 1x1
+    conv, plus what the coarser block gave, enlarged bilinearly -> ReLU -> 3x3 conv -> ReLU = a; the class path is that
+    of `AttentionBranch`, of the finest a; map path: a -> 1x1 conv -> sigmoid. The coarser blocks' a have a map path,
+    too, which the map loss alone sees: it teaches them directly what the finest rests on.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int, classes: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm2d(count), nn.Conv2d(count, width, 1)) for count in channels
+        )
+        self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in channels)
+        self.classify = nn.Conv2d(width, classes, 1)
+        self.map = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in channels)
+
+    def forward(self, blocks: Sequence[Tensor], picture_B1HW: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Returns logits (B, K) and each block's map logits (B, 1, H_l, W_l), finest first: the network's map and aids.
+
+        Args:
+            blocks: Features (B, C_l, H_l, W_l), finest first.
+            picture_B1HW: How much of each of the finest block's cells is picture; None: all of it.
+        """
+        hidden: list[Tensor] = []
+        for features_l, lateral, smooth in reversed(list(zip(blocks, self.lateral, self.smooth, strict=True))):
+            seen = lateral(features_l)
+            if hidden:
+                seen = seen + functional.interpolate(hidden[0], grid_of(seen), mode="bilinear", align_corners=False)
+            hidden.insert(0, functional.relu(smooth(functional.relu(seen))))
+        logits = pooled(self.classify(hidden[0]), picture_B1HW)
+        with torch.autocast(hidden[0].device.type, enabled=False):
+            return logits, [path(item.float()) for path, item in zip(self.map, hidden, strict=True)]
+
+
 class PerceptionBranch(nn.Module):
     """Grades from what the map lets through; hands out its pooled vector for the fusion, and the cells it pools.
 
@@ -75,7 +114,7 @@ class PerceptionBranch(nn.Module):
 
         Args:
             features_BCHW: The block's.
-            map_B1HW: In 0..1.
+            map_B1HW: In 0..1; where the map weighs cells it may be finer than these.
             picture_B1HW: How much of each of the map's cells is picture; None: all of it.
         """
         cells = self.cells(features_BCHW, map_B1HW)

@@ -45,7 +45,7 @@ from regaze.models.backbones import (
     torchvision_backbone,
     unstride,
 )
-from regaze.models.branches import USUAL_MASS, AttentionBranch, PerceptionBranch
+from regaze.models.branches import USUAL_MASS, AttentionBranch, PerceptionBranch, PyramidBranch
 from regaze.models.network import AttentionNetwork, PlainNetwork
 from regaze.models.options import NetworkOptions
 from regaze.models.weights import LoadReport, load_weights
@@ -162,20 +162,15 @@ def _blocks(backbone: Backbone, options: NetworkOptions) -> list[int]:
 
 def _attention(backbone: Backbone, options: NetworkOptions, classes: int) -> AttentionNetwork:
     blocks = _blocks(backbone, options)
-    width = max(classes, 16) if options.attention_width == "wide" else classes
-    attention, perception = [], []
+    perception = []
     for block in blocks:
-        if options.perception == "none":
-            stage, channels = _small_stage(backbone.channels[block]), _SMALL
-        else:
-            stage, channels = _attention_stage(backbone, block)
-        branch = AttentionBranch(stage, channels, width, classes)
-        if options.weighting != "residual":  # where the map alone decides what passes it starts at its usual mass
-            assert branch.map.bias is not None
-            nn.init.constant_(branch.map.bias, math.log(USUAL_MASS / (1 - USUAL_MASS)))
-        attention.append(branch)
         stage, channels = _perception_stage(backbone, block, options.perception)
         perception.append(PerceptionBranch(stage, channels, classes, options.weighting))
+    attention = (
+        [_pyramid(backbone, blocks, options, classes)]
+        if options.maps == "one"
+        else [_attention_branch(backbone, block, options, classes) for block in blocks]
+    )
     fusion = None
     if options.fusion == "concat":
         fusion = nn.Linear(sum(branch.classify.in_features for branch in perception), classes)
@@ -186,6 +181,40 @@ def _attention(backbone: Backbone, options: NetworkOptions, classes: int) -> Att
     else:
         extractor = CutExtractor(backbone.segments[:levels], blocks[0], picture)
     return AttentionNetwork(extractor, attention, perception, fusion, classes)
+
+
+def _attention_branch(backbone: Backbone, block: int, options: NetworkOptions, classes: int) -> AttentionBranch:
+    width = max(classes, 16) if options.attention_width == "wide" else classes
+    if options.perception == "none":
+        stage, channels = _small_stage(backbone.channels[block]), _SMALL
+    else:
+        stage, channels = _attention_stage(backbone, block)
+    branch = AttentionBranch(stage, channels, width, classes)
+    if options.weighting != "residual":  # where the map alone decides what passes it starts at its usual mass
+        _start_at_usual_mass(branch.map)
+    return branch
+
+
+def _pyramid(backbone: Backbone, blocks: Sequence[int], options: NetworkOptions, classes: int) -> PyramidBranch:
+    """The attention of one map for all blocks.
+
+    Raises:
+        ModelError: The map would weigh features, which have another grid on each block.
+    """
+    if options.weighting not in ("evidence", "pooling"):
+        raise ModelError(
+            f"--maps one: one map weighs the cells of all blocks, and --weighting {options.weighting} weighs what each "
+            "block's stage sees: pass --weighting pooling or --weighting evidence."
+        )
+    branch = PyramidBranch([backbone.channels[block] for block in blocks], _PYRAMID, classes)
+    for path in branch.map:
+        _start_at_usual_mass(path)
+    return branch
+
+
+def _start_at_usual_mass(path: nn.Module) -> None:
+    assert isinstance(path, nn.Conv2d) and path.bias is not None
+    nn.init.constant_(path.bias, math.log(USUAL_MASS / (1 - USUAL_MASS)))
 
 
 def _attention_stage(backbone: Backbone, block: int) -> tuple[nn.Module, int]:
@@ -211,6 +240,7 @@ def _attention_stage(backbone: Backbone, block: int) -> tuple[nn.Module, int]:
     return BasicBlock(channels, channels), channels
 
 
+_PYRAMID = 24  # channels of a pyramid, whose finest cells are most of its arithmetic
 _SMALL = 64  # channels of the stage of an attention branch without a copy of one of the backbone's
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,11 @@ from torch.nn import functional
 
 from regaze.errors import ModelError
 from regaze.models.backbones import masks_bars
-from regaze.models.branches import AttentionBranch, PerceptionBranch
+from regaze.models.branches import AttentionBranch, PerceptionBranch, PyramidBranch
 from regaze.models.cells import NOTHING, grid_of, pooled, to_grid, weights, without_bars
 
 Group = Literal["extractor", "branches", "heads", "maps"]
+_Item = TypeVar("_Item")
 
 
 @dataclass
@@ -34,11 +35,11 @@ class Output:
         map_logits: S tensors (B, 1, H_l, W_l): the maps before the sigmoid. Where maps were given to `forward`, their
             logits. For a plain network: its class activation map (see `PlainNetwork`), in evaluation mode only.
         maps: S tensors (B, 1, H_l, W_l) in 0..1.
-        own_logits: As `map_logits`, but the network's own, whatever was given.
+        own_logits: As `map_logits`, but the network's own, whatever was given; then `Look.aids`.
         own_maps: As `maps`, likewise.
         attention_logits: S tensors (B, K), the attention branches' own grades.
-        perception_logits: S tensors (B, K), the perception branches' own grades.
-        vector: (B, C_1 + .. + C_S), what the perception branches pooled, joined: the fusion sees it; None for a plain
+        perception_logits: One (B, K) per block, the perception branches' own grades.
+        vector: (B, sum of C), what the blocks' perception branches pooled, joined: the fusion sees it; None for a plain
             network.
         evidence: S tensors (B, K, h_l, w_l), in evaluation mode only: what each cell adds to `logits`, signed. The sum
             over cells and scales, and the network's `bias()`, are the logits. On the map's cells where the network
@@ -65,12 +66,14 @@ class Look:
         map_logits: The same before the sigmoid.
         attention_logits: S tensors (B, K), the attention branches' own grades.
         pictures: S tensors (B, 1, H_l, W_l) in 0..1, how much of each cell is picture; None: all of it.
+        aids: Where one map serves several blocks, the map logits of the coarser ones, which only the map loss sees.
     """
 
     maps: list[Tensor]
     map_logits: list[Tensor]
     attention_logits: list[Tensor]
     pictures: list[Tensor | None]
+    aids: list[Tensor] = field(default_factory=list)
 
     def with_map(self, scale: int, given: Tensor | None) -> tuple[Tensor, Tensor]:
         """A scale's map and its logits, where another map (B, 1, H_l, W_l) is given; NaN in it keeps the own value."""
@@ -83,13 +86,14 @@ class Look:
 
 
 class AttentionNetwork(nn.Module):
-    """Attention Branch Network on S blocks of one extractor (S = 1: the single-scale ABN).
+    """Attention Branch Network on S blocks of one extractor (S = 1: the single-scale ABN), or one map (S = 1) for all.
 
     The extractor passes on un-weighted features, so that freezing it is exact (the paper leaves this open).
 
     Args:
-        extractor: images -> list of S feature tensors, finest first; before them the picture, where it masks bars.
-        attention, perception: One branch per block.
+        extractor: images -> list of the blocks' features, finest first; before them the picture, where it masks bars.
+        attention: One branch per block, or one pyramid on all of them.
+        perception: One branch per block.
         fusion: Linear layer over the joined vectors, or None for the mean of the perception branches' logits.
         classes: K.
     """
@@ -97,7 +101,7 @@ class AttentionNetwork(nn.Module):
     def __init__(
         self,
         extractor: nn.Module,
-        attention: Sequence[AttentionBranch],
+        attention: Sequence[AttentionBranch] | Sequence[PyramidBranch],
         perception: Sequence[PerceptionBranch],
         fusion: nn.Linear | None,
         classes: int,
@@ -123,7 +127,7 @@ class AttentionNetwork(nn.Module):
         features = self.extractor.eval()(images)
         for module, mode in modes.items():
             module.training = mode
-        return [grid_of(item) for item in features[-self.scales :]]
+        return [grid_of(item) for item in self.blocks(features)[: self.scales]]
 
     def forward(self, images_B3HW: Tensor, maps: Sequence[Tensor | None] | None = None) -> Output:
         """Grade a batch of images.
@@ -145,9 +149,14 @@ class AttentionNetwork(nn.Module):
     def look(self, features: Sequence[Tensor]) -> Look:
         """The attention branches: the network's own maps, for features as the extractor hands them out."""
         blocks = self.blocks(features)
-        look = Look([], [], [], [to_grid(features[0], grid_of(item)) if self.masks_bars else None for item in blocks])
-        for features_l, picture, attention in zip(blocks, look.pictures, self.attention, strict=True):
-            attention_logits, own_logits = attention(features_l, picture)
+        grids = [grid_of(item) for item in blocks[: self.scales]]
+        look = Look([], [], [], [to_grid(features[0], grid) if self.masks_bars else None for grid in grids])
+        for features_l, picture, attention in zip(blocks, look.pictures, self.attention, strict=False):
+            if isinstance(attention, PyramidBranch):
+                attention_logits, (own_logits, *aids) = attention(blocks, picture)
+                look.aids.extend(aids)
+            else:
+                attention_logits, own_logits = attention(features_l, picture)
             own_map, own_logits = without_bars(torch.sigmoid(own_logits), own_logits, picture)
             look.maps.append(own_map)
             look.map_logits.append(own_logits)
@@ -173,13 +182,13 @@ class AttentionNetwork(nn.Module):
             maps=[attention_map for attention_map, _ in weighing],
             map_logits=[map_logits for _, map_logits in weighing],
             attention_logits=look.attention_logits,
-            own_maps=look.maps,
-            own_logits=look.map_logits,
+            own_maps=[*look.maps, *map(torch.sigmoid, look.aids)],
+            own_logits=[*look.map_logits, *look.aids],
         )
         vectors: list[Tensor] = []
         cells: list[Tensor] = []
         for features_l, map_l, picture, perception in zip(
-            blocks, output.maps, look.pictures, self.perception, strict=True
+            blocks, self.of_blocks(output.maps), self.of_blocks(look.pictures), self.perception, strict=True
         ):
             perception_logits, vector, cells_l = perception(features_l, map_l, picture)
             output.perception_logits.append(perception_logits)
@@ -189,11 +198,12 @@ class AttentionNetwork(nn.Module):
         output.logits = self.fused(output.vector, output.perception_logits)
         if not self.training:
             with torch.autocast(output.logits.device.type, enabled=False):
-                output.evidence = self._evidence(cells, output.maps, look.pictures)
+                shares = self._evidence(cells, self.of_blocks(output.maps), self.of_blocks(look.pictures))
+                output.evidence = shares if len(shares) == self.scales else [torch.stack(shares).sum(dim=0)]
         return output
 
     def blocks(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The S blocks' features among what the extractor hands out."""
+        """The blocks' features among what the extractor hands out, finest first."""
         return features[int(self.masks_bars) :]
 
     def fused(self, vector_BD: Tensor, perception_logits: Sequence[Tensor]) -> Tensor:
@@ -202,6 +212,10 @@ class AttentionNetwork(nn.Module):
             return torch.stack(list(perception_logits)).mean(dim=0)
         logits: Tensor = self.fusion(vector_BD)
         return logits
+
+    def of_blocks(self, items: Sequence[_Item]) -> Sequence[_Item]:
+        """What belongs to each block's map, where one map may be that of all."""
+        return items if len(items) == len(self.perception) else list(items) * len(self.perception)
 
     def bias(self) -> Tensor:
         """(K,) the logits without any evidence."""
@@ -221,7 +235,7 @@ class AttentionNetwork(nn.Module):
         if self.fusion is not None:
             classifiers = torch.split(self.fusion.weight, [branch.classify.in_features for branch in branches], dim=1)
         else:
-            classifiers = tuple(branch.classify.weight / self.scales for branch in branches)
+            classifiers = tuple(branch.classify.weight / len(branches) for branch in branches)
         parts = zip(branches, cells, maps, pictures, classifiers, strict=True)
         return [branch.evidence(cells_l, map_l, picture, weight) for branch, cells_l, map_l, picture, weight in parts]
 
@@ -230,7 +244,7 @@ class AttentionNetwork(nn.Module):
             return
         if len(maps) != self.scales:
             raise ModelError(f"{len(maps)} maps were given to a network with {self.scales} scales: give one per scale.")
-        for index, (given, features_l) in enumerate(zip(maps, features, strict=True)):
+        for index, (given, features_l) in enumerate(zip(maps, features, strict=False)):
             expected = (features_l.shape[0], 1, *features_l.shape[2:])
             if given is not None and tuple(given.shape) != expected:
                 raise ModelError(
@@ -262,6 +276,7 @@ class TrainableBranches(nn.Module):
         self.perception = network.perception
         self.fusion = network.fusion
         self._masks_bars = network.masks_bars
+        self._blocks = len(network.perception)
         self._branches = network.branches  # a bound method: does not register the network as a child
 
     def forward(self, features: Sequence[Tensor], maps: Sequence[Tensor | None] | None = None) -> Output:
@@ -269,7 +284,7 @@ class TrainableBranches(nn.Module):
         picture, blocks = list(features[: int(self._masks_bars)]), list(features)
         for segment in self.moving:
             blocks.append(segment(blocks[-1]))
-        return self._branches([*picture, *blocks[-len(self.attention) :]], maps)
+        return self._branches([*picture, *blocks[-self._blocks :]], maps)
 
 
 class PlainNetwork(nn.Module):

@@ -30,6 +30,9 @@ class NetworkOptions:
     """How the map M weighs the features g. residual: (1 + M) g, the paper's. gate: M g, nothing passes beside the map.
     evidence: the grade is the sum of the cells' class evidence, each weighed by the map. pooling: likewise, by the
     cell's share in the map: where it looks counts, and how much it lights up does not."""
+    maps: Literal["each", "one"] = field(default="each", metadata={"before": "each"})
+    """each: every block has a map of its own. one: a single map on the finest block's cells, made from all blocks and
+    weighing the cells of all; with --weighting evidence or pooling."""
     fusion: Literal["concat", "mean"] = "concat"
     """Final grade: a linear layer over the branches' joined vectors, or the mean of their logits."""
     attention_width: Literal["wide", "faithful"] = "wide"

@@ -109,7 +109,7 @@ def cell_features(
     with evaluating(network):
         for rows in predictor.batches(total, progress):
             with predictor.precision():
-                features = network.extractor(predictor.normalise(images_NSSC[rows]))[-network.scales :]
+                features = network.blocks(network.extractor(predictor.normalise(images_NSSC[rows])))
             cells = torch.cat([_pool(item.float(), grid) for item in features], dim=1)
             if rows.start == 0:  # filled in place: a list of batches joined at the end would need the memory twice
                 cells_NChw = np.empty((total, *cells.shape[1:]), np.float16)

@@ -41,7 +41,7 @@ class Probabilities:
 
     Attributes:
         fused: (K,) float32, sums to 1: the final grade's.
-        branches: (S, K) float32, rows sum to 1: each perception branch's, finest scale first.
+        branches: (L, K) float32, rows sum to 1: each perception branch's, finest of the L blocks first.
     """
 
     fused: NDArray[np.float32]
@@ -106,9 +106,11 @@ class HeldPhotograph:
         self._turn = threading.Lock()
         with self._computing():
             self._look = look = network.look(features)
-            parts = zip(network.perception_branches(), network.blocks(features), look.maps, look.pictures, strict=True)
+            own, pictures = network.of_blocks(look.maps), network.of_blocks(look.pictures)
+            parts = zip(network.perception_branches(), network.blocks(features), own, pictures, strict=True)
             self._kept = [KeptBranch(*part) for part in parts]
-            self.before = self._said([kept.vector(own) for kept, own in zip(self._kept, look.maps, strict=True)])
+            self._scale_of = network.of_blocks(range(len(look.maps)))  # whose map a branch sees
+            self.before = self._said([kept.vector(item) for kept, item in zip(self._kept, own, strict=True)])
         self.maps = [item[0, 0].cpu().numpy() for item in look.maps]
         self.grids = [grid_of(item) for item in look.maps]
 
@@ -159,17 +161,19 @@ class HeldPhotograph:
             for scale, (item, own) in enumerate(zip(maps, self._look.maps, strict=True)):
                 told = None if item is None else item.to(own.device).view_as(own)
                 given.append(self._look.with_map(scale, told)[0])
-            now = self._said([kept.vector(item) for kept, item in zip(self._kept, given, strict=True)])
-            amounts = [item.mean().item() for item in given]
-            same = self._said([self._amount(scale, mean, quick=quick) for scale, mean in enumerate(amounts)])
+            now = self._said(
+                [kept.vector(given[scale]) for kept, scale in zip(self._kept, self._scale_of, strict=True)]
+            )
+            means = [given[scale].mean().item() for scale in self._scale_of]
+            same = self._said([self._amount(branch, mean, quick=quick) for branch, mean in enumerate(means)])
             return WhatIf(self.before, now, same, self._listens)
 
-    def _amount(self, scale: int, mean: float, *, quick: bool) -> Tensor:
+    def _amount(self, branch: int, mean: float, *, quick: bool) -> Tensor:
         """What a branch pools where the network's own map has another mean."""
-        kept = self._kept[scale]
+        kept = self._kept[branch]
         if quick and not kept.branch.weighs_cells:
-            return _on_curve(*self._curves[scale], mean)
-        return kept.whole(with_mean(self._look.maps[scale], mean))
+            return _on_curve(*self._curves[branch], mean)
+        return kept.whole(with_mean(self._look.maps[self._scale_of[branch]], mean))
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -196,7 +200,8 @@ class HeldPhotograph:
     def _extremes(self) -> list[tuple[Tensor, Tensor]]:
         """What each branch pools without any attention, and with attention everywhere."""
         found = []
-        for scale, (kept, own) in enumerate(zip(self._kept, self._look.maps, strict=True)):
+        for kept, scale in zip(self._kept, self._scale_of, strict=True):
+            own = self._look.maps[scale]
             dark, lit = (self._look.with_map(scale, torch.full_like(own, value))[0] for value in (0.0, 1.0))
             found.append((kept.whole(dark), kept.whole(lit)))
         return found
@@ -208,14 +213,15 @@ class HeldPhotograph:
 
     @cached_property
     def _curves(self) -> list[tuple[list[float], list[Tensor]]]:
-        """For each scale some means of its own map, ascending, and what the branch pools under each.
+        """For each branch some means of its own map, ascending, and what the branch pools under each.
 
         Below the own mean this is all but a straight line; above it bends where cells reach 1, which begins early where
         the map is faint and has peaks.
         """
         curves = []
-        for scale, (kept, own) in enumerate(zip(self._kept, self._look.maps, strict=True)):
-            (dark, lit), mean = self._extremes[scale], own.mean().item()
+        for kept, scale, (dark, lit) in zip(self._kept, self._scale_of, self._extremes, strict=True):
+            own = self._look.maps[scale]
+            mean = own.mean().item()
             most = self._look.with_map(scale, torch.ones_like(own))[0].mean().item()
             means = [mean / 2, mean, *(mean + (most - mean) * share for share in _ABOVE)]
             curves.append(([0.0, *means, most], [dark, *(kept.whole(with_mean(own, item)) for item in means), lit]))

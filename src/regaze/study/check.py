@@ -22,7 +22,7 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     **dict.fromkeys(("count", "patch"), (1, True, _MOST)),
     **dict.fromkeys(_COUNTS, (0, True, _MOST)),
     **dict.fromkeys((*_RATES, "tolerance", "min_enrichment", "refit"), (0, True, math.inf)),
-    **dict.fromkeys(("smoothing", "diversity", "min_rank", "teacher_maps"), (0, True, 1)),
+    **dict.fromkeys(("smoothing", "diversity", "min_rank", "teacher_maps", "box_weight"), (0, True, 1)),
     **dict.fromkeys(("replay", "share"), (0, False, 1)),
     "batch": (2, True, 100_000),  # batch norm needs two images per step
     "resamples": (1, True, 10**6),

@@ -240,6 +240,8 @@ class LoopOptions:
     round. train: phase 1 anew, grades and maps together from the first step; phase 1 is its control."""
     teacher_maps: float = 0.0
     """Share of the corrected photographs that are graded from the expert's map while training, 0 to 1."""
+    box_weight: float = 1.0
+    """What a cell in a box counts in the map loss beside one in a mask, 0 to 1. See `regaze finetune --help`."""
     collect: CollectOptions = field(default_factory=CollectOptions)
     select: SelectOptions = field(default_factory=SelectOptions)
     correct: CorrectOptions = field(default_factory=CorrectOptions)
@@ -258,13 +260,19 @@ class LoopOptions:
             map_weight=weight,
             map_loss=self.map_loss,
             teacher_maps=self.teacher_maps,
+            box_weight=self.box_weight,
         )
 
     @property
     def supervision(self) -> SupervisionOptions:
         """What `--learn train` learns from the corrections."""
         weight = SupervisionOptions.map_weight if self.map_weight is None else self.map_weight
-        return SupervisionOptions(map_weight=weight, map_loss=self.map_loss, teacher_maps=self.teacher_maps)
+        return SupervisionOptions(
+            map_weight=weight,
+            map_loss=self.map_loss,
+            teacher_maps=self.teacher_maps,
+            box_weight=self.box_weight,
+        )
 
 
 def option_words(options: Any, usual: Any, skip: Collection[str] = ()) -> list[str]:

@@ -35,6 +35,7 @@ class TrainingSet:
         avoid: As `look`, where the expert says "not here"; None: nowhere.
         doubt: As `look`, where a correction claims nothing; None: nowhere.
         edited: (N,) bool, True where what the expert did not touch keeps the model's own value; None: nowhere.
+        sure: (N,) float32 in 0..1, what the cells of "look here" count; None: 1 everywhere.
     """
 
     images: Tensor
@@ -44,6 +45,7 @@ class TrainingSet:
     avoid: Tensor | None = None
     doubt: Tensor | None = None
     edited: Tensor | None = None
+    sure: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,6 +62,7 @@ class Batch:
         look, avoid, doubt: (B, P, S, S) float32 of 0 and 1, or None.
         corrected: (B,) float32 or None.
         edited: (B,) bool or None.
+        sure: (B,) float32 or None.
         maps: One (B, 1, H_l, W_l) tensor per scale that stands in for the network's own, NaN where that stays; None:
             nothing stands in for it.
     """
@@ -71,6 +74,7 @@ class Batch:
     doubt: Tensor | None
     corrected: Tensor | None
     edited: Tensor | None
+    sure: Tensor | None
     maps: list[Tensor] | None
 
 
@@ -196,13 +200,13 @@ class Feed:
             inputs = images if self.frozen is None else self.frozen.compute(images)
         parts = iter(() if masks is None else torch.split(masks, [item.shape[1] for item in given], dim=1))
         moved = {name: None if item is None else next(parts) for name, item in planes.items()}
-        labels, corrected, edited = (
+        labels, corrected, edited, sure = (
             None if item is None else item[index].to(device, non_blocking=True)
-            for item in (data.labels, data.corrected, data.edited)
+            for item in (data.labels, data.corrected, data.edited, data.sure)
         )
         assert labels is not None
         corrected = None if corrected is None else corrected.float()
-        return Batch(inputs, labels, **moved, corrected=corrected, edited=edited, maps=None)
+        return Batch(inputs, labels, **moved, corrected=corrected, edited=edited, sure=sure, maps=None)
 
     def _moved(self, images: Tensor, masks: Tensor | None, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Images (B, 3 or 4, S, S), normalised, and masks, freely augmented.
@@ -220,7 +224,7 @@ class Feed:
         """The expert's maps, where they claim a cell, for the share of the corrected photographs that gets them."""
         if batch.corrected is None or batch.look is None:
             return None
-        targets = render(batch.look, batch.avoid, batch.doubt, batch.edited, self.grids)
+        targets = render(batch.look, batch.avoid, batch.doubt, batch.edited, self.grids, batch.sure)
         drawn = torch.rand(len(batch.labels), generator=generator).to(batch.corrected.device) < self.teacher
         given = (drawn & (batch.corrected > 0)).view(-1, 1, 1, 1)
         return [torch.where(given & (target.claim > 0), target.value, torch.nan) for target in targets]

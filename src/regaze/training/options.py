@@ -67,6 +67,9 @@ class SupervisionOptions:
     teacher_maps: float = field(default=0.0, metadata={"before": 0.0})
     """Share of the corrected photographs on which the perception branches see the expert's map in place of the model's,
     0 to 1, from a third of the epochs on: they learn to grade from a right map."""
+    box_weight: float = field(default=1.0, metadata={"before": 1.0})
+    """What a cell in a box counts in the map loss beside one in a drawn outline or mask, 0 to 1: a box says where a
+    lesion is, and not which of its cells are the lesion."""
     tolerance: float = 0.0
     """Uncertainty of a drawn edge in pixels of the network's input, 0 or more; cells within it carry no loss."""
     match_sizes: bool = False

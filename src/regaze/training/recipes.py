@@ -244,7 +244,7 @@ def _loss(
     if supervision is None or supervision.map_weight == 0 or batch.look is None or batch.corrected is None:
         return terms
     grids = [(int(item.shape[2]), int(item.shape[3])) for item in output.own_maps]
-    targets = render(batch.look, batch.avoid, batch.doubt, batch.edited, grids)
+    targets = render(batch.look, batch.avoid, batch.doubt, batch.edited, grids, batch.sure)
     terms["map"] = map_loss(output, targets, batch.corrected, supervision.map_weight, supervision.map_loss)
     return terms
 
@@ -288,6 +288,8 @@ def _identity(
     """
     data = feed.data
     corrections = [data.look, data.corrected, data.avoid, data.doubt, data.edited]
+    if data.sure is not None:
+        corrections.append(data.sure)
     tensors = [data.images[:, ::16, ::16], data.labels, *corrections]
     contents = [None if tensor is None else _content(tensor) for tensor in tensors]
     weights = {name: _content(tensor) for name, tensor in network.state_dict().items()}

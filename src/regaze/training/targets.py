@@ -25,7 +25,7 @@ class Target:
 
     Attributes:
         value: (B, 1, h, w) float32 in 0..1, M'; all zero for "nothing here deserves attention", else with maximum 1.
-        claim: (B, 1, h, w) float32 of 0 and 1: where the target holds; elsewhere the map is left alone.
+        claim: (B, 1, h, w) float32 in 0..1: how much the target holds; at 0 the map is left alone.
         inside: (B, 1, h, w) float32 of 0 and 1: cells that hold a pixel of "look here".
     """
 
@@ -40,6 +40,7 @@ def render(
     doubt_BPSS: Tensor | None,
     edited_B: Tensor | None,
     grids: Sequence[tuple[int, int]],
+    sure_B: Tensor | None = None,
 ) -> list[Target]:
     """Targets for every scale.
 
@@ -53,6 +54,7 @@ def render(
         doubt_BPSS: The same with its own P, where nothing is claimed; None: nowhere.
         edited_B: (B,) bool, True for an edit; None: every correction replaces the whole map.
         grids: (h, w) of every scale's map, finest first; P is 1 or their number.
+        sure_B: (B,) in 0..1, how much the cells inside are claimed; None: all of them wholly.
     """
     targets = []
     for scale, grid in enumerate(grids):
@@ -64,6 +66,8 @@ def render(
         if doubt_BPSS is not None:
             claim = claim * (1 - _pooled(doubt_BPSS, scale, grid))
         claim = torch.maximum(claim, inside)
+        if sure_B is not None:
+            claim = torch.where(inside > 0, sure_B.view(-1, 1, 1, 1), claim)
         if avoid_BPSS is not None:
             refused = (_pooled(avoid_BPSS, scale, grid) > 0) & (inside == 0)
             value = torch.where(refused, 0.0, value)

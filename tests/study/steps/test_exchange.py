@@ -13,12 +13,12 @@ from regaze.training.options import FinetuneOptions
 from regaze.training.targets import render
 
 
-def square(study, sample, corner, author, mode="replace"):
+def square(study, sample, corner, author, mode="replace", origin="expert"):
     """An expert's square, 40 pixels wide."""
     width, height = photo_size(sample.image)
     look = np.zeros((height, width), dtype=bool)
     look[corner : corner + 40, corner : corner + 40] = True
-    study.store.add_corrections([Correction(0, sample.id, "multi-scale/fold0", "expert", mode, look, None, author, "")])
+    study.store.add_corrections([Correction(0, sample.id, "multi-scale/fold0", origin, mode, look, None, author, "")])
     return look
 
 
@@ -114,6 +114,18 @@ def test_several_experts_are_merged(study_copy, open_quietly):
     assert most.corrected[0] == pytest.approx((1 + 0.5 + 1 + 1 + 3) / 5)
     agreed = learned(study, FinetuneOptions(experts="staple"))
     assert agreed.look[0, 0].any()
+
+
+def test_a_box_is_less_sure_than_an_outline(study_copy, open_quietly):
+    """`box_weight` is for corrections that came of boxes alone; at 1 nothing is said of it."""
+    study = open_quietly(study_copy)
+    boxed, drawn = study.training(0)[:2]
+    square(study, boxed, 100, "anna", origin="boxes")
+    square(study, drawn, 100, "anna")
+    assert learned(study, FinetuneOptions()).sure is None
+    data = learned(study, FinetuneOptions(box_weight=0.1))
+    assert data.sure[0] == pytest.approx(0.1)
+    assert (data.sure[1:] == 1).all()
 
 
 def test_an_edit_reaches_the_loop_as_an_edit(study_copy, open_quietly):

@@ -62,8 +62,8 @@ def unfinished(study: Study, name: str) -> str:
 
 def _heads(card: ModelCard) -> int:
     """Heads whose cross-entropies the grade's loss sums up: see `training.losses.classification_loss`."""
-    scales = {"plain": 0, "single-scale": 1}.get(card.network.network, card.network.scales)
-    return 1 + 2 * scales
+    blocks = {"plain": 0, "single-scale": 1}.get(card.network.network, card.network.scales)
+    return 1 + blocks + (1 if blocks and card.network.maps == "one" else blocks)
 
 
 def _least(classes: int, smoothing: float) -> float:

@@ -150,6 +150,7 @@ def corrected_set(
     avoid = np.zeros((count, size, size), dtype=bool)
     corrected, edited = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=bool)
     corrected[list(free)] = 1.0
+    sure = np.ones(count, dtype=np.float32)
     for sample, group in groupby(entries, key=lambda entry: entry.sample):
         if sample not in rows:
             continue
@@ -160,6 +161,7 @@ def corrected_set(
         avoids = [None if item.avoid is None else geometry.mask(item.avoid) for item in corrections]
         planes = _planes(looks, avoids, options, cells)
         look[row], doubt[row], avoid[row] = planes.look, planes.doubt, planes.avoid
+        sure[row] = options.box_weight if all(item.origin == "boxes" for item in corrections) else 1.0
         edited[row] = all(item.mode == "edit" for item in corrections)
         corrected[row] = np.mean([weights.get(item.author, 1.0) for item in corrections])
     return replace(
@@ -169,6 +171,7 @@ def corrected_set(
         avoid=torch.from_numpy(avoid) if avoid.any() else None,
         doubt=torch.from_numpy(doubt) if doubt.any() else None,
         edited=torch.from_numpy(edited) if edited.any() else None,
+        sure=torch.from_numpy(sure) if (sure < 1).any() else None,
     )
 
 
