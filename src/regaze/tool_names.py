@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from urllib.parse import parse_qs, unquote, urlsplit
 
 # Label Studio: 1a2b3c4d-eye.jpg (uploaded), 1a2b3c4d__eye.jpg (written by its converter).
@@ -36,11 +37,13 @@ def spellings(name: str) -> list[str]:
     except ValueError:  # no address
         pass
     names += [unquote(text) for text in names]
+    names += [unescape(text) for text in names]  # `&amp;`, by tools that escape twice
     for text in tuple(names):
-        folder, slash, base = re.fullmatch(r"(?s)(.*?)([/\\]?)([^/\\]*)", text).groups()  # type: ignore[union-attr]
+        cut = max(text.rfind("/"), text.rfind("\\")) + 1
+        folder, base = text[:cut], text[cut:]
         uploaded = _UPLOADED.fullmatch(base)
         for inner in (base, *(uploaded.groups() if uploaded else ())):
             hashed = _ROBOFLOW.fullmatch(inner)
             for plain in (inner, *((f"{hashed[1]}.{hashed[2]}",) if hashed else ())):
-                names.append(folder + slash + plain)
+                names.append(folder + plain)
     return list(dict.fromkeys(names))

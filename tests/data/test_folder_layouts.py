@@ -1,5 +1,6 @@
 """Layouts that data sets come in: masks beside photographs, parts in any spelling, nested folders, nothing lost."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -260,3 +261,25 @@ def test_files_in_formats_that_are_not_read_are_said_and_say_nothing_of_lesions(
         "bad/3": "masks",
     }
     assert "1 files are in formats that are not read (.npy: 1, for example 1.npy)" in dataset.notes[0]
+
+
+def test_magnetic_tiles_as_they_ship(tmp_path):
+    """`MT_Blowhole/Imgs/x.png` of two levels is the mask of `x.jpg` beside it; one that is no mask leaves none."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(
+        ("MT_Blowhole/Imgs/exp1_num_1", "MT_Blowhole/Imgs/exp2_num_1", "MT_Free/Imgs/exp1_num_2")
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (12, 9), dtype=np.uint8)).save(tmp_path / f"{name}.jpg")
+        marked = np.zeros((12, 9), np.uint8)
+        marked[:3] = 255 * (number < 2)
+        Image.fromarray(marked).save(tmp_path / f"{name}.png")
+    found, _ = read(tmp_path)
+    assert found == {
+        "MT_Blowhole/exp1_num_1": ("training", "MT_Blowhole", {"lesion": ["exp1_num_1.png"]}),
+        "MT_Blowhole/exp2_num_1": ("training", "MT_Blowhole", {"lesion": ["exp2_num_1.png"]}),
+        "MT_Free/exp1_num_2": ("training", "MT_Free", {"lesion": ["exp1_num_2.png"]}),
+    }
+    Image.fromarray(rng.integers(0, 255, (12, 9), dtype=np.uint8)).save(tmp_path / "MT_Free/Imgs/exp1_num_2.png")
+    with pytest.raises(DataError, match=r"exp1_num_2\.png have one name"):
+        read(tmp_path)

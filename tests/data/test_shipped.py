@@ -366,3 +366,28 @@ def test_one_disease_of_many_is_no_label(tmp_path):
     table.write_text("ID,Disease_Risk,DR,ARMD\n1,1,1,0\n2,1,0,1\n3,0,0,0\n4,1,1,0\n")
     with pytest.raises(DataError, match=r"Disease_Risk, DR, ARMD.*--label-column"):
         read_table(table, "csv:t", columns=TableWish(image="ID"))
+
+
+def test_ddr(tmp_path):
+    """DDR: `train.txt` without a header, a blank between name and grade, 5 for ungradable."""
+    names = [f"007-{number:04}-000.jpg" for number in range(12)]
+    for name in names:
+        eye(tmp_path / "train" / name)
+    rows = [f"{name} {number % 6}" for number, name in enumerate(names)]
+    table = write(tmp_path / "train.txt", rows[0], rows[1:])
+    dataset = read_table(table, "csv:x", columns=TableWish(images=tmp_path / "train"))
+    labels, ordinal = facts(dataset)
+    assert ordinal
+    assert labels == {name[:-4]: None if n % 6 == 5 else str(n % 6) for n, name in enumerate(names)}
+    assert "The table has no header: its lines are taken as the name of a photograph and its label." in dataset.notes
+    assert any("Label 5 (2 photographs) is DDR's word for ungradable" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", ", "])
+def test_a_table_without_a_header(tmp_path, separator):
+    """Lines of a photograph and its label need no header; a header that is there is none of them."""
+    for number in range(6):
+        eye(tmp_path / f"a b {number}.png")
+    rows = [f"a b {number}.png{separator}{('sound', 'ill')[number % 2]}" for number in range(6)]
+    labels, _ = facts(read_table(write(tmp_path / "t.csv", rows[0], rows[1:]), "csv:x"))
+    assert labels == {f"a b {number}": ("sound", "ill")[number % 2] for number in range(6)}

@@ -7,10 +7,10 @@ a class, by patient say, belongs to it.
 Masks lie in a folder of masks (`masks`, `ground_truth`, `segmentations`; `mask` or `labels` beside `images`), which may
 stand at any level, or in a sibling `DIR_masks` (of `DIR/images` also `DIR/masks`): `[LESION/][PART/]CLASS/stem.png`, in
 any order; in no class folder where the photographs' stems differ. Or beside their photograph: `stem_mask.png`,
-`stem_mask_1.png`, `stem_EX.png`. The stem may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or
-`_segmentation`. Where nothing names the lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left
-out and counted. `ground_truth` is MVTec's layout: without PART its masks belong to the test part, if the photographs
-have parts.
+`stem_mask_1.png`, `stem_EX.png`; or `stem.png` beside `stem.jpg`, where all PNGs of a folder are such and hold two
+levels. The stem may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or `_segmentation`. Where
+nothing names the lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left out and counted.
+`ground_truth` is MVTec's layout: without PART its masks belong to the test part, if the photographs have parts.
 
 What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its photographs were
 looked at. Those of the sound class without a mask file are *known* to be free of lesions; of another class they are

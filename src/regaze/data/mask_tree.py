@@ -11,7 +11,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regaze.data.images import IMAGE_SUFFIXES
+from regaze.data.images import IMAGE_SUFFIXES, open_image
 from regaze.data.tree import PartName, Place, unread_in
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
@@ -86,8 +86,30 @@ def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
     masked = {photo for photo, _ in found.values()}
     for file in files:
         take(file, landmark_endings(file.stem), masked)
+    for file, photo in _pairs(files):
+        if photo not in found:
+            found.setdefault(file, (photo, "lesion"))
     # A mask's own name may begin another's: `x_mask` and `x_mask_EX`.
     return {mask: (found[photo][0] if photo in found else photo, kind) for mask, (photo, kind) in found.items()}
+
+
+def _pairs(files: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Masks and photographs of one stem in one folder, `x.png` beside `x.jpg` (magnetic tiles): all of them or none.
+
+    Every PNG has a JPEG of its name, and holds no more than two levels.
+    """
+    photos = {file.stem: file for file in files if file.suffix.lower() in (".jpg", ".jpeg")}
+    masks = [file for file in files if file.suffix.lower() == ".png"]
+    if masks and all(file.stem in photos and _is_binary(file) for file in masks):
+        yield from ((file, photos[file.stem]) for file in masks)
+
+
+def _is_binary(file: Path) -> bool:
+    try:
+        with open_image(file, decode=True) as image:
+            return image.mode in ("1", "L", "P") and len(image.getcolors(256) or range(256)) <= 2
+    except DataError:  # said where it is read
+        return False
 
 
 def like_masks(files: Sequence[Path]) -> list[Path]:

@@ -28,7 +28,7 @@ from regaze.data.finder import Finder
 from regaze.data.folder import expression_words, with_patients
 from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
-from regaze.data.text_table import read_text_table
+from regaze.data.text_table import TextTable, read_text_table
 from regaze.data.tree import part_name, part_of
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
@@ -159,6 +159,7 @@ def _read_rows(file: Path) -> tuple[dict[str, str], list[_Row], list[str]]:
         raise DataError(
             f"{file} is empty: expected a header with the columns image and label, and a row per photograph."
         )
+    table = _with_header(table)
     written = table.lines[0][1]
     columns = [name.lower() for name in written]
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
@@ -173,6 +174,25 @@ def _read_rows(file: Path) -> tuple[dict[str, str], list[_Row], list[str]]:
     if not rows:
         raise DataError(f"{file} lists no photographs: add a row per photograph below the header.")
     return {column: name for column, name in zip(columns, written, strict=True) if column}, rows, table.notes
+
+
+def _with_header(table: TextTable) -> TextTable:
+    """A table without a header gets one where its first line plainly is a photograph's: `a.jpg 0`, as DDR has it."""
+    suffixes = "|".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    pattern = re.compile(rf"(\S.*?\.({suffixes}))[\s,;|]+([^\s,;|]+)", re.IGNORECASE)
+    lines = [(number, pattern.fullmatch(" ".join(cells))) for number, cells in table.lines]
+    if lines[0][1] is None:
+        return table
+    rows = [
+        (number, [found[1], found[3]] if found else cells)
+        for (number, found), (_, cells) in zip(lines, table.lines, strict=True)
+    ]
+    notes = [*table.notes, "The table has no header: its lines are taken as the name of a photograph and its label."]
+    labels = Counter(cells[-1] for _, cells in rows)
+    if labels["5"] and len(labels) > 3 and labels.keys() <= set("012345"):
+        rows = [(number, [name, "" if label == "5" else label]) for number, (name, label) in rows]
+        notes.append(f"Label 5 ({labels['5']} photographs) is DDR's word for ungradable: these count as not graded.")
+    return TextTable([(0, ["image", "label"]), *rows], notes)
 
 
 def _roles(file: Path, columns: Mapping[str, str], rows: Sequence[_Row], wish: TableWish) -> Roles:
