@@ -36,6 +36,7 @@ def eye(path: Path) -> Path:
 
 def write(file: Path, header: str, rows: list[str], encoding: str = "utf-8") -> Path:
     """Write a table of text."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes("\n".join([header, *rows, ""]).encode(encoding))
     return file
 
@@ -391,3 +392,26 @@ def test_a_table_without_a_header(tmp_path, separator):
     rows = [f"a b {number}.png{separator}{('sound', 'ill')[number % 2]}" for number in range(6)]
     labels, _ = facts(read_table(write(tmp_path / "t.csv", rows[0], rows[1:]), "csv:x"))
     assert labels == {f"a b {number}": ("sound", "ill")[number % 2] for number in range(6)}
+
+
+def test_visa(tmp_path):
+    """VisA: photographs, and masks as well, relative to the folder of --images; empty masks where nothing is wrong."""
+    for name in ("n0", "n1", "a0", "a1"):
+        eye(tmp_path / "VisA" / "candle" / f"{name}.JPG")
+    for name in ("a0", "a1"):
+        eye(tmp_path / "VisA" / "masks" / f"{name}.png")
+    rows = [f"candle,{'train' if n == '0' else 'test'},normal,candle/n{n}.JPG," for n in "01"]
+    rows += [f"candle,test,anomaly,candle/a{n}.JPG,masks/a{n}.png" for n in "01"]
+    table = write(tmp_path / "split_csv" / "1cls.csv", "object,split,label,image,mask", rows)
+    dataset = read_table(table, "csv:x", columns=TableWish(images=tmp_path / "VisA"))
+    masks = {sample.image.stem: [file.name for file in sample.masks.get("lesion", ())] for sample in dataset.samples}
+    assert masks == {"n0": [], "n1": [], "a0": ["a0.png"], "a1": ["a1.png"]}
+    assert [sample.part for sample in dataset.samples] == ["training", "test", "test", "test"]
+
+
+def test_columns_without_separators(tmp_path):
+    """Severstal's `ImageId,ClassId` are columns of image and label."""
+    for number in range(4):
+        eye(tmp_path / f"{number}.jpg")
+    table = write(tmp_path / "train.csv", "ImageId,ClassId", [f"{number}.jpg,c{number % 2}" for number in range(4)])
+    assert facts(read_table(table, "csv:x"))[0] == {str(number): f"c{number % 2}" for number in range(4)}

@@ -32,7 +32,7 @@ from pathlib import Path
 from regaze.data.classes import LabelWish, arrange, natural_key, sound_class
 from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
-from regaze.data.mask_tree import MaskTree, Photo, companions, like_masks, match_masks
+from regaze.data.mask_tree import MaskTree, Photo, companions, companions_of, like_masks, match_masks
 from regaze.data.tree import Place, part_of, unread_in, walk
 from regaze.errors import DataError
 from regaze.records import Dataset, Origin, Sample
@@ -161,6 +161,7 @@ def _find(root: Path) -> _Found:
     flat: list[Photo] = []
     pictured: set[Path] = set()
     places: list[Place] = []
+    shown_in: dict[Path, list[Path]] = {}
     for place, files in walk(root):
         hidden = [file for file in files if place.hidden or file.name.startswith(".")]
         shown = [file for file in files if file not in hidden]
@@ -171,7 +172,8 @@ def _find(root: Path) -> _Found:
         if place.masks:
             found.masks.append((place, shown))
             continue
-        beside = companions(shown)
+        shown_in[place.path] = shown
+        beside = companions_of(shown_in.get(place.path.parent, ()), shown) or companions(shown)
         found.beside |= beside
         photos = [file for file in shown if file not in beside]
         if place.names:

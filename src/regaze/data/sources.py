@@ -257,7 +257,12 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
 def _hint(root: Path) -> str:
     """What may be meant by a folder that has one class alone: a table in it, else another level."""
     table = table_in(root)
-    return f"; there is a table: csv:{table}" if table else " (is the path one level too high, or too low?)"
+    if table:
+        return f"; there is a table: csv:{table}"
+    below = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    if len(below) == 1 and any(path.is_dir() for path in below[0].iterdir()):
+        return f" (folder:{below[0]} may be meant)"
+    return " (is the path one level too high, or too low?)"
 
 
 def _are_named(samples: Iterable[Sample]) -> bool:

@@ -4,7 +4,7 @@ Columns (in any order, upper or lower case): `image` and `label` or other names 
 `patient`, `split` (train, training, val, validation or test), what folds leave out as a whole (`period`, `site`), and
 masks: a column named like a lesion (`regaze.lesion_names`: `haemorrhages`, `HE`), `mask`, or `LESION_mask`
 (`anything_mask` counts as type `lesion`, `optic_disc_mask` is no lesion). Columns of plain numbers hold no masks. Paths
-are relative to the table (photographs also to a folder of their own) or absolute, and may be spelled as other tools do
+are relative to the table (also to a folder of the photographs) or absolute, and may be spelled as other tools do
 (`data.finder`). A cell that says that nothing is known (`nan`, `NA`, `-`) is an empty one.
 
 A mask cell lists files separated by `;`. `none` means: looked for and absent. An empty cell means absent too, where the
@@ -96,7 +96,7 @@ def read_table(
     if columns.images is not None and not columns.images.is_dir():
         raise DataError(f"--images {columns.images}: there is no such folder.")
     finder = Finder(columns.images or file.parent, anywhere=columns.images is not None)
-    beside = Finder(file.parent, anywhere=False)
+    beside = [Finder(folder, anywhere=False) for folder in (file.parent, columns.images) if folder is not None]
     rows, images = _present(rows, roles.image, mask_columns, finder, beside, faults)
     notes += _respelled(rows, roles.image, images, finder.base)
     labels, more = _labels(rows, roles, names)
@@ -253,18 +253,18 @@ def _mask_columns(columns: Sequence[str], rows: Sequence[_Row]) -> dict[str, str
     return kinds
 
 
-def _existing(row: _Row, column: str, text: str, finder: Finder, deep: bool = False) -> Path:
+def _existing(row: _Row, column: str, text: str, finders: Sequence[Finder], deep: bool = False) -> Path:
     """The file that a cell names; `deep`: also looked for in other folders, see `Finder`."""
     if not text or not text.isprintable():
         raise DataError(f"{row}: the cell '{column}' is {text!r}: write the path of a file.")
     try:
-        path = finder.find(text, deep)
+        path = next(filter(None, (finder.find(text, deep) for finder in finders)), None)
     except DataError as error:
         raise DataError(f"{row}, column '{column}': {error}") from error
     if path is None:
         cure = " (pass --images DIR where the photographs lie elsewhere)" if deep else ""
         raise DataError(
-            f"{row}: there is no file {finder.base / text} (column '{column}'): correct the path or remove the "
+            f"{row}: there is no file {finders[0].base / text} (column '{column}'): correct the path or remove the "
             f"row{cure}."
         )
     return path
@@ -275,7 +275,7 @@ def _present(
     column: str,
     mask_columns: Mapping[str, str],
     finder: Finder,
-    beside: Finder,
+    beside: Sequence[Finder],
     faults: list[str] | None,
 ) -> tuple[list[_Row], list[Path]]:
     """The rows whose files are there, and their photographs; see `read_table` for the faults of others."""
@@ -283,7 +283,7 @@ def _present(
     kept, images = [], []
     for row in rows:
         try:
-            image = _existing(row, column, row.cells[column], finder, deep=True)
+            image = _existing(row, column, row.cells[column], [finder], deep=True)
             _refuse_twice(row, column, seen.setdefault(image.resolve(), row))
             if faults is not None:  # else read with the rest of the row, after what concerns all of them
                 _masks(row, mask_columns, beside)
@@ -352,7 +352,9 @@ def _part(row: _Row) -> Part:
     return part_of(name)
 
 
-def _masks(row: _Row, columns: Mapping[str, str], finder: Finder) -> tuple[dict[str, tuple[Path, ...]], Origin]:
+def _masks(
+    row: _Row, columns: Mapping[str, str], finders: Sequence[Finder]
+) -> tuple[dict[str, tuple[Path, ...]], Origin]:
     """A row's masks by lesion type, and whether anything is known about its lesions."""
     masks: dict[str, tuple[Path, ...]] = {}
     said = {column: row.cells[column] for column in columns}
@@ -362,7 +364,7 @@ def _masks(row: _Row, columns: Mapping[str, str], finder: Finder) -> tuple[dict[
         if text.lower() != "none":
             names = [name.strip() for name in text.split(";") if name.strip()]
             kind = columns[column]
-            masks[kind] = masks.get(kind, ()) + tuple(_existing(row, column, name, finder) for name in names)
+            masks[kind] = masks.get(kind, ()) + tuple(_existing(row, column, name, finders) for name in names)
     return masks, "masks" if said else "none"
 
 
