@@ -207,3 +207,23 @@ def test_a_text_without_end_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "a.txt").write_text("0 .5 .5 .5 .5")
     with pytest.raises(DataError, match=r"a\.txt has 13 bytes, expected at most 10"):
         read_marks(tmp_path / "a.txt", {0})
+
+
+@BOTH
+@pytest.mark.parametrize("more", [" .5 .5", " .9 1", " .9 17", " .5 .5 1", " .5 .5 .6 .6 .7 .7"])
+def test_boxes_with_more_numbers_behind_are_no_polygons(tmp_path, user, more):
+    """Keypoints without their `data.yaml`, and tracks: where every line is as long, the folder is refused."""
+    (tmp_path / "classes.txt").write_text("EX")
+    for name in ("eye", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"0 .5 .5 .5 .5{more}\n0 .4 .4 .2 .2{more}\n")
+    with pytest.raises(USERS[user], match=r"^[^\n]*: every line holds \d+ numbers behind the class \([^\n]*$"):
+        user(tmp_path)
+
+
+@BOTH
+def test_polygons_among_which_one_differs_are_polygons(tmp_path, user):
+    """Triangles are polygons where another mark of the folder is longer."""
+    (tmp_path / "classes.txt").write_text("EX")
+    longer = "0 .25 .25 .75 .25 .75 .5 .25 .75 .2 .5\n"
+    (tmp_path / "eye.txt").write_text("0 .25 .25 .75 .25 .25 .75\n" * 3 + longer)
+    assert len(user(tmp_path)) == 4

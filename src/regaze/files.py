@@ -9,7 +9,8 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -20,6 +21,10 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from regaze.errors import StudyError
+
+_SECOND = 10**9  # nanoseconds
+_TICK = _SECOND // 10  # ample for a clock of nanoseconds, which a kernel moves on every 1 to 10 ms
+_COARSE_TICK = 2 * _SECOND  # of a file system that keeps whole seconds
 
 # The mask can be read only by setting it, which is not safe beside other threads: once, at import.
 _UMASK = os.umask(0o077)
@@ -246,6 +251,25 @@ def restored(kind: Any, values: Mapping[str, Any]) -> Any:
     if unknown:
         raise TypeError(f"{kind.__name__} has no option {min(map(str, unknown))!r}")
     return typed(kind, before | dict(values))
+
+
+def state(file: Path) -> tuple[int, ...]:
+    """Inode, size, and the times of writing and of change in nanoseconds; -1 where there is no file.
+
+    A program may set the time of writing back (`cp -p`, `rsync -t`), not the time of change.
+    """
+    try:
+        found = file.stat()
+    except OSError:
+        return (-1,)
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def at_rest(files: Iterable[Path]) -> bool:
+    """Whether none of the files was changed so lately that one more change might not show in its `state`."""
+    changed = [at for file in files for at in state(file)[3:]]
+    now = time.time_ns()
+    return all(now - at > (_TICK if at % _SECOND else _COARSE_TICK) for at in changed)
 
 
 def digest(value: Any) -> str:

@@ -93,6 +93,21 @@ def lesion_type(name: str) -> str | None:
     return None if re.search(rf"(^|_)({_LANDMARK})(_|$)|{_SCRIPTS}", plain) else "lesion"
 
 
+def is_landmark(name: str, *beside: str) -> bool:
+    """Whether what stands beside a name that says nothing by itself (`object`, `1`) names a landmark.
+
+    Args:
+        name: Of a class or label.
+        beside: What else is said of it: what kind of thing it is, a value of an attribute.
+    """
+    plain = _plain(name)
+    known = "|".join([*_TYPES.values(), _PATHOLOGY])
+    if lesion_type(name) is None or re.search(rf"(^|_)({known})(_|$)", plain):
+        return False
+    landmark = rf"(^|_)({_LANDMARK}|ma[ck]ul[ae][a-z]*)(_|$)|{_SCRIPTS}"
+    return any(lesion_type(text) is None and re.search(landmark, _plain(text)) for text in beside)
+
+
 def named_lesion(name: str) -> str | None:
     """The lesion type that a name is, for names that may mean anything else (columns, folders, ends of file names).
 

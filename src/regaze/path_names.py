@@ -30,10 +30,12 @@ class Endings:
     def __init__(self) -> None:
         self._things: dict[str, set[str]] = {}
         self._folded: dict[str, set[str]] | None = None  # of `_things`, once asked for
+        self._deepest = 0  # parts of a path
 
     def add(self, path: str, thing: str, suffix: bool = True) -> None:
         """Let a path's ends find a thing; where `suffix` is False what follows the last dot is part of the name."""
         parts = path_parts(path)
+        self._deepest = max(self._deepest, len(parts))
         for spelling in (parts, without_suffix(parts)) if suffix else (parts,):
             for start in range(len(spelling)):
                 self._things.setdefault("/".join(spelling[start:]), set()).add(thing)
@@ -61,5 +63,6 @@ class Endings:
     def longest(self, name: str) -> set[str]:
         """The things whose path ends with the most parts of a name; empty where not even the last part fits."""
         parts = path_parts(name)
-        found = (self.whole("/".join(parts[start:])) for start in range(len(parts)))
+        # Of a name with more parts than any path no longer end can fit.
+        found = (self.whole("/".join(parts[start:])) for start in range(max(0, len(parts) - self._deepest), len(parts)))
         return next((things for things in found if things), set())

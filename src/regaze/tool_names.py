@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from urllib.parse import parse_qs, unquote, urlsplit
 
 # Label Studio: 1a2b3c4d-eye.jpg (uploaded), 1a2b3c4d__eye.jpg (written by its converter).
@@ -36,6 +37,7 @@ def spellings(name: str) -> list[str]:
     except ValueError:  # no address
         pass
     names += [unquote(text) for text in names]
+    names += [unescape(text) for text in names]  # `&amp;`, by tools that escape twice
     for text in tuple(names):
         start = max(text.rfind("/"), text.rfind("\\")) + 1
         folder, base = text[:start], text[start:]

@@ -5,7 +5,8 @@ class and the corners of a polygon, `class x1 y1 x2 y2 x3 y3 ...` (YOLO-seg), fo
 (YOLO-OBB). A last number that has no partner is the confidence of a prediction, 0..1, and passed over. Shares are of
 the photograph as tools show it, upright (`regaze.orientation`).
 
-Keypoints (YOLO-pose) look like polygons and are refused by the `kpt_shape` of their `data.yaml`. The class names stand
+Keypoints (YOLO-pose) and tracks look like polygons and are refused: by the `kpt_shape` of their `data.yaml`, and where
+all lines of a folder are as long. The class names stand
 in `classes.txt`, `obj.names` or `_darknet.labels` (one per line, class 0 first) or as `names` in `data.yaml` or
 `dataset.yaml`: at the top of the folder, else below it. Texts that list pictures (`train.txt`), and what is said of the
 data set (`README.roboflow.txt`), are passed over.
@@ -16,7 +17,7 @@ Invariant: every mistake is one DataError that names the file and the line; noth
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ _SLIGHT = 0.03
 """How far a side may lie outside 0..1 and is clipped: people draw beyond the edge, and exporters round (IDRiD's boxes
 reach -.0028); more is a mistake."""
 
+_ALIKE = 3  # lines: of fewer no length tells anything
 _EXPECTED = "class, centre x, centre y, width, height, or class and the x and y of three corners or more"
 
 # No photograph: lists of names, what people put beside them, and, at the top, the pictures of each part.
@@ -71,9 +73,35 @@ def is_box_file(path: PurePath) -> bool:
 
 
 def box_files(folder: Path) -> list[Path]:
-    """The texts below a folder that belong to photographs, sorted."""
+    """The texts below a folder that belong to photographs, sorted.
+
+    Raises:
+        DataError: All their lines look like boxes with more numbers behind them (keypoints, tracks).
+    """
     files = [file for file in sorted(folder.rglob("*.txt")) if file.is_file() and is_box_file(file.relative_to(folder))]
-    return [file for file in files if file.parent != folder or not _lists_pictures(file)]
+    files = [file for file in files if file.parent != folder or not _lists_pictures(file)]
+    _refuse_more_than_boxes(files)
+    return files
+
+
+def _refuse_more_than_boxes(files: Sequence[Path]) -> None:
+    """Refuse texts whose lines all are as long, longer than a box and no turned one: polygons differ."""
+    length, first, lines = 0, "", 0
+    for file in files:
+        try:
+            texts = [] if file.is_symlink() else read_text(file).split("\n")
+        except DataError:  # said when it is read
+            return
+        for text in filter(str.strip, texts):
+            values = text.split()
+            length, first, lines = length or len(values), first or text.strip()[:80], lines + 1
+            if len(values) != length or length < 7 or length in (9, 10):
+                return
+    if lines >= _ALIKE:
+        raise DataError(
+            f"{files[0]}: every line holds {length - 1} numbers behind the class ({first!r}), as boxes with keypoints "
+            "or with confidence and track do, and polygons do not: export boxes or polygons"
+        )
 
 
 def _lists_pictures(file: Path) -> bool:

@@ -1,10 +1,12 @@
 """Layouts that data sets come in: masks beside photographs, parts in any spelling, nested folders, nothing lost."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from regaze.data.folder import read_folder
 from regaze.data.images import IMAGE_SUFFIXES
+from regaze.data.sources import load_dataset
 from regaze.data.tree import part_name
 from regaze.errors import DataError
 
@@ -260,3 +262,59 @@ def test_files_in_formats_that_are_not_read_are_said_and_say_nothing_of_lesions(
         "bad/3": "masks",
     }
     assert "1 files are in formats that are not read (.npy: 1, for example 1.npy)" in dataset.notes[0]
+
+
+def test_magnetic_tiles_as_they_ship(tmp_path):
+    """`MT_Blowhole/Imgs/x.png` of two levels is the mask of `x.jpg` beside it; one that is no mask leaves none."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(
+        ("MT_Blowhole/Imgs/exp1_num_1", "MT_Blowhole/Imgs/exp2_num_1", "MT_Free/Imgs/exp1_num_2")
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (12, 9), dtype=np.uint8)).save(tmp_path / f"{name}.jpg")
+        marked = np.zeros((12, 9), np.uint8)
+        marked[:3] = 255 * (number < 2)
+        Image.fromarray(marked).save(tmp_path / f"{name}.png")
+    found, _ = read(tmp_path)
+    assert found == {
+        "MT_Blowhole/exp1_num_1": ("training", "MT_Blowhole", {"lesion": ["exp1_num_1.png"]}),
+        "MT_Blowhole/exp2_num_1": ("training", "MT_Blowhole", {"lesion": ["exp2_num_1.png"]}),
+        "MT_Free/exp1_num_2": ("training", "MT_Free", {"lesion": ["exp1_num_2.png"]}),
+    }
+    Image.fromarray(rng.integers(0, 255, (12, 9), dtype=np.uint8)).save(tmp_path / "MT_Free/Imgs/exp1_num_2.png")
+    with pytest.raises(DataError, match=r"exp1_num_2\.png have one name"):
+        read(tmp_path)
+
+
+def test_a_folder_of_masks_for_each_photograph(tmp_path):
+    """MVTec LOCO: `ground_truth/CLASS/000/001.png` is a mask of photograph 000, and not of 001."""
+    for name in ("train/good/000", "test/good/000", *(f"test/logical/{number:03}" for number in range(3))):
+        make(tmp_path, f"{name}.png")
+    make(tmp_path, "ground_truth/logical/000/000.png", "ground_truth/logical/000/001.png")
+    make(tmp_path, "ground_truth/logical/002/000.png")
+    found, _ = read(tmp_path)
+    masks = {name: entry[2] for name, entry in found.items() if entry[2]}
+    assert masks == {
+        "test/logical/000": {"lesion": ["000.png", "001.png"]},
+        "test/logical/002": {"lesion": ["000.png"]},
+    }
+
+
+def test_a_folder_of_masks_below_the_photographs(tmp_path):
+    """DAGM: `Train/Label/0001_label.png` below `Train/0001.png` is its mask, `Label` no class and no photograph."""
+    for kind in ("Class1", "Class2"):
+        make(tmp_path, *(f"{kind}/Train/{number:04}.PNG" for number in range(3)))
+        make(tmp_path, f"{kind}/Train/Label/0001_label.PNG")
+    found, _ = read(tmp_path)
+    assert len(found) == 6
+    assert {name: entry[2] for name, entry in found.items() if entry[2]} == {
+        f"training/{kind}/0001": {"lesion": ["0001_label.PNG"]} for kind in ("Class1", "Class2")
+    }
+
+
+def test_the_folder_that_may_be_meant_is_named(tmp_path):
+    """One class alone, whose folder has folders: that one may be meant."""
+    make(tmp_path, *(f"Data/Images/{kind}/{number}.png" for kind in ("a", "b") for number in range(3)))
+    with pytest.raises(DataError, match=r"one class, Data, .*\(folder:.*Data may be meant\)"):
+        load_dataset(f"folder:{tmp_path}")
+    assert load_dataset(f"folder:{tmp_path / 'Data'}").classes == ("a", "b")

@@ -7,6 +7,7 @@ from PIL import Image
 from regaze.data.classes import sound_class
 from regaze.data.inspection import inspect
 from regaze.data.mask_file import named_values
+from regaze.data.near_copies import thumbnails
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
 
@@ -33,7 +34,8 @@ def mask(path, pixels=MASK):
 def looked(*samples, classes=("0", "1"), ordinal=True):
     """The notes on some samples."""
     sound = sound_class(classes, ordinal)
-    return inspect(Dataset("folder:x", classes, ordinal, samples, "", sound=sound))
+    with thumbnails() as shown:
+        return inspect(Dataset("folder:x", classes, ordinal, samples, "", sound=sound), shown)
 
 
 def sample(tmp_path, *masks, label=1, **options):

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from regaze import files as files_module
 from regaze.data import match
-from regaze.data.match import SAME_EYE, TWIN, groups, likenesses, with_contents, with_twins
+from regaze.data.match import SAME_EYE, TWIN, groups, with_contents, with_twins
 from regaze.errors import DataError
 from regaze.records import Sample
 
@@ -32,6 +33,20 @@ def eye(seed: int, shift: int = 0) -> Image.Image:
     rows, columns = np.mgrid[:320, :480]
     picture[(rows - 160) ** 2 + (columns - 240) ** 2 > 155**2] = 0
     return Image.fromarray(picture.astype(np.uint8))
+
+
+def likenesses(paths, progress=None, cache=None):
+    """Pairs among files."""
+    samples = [Sample(path.name, path, 0, content=path.name) for path in paths]
+    return match.likenesses(samples, progress, cache)
+
+
+class Signatures(np.ndarray):
+    """An array as `kept_rows.Rows` hands rows out."""
+
+    def block(self, start, stop):
+        """Rows start..stop."""
+        return np.asarray(self[start:stop])
 
 
 def saved(image: Image.Image, path: Path, **options: object) -> Path:
@@ -191,12 +206,76 @@ def test_second_shots_and_fellow_eyes_on_idrid_are_no_twins():
     assert {(like.first, like.second) for like in likenesses(paths)} == {(4, 6), (5, 7)}
 
 
+def test_blocks_propose_what_all_at_once_would(monkeypatch):
+    """Signatures compared in blocks of seven give each one's likest, as one product of all does."""
+    values = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    monkeypatch.setattr(match, "_MOST", 4)
+    whole = match._candidates(values.view(Signatures))
+    monkeypatch.setattr(match, "_BLOCK", 7)
+    assert match._candidates(values.view(Signatures)) == whole
+    likeness = np.triu(values @ values.T, 1)
+    expected = {(a, int(b)) for a in range(60) for b in np.argsort(-likeness[a])[:4] if likeness[a, b] >= 0.95}
+    assert set(whole) == expected
+    assert len(whole) > 20
+
+
+def test_pairs_are_kept_for_the_same_contents(tmp_path, monkeypatch):
+    """A second call of the same contents compares nothing; other contents, and a damaged file, are compared."""
+    original = eye(1)
+    paths = [
+        saved(original, tmp_path / "a.png"),
+        saved(original, tmp_path / "b.jpg"),
+        saved(eye(2), tmp_path / "c.png"),
+    ]
+    found = likenesses(paths, cache=tmp_path / "cache")
+    assert [(like.first, like.second) for like in found] == [(0, 1)]
+    asked = []
+    original_compared = match.compared
+    monkeypatch.setattr(match, "compared", lambda *given: (asked.append(1), original_compared(*given))[1])
+    assert likenesses(paths, cache=tmp_path / "cache") == found
+    assert asked == []
+    assert likenesses(paths[::-1], cache=tmp_path / "cache") != found
+    [file] = [
+        file for file in (tmp_path / "cache").glob("*.json") if '"pairs": [\n  [\n   0,\n   1,' in file.read_text()
+    ]
+    file.write_text(file.read_text().replace("0.9", "0.8"))
+    assert likenesses(paths, cache=tmp_path / "cache") == found
+    assert len(asked) == 2
+
+
+def test_what_was_read_is_not_read_again(tmp_path, monkeypatch):
+    """A call that is ended while it reads leaves what it read; the next one reads the rest, and clears up."""
+    monkeypatch.setattr(files_module, "_TICK", 0)  # the photographs are new
+    paths = [saved(eye(seed), tmp_path / f"{seed}.png") for seed in range(6)]
+    read, original = [], match._coarse
+
+    def coarse(path):
+        read.append(path.name)
+        return original(path)
+
+    def end(done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(match, "_coarse", coarse)
+    with pytest.raises(KeyboardInterrupt):
+        likenesses(paths, end, tmp_path / "cache")
+    kept = tmp_path / "cache" / "likenesses.rows"
+    with kept.open("ab") as file:
+        file.write(b"half a row")
+    read.clear()
+    assert likenesses(paths, cache=tmp_path / "cache") == []
+    assert sorted(read) == ["4.png", "5.png"]
+    assert not kept.exists()
+
+
 def test_pictures_that_are_all_alike_propose_few_pairs():
     """Of 500 like signatures each proposes a few; all are linked nevertheless, and a copy among strangers is found."""
-    pairs = match._candidates(np.full((500, 4), 0.5, np.float32))
+    pairs = match._candidates(np.full((500, 4), 0.5, np.float32).view(Signatures))
     assert len(pairs) <= 500 * match._MOST
     assert groups(500, pairs) == [tuple(range(500))]
     signatures = np.random.default_rng(0).normal(size=(300, 50)).astype(np.float32)
     signatures[250] = signatures[5]
     signatures /= np.linalg.norm(signatures, axis=1, keepdims=True)
-    assert match._candidates(signatures) == [(5, 250)]
+    assert match._candidates(signatures.view(Signatures)) == [(5, 250)]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from regaze import files as files_module
+from regaze.data import near_copies as near_module
 from regaze.data.match import groups
 from regaze.data.near_copies import grouped_by_near_copies, near_copies, near_groups
 from regaze.records import Sample
@@ -70,6 +72,57 @@ def test_grouping_joins_what_is_known(parts):
     grouped = [sample.patient for sample in grouped_by_near_copies(known, near[:1])]
     assert grouped[:6] == ["near-copies of 0-0"] * 6
     assert grouped[6:] == names[6:]
+
+
+def test_each_block_of_products_serves_rows_and_columns(monkeypatch):
+    """In blocks of seven each photograph's four nearest are those that all products at once name."""
+    values = np.random.default_rng(2).normal(size=(60, 8)).astype(np.float32)
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    monkeypatch.setattr(near_module, "_BLOCK", 7)
+    heard = []
+    found = {tuple(map(int, pair)) for pair in near_module._nearest(values, heard.append)}
+    likeness = values @ values.T
+    np.fill_diagonal(likeness, -1)
+    expected = {
+        (min(a, int(b)), max(a, int(b)))
+        for a in range(60)
+        for b in np.argsort(-likeness[a])[:4]
+        if likeness[a, b] >= 0.3
+    }
+    assert found == expected
+    assert heard[-1] == 60
+
+
+def test_a_call_that_was_ended_goes_on(parts, tmp_path, monkeypatch):
+    """What was read and compared stays; who calls again compares the rest, and a third call nothing."""
+    monkeypatch.setattr(files_module, "_TICK", 0)  # the photographs are new
+    paths = [sample.image for sample in parts]
+    expected = near_copies(paths)
+    read, compared = [], []
+    read_thumbnail, correlation = near_module.read_thumbnail, near_module._correlation
+    monkeypatch.setattr(near_module, "read_thumbnail", lambda path: (read.append(path), read_thumbnail(path))[1])
+    monkeypatch.setattr(near_module, "_correlation", lambda *given: (compared.append(1), correlation(*given))[1])
+
+    def end(done, total):
+        if read and compared and done > 60:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        near_copies(paths, end, tmp_path / "near")
+    assert len(read) == len(paths)
+    pairs = len(near_module.np.memmap(tmp_path / "near.pairs", near_module._PAIR, "r", offset=16))
+    read.clear()
+    compared.clear()
+    assert near_copies(paths, None, tmp_path / "near") == expected
+    assert read == []
+    assert 0 < len(compared) < pairs
+    assert not (tmp_path / "near.thumbnails").exists()
+    compared.clear()
+    assert near_copies(paths, None, tmp_path / "near") == expected
+    assert compared == []
+    (tmp_path / "near.pairs").write_bytes((tmp_path / "near.pairs").read_bytes()[:-3])
+    assert near_copies(paths, None, tmp_path / "near") == expected
+    assert len(compared) == pairs
 
 
 @pytest.mark.skipif(not GRADED.is_dir(), reason=f"IDRiD is not at {SHARED / 'idrid'}")

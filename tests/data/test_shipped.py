@@ -36,6 +36,7 @@ def eye(path: Path) -> Path:
 
 def write(file: Path, header: str, rows: list[str], encoding: str = "utf-8") -> Path:
     """Write a table of text."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes("\n".join([header, *rows, ""]).encode(encoding))
     return file
 
@@ -366,3 +367,51 @@ def test_one_disease_of_many_is_no_label(tmp_path):
     table.write_text("ID,Disease_Risk,DR,ARMD\n1,1,1,0\n2,1,0,1\n3,0,0,0\n4,1,1,0\n")
     with pytest.raises(DataError, match=r"Disease_Risk, DR, ARMD.*--label-column"):
         read_table(table, "csv:t", columns=TableWish(image="ID"))
+
+
+def test_ddr(tmp_path):
+    """DDR: `train.txt` without a header, a blank between name and grade, 5 for ungradable."""
+    names = [f"007-{number:04}-000.jpg" for number in range(12)]
+    for name in names:
+        eye(tmp_path / "train" / name)
+    rows = [f"{name} {number % 6}" for number, name in enumerate(names)]
+    table = write(tmp_path / "train.txt", rows[0], rows[1:])
+    dataset = read_table(table, "csv:x", columns=TableWish(images=tmp_path / "train"))
+    labels, ordinal = facts(dataset)
+    assert ordinal
+    assert labels == {name[:-4]: None if n % 6 == 5 else str(n % 6) for n, name in enumerate(names)}
+    assert "The table has no header: its lines are taken as the name of a photograph and its label." in dataset.notes
+    assert any("Label 5 (2 photographs) is DDR's word for ungradable" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", ", "])
+def test_a_table_without_a_header(tmp_path, separator):
+    """Lines of a photograph and its label need no header; a header that is there is none of them."""
+    for number in range(6):
+        eye(tmp_path / f"a b {number}.png")
+    rows = [f"a b {number}.png{separator}{('sound', 'ill')[number % 2]}" for number in range(6)]
+    labels, _ = facts(read_table(write(tmp_path / "t.csv", rows[0], rows[1:]), "csv:x"))
+    assert labels == {f"a b {number}": ("sound", "ill")[number % 2] for number in range(6)}
+
+
+def test_visa(tmp_path):
+    """VisA: photographs, and masks as well, relative to the folder of --images; empty masks where nothing is wrong."""
+    for name in ("n0", "n1", "a0", "a1"):
+        eye(tmp_path / "VisA" / "candle" / f"{name}.JPG")
+    for name in ("a0", "a1"):
+        eye(tmp_path / "VisA" / "masks" / f"{name}.png")
+    rows = [f"candle,{'train' if n == '0' else 'test'},normal,candle/n{n}.JPG," for n in "01"]
+    rows += [f"candle,test,anomaly,candle/a{n}.JPG,masks/a{n}.png" for n in "01"]
+    table = write(tmp_path / "split_csv" / "1cls.csv", "object,split,label,image,mask", rows)
+    dataset = read_table(table, "csv:x", columns=TableWish(images=tmp_path / "VisA"))
+    masks = {sample.image.stem: [file.name for file in sample.masks.get("lesion", ())] for sample in dataset.samples}
+    assert masks == {"n0": [], "n1": [], "a0": ["a0.png"], "a1": ["a1.png"]}
+    assert [sample.part for sample in dataset.samples] == ["training", "test", "test", "test"]
+
+
+def test_columns_without_separators(tmp_path):
+    """Severstal's `ImageId,ClassId` are columns of image and label."""
+    for number in range(4):
+        eye(tmp_path / f"{number}.jpg")
+    table = write(tmp_path / "train.csv", "ImageId,ClassId", [f"{number}.jpg,c{number % 2}" for number in range(4)])
+    assert facts(read_table(table, "csv:x"))[0] == {str(number): f"c{number % 2}" for number in range(4)}

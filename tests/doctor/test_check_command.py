@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from regaze import files as files_module
 from regaze.doctor import looks as looks_module
 from regaze.doctor.look import look_at
 from regaze.records import Sample
@@ -94,7 +95,7 @@ def test_a_check_goes_on_where_it_was(table, regaze, tmp_path, monkeypatch):
         return look_at(sample)
 
     monkeypatch.setattr(looks_module, "look_at", count)
-    monkeypatch.setattr(looks_module, "_TICK", 0)  # the photographs are new
+    monkeypatch.setattr(files_module, "_TICK", 0)  # the photographs are new
     assert regaze("check", table.write()).code == 130
     [kept] = (tmp_path / "cache" / "regaze" / "check").glob("*.jsonl")
     assert len(kept.read_text().splitlines()) == 5
@@ -129,10 +130,10 @@ def test_what_was_written_just_now_is_not_kept(tmp_path, monkeypatch):
     """Two writes within one tick of the clock look alike, so that a look at such a file is made again."""
     Image.fromarray(eye(1)).save(tmp_path / "a.png")
     sample = Sample("a", tmp_path / "a.png", 0)
-    monkeypatch.setattr(looks_module, "_TICK", 10**12)
+    monkeypatch.setattr(files_module, "_TICK", 10**12)
     looks_module.Looks(tmp_path / "kept").at([sample])
     assert (tmp_path / "kept").read_text() == ""
-    monkeypatch.setattr(looks_module, "_TICK", 0)
+    monkeypatch.setattr(files_module, "_TICK", 0)
     looks_module.Looks(tmp_path / "kept").at([sample])
     assert (tmp_path / "kept").read_text().count("key") == 1
 

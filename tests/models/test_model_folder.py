@@ -238,3 +238,19 @@ def test_nan_in_a_card_is_refused(tmp_path, network):
     with pytest.raises(ValueError, match="JSON"):
         save_model(tmp_path / "m", network, card_of(history=({"grade": float("nan")},)))
     assert not (tmp_path / "m" / "model.json").exists()
+
+
+@pytest.mark.parametrize("load", [load_network, folder_module.check_fit])
+@pytest.mark.parametrize("backbone", ["vit_gigantic_patch14_224", "timm/convnext_xxlarge", "regnety_2560"])
+def test_a_card_that_names_a_giant_is_refused_before_it_is_built(folder, monkeypatch, load, backbone):
+    """A backbone of gigabytes that a small file cannot fill takes no memory."""
+
+    def build(*_, **__):
+        raise AssertionError("built")
+
+    monkeypatch.setattr(folder_module, "build_network", build)
+    card = read_card(folder)
+    card = replace(card, network=replace(card.network, backbone=backbone))
+    message = rf"does not fit its model.json \({backbone} has \d\.\d GiB of weights, the file \d+ bytes\)"
+    with pytest.raises(ModelError, match=message):
+        load(folder, card)

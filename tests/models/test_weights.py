@@ -259,6 +259,25 @@ def test_pickled_weights_come_with_their_cure_and_are_converted(tmp_path, resnet
     assert not (tmp_path / "trap.safetensors").exists()
 
 
+@pytest.mark.parametrize("average", ["state_dict_ema", "model_ema", "ema"])
+def test_of_two_copies_the_moving_average_is_taken_and_said(tmp_path, resnet18, regaze, average):
+    """As timm does; in a checkpoint that is converted, and in a file of both under prefixes."""
+    other = {name: item + 1 for name, item in resnet18.items()}
+    file, made = tmp_path / "c.pth", tmp_path / "made.safetensors"
+    moments = {number: {"exp_avg": torch.zeros(1)} for number in range(3)}
+    torch.save({"state_dict": resnet18, average: {**other, "n": torch.zeros(1)}, "optimizer": {"state": moments}}, file)
+    outcome = regaze("convert", file, "--to", made)
+    assert outcome.code == 0, outcome.err
+    assert f"{average} of the file is taken, state_dict left out" in outcome.out
+    backbone = torchvision_backbone("resnet18")
+    assert load_weights(backbone, str(made), 64).taken == 120
+    assert torch.equal(backbone.whole.conv1.weight, other["conv1.weight"])
+    both = {f"model.{name}": item for name, item in resnet18.items()}
+    both |= {f"{average}.{name}": item for name, item in other.items()}
+    report = load_weights(torchvision_backbone("resnet18"), saved(tmp_path, both), 64)
+    assert report.prefix == f"{average}."
+
+
 @pytest.mark.parametrize("name", ["hf-hub:timm/test_resnet.r160_in1k", "timm/test_resnet", "hf_hub:timm/test_resnet"])
 def test_hub_spellings_of_a_backbone(name):
     """Names of timm's as the hub spells them are the same backbone."""

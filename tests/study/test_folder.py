@@ -112,7 +112,7 @@ def test_refused_study_leaves_nothing(table_of, tmp_path, new_study):
     folder = new_study("kept")
     with pytest.raises(StudyError, match="no use"):
         create_study(folder, StudyOptions("synthetic:30", size=64), QUIET, refuse)
-    assert {path.name for path in folder.iterdir()} == {"data", ".locks"}, "what a next call takes up"
+    assert {path.name for path in folder.iterdir()} == {"cache", "data", ".locks"}, "what a next call takes up"
 
 
 def test_newer_study_is_not_called_damaged(table, tmp_path, open_quietly):

@@ -69,7 +69,8 @@ def _of_data(options: CheckOptions) -> Wanted:
             f"{options.data}: expected a study's folder, idrid:DIR, folder:DIR or csv:FILE (synthetic photographs are "
             "checked as part of their study)."
         )
-    return Wanted(**_reading(options), cache=_cache_folder() / f"{digest(_place(options.data))}.jsonl")
+    keep = _cache_folder() / digest(_place(options.data))
+    return Wanted(**_reading(options), cache=keep.with_name(f"{keep.name}.jsonl"), keep=keep)
 
 
 def _of_study(given: CheckOptions, voice: Voice) -> Wanted:
@@ -100,6 +101,7 @@ def _wanted_of(options: StudyOptions, path: Path) -> Wanted:
         folder=path / "data",
         seed=options.seed,
         cache=path / "cache" / "check.jsonl",
+        keep=path / "cache" / "near",
     )
 
 

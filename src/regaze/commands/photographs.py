@@ -25,8 +25,8 @@ class Convert(Command):
         """Convert."""
         from regaze.models.convert import convert
 
-        made = convert(self.file, self.to)
-        self.say(f"{made}: pass it with --weights {made}")
+        made, taken = convert(self.file, self.to)
+        self.say(f"{made}: pass it with --weights {made}", *([taken] if taken else []))
         return {"file": str(made)}, 0
 
 

@@ -20,7 +20,7 @@ _IMAGES = (
 _LABELS = (
     *("label", "diagnosis", "level", "grade", "dr_grade", "retinopathy_grade", "adjudicated_dr_grade", "class"),
     *("dr_level", "diabetic_retinopathy", "diabetic_retinopathy_grade", "icdr", "class_name", "category", "target"),
-    *("class_label", "label_name", "image_label", "severity", "stage", "dr"),
+    *("class_label", "class_id", "label_name", "image_label", "severity", "stage", "dr"),
 )
 _TRUE, _FALSE = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no", "")
 
@@ -110,8 +110,9 @@ def binary_columns(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) ->
 
 def _known(file: Path, columns: Sequence[str], names: Sequence[str], what: str) -> str:
     """The column that goes by a known name; the first of the known names goes before all others."""
-    by_plain = {re.sub(r"[\s_-]+", "_", column.strip()): column for column in columns}
-    found = [by_plain[name] for name in names if name in by_plain]
+    by_plain = {re.sub(r"[\s_-]+", "", column): column for column in columns}
+    plain = dict.fromkeys(name.replace("_", "") for name in names)
+    found = [by_plain[name] for name in plain if name in by_plain]
     option = f"--{what}-column"
     listed = ", ".join(columns)
     if not found:
@@ -119,7 +120,7 @@ def _known(file: Path, columns: Sequence[str], names: Sequence[str], what: str) 
             f"{file} has no column '{what}' (its columns: {listed}): pass {option} NAME"
             + (" (several, joined by commas, where labels are one-hot)." if what == "label" else ".")
         )
-    if len(found) > 1 and found[0] != names[0]:
+    if len(found) > 1 and found[0] != by_plain.get(names[0]):
         raise DataError(f"{file} has the columns {' and '.join(found)}: pass {option} with the one that holds it.")
     return found[0]
 

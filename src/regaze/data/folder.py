@@ -7,10 +7,10 @@ a class, by patient say, belongs to it.
 Masks lie in a folder of masks (`masks`, `ground_truth`, `segmentations`; `mask` or `labels` beside `images`), which may
 stand at any level, or in a sibling `DIR_masks` (of `DIR/images` also `DIR/masks`): `[LESION/][PART/]CLASS/stem.png`, in
 any order; in no class folder where the photographs' stems differ. Or beside their photograph: `stem_mask.png`,
-`stem_mask_1.png`, `stem_EX.png`. The stem may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or
-`_segmentation`. Where nothing names the lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left
-out and counted. `ground_truth` is MVTec's layout: without PART its masks belong to the test part, if the photographs
-have parts.
+`stem_mask_1.png`, `stem_EX.png`; or `stem.png` beside `stem.jpg`, where all PNGs of a folder are such and hold two
+levels. The stem may carry the lesion (`regaze.lesion_names`) and `_mask`, `_gt`, `_seg` or `_segmentation`. Where
+nothing names the lesion, the masks count as type `lesion`; those of landmarks (`OD`) are left out and counted.
+`ground_truth` is MVTec's layout: without PART its masks belong to the test part, if the photographs have parts.
 
 What a missing mask file means: where a class has its folder in the mask tree, even an empty one, its photographs were
 looked at. Those of the sound class without a mask file are *known* to be free of lesions; of another class they are
@@ -32,7 +32,7 @@ from pathlib import Path
 from regaze.data.classes import LabelWish, arrange, natural_key, sound_class
 from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
-from regaze.data.mask_tree import MaskTree, Photo, companions, like_masks, match_masks
+from regaze.data.mask_tree import MaskTree, Photo, companions, companions_of, like_masks, match_masks
 from regaze.data.tree import Place, part_of, unread_in, walk
 from regaze.errors import DataError
 from regaze.records import Dataset, Origin, Sample
@@ -161,6 +161,7 @@ def _find(root: Path) -> _Found:
     flat: list[Photo] = []
     pictured: set[Path] = set()
     places: list[Place] = []
+    shown_in: dict[Path, list[Path]] = {}
     for place, files in walk(root):
         hidden = [file for file in files if place.hidden or file.name.startswith(".")]
         shown = [file for file in files if file not in hidden]
@@ -171,7 +172,8 @@ def _find(root: Path) -> _Found:
         if place.masks:
             found.masks.append((place, shown))
             continue
-        beside = companions(shown)
+        shown_in[place.path] = shown
+        beside = companions_of(shown_in.get(place.path.parent, ()), shown) or companions(shown)
         found.beside |= beside
         photos = [file for file in shown if file not in beside]
         if place.names:

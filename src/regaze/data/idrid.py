@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from regaze.data.images import jpeg_comment
-from regaze.data.match import SAME_EYE, TWIN, Keep, Likeness, Progress, groups, likenesses, mark_twins
+from regaze.data.match import SAME_EYE, TWIN, Keep, Likeness, Progress, groups, likenesses, mark_twins, with_contents
 from regaze.data.text_table import csv_lines
 from regaze.data.tree import pictures
 from regaze.errors import DataError
@@ -52,7 +52,13 @@ class _Notes(list[str]):
             self.append(f"{count} {text}")
 
 
-def read_idrid(root: Path, spec: str, progress: Progress | None = None, keep: Keep | None = None) -> Dataset:
+def read_idrid(
+    root: Path,
+    spec: str,
+    progress: Progress | None = None,
+    keep: Keep | None = None,
+    cache: Path | None = None,
+) -> Dataset:
     """Read IDRiD.
 
     Args:
@@ -60,11 +66,12 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None, keep: Ke
         spec: The spelling that the user gave.
         progress: Called with (done, total) while the photographs are compared.
         keep: See `match.Keep`.
+        cache: See `match.likenesses`.
 
     Returns:
         The data set: graded photographs `training/IDRiD_001`, `test/IDRiD_001` in the order of their names, then
-        ungraded ones `segmentation-training/IDRiD_05`. Patients, masks and twins are filled in; contents and
-        fingerprint are left empty for `sources.load_dataset`.
+        ungraded ones `segmentation-training/IDRiD_05`. Patients, contents, masks and twins are filled in;
+        the fingerprint is left empty for `sources.load_dataset`.
 
     Raises:
         DataError: No such folder, neither part, photographs without their label table or mask folder, a label outside
@@ -81,8 +88,8 @@ def read_idrid(root: Path, spec: str, progress: Progress | None = None, keep: Ke
             f"{root} holds no photographs of IDRiD: expected '{_SEGMENTATION}/{_IMAGES}/{_SETS['training']}/*.jpg' or "
             f"'{_GRADING}/{_IMAGES}/{_SETS['training']}/*.jpg'; pass the folder that holds these two."
         )
-    everything = _with_patients(everything)
-    alike = likenesses([sample.image for sample in everything], progress)
+    everything = _with_patients(with_contents(everything))
+    alike = likenesses(everything, progress, cache)
     same = groups(len(everything), [(like.first, like.second) for like in alike if like.correlation >= TWIN])
     everything = _shared_patients(everything, same, alike, notes)
     kept = _merged(everything, len(graded), same, notes)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regaze.console import Voice
-from regaze.data.images import pages, photo_orientation, photo_size, read_photo
+from regaze.data.images import pages, photo_orientation, photo_size
 from regaze.data.masks import fitted, read_masks
 from regaze.data.match import Progress, in_order, reading_pool
-from regaze.data.near_copies import Thumbnail, Thumbnails, enough_for_thumbnail, near_groups, thumbnail_of
+from regaze.data.near_copies import Thumbnails, near_groups, thumbnails
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
 
@@ -50,15 +51,13 @@ class _Look:
     values: tuple[str, ...] = ()
 
 
-def inspect(
-    dataset: Dataset, progress: Progress | None = None, thumbnails: Thumbnails | None = None
-) -> tuple[str, ...]:
+def inspect(dataset: Dataset, shown: Thumbnails, progress: Progress | None = None) -> tuple[str, ...]:
     """Look at every photograph and mask.
 
     Args:
         dataset: Its photographs.
+        shown: Takes the photographs in their order, so that who compares them need not decode them again.
         progress: Called with (done, total).
-        thumbnails: Takes the photographs in their order, so that who compares them need not decode them again.
 
     Returns:
         Notes on what looks like a slip, the worst first; no note where nothing does.
@@ -69,43 +68,49 @@ def inspect(
     """
     looks = []
     with reading_pool() as pool:
-        for done, (look, thumbnail) in enumerate(in_order(pool, _look, dataset.samples), start=1):
+        seen = in_order(pool, lambda sample: _look(sample, shown), dataset.samples)
+        for done, (look, key, row) in enumerate(seen, start=1):
             looks.append(look)
-            if thumbnails is not None:
-                thumbnails.add(thumbnail)
+            shown.add(key, row)
             if progress is not None:
                 progress(done, len(dataset.samples))
     return tuple(_notes(dataset, looks))
 
 
-def look_at(dataset: Dataset, voice: Voice, thumbnails: Thumbnails | None = None) -> tuple[str, ...]:
+def look_at(dataset: Dataset, voice: Voice) -> tuple[str, ...]:
     """`inspect` with its progress shown."""
-    with voice.progress("looking at photographs and masks") as feed:
-        return inspect(dataset, feed, thumbnails)
+    with thumbnails() as shown, voice.progress("looking at photographs and masks") as feed:
+        return inspect(dataset, shown, feed)
 
 
-def look_and_compare(dataset: Dataset, voice: Voice) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """`look_at` and `near_groups`, each photograph decoded once; synthetic ones are painted one by one.
+def look_and_compare(
+    dataset: Dataset, voice: Voice, keep: Path | None = None
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """`inspect` and `near_groups` with their progress shown; photographs that were painted are compared by nobody.
+
+    Args:
+        dataset: Its photographs.
+        voice: Shows the progress.
+        keep: See `near_copies.thumbnails`.
 
     Raises:
         DataError: See `inspect`.
     """
-    if dataset.spec.startswith("synthetic"):
-        return look_at(dataset, voice), ()
-    with Thumbnails(len(dataset.samples)) as thumbnails:
-        notes = look_at(dataset, voice, thumbnails)
+    with thumbnails(keep) as shown:
+        with voice.progress("looking at photographs and masks") as feed:
+            notes = inspect(dataset, shown, feed)
+        if dataset.spec.startswith("synthetic"):
+            return notes, ()
         with voice.progress("looking for near-copies") as feed:
-            return notes, tuple(near_groups(dataset.samples, thumbnails.alike(feed)))
+            return notes, tuple(near_groups(dataset.samples, shown.alike(feed)))
 
 
-def _look(sample: Sample) -> tuple[_Look, Thumbnail]:
-    """A look, and the same photograph as `near_copies` compares it: what that needs is enough to see light by."""
+def _look(sample: Sample, shown: Thumbnails) -> tuple[_Look, bytes, NDArray[np.void]]:
+    """A look, and the same photograph as it is compared: what that needs is enough to see light by."""
     try:
-        photo = read_photo(sample.image, enough_for_thumbnail(sample.image))
-        thumbnail = thumbnail_of(photo, sample.image)
-        brightest = float(np.percentile(photo.max(axis=2), 99))
-        look = _Look(brightest, pages(sample.image), photo_orientation(sample.image) != 1)
-        return _with_masks(look, sample) if sample.origin == "masks" and sample.masks else look, thumbnail
+        key, row = shown.read(sample.image)
+        look = _Look(float(row["brightest"]), pages(sample.image), photo_orientation(sample.image) != 1)
+        return _with_masks(look, sample) if sample.origin == "masks" and sample.masks else look, key, row
     except DataError as error:
         raise DataError(f"{sample.id}: {error}") from error
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from regaze.data.images import IMAGE_SUFFIXES
+from regaze.data.images import IMAGE_SUFFIXES, open_image
 from regaze.data.tree import PartName, Place, unread_in
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
@@ -61,6 +61,18 @@ class MaskTree:
         kinds[kind] = (*kinds.get(kind, ()), mask)
 
 
+def companions_of(above: Sequence[Path], files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
+    """The pictures of a folder where all of them are masks of those in the folder that holds it (DAGM: `Label`).
+
+    Returns:
+        As `companions`; empty where one is none.
+    """
+    if not above or not all(says_mask(file.stem) for file in files):
+        return {}
+    found = companions([*above, *files])
+    return {file: found[file] for file in files} if found.keys() >= set(files) else {}
+
+
 def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
     """Of the pictures in one folder those that are masks of another one: `x_mask.png`, `x_mask_1.png`, `x_EX.png`.
 
@@ -86,8 +98,30 @@ def companions(files: Sequence[Path]) -> dict[Path, tuple[Path, str | None]]:
     masked = {photo for photo, _ in found.values()}
     for file in files:
         take(file, landmark_endings(file.stem), masked)
+    for file, photo in _pairs(files):
+        if photo not in found:
+            found.setdefault(file, (photo, "lesion"))
     # A mask's own name may begin another's: `x_mask` and `x_mask_EX`.
     return {mask: (found[photo][0] if photo in found else photo, kind) for mask, (photo, kind) in found.items()}
+
+
+def _pairs(files: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Masks and photographs of one stem in one folder, `x.png` beside `x.jpg` (magnetic tiles): all of them or none.
+
+    Every PNG has a JPEG of its name, and holds no more than two levels.
+    """
+    photos = {file.stem: file for file in files if file.suffix.lower() in (".jpg", ".jpeg")}
+    masks = [file for file in files if file.suffix.lower() == ".png"]
+    if masks and all(file.stem in photos and _is_binary(file) for file in masks):
+        yield from ((file, photos[file.stem]) for file in masks)
+
+
+def _is_binary(file: Path) -> bool:
+    try:
+        with open_image(file, decode=True) as image:
+            return image.mode in ("1", "L", "P") and len(image.getcolors(256) or range(256)) <= 2
+    except DataError:  # said where it is read
+        return False
 
 
 def like_masks(files: Sequence[Path]) -> list[Path]:
@@ -111,29 +145,26 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
         DataError: A mask fits several photographs, or two of one stem fit one.
     """
     tree = MaskTree()
-    classes = {photo.label for photo in photos}
+    classes, folders = {photo.label for photo in photos}, {photo.below for photo in photos}
     has_parts = any(photo.part is not None for photo in photos)
-    by_stem: dict[str, list[Photo]] = defaultdict(list)
-    for photo in photos:
-        by_stem[photo.path.stem].append(photo)
-    shorter = {_shorter(stem) for stem in by_stem} - by_stem.keys()
-    for photo in photos:
-        if (stem := _shorter(photo.path.stem)) in shorter:
-            by_stem[stem].append(photo)
+    by_stem = _by_stem(photos)
     above = {place.path.parent for place, _ in places}
     for place, files in places:
         label, kind, below = _meaning(place.names, classes)
-        # MVTec's ground_truth belongs to the test part.
-        part = place.part or ("test" if has_parts and _is_mvtec(place) else None)
+        part = _part_of(place) if has_parts else None
         if kind is None:
             tree.landmarks += files
             continue
         _refuse_alike(files)
         landmarks = len(tree.landmarks)
+        # MVTec LOCO has a folder for each photograph: ground_truth/CLASS/000/001.png.
+        is_of_one = bool(below) and below not in folders and below[-1] in by_stem
         for file in files:
-            names = [] if label is None and below else _bare(((file.stem, ""), *mask_endings(file.stem)))
-            candidates = [(stem, named if named and kind == "lesion" else kind) for stem, named in names]
-            owner = _owner(file, candidates, by_stem, label, part if has_parts else None, below)
+            if is_of_one:
+                candidates = [(below[-1], named_lesion(file.stem) or kind)]
+            else:
+                candidates = [] if label is None and below else _candidates(file, kind)
+            owner = _owner(file, candidates, by_stem, label, part, below[:-1] if is_of_one else below)
             if owner is not None:
                 tree.add(owner[0].path, owner[1], file)
             elif any(True for _ in landmark_endings(file.stem)):
@@ -143,8 +174,26 @@ def match_masks(places: Sequence[tuple[Place, Sequence[Path]]], photos: Sequence
         # An empty folder says that nothing was found; one of landmarks alone says nothing.
         looked = len(files) > len(tree.landmarks) - landmarks or (not files and place.path not in above)
         if label is not None and looked and not unread_in(place.path):
-            tree.known.add((part if has_parts else None, label))
+            tree.known.add((part, label))
     return tree
+
+
+def _by_stem(photos: Sequence[Photo]) -> dict[str, list[Photo]]:
+    """Photographs by their stems, and by the shorter ones that no other has."""
+    found: dict[str, list[Photo]] = defaultdict(list)
+    for photo in photos:
+        found[photo.path.stem].append(photo)
+    shorter = {_shorter(stem) for stem in found} - found.keys()
+    for photo in photos:
+        if (stem := _shorter(photo.path.stem)) in shorter:
+            found[stem].append(photo)
+    return found
+
+
+def _candidates(file: Path, kind: str) -> list[tuple[str, str]]:
+    """The stems of photographs that a mask may belong to, and the lesion that it would show."""
+    names = _bare(((file.stem, ""), *mask_endings(file.stem)))
+    return [(stem, named if named and kind == "lesion" else kind) for stem, named in names]
 
 
 def _owner(
@@ -189,8 +238,9 @@ def _meaning(names: Sequence[str], classes: Collection[str]) -> tuple[str | None
     return label, None if landmark else kind, below
 
 
-def _is_mvtec(place: Place) -> bool:
-    return place.masks.startswith("ground")
+def _part_of(place: Place) -> PartName | None:
+    """The part of a folder of masks; MVTec's ground_truth belongs to the test part."""
+    return place.part or ("test" if place.masks.startswith("ground") else None)
 
 
 def _bare(meanings: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.data.images import content_hash, read_photo
+from regaze.data.kept_rows import Rows, kept_rows, writable
+from regaze.files import digest, read_sealed, typed, write_sealed
 from regaze.records import Sample
 
 Item = TypeVar("Item")
@@ -59,7 +61,9 @@ best pair of different eyes (.765) and the three pairs of shots taken seconds ap
 else."""
 
 _MOST = 32  # candidates of one photograph
-_PRODUCTS = 2**25  # products of signatures that are held at once, 128 MiB
+_VERSION = 1  # of what finds pairs
+_BLOCK = 2048  # photographs whose products are held at once
+_ROW = np.dtype((np.float32, (_COARSE_SIZE[0] * _COARSE_SIZE[1],)))  # a coarse signature
 _AHEAD = 32  # photographs
 _DARK = 15  # grey value, 0..255, below which a pixel belongs to the black surround
 _LEAST_SHARED = 0.1  # share of the fine grid that two fields of view must have in common
@@ -86,12 +90,16 @@ class _Fine(NamedTuple):
     inside: NDArray[np.bool_]  # (128, 192), well inside the field of view
 
 
-def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[Likeness]:
+def likenesses(
+    samples: Sequence[Sample], progress: Progress | None = None, cache: Path | None = None
+) -> list[Likeness]:
     """Find the pairs of photographs that show the same picture, or nearly.
 
     Args:
-        paths: The photographs' files.
+        samples: The photographs, with `content` filled in.
         progress: Called with (done, total) as the photographs are read.
+        cache: A folder where the pairs are kept for the next call of photographs of the same contents, and what was
+            read where this one is ended.
 
     Returns:
         Pairs with a fine correlation of at least `SAME_EYE`, in the order of their indices.
@@ -99,13 +107,32 @@ def likenesses(paths: Sequence[Path], progress: Progress | None = None) -> list[
     Raises:
         DataError: A file cannot be read as a picture.
     """
-    coarse = np.zeros((len(paths), _COARSE_SIZE[0] * _COARSE_SIZE[1]), np.float32)
-    with reading_pool() as pool:
-        for index, signature in enumerate(in_order(pool, _coarse, paths)):
-            coarse[index] = signature
-            if progress is not None:
-                progress(index + 1, len(paths))
-    return [like for like in compared(paths, _candidates(coarse)) if like.correlation >= SAME_EYE]
+    key = digest([_VERSION, [sample.content for sample in samples]])
+    kept = None if cache is None else cache / f"likenesses-{key}.json"
+    found = None if kept is None else _kept(kept, len(samples))
+    if found is not None:
+        return found
+    paths = [sample.image for sample in samples]
+    cache = cache and writable(cache)
+    with kept_rows(_ROW, cache and cache / "likenesses.rows") as rows:
+        with reading_pool() as pool:
+            for done, (name, row) in enumerate(in_order(pool, lambda path: rows.read(path, _coarse), paths), start=1):
+                rows.add(name, row)
+                if progress is not None:
+                    progress(done, len(paths))
+        found = [like for like in compared(paths, _candidates(rows)) if like.correlation >= SAME_EYE]
+    if kept is not None and cache is not None:
+        write_sealed(kept, {"pairs": [list(astuple(like)) for like in found]})
+    return found
+
+
+def _kept(file: Path, count: int) -> list[Likeness] | None:
+    """Pairs that an earlier call found; None where there are none, or the file is damaged."""
+    try:
+        pairs = typed(list[tuple[int, int, float]], read_sealed(file)["pairs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return [Likeness(*pair) for pair in pairs] if all(0 <= a < b < count for a, b, _ in pairs) else None
 
 
 def compared(paths: Sequence[Path], pairs: Iterable[tuple[int, int]]) -> list[Likeness]:
@@ -151,17 +178,17 @@ def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]
 
 
 def with_contents(samples: Sequence[Sample]) -> list[Sample]:
-    """Fill in `Sample.content`, the fingerprint of each photograph's bytes.
+    """Fill in `Sample.content`, the fingerprint of each photograph's bytes, where it is not.
 
     Raises:
         DataError: A file is missing or cannot be read.
     """
     with reading_pool() as pool:
-        hashes = list(pool.map(content_hash, [sample.image for sample in samples]))
+        hashes = list(pool.map(lambda sample: sample.content or content_hash(sample.image), samples))
     return [replace(sample, content=value) for sample, value in zip(samples, hashes, strict=True)]
 
 
-def with_twins(samples: Sequence[Sample], progress: Progress | None = None) -> list[Sample]:
+def with_twins(samples: Sequence[Sample], progress: Progress | None = None, cache: Path | None = None) -> list[Sample]:
     """Fill in `Sample.twin`: the smallest id among the samples that show the same picture.
 
     Files with the same bytes (`Sample.content`) are twins even where the picture has no detail to compare.
@@ -169,6 +196,7 @@ def with_twins(samples: Sequence[Sample], progress: Progress | None = None) -> l
     Args:
         samples: With `content` filled in.
         progress: Called with (done, total) as the photographs are read.
+        cache: See `likenesses`.
 
     Returns:
         The same samples in the same order; `twin` is None where a picture occurs once.
@@ -176,7 +204,7 @@ def with_twins(samples: Sequence[Sample], progress: Progress | None = None) -> l
     Raises:
         DataError: A file cannot be read as a picture.
     """
-    alike = likenesses([sample.image for sample in samples], progress)
+    alike = likenesses(samples, progress, cache)
     links = [(like.first, like.second) for like in alike if like.correlation >= TWIN]
     first_with: dict[str, int] = {}
     for index, sample in enumerate(samples):
@@ -234,21 +262,37 @@ def _coarse(path: Path) -> NDArray[np.float32]:
     return flat / length if length > 0.1 * np.sqrt(flat.size) else np.zeros_like(flat)
 
 
-def _candidates(coarse: NDArray[np.float32]) -> list[tuple[int, int]]:
+def _candidates(rows: Rows) -> list[tuple[int, int]]:
     """The pairs (a, b), a < b, whose coarse signatures correlate at `_CANDIDATE` or more; of each a the likest few.
 
     Of parts on one fixture all may pass; a copy is likest.
     """
     pairs: list[tuple[int, int]] = []
-    block = min(2048, max(64, _PRODUCTS // max(1, len(coarse))))
-    for start in range(0, len(coarse), block):
-        likeness = coarse[start : start + block] @ coarse[start:].T
-        likeness[np.tri(*likeness.shape, dtype=np.bool_)] = -1  # each pair once
-        nearest = np.argpartition(-likeness, min(_MOST, likeness.shape[1] - 1), axis=1)[:, :_MOST]
-        rows, places = np.nonzero(np.take_along_axis(likeness, nearest, axis=1) >= _CANDIDATE)
-        columns = nearest[rows, places]
-        pairs += [(start + int(r), start + int(c)) for r, c in zip(rows, columns, strict=True)]
+    for start in range(0, len(rows), _BLOCK):
+        own = np.ascontiguousarray(rows.block(start, start + _BLOCK))
+        found = [_likest(own, rows, start, other) for other in range(start, len(rows), _BLOCK)]
+        a, b, likeness = (np.concatenate(values) for values in zip(*found, strict=True))
+        order = np.lexsort((-likeness, a))
+        a, b = a[order], b[order]
+        few = np.arange(len(a)) - np.searchsorted(a, a) < _MOST
+        pairs += [(int(first), int(second)) for first, second in zip(a[few], b[few], strict=True)]
     return sorted(pairs)
+
+
+def _likest(
+    own: NDArray[np.float32], rows: Rows, start: int, other: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """(a, b, likeness) of the candidates between a block of signatures and one that is no earlier."""
+    products = own @ np.ascontiguousarray(rows.block(other, other + _BLOCK)).T
+    if other == start:
+        products[np.tri(*products.shape, dtype=np.bool_)] = -1  # each pair once
+    hit = np.flatnonzero(products.max(axis=1) >= _CANDIDATE)
+    products = products[hit]
+    few = min(_MOST, products.shape[1])
+    nearest = np.argpartition(products, -few, axis=1)[:, -few:]
+    values = np.take_along_axis(products, nearest, axis=1)
+    at, place = np.nonzero(values >= _CANDIDATE)
+    return start + hit[at], other + nearest[at, place], values[at, place]
 
 
 def _fine(path: Path) -> _Fine:

@@ -55,6 +55,7 @@ def load_dataset(
     seed: int = 0,
     progress: Progress | None = None,
     eyes: bool | None = None,
+    cache: Path | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -75,6 +76,7 @@ def load_dataset(
         seed: Seed of the synthetic photographs; the other sources do not use it.
         progress: Called with (done, total) while photographs are painted or compared.
         eyes: Whether the photographs show eyes, where a study has settled it; None: look.
+        cache: See `match.likenesses`.
 
     Returns:
         The data set, with contents, twins and fingerprint filled in.
@@ -93,6 +95,7 @@ def load_dataset(
         folder=folder,
         seed=seed,
         progress=progress,
+        cache=cache,
     )
     _refuse_foreign_bytes(dataset)
     samples: Sequence[Sample] = with_contents(dataset.samples)
@@ -107,7 +110,7 @@ def load_dataset(
     if all(sample.period is None for sample in samples) and split_by in ("patient", "period"):
         samples = with_periods(samples)
     if kind != "idrid":  # which had to compare the pictures to be read at all
-        samples = with_twins(samples, progress)
+        samples = with_twins(samples, progress, cache)
         notes += _twin_notes(samples, dataset.classes)
     if boxes is not None:
         classes, prefix = (CODRAS_CLASSES, "training/") if kind == "idrid" else (None, "")
@@ -150,6 +153,7 @@ def list_photographs(
     progress: Progress | None = None,
     faults: list[str] | None = None,
     keep: Keep | None = None,
+    cache: Path | None = None,
 ) -> Dataset:
     """The photographs of a data set as its reader lists them: contents, twins, dates and boxes are left out.
 
@@ -164,6 +168,7 @@ def list_photographs(
         progress: Likewise.
         faults: See `table.read_table`.
         keep: See `match.Keep`; here for a source that opens photographs to list them.
+        cache: See `load_dataset`.
 
     Raises:
         DataError: The spelling is unknown, or the data cannot be read; see the readers.
@@ -172,7 +177,7 @@ def list_photographs(
     rest = rest.strip()
     wish = labels or LabelWish()
     readers: dict[str, Callable[[], Dataset]] = {
-        "idrid": lambda: read_idrid(_path(spec, rest), spec, progress, keep),
+        "idrid": lambda: read_idrid(_path(spec, rest), spec, progress, keep, cache),
         "folder": lambda: read_folder(_path(spec, rest), spec, patient, wish),
         "csv": lambda: read_table(_path(spec, rest), spec, patient, split_by, columns, wish, faults),
         **dict.fromkeys(_TASKS, lambda: _synthetic(spec, kind, rest, folder, seed, progress)),
@@ -252,7 +257,12 @@ def fingerprint(classes: Sequence[str], samples: Iterable[Sample]) -> str:
 def _hint(root: Path) -> str:
     """What may be meant by a folder that has one class alone: a table in it, else another level."""
     table = table_in(root)
-    return f"; there is a table: csv:{table}" if table else " (is the path one level too high, or too low?)"
+    if table:
+        return f"; there is a table: csv:{table}"
+    below = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    if len(below) == 1 and any(path.is_dir() for path in below[0].iterdir()):
+        return f" (folder:{below[0]} may be meant)"
+    return " (is the path one level too high, or too low?)"
 
 
 def _are_named(samples: Iterable[Sample]) -> bool:

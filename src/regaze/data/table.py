@@ -4,7 +4,7 @@ Columns (in any order, upper or lower case): `image` and `label` or other names 
 `patient`, `split` (train, training, val, validation or test), what folds leave out as a whole (`period`, `site`), and
 masks: a column named like a lesion (`regaze.lesion_names`: `haemorrhages`, `HE`), `mask`, or `LESION_mask`
 (`anything_mask` counts as type `lesion`, `optic_disc_mask` is no lesion). Columns of plain numbers hold no masks. Paths
-are relative to the table (photographs also to a folder of their own) or absolute, and may be spelled as other tools do
+are relative to the table (also to a folder of the photographs) or absolute, and may be spelled as other tools do
 (`data.finder`). A cell that says that nothing is known (`nan`, `NA`, `-`) is an empty one.
 
 A mask cell lists files separated by `;`. `none` means: looked for and absent. An empty cell means absent too, where the
@@ -28,7 +28,7 @@ from regaze.data.finder import Finder
 from regaze.data.folder import expression_words, with_patients
 from regaze.data.fundus import are_fundus
 from regaze.data.images import IMAGE_SUFFIXES
-from regaze.data.text_table import read_text_table
+from regaze.data.text_table import TextTable, read_text_table
 from regaze.data.tree import part_name, part_of
 from regaze.errors import DataError
 from regaze.lesion_names import lesion_type, named_lesion
@@ -96,7 +96,7 @@ def read_table(
     if columns.images is not None and not columns.images.is_dir():
         raise DataError(f"--images {columns.images}: there is no such folder.")
     finder = Finder(columns.images or file.parent, anywhere=columns.images is not None)
-    beside = Finder(file.parent, anywhere=False)
+    beside = [Finder(folder, anywhere=False) for folder in (file.parent, columns.images) if folder is not None]
     rows, images = _present(rows, roles.image, mask_columns, finder, beside, faults)
     notes += _respelled(rows, roles.image, images, finder.base)
     labels, more = _labels(rows, roles, names)
@@ -159,6 +159,7 @@ def _read_rows(file: Path) -> tuple[dict[str, str], list[_Row], list[str]]:
         raise DataError(
             f"{file} is empty: expected a header with the columns image and label, and a row per photograph."
         )
+    table = _with_header(table)
     written = table.lines[0][1]
     columns = [name.lower() for name in written]
     twice = [name for name, count in Counter(columns).items() if count > 1 and name]
@@ -173,6 +174,25 @@ def _read_rows(file: Path) -> tuple[dict[str, str], list[_Row], list[str]]:
     if not rows:
         raise DataError(f"{file} lists no photographs: add a row per photograph below the header.")
     return {column: name for column, name in zip(columns, written, strict=True) if column}, rows, table.notes
+
+
+def _with_header(table: TextTable) -> TextTable:
+    """A table without a header gets one where its first line plainly is a photograph's: `a.jpg 0`, as DDR has it."""
+    suffixes = "|".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    pattern = re.compile(rf"(\S.*?\.({suffixes}))[\s,;|]+([^\s,;|]+)", re.IGNORECASE)
+    lines = [(number, pattern.fullmatch(" ".join(cells))) for number, cells in table.lines]
+    if lines[0][1] is None:
+        return table
+    rows = [
+        (number, [found[1], found[3]] if found else cells)
+        for (number, found), (_, cells) in zip(lines, table.lines, strict=True)
+    ]
+    notes = [*table.notes, "The table has no header: its lines are taken as the name of a photograph and its label."]
+    labels = Counter(cells[-1] for _, cells in rows)
+    if labels["5"] and len(labels) > 3 and labels.keys() <= set("012345"):
+        rows = [(number, [name, "" if label == "5" else label]) for number, (name, label) in rows]
+        notes.append(f"Label 5 ({labels['5']} photographs) is DDR's word for ungradable: these count as not graded.")
+    return TextTable([(0, ["image", "label"]), *rows], notes)
 
 
 def _roles(file: Path, columns: Mapping[str, str], rows: Sequence[_Row], wish: TableWish) -> Roles:
@@ -233,18 +253,18 @@ def _mask_columns(columns: Sequence[str], rows: Sequence[_Row]) -> dict[str, str
     return kinds
 
 
-def _existing(row: _Row, column: str, text: str, finder: Finder, deep: bool = False) -> Path:
+def _existing(row: _Row, column: str, text: str, finders: Sequence[Finder], deep: bool = False) -> Path:
     """The file that a cell names; `deep`: also looked for in other folders, see `Finder`."""
     if not text or not text.isprintable():
         raise DataError(f"{row}: the cell '{column}' is {text!r}: write the path of a file.")
     try:
-        path = finder.find(text, deep)
+        path = next(filter(None, (finder.find(text, deep) for finder in finders)), None)
     except DataError as error:
         raise DataError(f"{row}, column '{column}': {error}") from error
     if path is None:
         cure = " (pass --images DIR where the photographs lie elsewhere)" if deep else ""
         raise DataError(
-            f"{row}: there is no file {finder.base / text} (column '{column}'): correct the path or remove the "
+            f"{row}: there is no file {finders[0].base / text} (column '{column}'): correct the path or remove the "
             f"row{cure}."
         )
     return path
@@ -255,7 +275,7 @@ def _present(
     column: str,
     mask_columns: Mapping[str, str],
     finder: Finder,
-    beside: Finder,
+    beside: Sequence[Finder],
     faults: list[str] | None,
 ) -> tuple[list[_Row], list[Path]]:
     """The rows whose files are there, and their photographs; see `read_table` for the faults of others."""
@@ -263,7 +283,7 @@ def _present(
     kept, images = [], []
     for row in rows:
         try:
-            image = _existing(row, column, row.cells[column], finder, deep=True)
+            image = _existing(row, column, row.cells[column], [finder], deep=True)
             _refuse_twice(row, column, seen.setdefault(image.resolve(), row))
             if faults is not None:  # else read with the rest of the row, after what concerns all of them
                 _masks(row, mask_columns, beside)
@@ -332,7 +352,9 @@ def _part(row: _Row) -> Part:
     return part_of(name)
 
 
-def _masks(row: _Row, columns: Mapping[str, str], finder: Finder) -> tuple[dict[str, tuple[Path, ...]], Origin]:
+def _masks(
+    row: _Row, columns: Mapping[str, str], finders: Sequence[Finder]
+) -> tuple[dict[str, tuple[Path, ...]], Origin]:
     """A row's masks by lesion type, and whether anything is known about its lesions."""
     masks: dict[str, tuple[Path, ...]] = {}
     said = {column: row.cells[column] for column in columns}
@@ -342,7 +364,7 @@ def _masks(row: _Row, columns: Mapping[str, str], finder: Finder) -> tuple[dict[
         if text.lower() != "none":
             names = [name.strip() for name in text.split(";") if name.strip()]
             kind = columns[column]
-            masks[kind] = masks.get(kind, ()) + tuple(_existing(row, column, name, finder) for name in names)
+            masks[kind] = masks.get(kind, ()) + tuple(_existing(row, column, name, finders) for name in names)
     return masks, "masks" if said else "none"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from regaze.data.match import TWIN, Progress, compared, groups, mark_twins
 from regaze.data.near_copies import near_copies
@@ -14,7 +15,9 @@ from regaze.words import words_of
 Groups = list[tuple[int, ...]]
 
 
-def find_copies(samples: Sequence[Sample], progress: Progress | None = None) -> tuple[Groups, Groups]:
+def find_copies(
+    samples: Sequence[Sample], progress: Progress | None = None, keep: Path | None = None
+) -> tuple[Groups, Groups]:
     """Groups of two and more: of copies of one picture, and of photographs of one thing (copies among them).
 
     Near-copies propose the pairs (`data.near_copies`); those that are copies are told by their pixels (`match.TWIN`),
@@ -23,12 +26,13 @@ def find_copies(samples: Sequence[Sample], progress: Progress | None = None) -> 
     Args:
         samples: Photographs that can be read, with `content`.
         progress: Called with (done, total) as the photographs are read.
+        keep: See `near_copies.thumbnails`.
 
     Raises:
         DataError: A file cannot be read as a picture.
     """
     paths = [sample.image for sample in samples]
-    near = [(like.first, like.second) for like in near_copies(paths, progress)]
+    near = [(like.first, like.second) for like in near_copies(paths, progress, keep)]
     same = [(like.first, like.second) for like in compared(paths, near) if like.correlation >= TWIN]
     first: dict[str, int] = {}
     same += [(first.setdefault(sample.content, index), index) for index, sample in enumerate(samples)]

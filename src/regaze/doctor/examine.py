@@ -50,6 +50,7 @@ class Wanted:
         split: Of a study: id -> fold.
         group_near_copies: Of a study: near-copies count as one patient's.
         cache: File of the looks; None: kept nowhere.
+        keep: Of what is compared, see `near_copies.thumbnails`.
     """
 
     spec: str
@@ -65,6 +66,7 @@ class Wanted:
     split: Mapping[str, int] | None = None
     group_near_copies: bool = False
     cache: Path | None = None
+    keep: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def examine(wanted: Wanted, voice: Voice) -> CheckUp:
     # Masks of another photograph of the same picture (IDRiD) have come to some.
     pairs = list(zip(samples, looks.at(samples), strict=True))
     with voice.progress("comparing photographs") as feed:
-        copies, alike = find_copies(samples, feed)
+        copies, alike = find_copies(samples, feed, wanted.keep)
     grouped = dataset
     if wanted.group_near_copies:
         near = [tuple(samples[index].id for index in group) for group in alike]

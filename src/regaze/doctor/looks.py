@@ -1,29 +1,25 @@
 """Looks at many photographs: by several processes, and only at those that were not looked at before.
 
 Invariant: what is kept belongs to files that have not been written since: of that path, inode, size and times, as they
-were *before* the look, and at rest for a while then, since a clock's ticks do not tell two writes at once apart. A
-program may set the time of writing back (`cp -p`, `rsync -t`), not the time of change. A damaged line counts as none.
+were *before* the look, and at rest for a while then, since a clock's ticks do not tell two writes at once apart
+(`files.state`). A damaged line counts as none.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from regaze.data.match import Progress
 from regaze.doctor.look import Look, look_at
-from regaze.files import digest
+from regaze.files import at_rest, digest, state
 from regaze.processes import in_processes
 from regaze.records import Sample
 
 _VERSION = 1  # of what a look holds
-_SECOND = 10**9  # nanoseconds
-_TICK = _SECOND // 10  # ample for a clock of nanoseconds, which a kernel moves on every 1 to 10 ms
-_COARSE_TICK = 2 * _SECOND  # of a file system that keeps whole seconds
 _POOL_PAYS = 48  # starting the processes takes about as long as looking at this many photographs
 _CHUNK = 8
 
@@ -77,11 +73,11 @@ class Looks:
             yield from looks
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        at_rest = {key for key, sample in todo.items() if _is_at_rest(sample)}
+        still = {key for key, sample in todo.items() if at_rest(_files(sample))}
         with self.file.open("a", encoding="utf-8") as kept:
             for key, look in zip(todo, looks, strict=True):
                 # What cannot be read may be mended without a change that is seen here (a disk, a right).
-                if key in at_rest and not look.error and not look.mask_error:
+                if key in still and not look.error and not look.mask_error:
                     kept.write("\n" * (kept.tell() > 0) + json.dumps({"key": key} | asdict(look)))
                     kept.flush()
                 yield look
@@ -101,22 +97,9 @@ class Looks:
 def _key(sample: Sample) -> str:
     """Changes whenever one of the files is written."""
     masks = sorted((kind, str(file)) for kind, files in sample.masks.items() for file in files)
-    facts = [[kind, file, *_state(Path(file))] for kind, file in [("", str(sample.image)), *masks]]
+    facts = [[kind, file, *state(Path(file))] for kind, file in [("", str(sample.image)), *masks]]
     return digest([_VERSION, sample.origin == "masks", facts, sorted(sample.mask_values.items())])
 
 
-def _state(file: Path) -> tuple[int, ...]:
-    """Inode, size, and the times of writing and of change in nanoseconds; -1 where there is no file."""
-    try:
-        found = file.stat()
-    except OSError:
-        return (-1,)
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _is_at_rest(sample: Sample) -> bool:
-    """Whether none of a sample's files was changed so lately that one more change might not show in its times."""
-    files = [sample.image, *(file for several in sample.masks.values() for file in several)]
-    changed = [at for file in files for at in _state(file)[3:]]
-    now = time.time_ns()
-    return all(now - at > (_TICK if at % _SECOND else _COARSE_TICK) for at in changed)
+def _files(sample: Sample) -> list[Path]:
+    return [sample.image, *(file for several in sample.masks.values() for file in several)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import timm
@@ -83,6 +84,18 @@ def torchvision_backbone(name: str) -> Backbone:
         channels = (width // 8, width // 4, width // 2, width)
         whole.fc = nn.Identity()
     return Backbone(name, whole, segments, channels, IMAGENET_MEAN, IMAGENET_STD)
+
+
+@cache
+def count_parameters(name: str) -> int:
+    """How many numbers a backbone has, without taking memory for them; 0 where nothing but building it tells."""
+    if name in TORCHVISION or not timm.is_model(_timm_name(name).split(".")[0]):
+        return 0
+    try:
+        with torch.device("meta"):
+            return sum(each.numel() for each in timm.create_model(_timm_name(name), num_classes=0).parameters())
+    except (RuntimeError, NotImplementedError, AttributeError, AssertionError, TypeError, ValueError):
+        return 0
 
 
 def timm_backbone(name: str, size: int, pretrained: bool = False) -> Backbone:

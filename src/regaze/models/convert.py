@@ -8,6 +8,7 @@ and whatever the loading does to its process, it does not do to the caller's.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from regaze.errors import ModelError
 from regaze.files import replacing
 
 
-def convert(source: Path, target: Path | None = None) -> Path:
+def convert(source: Path, target: Path | None = None) -> tuple[Path, str]:
     """Write the tensors of a pickled file as safetensors.
 
     Args:
@@ -25,7 +26,7 @@ def convert(source: Path, target: Path | None = None) -> Path:
         target: The new file; default: beside `source`, with the suffix `.safetensors`.
 
     Returns:
-        The new file.
+        The new file; and which of several copies of one network it holds, empty where there is one.
 
     Raises:
         ModelError: No such file, the new one is there already, or the file holds more than tensors and plain values.
@@ -44,15 +45,35 @@ def convert(source: Path, target: Path | None = None) -> Path:
                 f"{source} cannot be converted ({lines[-1][:200]}): give a file of tensors alone, as "
                 "torch.save(model.state_dict(), FILE) writes it."
             )
-    return target
+    return target, done.stdout.strip()
 
 
-def _state(values: Any) -> dict[str, Any]:
-    """The largest set of named tensors in a checkpoint, at any depth of its dicts."""
+def is_average(name: str) -> bool:
+    """Whether a name speaks of a moving average of the weights (`state_dict_ema`, `model_ema.`), which timm prefers."""
+    return re.search(r"(^|[._])ema($|[._])", name.lower()) is not None
+
+
+def _sets(values: Any, name: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """The sets of named tensors in a checkpoint, at any depth of its dicts, each with where it lies."""
     if not isinstance(values, dict):
-        return {}
-    own = {str(name): value for name, value in values.items() if hasattr(value, "untyped_storage")}
-    return max([own, *map(_state, values.values())], key=len)
+        return []
+    own = {str(key): value for key, value in values.items() if hasattr(value, "untyped_storage")}
+    below = [found for key, value in values.items() for found in _sets(value, f"{name}.{key}" if name else str(key))]
+    return [(name, own), *below] if own else below
+
+
+def _chosen(sets: list[tuple[str, dict[str, Any]]]) -> tuple[dict[str, Any], str]:
+    """The largest set, or of several copies of one network the moving average; and which, where there are several."""
+    _, largest = max(sets, key=lambda each: len(each[1]))
+    names = {name.removeprefix("module.") for name in largest}
+    copies = [
+        (where, state)
+        for where, state in sets
+        if 2 * len(names & {name.removeprefix("module.") for name in state}) > len(names)
+    ]
+    taken, state = next((copy for copy in copies if is_average(copy[0])), copies[0])
+    others = [where for where, _ in copies if where != taken]
+    return state, f"{taken} of the file is taken, {', '.join(others)} left out" if others else ""
 
 
 def _main(source: str, target: str) -> None:
@@ -60,11 +81,13 @@ def _main(source: str, target: str) -> None:
     from safetensors.torch import save_file
 
     try:
-        state = _state(torch.load(source, map_location="cpu", weights_only=True))
+        sets = _sets(torch.load(source, map_location="cpu", weights_only=True))
     except Exception as error:  # noqa: BLE001 - whatever a damaged pickle raises
         sys.exit(" ".join(str(error).split())[:160] or type(error).__name__)
-    if not state:
+    if not sets:
         sys.exit("it holds no named tensors")
+    state, taken = _chosen(sets)
+    print(taken)  # noqa: T201 - read by `convert`
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, target)
 
 

@@ -11,11 +11,15 @@ from safetensors.torch import load_file, save_file
 
 from regaze.errors import ModelError
 from regaze.files import replacing, write_json
+from regaze.models.backbones import count_parameters
 from regaze.models.build import Network, build_network
 from regaze.models.card import ModelCard, check_weights, file_hash, read_card
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.precision import predicting
 from regaze.models.predictor import Predictor
+
+_GIANT = 2**30  # bytes of a backbone that any machine holds
+_PART = 16  # a network may leave its backbone's deepest stages out, which hold most of it
 
 
 def save_model(folder: Path, network: Network, card: ModelCard) -> None:
@@ -45,20 +49,18 @@ def load_network(folder: Path, card: ModelCard) -> Network:
         ModelError: The weights are missing, damaged, another model's, or do not fit the card.
     """
     path = folder / "model.safetensors"
+    _refuse_giant(path, card)
     # Without pretrained weights: the folder brings its own.
     built = build_network(replace(card.network, weights="none"), len(card.classes), card.size)
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): train the model again or restore the file.") from error
+        raise _unreadable(path, error) from error
     check_weights(folder, card)
     try:
         built.network.load_state_dict(state)
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ModelError(
-            f"{path} does not fit its model.json ({reason}): the two files are not of one model."
-        ) from error
+        raise _unfit(path, str(error).splitlines()[-1].strip()) from error
     built.network.eval()
     return built.network
 
@@ -75,19 +77,32 @@ def check_fit(folder: Path, card: ModelCard) -> None:
     """
     check_weights(folder, card)
     path = folder / "model.safetensors"
+    _refuse_giant(path, card)
     expected = _shapes(replace(card.network, weights="none"), len(card.classes), card.size)
     try:
         with safe_open(path, framework="pt") as stream:
             found = {name: tuple(stream.get_slice(name).get_shape()) for name in stream.keys()}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): train the model again or restore the file.") from error
+        raise _unreadable(path, error) from error
     if found != expected:
         odd = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         sizes = [text.get(odd, "missing") for text in (found, expected)]
-        raise ModelError(
-            f"{path} does not fit its model.json ({odd} is {sizes[0]}, expected {sizes[1]}): the two files are not of "
-            "one model."
-        )
+        raise _unfit(path, f"{odd} is {sizes[0]}, expected {sizes[1]}")
+
+
+def _refuse_giant(path: Path, card: ModelCard) -> None:
+    """Refuse a card whose backbone would take gigabytes that its weights cannot fill, before it is built."""
+    wanted, held = 4 * count_parameters(card.network.backbone), path.stat().st_size if path.is_file() else 0
+    if wanted > _GIANT and wanted > _PART * held:
+        raise _unfit(path, f"{card.network.backbone} has {wanted / 2**30:.1f} GiB of weights, the file {held} bytes")
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path} cannot be read ({error}): train the model again or restore the file.")
+
+
+def _unfit(path: Path, reason: str) -> ModelError:
+    return ModelError(f"{path} does not fit its model.json ({reason}): the two files are not of one model.")
 
 
 @lru_cache(maxsize=16)

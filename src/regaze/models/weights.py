@@ -25,6 +25,7 @@ from torchvision.models import get_model_weights
 
 from regaze.errors import ModelError
 from regaze.models.backbones import TORCHVISION, Backbone, timm_backbone
+from regaze.models.convert import is_average
 
 # Heads of torchvision's and timm's families: what lies behind the last feature map.
 _CLASSIFIER = (
@@ -187,14 +188,16 @@ def _copy(backbone: Backbone, state: Mapping[str, Tensor], source: str) -> LoadR
 def _prefix(target: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
     """What a training script put before the names (`module.`, `backbone.encoder.`); empty where they fit as they are.
 
-    Of the leading parts of the file's names, the one without which most names are the backbone's.
+    Of the leading parts of the file's names, the one without which most names are the backbone's; of two copies of one
+    network the moving average.
     """
     wanted = {_flat(name.removeprefix("model.")) for name in target}
     split = [name.split(".") for name in state]
     parts = {".".join(words[:depth]) + "." for words in split for depth in range(1, min(4, len(words)))}
 
-    def fitting(prefix: str) -> int:
-        return sum(name.startswith(prefix) and _flat(name[len(prefix) :]) in wanted for name in state)
+    def fitting(prefix: str) -> tuple[int, bool]:
+        found = sum(name.startswith(prefix) and _flat(name[len(prefix) :]) in wanted for name in state)
+        return found, is_average(prefix)
 
     return max(["", *sorted(parts)], key=fitting)
 

@@ -254,7 +254,7 @@ def _make(
             raise StudyError(f"{options.data} has no graded photograph to train on: add labels.")
         if check is not None:
             check(dataset)
-        found, near = look_and_compare(dataset, voice)
+        found, near = look_and_compare(dataset, voice, path / "cache" / "near")
         dataset = _told(dataset, options, found, near)
         split = _split(dataset, options)
         referable = referable_from(dataset.classes, dataset.ordinal, dataset.eyes)
@@ -338,6 +338,7 @@ def load_photographs(
             seed=options.seed,
             progress=feed,
             eyes=eyes,
+            cache=path / "cache",
         )
 
 

@@ -1,6 +1,8 @@
 """One thing in the spellings that tools and people have for it: each is read alike, or what was passed over is said."""
 
 import json
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS
+from regaze.corrections.formats.source import Source
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
 from regaze.orientation import upright_pixels
@@ -318,3 +321,75 @@ def test_a_mask_of_cvat_slightly_beyond_the_edge_is_clipped(tmp_path):
     )
     ((drawn,), _) = read("cvat", path)
     assert look(drawn).sum() == 95 and look(drawn)[20:25, WIDTH - 19 :].all()
+
+
+@pytest.mark.parametrize("group", ["optic_disc", "Landmark", "anatomical landmarks", "Macula"])
+def test_a_landmark_that_the_group_of_a_class_alone_names(tmp_path, group):
+    """COCO's `supercategory` tells what a class without a telling name is; a lesion's name goes before it."""
+    for name, kept in (("object 1", 0), ("haemorrhage", 1)):
+        document = json.loads(coco(tmp_path / "c.json", [BBOX]).read_text())
+        document["categories"] = [{"id": 0, "name": name, "supercategory": group}]
+        (tmp_path / "c.json").write_text(json.dumps(document))
+        intake = Intake()
+        assert len(FORMATS["coco"].read(tmp_path / "c.json", ALBUM, intake)) == kept
+        assert len(intake.notes) == 1 - kept
+
+
+def test_a_group_that_is_called_like_the_data_set_says_nothing(tmp_path):
+    """Roboflow puts all classes below one with the data set's name, `optic-disc`, and that one below `none`."""
+    document = json.loads(coco(tmp_path / "c.json", [BBOX]).read_text())
+    document["categories"] = [
+        {"id": 0, "name": "thing", "supercategory": "optic-disc"},
+        {"id": 1, "name": "optic-disc", "supercategory": "none"},
+    ]
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    assert len(FORMATS["coco"].read(tmp_path / "c.json", ALBUM, Intake())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("type", "optic disc", 0),
+        ("Class", "fovea", 0),
+        ("location", "macula", 1),
+        ("type", "haemorrhage", 1),
+        ("lesion type", "none", 1),
+    ],
+)
+def test_a_landmark_that_an_attribute_alone_names(tmp_path, name, value, kept):
+    """CVAT's label `object` with the attribute `type: optic disc` is no lesion; where a mark lies is no type."""
+    (tmp_path / "c.xml").write_text(
+        '<annotations><version>1.1</version><image id="0" name="eye03.jpg" width="160" height="120">'
+        '<box label="object" xtl="10" ytl="10" xbr="30" ybr="30">'
+        f'<attribute name="{name}">{value}</attribute></box></image></annotations>'
+    )
+    assert len(FORMATS["cvat"].read(tmp_path / "c.xml", ALBUM, Intake())) == kept
+
+
+def test_a_landmark_that_a_choice_for_a_region_names(tmp_path):
+    """Label Studio's label `object` with the region's choice `Optic disc` is no lesion."""
+    choice = {"type": "choices", "id": "a", "value": {"choices": ["Optic disc"]}}
+    document = [{"data": {"image": "eye03.jpg"}, "annotations": [{"result": [result(id="a"), choice]}]}]
+    document[0]["annotations"][0]["result"][0]["value"]["rectanglelabels"] = ["object"]
+    drawn, notes = read("label-studio", label_studio(tmp_path / "l.json", document))
+    assert drawn == []
+    assert "Marks of landmarks" in notes
+    choice["value"]["choices"] = ["bright"]
+    drawn, _ = read("label-studio", label_studio(tmp_path / "l.json", document))
+    assert np.array_equal(look(drawn[0]), BOX)
+
+
+@pytest.mark.parametrize("name", ["eye &amp; hand.jpg", "eye%20%26%20hand.jpg", "d/eye &#38; hand.jpg"])
+def test_names_that_were_escaped(name):
+    """A name that a tool has escaped for XML or an address finds its photograph."""
+    album = Album([Photograph("eye & hand", ("eye & hand.jpg",), 160, 120)])
+    assert album.find(name, Source(Path("x"))).sample == "eye & hand"
+
+
+def test_names_of_very_many_folders_take_no_time():
+    """Names of 200,000 folders, and a megabyte without one, find their photograph or none within seconds."""
+    start = time.monotonic()
+    for name in ("a/" * 200_000 + "eye03.jpg", "x" * 10**6 + "/eye03.jpg"):
+        assert ALBUM.find(name, Source(Path("x"))).sample == "eye03"
+    assert ALBUM.match("b\\" * 200_000 + "zz.jpg", Source(Path("x"))) is None
+    assert time.monotonic() - start < 20

@@ -30,6 +30,7 @@ from regaze.corrections.formats.drawn import (
     LABELS,
     Drawn,
     Notes,
+    kinds_of,
     meaning,
     sheets,
     simple_shapes,
@@ -60,6 +61,7 @@ class _Image(Notes, kw_only=True):
 class _Category(Struct):
     id: Key
     name: str
+    supercategory: Any = None
 
 
 class _Rle(Struct):
@@ -102,7 +104,8 @@ def read_coco(path: Path, album: Album, intake: Intake) -> list[Drawn]:
         CorrectionError: Something in the file is wrong; names its path.
     """
     document: _Document = read_json(path, _Document, "coco")
-    labels = {category.id: category.name for _, category in _by_id(path, "categories", document.categories)}
+    labels = {category.id: category for _, category in _by_id(path, "categories", document.categories)}
+    names = {category.name for category in labels.values()}
     images: dict[Key, tuple[_Image, Sheet, Source] | None] = {}
     samples = set[str]()
     for source, image in _by_id(path, "images", document.images):
@@ -125,8 +128,11 @@ def read_coco(path: Path, album: Album, intake: Intake) -> list[Drawn]:
         image_of = images[annotation.image_id]
         if image_of is None:
             continue
-        label, before = labels[annotation.category_id], intake.shapes_left_out
-        mark = meaning(label)
+        category, before = labels[annotation.category_id], intake.shapes_left_out
+        label, group = category.name, category.supercategory
+        # Roboflow puts all classes below one called like the data set, which may be named after a landmark.
+        groups = [group] if isinstance(group, str) and group not in names else []
+        mark = meaning(label, *groups, *kinds_of(_attributes(annotation)))
         if mark is None:
             intake.landmark(label)
             continue
@@ -261,13 +267,17 @@ def _is_of_points(part: Any) -> bool:
 
 
 def _angle(annotation: _Annotation, source: Source) -> float:
-    """By how many degrees the box is turned: in `attributes`, which may be a list of names and values, or beside it."""
+    """By how many degrees the box is turned: in `attributes`, or beside them."""
+    value = _attributes(annotation).get("rotation", annotation.rotation)
+    return number(str(value), "rotation", source.inner(".attributes")) if value not in (None, "") else 0.0
+
+
+def _attributes(annotation: _Annotation) -> dict[str, Any]:
+    """Lower-case name -> value, also where they are a list of names and values."""
     attributes = annotation.attributes
     if isinstance(attributes, list):
         attributes = {str(one.get("name")): one.get("value") for one in attributes if isinstance(one, dict)}
-    named = {str(key).lower(): value for key, value in attributes.items()} if isinstance(attributes, dict) else {}
-    value = named.get("rotation", annotation.rotation)
-    return number(str(value), "rotation", source.inner(".attributes")) if value not in (None, "") else 0.0
+    return {str(key).lower(): value for key, value in attributes.items()} if isinstance(attributes, dict) else {}
 
 
 def _box_of(segmentation: list[_Rle | list[float]]) -> _Sides | None:

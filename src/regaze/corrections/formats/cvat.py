@@ -30,6 +30,7 @@ from regaze.corrections.formats.drawn import (
     LABELS,
     Drawn,
     Notes,
+    kinds_of,
     meaning,
     sheets,
     simple_shapes,
@@ -197,7 +198,8 @@ def _shapes(image: Node, sheet: Sheet) -> tuple[Shape, ...]:
         if node.tag == "tag":
             continue
         label = node.attribute("label") if node.tag in _READERS else node.attributes.get("label", "")
-        mark = meaning(label)
+        kinds = kinds_of({one.attributes.get("name", ""): one.text.strip() for one in node.named("attribute")})
+        mark = meaning(label, *kinds)
         if mark is None:
             sheet.intake.landmark(label)
         elif node.tag not in _READERS:

@@ -15,11 +15,11 @@ photograph with nothing drawn on it is *not corrected*, unless the file says tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from msgspec import Struct
@@ -30,7 +30,7 @@ from regaze.corrections.formats.sheet import upright_shapes
 from regaze.corrections.formats.source import Source, shown
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.errors import CorrectionError
-from regaze.lesion_names import lesion_type
+from regaze.lesion_names import is_landmark, lesion_type
 from regaze.records import Correction, Mark, Shape
 
 LABELS: tuple[Mark, ...] = ("look", "avoid")
@@ -39,6 +39,9 @@ LABELS: tuple[Mark, ...] = ("look", "avoid")
 # Thinner boxes would not survive formats that round.
 _THIN = 1e-3
 
+_KIND = re.compile(
+    r"((label|class|category|object|structure|lesion|finding)[ _-]?)?(type|kind|name|class|label|category|structure)"
+)
 _AVOID = frozenset({"avoid", "not_here"})
 
 
@@ -175,11 +178,21 @@ def simple_shapes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
     return upright_shapes(simple, photograph)
 
 
-def meaning(label: str) -> Mark | None:
-    """What a foreign tool's label says: "look here", "not here", or None, neither (a landmark)."""
+def meaning(label: str, *beside: str) -> Mark | None:
+    """What a foreign tool's label says: "look here", "not here", or None, neither (a landmark).
+
+    Args:
+        label: As it stands there.
+        beside: What else the tool says of it, see `kinds_of`.
+    """
     if re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") in _AVOID:
         return "avoid"
-    return None if lesion_type(label) is None else "look"
+    return None if lesion_type(label) is None or is_landmark(label, *beside) else "look"
+
+
+def kinds_of(attributes: Mapping[str, Any]) -> list[str]:
+    """The texts of attributes that say what a mark is (`type: optic disc`), not where or how it is."""
+    return [value for name, value in attributes.items() if isinstance(value, str) and _KIND.fullmatch(name.lower())]
 
 
 def _mask_shapes(look: NDArray[np.bool_], avoid: NDArray[np.bool_] | None) -> tuple[Shape, ...]:

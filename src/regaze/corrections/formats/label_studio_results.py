@@ -87,17 +87,26 @@ def shapes_of(located: list[tuple[Source, Result]], photograph: Photograph, inta
     for _, group in groupby(located, key=lambda item: item[1].id if isinstance(item[1].id, str) else str(item[0])):
         region = list(group)
         is_labelled = any(result.type == "labels" for _, result in region)
+        chosen = [text for _, result in region if result.type == "choices" for text in _choices(result.value)]
         for source, result in region:
             if result.type not in UNDRAWN and (result.type == "labels" or not is_labelled):
-                shapes += _shapes(result, photograph, intake, source)
+                shapes += _shapes(result, chosen, photograph, intake, source)
     return shapes
 
 
-def _shapes(result: Result, photograph: Photograph, intake: Intake, source: Source) -> tuple[Shape, ...]:
+def _choices(value: Any) -> list[str]:
+    """What was chosen for a region, beside its label."""
+    choices = value.get("choices") if isinstance(value, dict) else None
+    return [text for text in choices if isinstance(text, str)] if isinstance(choices, list) else []
+
+
+def _shapes(
+    result: Result, chosen: list[str], photograph: Photograph, intake: Intake, source: Source
+) -> tuple[Shape, ...]:
     inside = source.inner(".value")
     value: dict[str, Any] = converted(result.value, dict[str, Any], inside)
     labels: list[str] = converted(value.get(result.type) or [], list[str], inside.inner(f".{result.type}"))
-    marks = {meaning(label) for label in labels}
+    marks = {meaning(label, *chosen) for label in labels}
     if marks == {None}:
         intake.landmark(labels[0])
         return ()
