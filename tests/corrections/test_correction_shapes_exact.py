@@ -98,7 +98,7 @@ def test_strokes_agree_with_exact_distances(points, radius):
     for row, column, x, y in _centres():
         distance = float(min(_squared_distance(x, y, a, b) for a, b in segments)) ** 0.5
         # A thin brush also draws the pixels that its line runs through.
-        on_line = _meets_pixel(x, y, segments) if radius < 0.7 else {False}
+        on_line = _meets_pixel(x, y, segments) if radius < 0.5**0.5 else {False}
         if abs(distance - radius) > 1e-9 and len(on_line) == 1:
             assert drawn[row, column] == (distance < radius or on_line == {True}), (row, column, distance)
 
