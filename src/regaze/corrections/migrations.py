@@ -128,6 +128,73 @@ MIGRATIONS: tuple[Migration, ...] = (
             *_append_only("links"),
         ),
     ),
+    Migration(
+        4,
+        "the page's desk",
+        (
+            # What changes while experts work, beside the append-only rows and outside their chain. It is in this file
+            # so that a finished case and its correction are one transaction.
+            "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+            "CREATE TABLE photographs (id INTEGER PRIMARY KEY, sample TEXT NOT NULL UNIQUE, record TEXT NOT NULL)",
+            """CREATE TABLE queues (
+                id INTEGER PRIMARY KEY,
+                model TEXT NOT NULL UNIQUE,
+                basis TEXT NOT NULL,
+                waiting INTEGER NOT NULL,
+                corrected INTEGER NOT NULL,
+                accepted INTEGER NOT NULL,
+                skipped INTEGER NOT NULL,
+                flagged INTEGER NOT NULL
+            )""",
+            """CREATE TABLE cases (
+                queue INTEGER NOT NULL,
+                photograph INTEGER NOT NULL,
+                place INTEGER NOT NULL,
+                model TEXT NOT NULL,
+                why TEXT NOT NULL,
+                state TEXT NOT NULL,
+                flagged INTEGER NOT NULL,
+                reason TEXT NOT NULL,
+                grade INTEGER,
+                remark TEXT NOT NULL,
+                author TEXT NOT NULL,
+                time TEXT NOT NULL,
+                PRIMARY KEY (queue, photograph)
+            )""",
+            "CREATE UNIQUE INDEX cases_by_place ON cases (queue, place)",
+            "CREATE INDEX cases_by_state ON cases (queue, state, place)",
+            """CREATE TABLE leases (
+                photograph INTEGER PRIMARY KEY,
+                window TEXT NOT NULL,
+                author TEXT NOT NULL,
+                until REAL NOT NULL
+            )""",
+            """CREATE TABLE drafts (
+                queue INTEGER NOT NULL,
+                photograph INTEGER NOT NULL,
+                version INTEGER NOT NULL,
+                window TEXT NOT NULL,
+                author TEXT NOT NULL,
+                time TEXT NOT NULL,
+                content TEXT NOT NULL,
+                PRIMARY KEY (queue, photograph)
+            )""",
+            """CREATE TABLE finishes (
+                key TEXT PRIMARY KEY,
+                photograph INTEGER NOT NULL,
+                state TEXT NOT NULL,
+                correction INTEGER
+            )""",
+            """CREATE TABLE jobs (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                kind TEXT NOT NULL,
+                author TEXT NOT NULL,
+                time TEXT NOT NULL,
+                cancelled INTEGER NOT NULL
+            )""",
+            "CREATE TABLE sessions (hash TEXT PRIMARY KEY, author TEXT NOT NULL, until REAL NOT NULL)",
+        ),
+    ),
 )
 
 
