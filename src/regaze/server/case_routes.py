@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -17,8 +17,9 @@ from regaze.server.frame import Frame, frame_of
 from regaze.server.lesions import lesions_of
 from regaze.server.pictures import jpeg
 from regaze.server.queue import COUNTS
-from regaze.server.views import cut
-from regaze.server.what_if_answer import plain_answer
+
+if TYPE_CHECKING:
+    from regaze.server.what_if import WhatIf
 
 router = APIRouter(prefix="/api", responses=REFUSALS)
 
@@ -118,8 +119,8 @@ async def what_if(
 ) -> JSONResponse:
     """How the grade moves with other maps."""
     body = await request.body()
-    answer = await here.views.ask(window, sequence, lambda: here.view(case, model)[0], lambda view: cut(body, view))
-    return JSONResponse({"sequence": sequence, "stale": answer is None} | plain_answer(answer))
+    answer = await here.views.ask(window, sequence, lambda: here.view(case, model)[0], body)
+    return JSONResponse({"sequence": sequence, "stale": answer is None} | _plain(answer))
 
 
 @router.put("/cases/{case}/draft", response_model=bodies.Saved, responses={409: {"model": bodies.Newer}})
@@ -186,6 +187,15 @@ def _case(here: Here, case: int) -> dict[str, Any]:
         "known": known,
         "draft": draft.plain() if draft else None,
     }
+
+
+def _plain(answer: WhatIf | None) -> dict[str, Any]:
+    """The part of `bodies.WhatIfAnswer` that was computed; all None where nothing was."""
+    if answer is None:
+        return dict.fromkeys(("before", "now", "same_amount", "listens"))
+    said = {"before": answer.before, "now": answer.now, "same_amount": answer.same_amount}
+    grades = {name: {"fused": one.fused.tolist(), "branches": one.branches.tolist()} for name, one in said.items()}
+    return grades | {"listens": answer.listens}
 
 
 def _levels(map_hw: NDArray[np.float32], frame: Frame) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from regaze.errors import RegazeError, StudyError
 from regaze.files import typed
 from regaze.models.card import ModelCard
 from regaze.records import Dataset, Sample
+from regaze.server.tables import lay
 from regaze.study.active_model import active_model, chosen_model
 from regaze.study.folder import Study, open_study
 from regaze.study.study_file import read_study_file
@@ -68,6 +69,7 @@ class Desk:
         self.problem: str | None = None
         self._wanted = model
         self.card = self._require(self.model)
+        lay(self.study.store)
         self._ready = threading.Event()
         facts = self._read_facts()
         if facts is not None:

@@ -83,23 +83,21 @@ class Drafts:
             CorrectionError: A shape cannot be drawn.
         """
         check_shapes(stored_shapes(body.shapes, frame), frame.height, frame.width)
-        content = body.model_dump_json(exclude={"window", "base"}, exclude_defaults=True)
-        # Written out in full, so that what a page reads back has every key whatever the defaults become.
-        whole = json.dumps(DraftContent.model_validate_json(content).model_dump(), separators=(",", ":"))
+        content = body.model_dump_json(exclude={"window", "base"})
         with self._desk.store.transaction(write=True) as connection:
             there = _draft(connection, queue, photograph)
             if (there.version if there else 0) != body.base:
                 # The same window may send a save again whose answer was lost.
-                if there is not None and there.window == body.window and there.content == whole:
+                if there is not None and there.window == body.window and there.content == content:
                     return there
                 raise NewerDraftError(there)
-            saved = SavedDraft(body.base + 1, timestamp(), body.window, whole)
+            saved = SavedDraft(body.base + 1, timestamp(), body.window, content)
             connection.exec_driver_sql(
                 "INSERT INTO drafts (queue, photograph, version, window, author, time, content) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (queue, photograph) DO UPDATE SET "
                 "version = excluded.version, window = excluded.window, author = excluded.author, "
                 "time = excluded.time, content = excluded.content",
-                (queue, photograph, saved.version, saved.window, self._desk.author, saved.saved_at, whole),
+                (queue, photograph, saved.version, saved.window, self._desk.author, saved.saved_at, content),
             )
         return saved
 

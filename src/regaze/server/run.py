@@ -34,7 +34,7 @@ def check_host(host: str) -> None:
         is_own = False
     if not is_own:
         raise OptionError(
-            f"--host {host}: expected one of 127.0.0.1, ::1 and localhost. Whoever reaches the page can change the study, "
+            f"--host {host}: expected one of 127.0.0.1, ::1 and localhost. Whoever reaches it can change the study, "
             "and there are no accounts yet: from another machine come by `ssh -L 8437:localhost:8437`."
         )
 

@@ -29,8 +29,9 @@ def stored_shapes(bodies: Sequence[ShapeBody], frame: Frame) -> tuple[Shape, ...
 def _stored_shape(body: ShapeBody, frame: Frame) -> Shape:
     if body.mark == "erase":
         raise CorrectionError("a shape has mark 'erase', expected look or avoid: undo the stroke instead")
-    points = tuple(frame.stored_point((x, y)) for x, y in body.points)
-    runs = tuple(body.runs)
+    points, runs = tuple((x, y) for x, y in body.points), tuple(body.runs)
+    if frame.orientation != 1:
+        points = tuple(frame.stored_point(point) for point in points)
     if runs and frame.orientation != 1:
         runs = mask_to_runs(frame.stored(_mask(body.runs, frame)))
     return Shape(body.kind, body.mark == "look", points, body.radius, runs)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from regaze.server.frame import Frame, frame_of
 
 if TYPE_CHECKING:
     from regaze.models.predictor import Predictor
-    from regaze.server.what_if import Answer, WhatIf
+    from regaze.server.what_if import HeldPhotograph, WhatIf
 
 _VIEWS = 12  # kept; one is 4 MB of features at 512 pixels
 _MODELS = 2  # loaded: the one that is shown and the one that it is compared with
@@ -45,7 +45,7 @@ class View:
         maps: (h, w) float32 in 0..1 for each scale, stored order.
         fused: Likewise.
         evidence: (h, w) float32 for the grade, likewise; None where there is none.
-        what_if: To be asked on the network's thread.
+        held: The photograph, to be asked on the network's thread.
     """
 
     frame: Frame
@@ -56,7 +56,7 @@ class View:
     maps: tuple[NDArray[np.float32], ...]
     fused: NDArray[np.float32]
     evidence: NDArray[np.float32] | None
-    what_if: WhatIf
+    held: HeldPhotograph
 
 
 class Views:
@@ -143,52 +143,52 @@ class Views:
 
     def _look(self, frame: Frame, image_1SSC: NDArray[np.uint8], geometry: Geometry, model: str) -> View:
         """On the network's thread."""
-        from regaze.server.what_if import WhatIf
+        from regaze.server.what_if import HeldPhotograph
 
         predictor = self._model(model)
         predictions = predictor.predict(image_1SSC, evidence=True)
         grade = int(predictions.grades[0])
-        what_if = WhatIf(predictor, image_1SSC[0])
+        held = HeldPhotograph(predictor, image_1SSC[0])
         return View(
             frame=frame,
             geometry=geometry,
             grade=grade,
             probabilities=[float(value) for value in predictions.probabilities[0]],
-            branches=what_if.before.branches,
+            branches=held.before.branches.tolist(),
             maps=tuple(item[0] for item in predictions.maps),
             fused=predictions.fused[0],
             evidence=None if predictions.evidence is None else predictions.evidence.of([grade])[0],
-            what_if=what_if,
+            held=held,
         )
 
-    async def ask(
-        self, window: str, sequence: int, view: Callable[[], View], grids: Callable[[View], Sequence[NDArray[np.uint8]]]
-    ) -> Answer | None:
+    async def ask(self, window: str, sequence: int, view: Callable[[], View], body: bytes) -> WhatIf | None:
         """Ask what a model would say with other maps.
 
         Args:
             window: Who asks.
             sequence: Counts up; a newer one of the window overtakes an older one that waits.
             view: Makes or finds the view; called off the network's thread.
-            grids: The given maps in stored order.
+            body: The given maps as shown, see `stored_cells`.
 
         Returns:
             The answer; None where a newer question came.
+
+        Raises:
+            ModelError: The body has another size than the maps.
         """
         self._newest[window] = max(sequence, self._newest.get(window, 0))
-        loop = asyncio.get_running_loop()
-        seen = await loop.run_in_executor(None, view)
-        given = grids(seen)
-        return await asyncio.wrap_future(self._thread.submit(self._answer, window, sequence, seen.what_if, given))
+        seen = await asyncio.get_running_loop().run_in_executor(None, view)
+        cells = stored_cells(body, seen)
+        return await asyncio.wrap_future(self._thread.submit(self._answer, window, sequence, seen.held, cells))
 
-    def _answer(self, window: str, sequence: int, what_if: WhatIf, grids: Sequence[NDArray[np.uint8]]) -> Answer | None:
+    def _answer(self, window: str, sequence: int, held: HeldPhotograph, cells: bytes) -> WhatIf | None:
         if sequence < self._newest.get(window, 0):
             return None
-        return what_if.grade(grids)
+        return held.quick_what_if(cells)
 
 
-def cut(body: bytes, view: View) -> list[NDArray[np.uint8]]:
-    """The grids of a what-if's body, brought to stored order.
+def stored_cells(body: bytes, view: View) -> bytes:
+    """The grids of a what-if's body, which are as shown, brought to stored order.
 
     Raises:
         ModelError: The body has another size.
@@ -197,10 +197,11 @@ def cut(body: bytes, view: View) -> list[NDArray[np.uint8]]:
     expected = sum(height * width for height, width in shown)
     if len(body) != expected:
         raise ModelError(f"the body has {len(body)} bytes, expected {expected}: one for every cell of {shown}.")
-    grids: list[NDArray[np.uint8]] = []
-    start: Any = 0
+    if view.frame.orientation == 1:
+        return body
+    parts, start = [], 0
     for height, width in shown:
         grid = np.frombuffer(body, np.uint8, height * width, start).reshape(height, width)
-        grids.append(view.frame.stored(grid))
+        parts.append(view.frame.stored(grid).tobytes())
         start += height * width
-    return grids
+    return b"".join(parts)

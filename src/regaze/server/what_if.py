@@ -1,6 +1,6 @@
-"""What a model would say if it looked elsewhere: grades of one photograph from its features and maps that are given.
+"""What a network would grade if it looked elsewhere, for one photograph that is held open.
 
-Shapes: S scales, finest first; (h, w) map cells; K classes; C channels.
+Shapes: S scales, finest first; (h, w) map cells; K classes.
 """
 
 from __future__ import annotations
@@ -17,86 +17,80 @@ from regaze.errors import ModelError
 from regaze.models.network import AttentionNetwork, Output
 from regaze.models.predictor import Predictor, evaluating
 
-_HARDLY = 0.02  # half L1 of the probabilities below which a model hardly listens
-OWN = 255  # a cell that keeps the model's own value
+_HARDLY = 0.02  # half L1 of the probabilities below which a network hardly listens
+_OWN = 255  # a cell that keeps the network's own value
 
 
 @dataclass(frozen=True)
-class Said:
-    """Probabilities, fused (K) and of each scale's branch (S of K)."""
+class Probabilities:
+    """Of the final grade, (K,) float32, and of each scale's branch, (S, K) float32."""
 
-    fused: list[float]
-    branches: list[list[float]]
+    fused: NDArray[np.float32]
+    branches: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Grades with the model's own maps, with the given ones, and with the given amount but the model's own places."""
+class WhatIf:
+    """Grades with the network's own maps, with the given ones, and with the given amount in the own places."""
 
-    before: Said
-    now: Said
-    same_amount: Said
+    before: Probabilities
+    now: Probabilities
+    same_amount: Probabilities
     listens: bool
 
 
-class WhatIf:
-    """One photograph with its features, ready to be asked.
+class HeldPhotograph:
+    """One photograph with its features, ready to be asked; not by several threads at once.
 
     Args:
         predictor: Of an attention network.
         image_SSC: (S, S, 3) uint8, cropped pixels.
 
     Attributes:
-        maps: The model's own maps, (h, w) float32 in 0..1 for each scale.
+        before: With the network's own maps.
     """
 
     def __init__(self, predictor: Predictor, image_SSC: NDArray[np.uint8]) -> None:
-        self._predictor = predictor
         assert isinstance(predictor.network, AttentionNetwork)
-        self._network = predictor.network
+        self._predictor, self._network = predictor, predictor.network
         with evaluating(self._network), predictor.precision():
             self._features = self._network.extractor(predictor.normalise(image_SSC[None]))
             own = self._network.branches(self._features)
         self._own = [item.float() for item in own.own_maps]
-        self.maps = [item[0, 0].cpu().numpy() for item in self._own]
         self.before = _said(own)
         ends = [self._said([torch.full_like(item, value) for item in self._own]) for value in (0.0, 1.0)]
-        self.listens = any(_moved(self.before, end) >= _HARDLY for end in ends)
+        self._listens = any(np.abs(self.before.fused - end.fused).sum() / 2 >= _HARDLY for end in ends)
 
-    def grade(self, grids: Sequence[NDArray[np.uint8]]) -> Answer:
-        """Grade the photograph with maps of which some cells are given.
+    def quick_what_if(self, cells: bytes) -> WhatIf:
+        """What given maps would make of the grade.
 
         Args:
-            grids: One (h, w) uint8 grid per scale: 255: the model's own value, else value / 254.
+            cells: The scales' grids, finest first, row by row, joined: a byte per cell, 255: the network's own value,
+                0 to 254 for 0 to 1.
 
         Raises:
-            ModelError: The grids are not those of the model's maps.
+            ModelError: There are too few bytes or too many.
         """
-        shapes = [tuple(item.shape) for item in grids]
-        if shapes != [item.shape for item in self.maps]:
-            raise ModelError(f"grids of {shapes}, expected {[item.shape for item in self.maps]}: send the model's own.")
-        given = []
-        for grid, own in zip(grids, self._own, strict=True):
-            values = torch.from_numpy(np.ascontiguousarray(grid)).to(own.device)[None, None]
-            given.append(torch.where(values == OWN, own, values.float() / 254))
-        same = [self._scaled(edited, own) for edited, own in zip(given, self._own, strict=True)]
-        return Answer(self.before, self._said(given), self._said(same), self.listens)
+        sizes = [item.numel() for item in self._own]
+        if len(cells) != sum(sizes):
+            raise ModelError(f"The maps given have {len(cells)} bytes: expected {sum(sizes)}, one per cell.")
+        every = torch.frombuffer(bytearray(cells), dtype=torch.uint8)
+        given = [
+            torch.where(part.view_as(own) == _OWN, own, part.view_as(own).float() / 254)
+            for part, own in zip(torch.split(every, sizes), self._own, strict=True)
+        ]
+        same = [
+            (own * (edited.mean() / own.mean().clamp_min(1e-6))).clamp(0, 1)
+            for edited, own in zip(given, self._own, strict=True)
+        ]
+        return WhatIf(self.before, self._said(given), self._said(same), self._listens)
 
-    def _said(self, maps: Sequence[Tensor]) -> Said:
+    def _said(self, maps: Sequence[Tensor]) -> Probabilities:
         with evaluating(self._network), self._predictor.precision():
             return _said(self._network.branches(self._features, list(maps)))
 
-    @staticmethod
-    def _scaled(edited: Tensor, own: Tensor) -> Tensor:
-        return (own * (edited.mean() / own.mean().clamp_min(1e-6))).clamp(0, 1)
 
-
-def _said(output: Output) -> Said:
-    fused, *branches = (
-        torch.softmax(item.float(), dim=1)[0].tolist() for item in (output.logits, *output.perception_logits)
-    )
-    return Said(fused, list(branches))
-
-
-def _moved(before: Said, after: Said) -> float:
-    return sum(abs(a - b) for a, b in zip(before.fused, after.fused, strict=True)) / 2
+def _said(output: Output) -> Probabilities:
+    logits_RK = torch.cat([output.logits, *output.perception_logits]).float()
+    shares_RK = torch.softmax(logits_RK, dim=1).cpu().numpy()
+    return Probabilities(shares_RK[0], shares_RK[1:])
