@@ -18,9 +18,10 @@ from typing import Any
 
 from regaze.corrections.store import Store
 from regaze.server.bodies import DraftBody
+from regaze.server.cases import Case
 from regaze.server.drafts import Drafts
 from regaze.server.frame import Frame
-from regaze.server.queue import Case, Queue, decide, fill
+from regaze.server.queue import Queue, decide, fill
 from regaze.server.tables import lay
 
 BOUND = 20.0  # ms, 95th percentile
@@ -37,6 +38,8 @@ def main(cases: int, questions: int) -> int:
                 "INSERT INTO queues (id, model, basis, waiting, corrected, accepted, skipped, flagged) "
                 "VALUES (1, 'm', '1', 0, 0, 0, 0, 0)"
             )
+            names = [(f"photograph-{n}", "{}") for n in range(cases)]
+            connection.exec_driver_sql("INSERT INTO photographs (sample, record) VALUES (?, ?)", names)
             why = "Its branches disagree on the grade by 0.412; graded 2 (confidence 0.41), truth 1: misgraded."
             # As after long work: a third is done.
             states = ("waiting", "corrected", "waiting")

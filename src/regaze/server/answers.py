@@ -9,10 +9,11 @@ from fastapi import Depends, HTTPException, Path, Query, Request
 
 from regaze.records import Sample
 from regaze.server.bodies import MOST_ID, Detail
+from regaze.server.cases import Case
 from regaze.server.desk import Desk
 from regaze.server.drafts import Drafts
 from regaze.server.jobs import Jobs
-from regaze.server.queue import Case, Queue
+from regaze.server.queue import Queue
 from regaze.server.sessions import Sessions
 from regaze.server.views import View, Views
 

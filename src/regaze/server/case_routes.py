@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from numpy.typing import NDArray
 
-from regaze.server import bodies
+from regaze.server import bodies, replies
 from regaze.server.answers import REFUSALS, CaseId, Here, ModelQuery, WindowQuery
 from regaze.server.drafts import NewerDraftError
 from regaze.server.frame import Frame, frame_of
@@ -31,7 +31,7 @@ _BYTES: dict[str, Any] = {
 }
 
 
-@router.get("/queue", response_model=bodies.QueuePage)
+@router.get("/queue", response_model=replies.QueuePage)
 def queue(
     here: Here,
     offset: Annotated[int, Query(ge=0, le=bodies.MOST_ID)] = 0,
@@ -46,7 +46,7 @@ def queue(
     return JSONResponse({"cases": cases, "counts": counts})
 
 
-@router.post("/next", response_model=bodies.CaseInfo, responses={204: {"description": "no case waits"}})
+@router.post("/next", response_model=replies.CaseInfo, responses={204: {"description": "no case waits"}})
 def next_case(here: Here, body: bodies.NextBody) -> Response:
     """Lease the next waiting case."""
     number = here.queue.there()
@@ -54,13 +54,13 @@ def next_case(here: Here, body: bodies.NextBody) -> Response:
     return Response(status_code=204) if found is None else JSONResponse(_case(here, found))
 
 
-@router.get("/cases/{case}", response_model=bodies.CaseInfo)
+@router.get("/cases/{case}", response_model=replies.CaseInfo)
 def case_info(here: Here, case: CaseId) -> JSONResponse:
     """One case."""
     return JSONResponse(_case(here, case))
 
 
-@router.post("/cases/{case}/lease", response_model=bodies.Lease, responses={409: {"model": bodies.Held}})
+@router.post("/cases/{case}/lease", response_model=replies.Lease, responses={409: {"model": replies.Held}})
 def lease(here: Here, case: CaseId, body: bodies.WindowBody) -> JSONResponse:
     """Lease a case, or go on with its lease."""
     here.case(case)
@@ -92,7 +92,7 @@ def photograph(here: Here, request: Request, case: CaseId, level: Literal["0", "
     return Response(jpeg(sample, frame_of(sample), int(level)), media_type="image/jpeg", headers=headers)
 
 
-@router.get("/cases/{case}/maps", response_model=bodies.Maps)
+@router.get("/cases/{case}/maps", response_model=replies.Maps)
 def maps(here: Here, case: CaseId, model: ModelQuery = None) -> JSONResponse:
     """What a model shows of a photograph."""
     view, name = here.view(case, model)
@@ -108,7 +108,7 @@ def maps(here: Here, case: CaseId, model: ModelQuery = None) -> JSONResponse:
     )
 
 
-@router.post("/cases/{case}/what-if", response_model=bodies.WhatIfAnswer, openapi_extra=_BYTES)
+@router.post("/cases/{case}/what-if", response_model=replies.WhatIfAnswer, openapi_extra=_BYTES)
 async def what_if(
     here: Here,
     request: Request,
@@ -123,7 +123,7 @@ async def what_if(
     return JSONResponse({"sequence": sequence, "stale": answer is None} | _plain(answer))
 
 
-@router.put("/cases/{case}/draft", response_model=bodies.Saved, responses={409: {"model": bodies.Newer}})
+@router.put("/cases/{case}/draft", response_model=replies.Saved, responses={409: {"model": replies.Newer}})
 def save_draft(here: Here, case: CaseId, body: bodies.DraftBody) -> JSONResponse:
     """Save a draft; the answer comes when it is on the disk."""
     number, _ = here.case(case)
@@ -134,7 +134,7 @@ def save_draft(here: Here, case: CaseId, body: bodies.DraftBody) -> JSONResponse
     return JSONResponse({"version": saved.version, "saved_at": saved.saved_at})
 
 
-@router.post("/cases/{case}/finish", response_model=bodies.Finished, responses={409: {"model": bodies.Newer}})
+@router.post("/cases/{case}/finish", response_model=replies.Finished, responses={409: {"model": replies.Newer}})
 def finish(here: Here, case: CaseId, body: bodies.FinishBody) -> JSONResponse:
     """Finish a case by its draft."""
     number, found = here.case(case)
@@ -190,7 +190,7 @@ def _case(here: Here, case: int) -> dict[str, Any]:
 
 
 def _plain(answer: WhatIf | None) -> dict[str, Any]:
-    """The part of `bodies.WhatIfAnswer` that was computed; all None where nothing was."""
+    """The part of `replies.WhatIfAnswer` that was computed; all None where nothing was."""
     if answer is None:
         return dict.fromkeys(("before", "now", "same_amount", "listens"))
     said = {"before": answer.before, "now": answer.now, "same_amount": answer.same_amount}

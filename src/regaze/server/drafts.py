@@ -19,9 +19,10 @@ from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
 from regaze.records import Correction, Shape, timestamp
 from regaze.server.bodies import DraftBody, DraftContent
+from regaze.server.cases import Case
 from regaze.server.desk import Desk
 from regaze.server.frame import Frame
-from regaze.server.queue import Case, decide, let_go
+from regaze.server.queue import decide, let_go
 from regaze.server.shape_bodies import stored_shapes
 
 _STATES = {"correct": "corrected", "nothing": "corrected", "accept": "accepted", "skip": "skipped", None: "flagged"}
@@ -37,7 +38,7 @@ class SavedDraft:
     content: str
 
     def plain(self) -> dict[str, Any]:
-        """As `bodies.Draft` describes it."""
+        """As `replies.Draft` describes it."""
         head = {"version": self.version, "saved_at": self.saved_at, "window": self.window}
         return head | cast("dict[str, Any]", json.loads(self.content))
 

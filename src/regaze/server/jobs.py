@@ -116,7 +116,7 @@ class Jobs:
         return job
 
     def newest(self, limit: int = 20) -> list[dict[str, Any]]:
-        """How the last jobs stand, as `bodies.Job` describes it, newest first."""
+        """How the last jobs stand, as `replies.Job` describes it, newest first."""
         with self.desk.store.transaction() as connection:
             query = "SELECT id, kind, time, cancelled FROM jobs ORDER BY id DESC LIMIT ?"
             rows = connection.exec_driver_sql(query, (limit,)).all()
@@ -131,7 +131,7 @@ class Jobs:
         """What a job said from a byte of its log on.
 
         Returns:
-            Events (number, as `bodies.Job` describes it), the byte to go on from, and whether the job is over.
+            Events (number, as `replies.Job` describes it), the byte to go on from, and whether the job is over.
         """
         row = self._row(number)
         if row is None:

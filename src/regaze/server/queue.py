@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,29 +17,13 @@ from sqlalchemy import Connection
 
 from regaze.errors import StudyError
 from regaze.records import Selection
+from regaze.server.cases import Case, in_order
 from regaze.server.desk import Desk
 
 LEASE_SECONDS = 120.0
 COUNTS = ("waiting", "corrected", "flagged", "skipped", "accepted")
 
 _ROW = "photograph, place, model, why, state, flagged, reason, grade, remark, author, time"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row of a queue; see the migrations."""
-
-    photograph: int
-    place: int
-    model: str
-    why: str
-    state: str
-    flagged: bool
-    reason: str = ""
-    grade: int | None = None
-    remark: str = ""
-    author: str = ""
-    time: str = ""
 
 
 class Queue:
@@ -98,7 +81,7 @@ class Queue:
             queue = int(connection.exec_driver_sql("SELECT id FROM queues WHERE model = ?", (name,)).scalar_one())
             kept = _touched(connection, queue)
             connection.exec_driver_sql("DELETE FROM cases WHERE queue = ?", (queue,))
-            cases = list(_in_order(selections, ids, corrected, kept))
+            cases = list(in_order(selections, ids, corrected, kept))
             fill(connection, queue, cases)
         return queue
 
@@ -110,10 +93,11 @@ class Queue:
     def page(
         self, queue: int, window: str | None, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-        """A part of the queue, as `bodies.QueueItem` describes it, and the counts."""
+        """A part of the queue, as `replies.QueueItem` describes it, and the counts."""
         with self._desk.store.transaction() as connection:
             rows = connection.exec_driver_sql(
-                "SELECT cases.photograph, state, flagged, why, leases.window FROM cases "
+                "SELECT cases.photograph, state, flagged, why, leases.window, sample FROM cases "
+                "JOIN photographs ON photographs.id = cases.photograph "
                 "LEFT JOIN leases ON leases.photograph = cases.photograph AND leases.until > ? "
                 "WHERE queue = ? AND place >= ? ORDER BY place LIMIT ?",
                 (time.time(), queue, offset, limit),
@@ -122,6 +106,7 @@ class Queue:
         items = [
             {
                 "id": row[0],
+                "name": row[5],
                 "state": row[1],
                 "flagged": bool(row[2]),
                 "why": row[3],
@@ -265,46 +250,3 @@ def _touched(connection: Connection, queue: int) -> dict[int, Case]:
         (queue,),
     )
     return {case.photograph: case for case in map(_case, rows)}
-
-
-def _in_order(
-    selections: Sequence[Selection],
-    ids: Mapping[str, int],
-    corrected: set[tuple[str, str]],
-    kept: dict[int, Case],
-) -> Iterator[Case]:
-    """The cases of a new queue: folds take turns, then what was worked on and is not selected any more."""
-    place, seen = 0, set()
-    longest = max((len(item.samples) for item in selections), default=0)
-    for rank in range(longest):
-        for selection in selections:
-            if rank >= len(selection.samples) or selection.samples[rank] in seen:
-                continue
-            sample = selection.samples[rank]
-            seen.add(sample)
-            photograph = ids.get(sample)
-            if photograph is None:
-                continue
-            state = "corrected" if (selection.model, sample) in corrected else "waiting"
-            fresh = Case(photograph, place, selection.model, sentence(selection.reasons[rank]), state, False)
-            old = kept.pop(photograph, None)
-            if old is not None and old.state != "waiting":
-                state = old.state
-            yield fresh if old is None else _renewed(old, fresh, state)
-            place += 1
-    for old in kept.values():
-        yield _renewed(old, old, old.state, place)
-        place += 1
-
-
-def _renewed(old: Case, fresh: Case, state: str, place: int | None = None) -> Case:
-    at = fresh.place if place is None else place
-    decided = (old.reason, old.grade, old.remark, old.author, old.time)
-    return Case(old.photograph, at, fresh.model, fresh.why, state, old.flagged, *decided)
-
-
-def sentence(reason: str) -> str:
-    """Why a photograph is next, from a selection's line: its rank and the rule's name are left out."""
-    _, _, rest = reason.partition(": ")
-    text = rest or reason
-    return f"{text[:1].upper()}{text[1:]}."

@@ -39,7 +39,7 @@ def keep_rounds(study: Study, machine: MachineOptions) -> None:
 
 
 def line_of(desk: Desk) -> tuple[list[dict[str, Any]], str]:
-    """The rounds of the shown model's line, as `bodies.RoundInfo` describes them, and what to do next."""
+    """The rounds of the shown model's line, as `replies.RoundInfo` describes them, and what to do next."""
     study = desk.study
     root = study.card(desk.model).root
     kept = _kept(study).get(root, {})

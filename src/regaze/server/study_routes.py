@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from regaze.errors import StudyError
-from regaze.server import bodies
+from regaze.server import bodies, replies
 from regaze.server.answers import REFUSALS, Here, JobId, Rooms
 from regaze.server.queue import COUNTS
 from regaze.server.rounds import changed, line_of, rounds_of
@@ -26,7 +26,7 @@ _LOOK_SECONDS = 0.25  # between two looks at a job's log
 _QUIET_SECONDS = 15.0  # after which a comment keeps the connection
 
 
-@router.get("/study", response_model=bodies.StudyInfo)
+@router.get("/study", response_model=replies.StudyInfo)
 def study_info(here: Here) -> JSONResponse:
     """The study, as the page needs it."""
     desk = here.desk
@@ -54,14 +54,14 @@ def study_info(here: Here) -> JSONResponse:
     )
 
 
-@router.get("/rounds", response_model=bodies.Rounds)
+@router.get("/rounds", response_model=replies.Rounds)
 def rounds(here: Here) -> JSONResponse:
     """The rounds of the model's line."""
     items, advice = line_of(here.desk)
     return JSONResponse({"rounds": items, "advice": advice})
 
 
-@router.post("/rounds", response_model=bodies.Started, responses={409: {"model": bodies.Detail}})
+@router.post("/rounds", response_model=replies.Started, responses={409: {"model": bodies.Detail}})
 def start_round(here: Here, body: bodies.EmptyBody) -> JSONResponse:  # noqa: ARG001 - an object is asked for
     """Train a round, in a process of its own."""
     here.desk.require_ready()
@@ -81,7 +81,7 @@ def use(here: Here, body: bodies.UseBody) -> JSONResponse:
     return JSONResponse({"model": body.model})
 
 
-@router.get("/worse", response_model=bodies.Worse)
+@router.get("/worse", response_model=replies.Worse)
 def worse(here: Here, model: Annotated[str, Query(max_length=200)]) -> JSONResponse:
     """Photographs that a round grades otherwise than the round before."""
     if model not in rounds_of(here.desk):
@@ -90,7 +90,7 @@ def worse(here: Here, model: Annotated[str, Query(max_length=200)]) -> JSONRespo
     return JSONResponse({"model": model, "against": against, "worse": harmed, "better": helped})
 
 
-@router.get("/dashboard", response_model=bodies.Dashboard)
+@router.get("/dashboard", response_model=replies.Dashboard)
 def dashboard(here: Here) -> JSONResponse:
     """Where the work stands."""
     items, advice = line_of(here.desk)
@@ -105,19 +105,19 @@ def dashboard(here: Here) -> JSONResponse:
     return JSONResponse({"counts": _counts(here), "rounds": items, "curve": curve, "advice": advice})
 
 
-@router.get("/jobs", response_model=bodies.Jobs)
+@router.get("/jobs", response_model=replies.Jobs)
 def jobs(here: Here) -> JSONResponse:
     """Jobs, newest first."""
     return JSONResponse({"jobs": here.jobs.newest()})
 
 
-@router.get("/jobs/{job}", response_model=bodies.Job)
+@router.get("/jobs/{job}", response_model=replies.Job)
 def job_info(here: Here, job: JobId) -> JSONResponse:
     """How a job stands."""
     return JSONResponse(_there(here.jobs.job(job)))
 
 
-@router.post("/jobs/{job}/cancel", response_model=bodies.Job)
+@router.post("/jobs/{job}/cancel", response_model=replies.Job)
 def cancel(here: Here, job: JobId, body: bodies.EmptyBody) -> JSONResponse:  # noqa: ARG001 - an object is asked for
     """End a job."""
     return JSONResponse(_there(here.jobs.cancel(job)))
