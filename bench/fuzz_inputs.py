@@ -47,9 +47,9 @@ ALBUM = Album(
 MASK = np.zeros((HEIGHT, WIDTH), bool)
 MASK[4:9, 5:12] = True
 SHAPES = (
-    Shape("mask", True, runs=mask_to_runs(MASK)),
-    Shape("box", True, ((1.0, 1.0), (3.5, 2.0))),
-    Shape("polygon", False, ((0.0, 0.0), (5.0, 0.0), (5.0, 3.0))),
+    Shape("mask", "look", runs=mask_to_runs(MASK)),
+    Shape("box", "look", ((1.0, 1.0), (3.5, 2.0))),
+    Shape("polygon", "avoid", ((0.0, 0.0), (5.0, 0.0), (5.0, 3.0))),
 )
 
 
@@ -105,7 +105,7 @@ def _annotations(root: Path) -> list[Target]:
     found.append(
         Target("boxes", _folder(root / "boxes", yolo | names), lambda at: with_boxes(samples, at), by_name=True)
     )
-    shapes = [*SHAPES, Shape("stroke", True, ((1.0, 2.0), (3.0, 4.0)), 2.0)]
+    shapes = [*SHAPES, *(Shape("stroke", mark, ((1.0, 2.0), (3.0, 4.0)), 2.0) for mark in ("look", "erase"))]
     found.append(Target("shapes", _folder(root / "shapes", {"a.json": shapes_to_json(shapes)}), _read_shapes))
     return found
 

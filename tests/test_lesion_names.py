@@ -64,7 +64,7 @@ LANDMARKS = [
 def test_a_lesion_is_known_by_any_of_its_names(name, kind):
     """Short names in any case, one or many, British or American, whatever separates the words."""
     assert lesion_type(name) == named_lesion(name) == kind
-    assert meaning(name) is True
+    assert meaning(name) == "look"
 
 
 @pytest.mark.parametrize("name", LANDMARKS)
@@ -203,7 +203,7 @@ def test_annotation_labels(tmp_path, write):
     """In every format a landmark beside lesions is left out, and the lesions stay."""
     write(tmp_path / "in", [*LESIONS, *LANDMARKS])
     (drawn,) = FORMATS[write.__name__.replace("_", "-")].read(tmp_path / "in", Album([Photograph("a", (), 8, 8)]))
-    assert [shape.look for shape in drawn.shapes] == [True] * len(LESIONS)
+    assert [shape.mark for shape in drawn.shapes] == ["look"] * len(LESIONS)
 
 
 def test_boxes_of_a_data_set(tmp_path):

@@ -21,6 +21,7 @@ Diagnosis = Literal["misgraded", "elsewhere", "fine", "unknown"]
 Origin = Literal["masks", "boxes", "none"]
 # What takes a pixel's place, see `evaluation.substrates`.
 Substrate = Literal["grey", "black", "mean", "blur", "inpaint"]
+Mark = Literal["look", "avoid", "erase"]  # what a shape says of its pixels
 Colour = Literal["none", "normalised"]  # whether a photograph's colour is taken out, see `data.colour`
 
 FUSED = "fused"  # the fused map's name in every record of maps
@@ -198,7 +199,7 @@ class Shape:
 
     Attributes:
         kind: `stroke` (a round brush along a line), `polygon`, `box`, or `mask`.
-        look: True: "look here". False: "not here".
+        mark: `look`: "look here". `avoid`: "not here". `erase`: nothing any more, as where nobody drew.
         points: (x, y) pairs. A stroke's line (one point: a dot); a polygon's corners, three or more, closed by
             itself; a box's two opposite corners; none for a mask.
         radius: Half the width of a stroke's brush; 0 for the other kinds.
@@ -207,7 +208,7 @@ class Shape:
     """
 
     kind: Literal["stroke", "polygon", "box", "mask"]
-    look: bool
+    mark: Mark
     points: tuple[tuple[float, float], ...] = ()
     radius: float = 0.0
     runs: tuple[int, ...] = ()
@@ -224,7 +225,7 @@ class Correction:
         origin: `masks`, `boxes` or `expert` (drawn by hand).
         mode: `replace`: the mask is the whole map. `edit`: pixels in neither mask keep the model's own value.
         look: (H, W) bool in original pixels, "look here". All False with `replace`: nothing here deserves attention,
-            which differs from no correction at all.
+            which differs from no correction at all; such a correction may have shapes and `avoid` too.
         avoid: (H, W) bool in original pixels, "not here"; None: none drawn.
         author: Who made it.
         time: UTC, ISO 8601, seconds, ends with `Z`.
@@ -246,3 +247,26 @@ class Correction:
     remark: str = ""
     map: str = ""
     shapes: tuple[Shape, ...] = ()
+
+
+@dataclass(frozen=True)
+class DrawnCorrection:
+    """A correction as an expert drew it, before the store has made its masks.
+
+    Attributes:
+        sample, model, mode, author, remark, map: `Correction`'s, whose origin is `expert`.
+        shapes: In order, a later one over an earlier one; original pixels. What was erased or never drawn on is as the
+            mode says of pixels in neither mask; with `replace`, no shapes say that nothing here deserves attention, and
+            shapes say where it does after all.
+        height, width: Rows and columns of the photograph, original pixels.
+    """
+
+    sample: str
+    model: str
+    mode: Literal["replace", "edit"]
+    shapes: tuple[Shape, ...]
+    height: int
+    width: int
+    author: str
+    remark: str = ""
+    map: str = ""

@@ -193,6 +193,23 @@ def test_a_store_that_fails_to_open_holds_no_connection(path, monkeypatch):
     assert opened[0]._engine is None
 
 
+def test_a_file_that_lacks_no_table_is_read_where_it_cannot_be_written(path, monkeypatch):
+    """A step without statements alone is no reason to refuse an archive; its row is written when it can be."""
+    without = [step for step in MIGRATIONS if step.statements]
+    assert without == list(MIGRATIONS[: len(without)])
+    assert len(without) < len(MIGRATIONS)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM migrations WHERE number > ?", (len(without),))
+        connection.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(database_module, "_writable", lambda _: False)
+        with Store(path) as store:
+            assert store.count() == 1
+    assert _query(path, "SELECT max(number) FROM migrations") == [(len(without),)]
+    with Store(path):
+        assert _query(path, "SELECT max(number) FROM migrations") == [(len(MIGRATIONS),)]
+
+
 @pytest.fixture
 def first_step(tmp_path):
     """A database as regaze left it when it knew the first step alone, with rows and hashes of that time."""

@@ -18,7 +18,7 @@ def test_runs_by_hand():
     assert mask_to_runs(np.array([[True, False], [False, True]])) == (0, 1, 2, 1)
     assert mask_to_runs(np.zeros((2, 3), bool)) == (6,)
     assert mask_to_runs(np.ones((2, 3), bool)) == (0, 6)
-    np.testing.assert_array_equal(draw(Shape("mask", True, runs=(1, 2, 1)), 2, 2), [[False, True], [True, False]])
+    np.testing.assert_array_equal(draw(Shape("mask", "look", runs=(1, 2, 1)), 2, 2), [[False, True], [True, False]])
 
 
 @PATIENT
@@ -30,12 +30,12 @@ def test_runs_and_masks_are_two_ways_to_say_the_same(mask, as_view):
     assert all(isinstance(run, int) for run in runs)
     assert sum(runs) == mask.size
     assert all(run > 0 for run in runs[1:])
-    np.testing.assert_array_equal(draw(Shape("mask", True, runs=runs), *mask.shape), mask)
+    np.testing.assert_array_equal(draw(Shape("mask", "look", runs=runs), *mask.shape), mask)
 
 
 def test_runs_of_another_size_are_refused():
     """Runs that do not fill the photograph are refused."""
     with pytest.raises(CorrectionError, match=r"sum to 5, expected 2 x 3 = 6"):
-        rasterise([Shape("mask", True, runs=(2, 3))], 2, 3)
+        rasterise([Shape("mask", "look", runs=(2, 3))], 2, 3)
     with pytest.raises(CorrectionError, match=r"shape 2 \(mask\) has runs that sum to 7"):
-        rasterise([Shape("box", True, ((0, 0), (1, 1))), Shape("mask", True, runs=(7,))], 2, 3)
+        rasterise([Shape("box", "look", ((0, 0), (1, 1))), Shape("mask", "look", runs=(7,))], 2, 3)

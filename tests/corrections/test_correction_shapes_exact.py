@@ -85,15 +85,15 @@ def _touched(edges):
 def test_a_thin_line_has_no_gaps():
     """A brush thinner than a pixel still draws a connected line: every pixel that the line runs through."""
     points = ((0.5, 0.5), (6.5, 3.5))
-    assert pixels_of(Shape("stroke", True, points, 0.01)) == _touched(_segments(points))
-    assert pixels_of(Shape("stroke", True, ((0, 0), (3, 3)), 0.01)) == {(0, 0), (1, 1), (2, 2), (3, 3)}
+    assert pixels_of(Shape("stroke", "look", points, 0.01)) == _touched(_segments(points))
+    assert pixels_of(Shape("stroke", "look", ((0, 0), (3, 3)), 0.01)) == {(0, 0), (1, 1), (2, 2), (3, 3)}
 
 
 @PATIENT
 @given(st.lists(_POINTS, min_size=1, max_size=5), st.floats(0.05, 6) | st.integers(1, 20).map(lambda n: n / 4))
 def test_strokes_agree_with_exact_distances(points, radius):
     """Every pixel is in or out as the exact distance of its centre says, but for ties within 1e-9 of the border."""
-    drawn = draw(Shape("stroke", True, tuple(points), radius))
+    drawn = draw(Shape("stroke", "look", tuple(points), radius))
     segments = _segments(points)
     for row, column, x, y in _centres():
         distance = float(min(_squared_distance(x, y, a, b) for a, b in segments)) ** 0.5
@@ -108,7 +108,7 @@ def test_strokes_agree_with_exact_distances(points, radius):
 def test_a_dot_on_the_grid_is_exact_to_the_border(point, radius):
     """Where every number is exact, so is the border: a centre at exactly the radius is in."""
     x0, y0 = (round(value * 4) / 4 for value in point)
-    drawn = draw(Shape("stroke", True, ((x0, y0),), radius))
+    drawn = draw(Shape("stroke", "look", ((x0, y0),), radius))
     thin = _touched(_segments([(x0, y0)])) if radius < 0.7 else set()
     for row, column, x, y in _centres():
         is_in = (x - Fraction(x0)) ** 2 + (y - Fraction(y0)) ** 2 <= Fraction(radius) ** 2
@@ -119,7 +119,7 @@ def test_a_dot_on_the_grid_is_exact_to_the_border(point, radius):
 @given(st.lists(_POINTS, min_size=3, max_size=7))
 def test_polygons_agree_with_exact_winding_numbers(points):
     """Every centre is in or out as an exact count of crossings says, but for ties within 1e-9 of the outline."""
-    drawn = draw(Shape("polygon", True, tuple(points)))
+    drawn = draw(Shape("polygon", "look", tuple(points)))
     corners = _exact(points)
     edges = list(zip(corners, corners[1:] + corners[:1], strict=True))
     inside = {(row, column) for row, column, x, y in _centres() if _winding(x, y, edges)}
@@ -165,14 +165,14 @@ def test_polygons_with_a_common_border_neither_overlap_nor_leave_a_gap(points, b
     """A box cut in two along any zigzag: each centre is in exactly one part, whichever way the parts are drawn."""
     middle = sorted(set(border), key=lambda point: point[1])
     line = [(5.3, -1.0), *((x, y) for x, y in middle if 0 < x < WIDTH and 0 < y < HEIGHT), (4.1, 10.0)]
-    left = Shape("polygon", True, ((-1, -1), *line, (-1, 10)))
-    right = Shape("polygon", True, ((12, -1), (12, 10), *line[::-1]))
+    left = Shape("polygon", "look", ((-1, -1), *line, (-1, 10)))
+    right = Shape("polygon", "look", ((12, -1), (12, 10), *line[::-1]))
     np.testing.assert_array_equal(draw(left), ~draw(right))
     # And a triangle is the same wherever its outline begins and whichever way it runs.
     corners = tuple(points)
-    turned = Shape("polygon", True, corners[1:] + corners[:1])
-    np.testing.assert_array_equal(draw(Shape("polygon", True, corners)), draw(turned))
-    np.testing.assert_array_equal(draw(Shape("polygon", True, corners[::-1])), draw(turned))
+    turned = Shape("polygon", "look", corners[1:] + corners[:1])
+    np.testing.assert_array_equal(draw(Shape("polygon", "look", corners)), draw(turned))
+    np.testing.assert_array_equal(draw(Shape("polygon", "look", corners[::-1])), draw(turned))
 
 
 @PATIENT
@@ -180,14 +180,14 @@ def test_polygons_with_a_common_border_neither_overlap_nor_leave_a_gap(points, b
 def test_a_box_is_the_polygon_of_its_corners(one, other):
     """Both ways of drawing a rectangle give the same pixels, and exactly the centres between the edges."""
     (x0, y0), (x1, y1) = one, other
-    drawn = draw(Shape("box", True, (one, other)))
-    polygon = Shape("polygon", True, ((x1, y1), (x0, y1), (x0, y0), (x1, y0)))
+    drawn = draw(Shape("box", "look", (one, other)))
+    polygon = Shape("polygon", "look", ((x1, y1), (x0, y1), (x0, y0), (x1, y0)))
     np.testing.assert_array_equal(drawn, draw(polygon))
     left, right = sorted((Fraction(x0), Fraction(x1)))
     top, bottom = sorted((Fraction(y0), Fraction(y1)))
     inside = {(row, column) for row, column, x, y in _centres() if left <= x < right and top <= y < bottom}
     if inside:
-        assert pixels_of(Shape("box", True, (one, other))) == inside
+        assert pixels_of(Shape("box", "look", (one, other))) == inside
 
 
 @PATIENT
@@ -197,7 +197,7 @@ def test_what_touches_the_photograph_marks_it(data):
     inside = st.tuples(st.floats(0, WIDTH, exclude_max=True), st.floats(0, HEIGHT, exclude_max=True))
     points = [data.draw(inside), *data.draw(st.lists(_POINTS, min_size=2, max_size=4))]
     kind = data.draw(st.sampled_from(["stroke", "polygon", "box"]))
-    shape = Shape(kind, True, tuple(points[:2] if kind == "box" else points), 0.3 if kind == "stroke" else 0.0)
+    shape = Shape(kind, "look", tuple(points[:2] if kind == "box" else points), 0.3 if kind == "stroke" else 0.0)
     assert draw(shape).any()
 
 
@@ -206,8 +206,8 @@ def test_what_touches_the_photograph_marks_it(data):
 def test_cutting_off_does_not_change_what_is_inside(points, dx, dy, radius):
     """Drawn on a larger photograph and cropped, a stroke is what it is when drawn on the crop."""
     grid = [(round(x * 4) / 4, round(y * 4) / 4) for x, y in points]
-    large = draw(Shape("stroke", True, tuple((x + dx, y + dy) for x, y in grid), radius), 20, 20)
-    small = draw(Shape("stroke", True, tuple(grid), radius))
+    large = draw(Shape("stroke", "look", tuple((x + dx, y + dy) for x, y in grid), radius), 20, 20)
+    small = draw(Shape("stroke", "look", tuple(grid), radius))
     differs = large[dy : dy + HEIGHT, dx : dx + WIDTH] != small
     for row, column in zip(*np.nonzero(differs), strict=True):  # ties only
         centre = Fraction(int(column) * 2 + 1, 2), Fraction(int(row) * 2 + 1, 2)

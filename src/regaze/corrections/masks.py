@@ -1,20 +1,25 @@
 """Masks as 1-bit PNG bytes and back, without loss.
 
 Invariant: `decode_mask(encode_mask(mask), ...)` equals `mask` bit for bit, and no stored bytes can make the
-decoder allocate more than `records.MAX_PIXELS` pixels. All masks are in original pixels.
+decoder allocate more than `records.MAX_PIXELS` pixels. All masks are in original pixels. How a mask is packed may
+change with the version; masks are compared, never their bytes.
 """
 
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from regaze.errors import CorrectionError
 from regaze.records import MAX_PIXELS
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ROW_ABOVE = 2  # the filter of a row that is written as its difference to the one above
 
 
 def check_mask(mask: NDArray[np.bool_], name: str, sample: str) -> None:
@@ -43,10 +48,21 @@ def check_mask(mask: NDArray[np.bool_], name: str, sample: str) -> None:
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> bytes:
-    """Pack a mask (H, W) that `check_mask` accepts into the bytes of a PNG with one bit per pixel."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(mask)).save(buffer, format="PNG")
-    return buffer.getvalue()
+    """Pack a mask (H, W) that `check_mask` accepts into the bytes of a PNG with one bit per pixel.
+
+    Each row as its difference to the row above (https://www.w3.org/TR/png-3/#9Filters), which of areas is mostly zeros,
+    and these as run lengths: 6 CPU ms for the 54 of Pillow's encoder (200 strokes on 4288 x 2848, `bench/saving.py`),
+    in no more bytes.
+    """
+    height, width = mask.shape
+    packed = np.packbits(mask, axis=1)
+    rows = np.empty((height, 1 + packed.shape[1]), dtype=np.uint8)
+    rows[:, 0], rows[:, 1:] = _ROW_ABOVE, packed
+    rows[1:, 1:] -= packed[:-1]
+    deflate = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    data = deflate.compress(rows.tobytes()) + deflate.flush()
+    head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)  # one bit, grey
+    return _SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
 def decode_mask(png: bytes, height: int, width: int, what: str) -> NDArray[np.bool_]:
@@ -78,3 +94,7 @@ def decode_mask(png: bytes, height: int, width: int, what: str) -> NDArray[np.bo
             return np.array(image, dtype=np.bool_)
     except (OSError, ValueError, SyntaxError) as error:
         raise CorrectionError(f"{what} is no readable PNG ({error}): restore the file from a copy") from error
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

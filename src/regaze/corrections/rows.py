@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Column, Float, Integer, LargeBinary, MetaData, Table, Text
 
 from regaze.corrections.masks import check_mask, decode_mask, encode_mask
@@ -21,7 +20,7 @@ from regaze.corrections.shape_checks import shapes_from_json, shapes_to_json
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
 from regaze.files import typed
-from regaze.records import MAX_PIXELS, Correction, Selection
+from regaze.records import MAX_PIXELS, Correction, DrawnCorrection, Selection
 
 _MODES, _ORIGINS = ("replace", "edit"), ("masks", "boxes", "expert")
 
@@ -89,11 +88,12 @@ def _check_text(name: str, text: str, may_be_empty: bool = False) -> None:
         raise CorrectionError(f"{name} {text!r} is not valid Unicode: rename the file it comes from") from error
 
 
-def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
+def pack_correction(correction: Correction | DrawnCorrection, time: str) -> dict[str, Any]:
     """Check a correction and give its columns without the id.
 
     Args:
-        correction: A record with id 0; its own time is ignored.
+        correction: A record with id 0, whose own time is ignored; or one whose masks are made here, which spares
+            drawing its shapes twice.
         time: When it is stored; UTC, ISO 8601, seconds, `Z`.
 
     Returns:
@@ -102,7 +102,11 @@ def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
     Raises:
         CorrectionError: It cannot be stored.
     """
-    _check_correction(correction)
+    if isinstance(correction, DrawnCorrection):
+        correction = _with_masks(correction)
+    else:
+        _check_masks(correction)
+    _check_words(correction)
     look, avoid = correction.look, correction.avoid
     names = ("sample", "model", "origin", "mode", "author", "remark", "map")
     values: dict[str, Any] = {
@@ -117,12 +121,23 @@ def pack_correction(correction: Correction, time: str) -> dict[str, Any]:
     return {**values, "hash": _hash_correction(values)}
 
 
-def content(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a row of `CORRECTIONS` says, whenever it was stored: equal for two rows that say the same."""
-    names = ("sample", "model", "origin", "mode", "author", "remark", "map", "height", "width", "shapes")
-    # Shapes stand for their masks, whose bytes another version of the PNG library may pack otherwise.
-    masks = () if values["shapes"] else (values["look"], values["avoid"])
-    return (*(values[name] for name in names), *masks)
+def content(values: Mapping[str, Any], what: str) -> tuple[Any, ...]:
+    """What a row of `CORRECTIONS` says: equal for two rows that say the same, whichever version stored them.
+
+    Args:
+        values: Column name -> value.
+        what: Names the row in the message.
+
+    Raises:
+        CorrectionError: Its shapes or masks cannot be read.
+    """
+    names = ("sample", "model", "origin", "mode", "author", "remark", "map", "height", "width")
+    said = tuple(values[name] for name in names)
+    if values["shapes"]:  # they stand for their masks
+        return (*said, shapes_from_json(values["shapes"], what))
+    size = values["height"], values["width"]
+    masks = (values["look"], values["avoid"])
+    return (*said, *(None if mask is None else np.packbits(decode_mask(mask, *size, what)).tobytes() for mask in masks))
 
 
 def unpack_entry(values: Mapping[str, Any], what: str) -> CorrectionEntry:
@@ -251,7 +266,15 @@ def hash_parts(kind: str, *parts: str | bytes | None) -> str:
     return state.hexdigest()
 
 
-def _check_correction(correction: Correction) -> None:
+def _with_masks(drawn: DrawnCorrection) -> Correction:
+    """The correction with what its shapes draw; "not here" is None where nothing says it."""
+    look, avoid = rasterise(drawn.shapes, drawn.height, drawn.width, f"shapes of {drawn.sample!r}")
+    names = ("sample", "model", "mode", "author", "remark", "map", "shapes")
+    values = {name: getattr(drawn, name) for name in names}
+    return Correction(id=0, origin="expert", time="", look=look, avoid=avoid if avoid.any() else None, **values)
+
+
+def _check_words(correction: Correction) -> None:
     for name in ("sample", "model", "author"):
         _check_text(name, getattr(correction, name))
     for name in ("remark", "map"):
@@ -262,24 +285,23 @@ def _check_correction(correction: Correction) -> None:
     for name, value, known in (("mode", correction.mode, _MODES), ("origin", correction.origin, _ORIGINS)):
         if value not in known:
             raise CorrectionError(f"{name} of {sample!r} is {value!r}, expected one of {', '.join(known)}")
-    _check_masks(correction.look, correction.avoid, sample)
+
+
+def _check_masks(correction: Correction) -> None:
+    look, avoid, sample = correction.look, correction.avoid, correction.sample
+    check_mask(look, "look", sample)
+    if avoid is not None:
+        check_mask(avoid, "avoid", sample)
+        if avoid.shape != look.shape:
+            raise CorrectionError(
+                f"mask 'avoid' of {sample!r} has shape {avoid.shape}, expected that of 'look', {look.shape}"
+            )
+        if n_both := int(np.count_nonzero(look & avoid)):
+            raise CorrectionError(
+                f"masks of {sample!r} say both look and avoid in {n_both} pixels: keep each pixel in one of them"
+            )
     if correction.shapes:
         _check_drawn(correction)
-
-
-def _check_masks(look: NDArray[np.bool_], avoid: NDArray[np.bool_] | None, sample: str) -> None:
-    check_mask(look, "look", sample)
-    if avoid is None:
-        return
-    check_mask(avoid, "avoid", sample)
-    if avoid.shape != look.shape:
-        raise CorrectionError(
-            f"mask 'avoid' of {sample!r} has shape {avoid.shape}, expected that of 'look', {look.shape}"
-        )
-    if n_both := int(np.count_nonzero(look & avoid)):
-        raise CorrectionError(
-            f"masks of {sample!r} say both look and avoid in {n_both} pixels: keep each pixel in one of them"
-        )
 
 
 def _check_drawn(correction: Correction) -> None:

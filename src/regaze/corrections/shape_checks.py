@@ -1,19 +1,19 @@
 """Which shapes can be drawn, and shapes as JSON.
 
 Invariant: what `check_shapes` accepts can be drawn, and `shapes_from_json(shapes_to_json(shapes))` equals `shapes`
-number by number.
+number by number. What was written before shapes could erase (`look`: true or false in place of `mark`) is read too.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from regaze.errors import CorrectionError
-from regaze.records import MAX_PIXELS, Shape
+from regaze.records import MAX_PIXELS, Mark, Shape
 
 # A minute of drawing at 120 points a second is 7,200 points; the most ragged mask of IDRiD has under 200,000 runs.
 MAX_POINTS = 1_000_000
@@ -22,7 +22,8 @@ MAX_COORDINATE = 1e6  # beyond the side of any photograph; keeps the arithmetic 
 
 _LEAST_POINTS = {"stroke": 1, "polygon": 3, "box": 2, "mask": 0}
 _MOST_POINTS = {"stroke": MAX_POINTS, "polygon": MAX_POINTS, "box": 2, "mask": 0}
-_FIELDS = {"kind", "look", "points", "radius", "runs"}
+_FIELDS = {"kind", "mark", "points", "radius", "runs"}
+_MARKS: tuple[Mark, ...] = get_args(Mark)
 
 
 def check_shapes(shapes: Sequence[Shape], height: int, width: int, what: str = "shapes") -> None:
@@ -39,7 +40,7 @@ def check_shapes(shapes: Sequence[Shape], height: int, width: int, what: str = "
 
     Raises:
         CorrectionError: The photograph has no pixels or more than `records.MAX_PIXELS`; or a shape is of no known
-            kind, has too few or too many points, a coordinate or radius that is no number or beyond
+            kind or mark, has too few or too many points, a coordinate or radius that is no number or beyond
             `MAX_COORDINATE`, or runs that do not sum to height x width.
     """
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
@@ -57,7 +58,7 @@ def shapes_to_json(shapes: Sequence[Shape]) -> str:
     """Write shapes that `check_shapes` accepts as one line of JSON.
 
     Returns:
-        A list of objects with `kind`, `look`, and those of `points`, `radius`, `runs` that the kind has. Numbers are
+        A list of objects with `kind`, `mark`, and those of `points`, `radius`, `runs` that the kind has. Numbers are
         written such that reading gives the same 64 bits.
     """
     return json.dumps([_to_object(shape) for shape in shapes], separators=(",", ":"), allow_nan=False)
@@ -67,7 +68,7 @@ def shapes_from_json(text: str, what: str = "shapes") -> tuple[Shape, ...]:
     """Read what `shapes_to_json` wrote.
 
     Args:
-        text: JSON.
+        text: JSON, also of an earlier version.
         what: Names the text in the message.
 
     Returns:
@@ -86,7 +87,7 @@ def shapes_from_json(text: str, what: str = "shapes") -> tuple[Shape, ...]:
 
 
 def _to_object(shape: Shape) -> dict[str, Any]:
-    values: dict[str, Any] = {"kind": shape.kind, "look": bool(shape.look)}
+    values: dict[str, Any] = {"kind": shape.kind, "mark": shape.mark}
     if shape.points:
         values["points"] = [[float(x), float(y)] for x, y in shape.points]
     if shape.radius:
@@ -97,13 +98,16 @@ def _to_object(shape: Shape) -> dict[str, Any]:
 
 
 def _from_object(values: Any, what: str) -> Shape:
-    if not isinstance(values, dict) or not {"kind", "look"} <= set(values) <= _FIELDS:
+    if isinstance(values, dict) and "mark" not in values and isinstance(values.get("look"), bool):
+        values = {"mark": "look" if values["look"] else "avoid", **values}
+        del values["look"]
+    if not isinstance(values, dict) or not {"kind", "mark"} <= set(values) <= _FIELDS:
         raise CorrectionError(f"{what} is {_short(values)}, expected an object with {', '.join(sorted(_FIELDS))}")
     points, runs = values.get("points", []), values.get("runs", [])
     if not isinstance(points, list) or not isinstance(runs, list) or not all(isinstance(p, list) for p in points):
         raise CorrectionError(f"{what} is {_short(values)}, expected lists of [x, y] points and of runs")
     radius = values.get("radius", 0.0)
-    shape = Shape(values["kind"], values["look"], tuple(tuple(point) for point in points), radius, tuple(runs))
+    shape = Shape(values["kind"], values["mark"], tuple(tuple(point) for point in points), radius, tuple(runs))
     _check_shape(shape, what)
     return shape
 
@@ -115,10 +119,10 @@ def _check_shape(shape: Shape, what: str) -> None:
         CorrectionError: It makes no sense.
     """
     if not isinstance(shape.kind, str) or shape.kind not in _LEAST_POINTS:
-        raise CorrectionError(f"{what} is of kind {shape.kind!r}, expected one of {', '.join(_LEAST_POINTS)}")
+        raise CorrectionError(f"{what} is of kind {_short(shape.kind)}, expected one of {', '.join(_LEAST_POINTS)}")
     what = f"{what} ({shape.kind})"
-    if not isinstance(shape.look, (bool, np.bool_)):
-        raise CorrectionError(f"{what} has look {shape.look!r}, expected True (look here) or False (not here)")
+    if not isinstance(shape.mark, str) or shape.mark not in _MARKS:
+        raise CorrectionError(f"{what} has mark {_short(shape.mark)}, expected one of {', '.join(_MARKS)}")
     least, most = _LEAST_POINTS[shape.kind], _MOST_POINTS[shape.kind]
     if not least <= len(shape.points) <= most:
         raise CorrectionError(f"{what} has {len(shape.points)} points, expected {least} to {most}")
@@ -146,9 +150,11 @@ def _check_radius(shape: Shape, what: str) -> None:
     radius = shape.radius
     if shape.kind == "stroke":
         if not _is_coordinate(radius) or radius <= 0:
-            raise CorrectionError(f"{what} has radius {radius!r}, expected more than 0 pixels: half the brush's width")
+            raise CorrectionError(
+                f"{what} has radius {_short(radius)}, expected more than 0 pixels: half the brush's width"
+            )
     elif not _is_coordinate(radius) or radius != 0:
-        raise CorrectionError(f"{what} has radius {radius!r}, expected 0: only a stroke has one")
+        raise CorrectionError(f"{what} has radius {_short(radius)}, expected 0: only a stroke has one")
 
 
 def _check_runs(shape: Shape, what: str) -> None:
@@ -162,7 +168,7 @@ def _check_runs(shape: Shape, what: str) -> None:
         )
     for number, run in enumerate(shape.runs, 1):
         if not isinstance(run, (int, np.integer)) or isinstance(run, bool) or run < 0:
-            raise CorrectionError(f"{what} has {run!r} as run {number}, expected a whole number of 0 or more")
+            raise CorrectionError(f"{what} has {_short(run)} as run {number}, expected a whole number of 0 or more")
 
 
 def _is_coordinate(value: Any) -> bool:

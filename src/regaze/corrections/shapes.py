@@ -10,7 +10,8 @@ Invariant: the same shapes give the same two masks on every machine, by these ru
 * A box is the polygon of its four corners.
 * A box or polygon that holds no centre of the photograph marks the pixels of it that its outline runs through. With
   the second sentence on strokes this means: what touches the photograph marks at least one pixel.
-* Later shapes lie over earlier ones, pixel by pixel. What lies outside the photograph is cut off.
+* Later shapes lie over earlier ones, pixel by pixel: a pixel says what the last shape that it belongs to says, and
+  nothing where that one erases or there is none. What lies outside the photograph is cut off.
 
 Centres closer than about 1e-9 pixels to a slanted border are decided by rounding. OpenCV is not used here, because it
 rounds a vertex to 1/2^shift pixels and draws the outline's own pixels as well, which thickens a microaneurysm.
@@ -25,11 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regaze.corrections.shape_checks import check_shapes
-from regaze.records import Shape
+from regaze.records import Mark, Shape
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 _Spans = tuple[_Ints, _Ints]  # first and past-the-last flat index of runs of pixels
+
+# What a shape writes on the pixels that belong to it; 0, as everywhere before, says nothing.
+_VALUES: dict[Mark, int] = {"erase": 0, "look": 1, "avoid": 2}
 
 # Any line that runs through a pixel passes its centre within half the diagonal.
 _HALF_DIAGONAL = math.sqrt(0.5)
@@ -53,21 +57,21 @@ def rasterise(
         what: Names the shapes in the message.
 
     Returns:
-        Two (height, width) bool masks in original pixels that share no pixel: "look here" and "not here".
+        Two (height, width) bool masks in original pixels that share no pixel: "look here" and "not here". What was
+        erased last, or never drawn on, is in neither.
 
     Raises:
         CorrectionError: A shape makes no sense, see `shape_checks.check_shapes`.
     """
     check_shapes(shapes, height, width, what)
-    look, avoid = (np.zeros((height, width), dtype=np.bool_) for _ in range(2))
+    values = np.zeros(height * width, dtype=np.uint8)
     for shape in shapes:
-        wanted, other = (look, avoid) if shape.look else (avoid, look)
-        wanted_flat, other_flat = wanted.reshape(-1), other.reshape(-1)  # views
+        value = _VALUES[shape.mark]
         for starts, stops in _spans(shape, height, width):
             for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-                wanted_flat[start:stop] = True
-                other_flat[start:stop] = False
-    return look, avoid
+                values[start:stop] = value
+    photograph = values.reshape(height, width)
+    return photograph == _VALUES["look"], photograph == _VALUES["avoid"]
 
 
 def mask_to_runs(mask: NDArray[np.bool_]) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ from regaze.corrections.rows import (
     unpack_selection,
 )
 from regaze.errors import CorrectionError
-from regaze.records import Correction, Selection, timestamp
+from regaze.records import Correction, DrawnCorrection, Selection, timestamp
 
 
 class Store:
@@ -118,13 +118,17 @@ class Store:
         return next(iter(self._selections(_latest(model))), None)
 
     def add_corrections(
-        self, corrections: Iterable[Correction], *, unless_there: bool = False, unless_corrected: bool = False
+        self,
+        corrections: Iterable[Correction | DrawnCorrection],
+        *,
+        unless_there: bool = False,
+        unless_corrected: bool = False,
     ) -> list[CorrectionEntry]:
         """Store corrections in one transaction: all of them or, if one is refused, none.
 
         Args:
-            corrections: Records with id 0; their `time` is ignored, the store writes its own. An iterator may make
-                each mask when it is asked for.
+            corrections: Records with id 0; their `time` is ignored, the store writes its own. It makes the masks of a
+                `DrawnCorrection`. An iterator may make each mask when it is asked for.
             unless_there: Leave out those with which an author's corrections of the photograph and model end already,
                 in this order and equal in all but their time. What two processes add at once is then added once.
             unless_corrected: Leave out those of a photograph and model that anybody has corrected.
@@ -227,9 +231,11 @@ def _not_there(connection: Connection, packed: list[dict[str, Any]]) -> list[dic
     there: set[int] = set()
     for key, group in new.items():
         numbers = stored.get(key, [])[-len(group) :]
+        if not numbers:
+            continue
         rows = connection.execute(select(CORRECTIONS).where(CORRECTIONS.c.id.in_(numbers)).order_by(CORRECTIONS.c.id))
-        old = [content(row._asdict()) for row in rows]
-        wanted = [content(one) for one in group]
+        old = [content(row._asdict(), f"correction {row.id}") for row in rows]
+        wanted = [content(one, f"correction of {key[0]!r}") for one in group]
         count = next(n for n in range(len(old), -1, -1) if old[len(old) - n :] == wanted[:n])
         there |= set(map(id, group[:count]))
     return [values for values in packed if id(values) not in there]

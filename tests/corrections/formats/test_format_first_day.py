@@ -187,10 +187,10 @@ def test_exports_open_rightly_in_tools_that_turn(tmp_path, name, orientation):
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[40:44, 5:9] = mask[44, 9] = True
     shapes = (
-        Shape("box", True, ((10, 20), (30, 25))),
-        Shape("mask", True, runs=mask_to_runs(mask)),
-        Shape("polygon", True, ((100, 90), (120.5, 90), (100, 110.25))),
-        Shape("stroke", False, ((100, 20), (140, 33)), 2.5),
+        Shape("box", "look", ((10, 20), (30, 25))),
+        Shape("mask", "look", runs=mask_to_runs(mask)),
+        Shape("polygon", "look", ((100, 90), (120.5, 90), (100, 110.25))),
+        Shape("stroke", "avoid", ((100, 20), (140, 33)), 2.5),
     )
     before = Drawn("eye", shapes[:1] if name == "yolo" else shapes, mode="replace")
     FORMATS[name].write([before], turned(orientation), tmp_path / "out")
@@ -429,7 +429,7 @@ def test_percent_need_no_size(tmp_path, kind):
 def test_strangers_are_passed_over_where_one_says_so(tmp_path, name):
     """Otherwise they refuse the file; what belongs to the study is taken either way."""
     both = Album([Photograph("eye", ("eye.jpg",), WIDTH, HEIGHT), Photograph("other", (), WIDTH, HEIGHT)])
-    box = Shape("box", True, ((10, 20), (30, 25)))
+    box = Shape("box", "look", ((10, 20), (30, 25)))
     FORMATS[name].write([Drawn("other", (box,)), Drawn("eye", (box,))], both, tmp_path / "in")
     with pytest.raises(CorrectionError, match="the image 'other"):
         read(name, tmp_path / "in", turned(1))

@@ -357,9 +357,9 @@ def test_no_damage_leads_to_anything_but_a_correction_error(tmp_path, name, data
     if not path.exists():
         mask = np.eye(3, 5, dtype=bool)
         shapes = (
-            Shape("mask", True, runs=mask_to_runs(mask)),
-            Shape("box", True, ((1, 1), (3, 2))),
-            Shape("polygon", False, ((0, 0), (5, 0), (5, 3))),
+            Shape("mask", "look", runs=mask_to_runs(mask)),
+            Shape("box", "look", ((1, 1), (3, 2))),
+            Shape("polygon", "avoid", ((0, 0), (5, 0), (5, 3))),
         )
         FORMATS[name].write([Drawn("eye", shapes, "ada", "why", "edit", "2024-05-31T12:00:00Z")], ALBUM, path)
     files = sorted(file for file in path.rglob("*") if file.is_file()) or [path]

@@ -40,18 +40,19 @@ _COUNTER = itertools.count()
 _COORDINATE = st.integers(-12, 4 * 26).map(lambda quarter: quarter / 4)
 _POINT = st.tuples(_COORDINATE, _COORDINATE)
 _MASK = arrays(np.bool_, (HEIGHT, WIDTH), elements=st.booleans()).map(mask_to_runs)
-_LOOK = st.booleans()
-_BOX = st.builds(lambda look, points: Shape("box", look, tuple(points)), _LOOK, st.tuples(_POINT, _POINT))
+_MARK = st.sampled_from(["look", "avoid"])
+_ANY_MARK = st.sampled_from(["look", "avoid", "erase"])
+_BOX = st.builds(lambda mark, points: Shape("box", mark, tuple(points)), _MARK, st.tuples(_POINT, _POINT))
 _SHAPE = st.one_of(
     _BOX,
-    st.builds(lambda look, p: Shape("polygon", look, tuple(p)), _LOOK, st.lists(_POINT, min_size=3, max_size=6)),
+    st.builds(lambda mark, p: Shape("polygon", mark, tuple(p)), _ANY_MARK, st.lists(_POINT, min_size=3, max_size=6)),
     st.builds(
-        lambda look, p, radius: Shape("stroke", look, tuple(p), radius),
-        _LOOK,
+        lambda mark, p, radius: Shape("stroke", mark, tuple(p), radius),
+        _ANY_MARK,
         st.lists(_POINT, min_size=1, max_size=4),
         st.sampled_from([0.3, 1.0, 2.75]),
     ),
-    st.builds(lambda look, runs: Shape("mask", look, runs=runs), _LOOK, _MASK),
+    st.builds(lambda mark, runs: Shape("mask", mark, runs=runs), _ANY_MARK, _MASK),
 )
 _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\r\t<&>\"'"), max_size=12)
 
@@ -105,21 +106,21 @@ def _inside(box):
     """A box cut to the photograph, its upper left corner first."""
     (x0, x1), (y0, y1) = (sorted(values) for values in zip(*box.points, strict=True))
     clipped = [(min(max(x, 0), WIDTH), min(max(y, 0), HEIGHT)) for x, y in ((x0, y0), (x1, y1))]
-    return Shape("box", box.look, tuple(clipped))
+    return Shape("box", box.mark, tuple(clipped))
 
 
 @_PATIENT
-@given(boxes=st.lists(st.tuples(_LOOK, *[st.integers(0, 4 * side) for side in (WIDTH, WIDTH, HEIGHT, HEIGHT)])))
+@given(boxes=st.lists(st.tuples(_MARK, *[st.integers(0, 4 * side) for side in (WIDTH, WIDTH, HEIGHT, HEIGHT)])))
 def test_boxes_come_back_from_yolo_in_their_order(tmp_path, boxes):
     """YOLO holds boxes within the photograph as they are, one over the other."""
     shapes = tuple(
-        Shape("box", look, ((min(x) / 4, min(y) / 4), (max(x) / 4, max(y) / 4)))
-        for look, x, y in ((look, (x0, x1), (y0, y1)) for look, x0, x1, y0, y1 in boxes)
+        Shape("box", mark, ((min(x) / 4, min(y) / 4), (max(x) / 4, max(y) / 4)))
+        for mark, x, y in ((mark, (x0, x1), (y0, y1)) for mark, x0, x1, y0, y1 in boxes)
         if x[0] != x[1] and y[0] != y[1]
     )
     drawn = Drawn("training/eye_1", shapes)
     (result,) = back("yolo", [drawn], tmp_path)
-    assert [shape.look for shape in result.shapes] == [shape.look for shape in shapes]
+    assert [shape.mark for shape in result.shapes] == [shape.mark for shape in shapes]
     for mask, expected in zip(masks(result), masks(drawn), strict=True):
         np.testing.assert_array_equal(mask, expected)
 
@@ -141,7 +142,7 @@ def test_yolo_draws_one_box_around_each_of_two_areas(tmp_path):
     """Known by hand: a dot of one pixel, and two pixels that touch at a corner."""
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[2, 3] = mask[10, 11] = mask[11, 12] = True
-    (result,) = back("yolo", [Drawn("eye.2", (Shape("mask", True, runs=mask_to_runs(mask)),))], tmp_path)
+    (result,) = back("yolo", [Drawn("eye.2", (Shape("mask", "look", runs=mask_to_runs(mask)),))], tmp_path)
     assert [shape.points for shape in result.shapes] == [((3, 2), (4, 3)), ((11, 10), (13, 12))]
 
 
@@ -155,7 +156,7 @@ def test_nothing_here_deserves_attention_is_not_the_same_as_not_corrected(name, 
 @pytest.mark.parametrize("name", FORMATS)
 def test_several_photographs_with_like_names_keep_what_is_theirs(name, tmp_path):
     """Photographs whose files have one stem, and one whose id has a dot, are not mixed up."""
-    box = Shape("box", True, ((1, 2), (4, 6)))
+    box = Shape("box", "look", ((1, 2), (4, 6)))
     items = [Drawn("training/eye_1", (box,)), Drawn("test/eye_1", ()), Drawn("eye.2", (box, box))]
     result = {drawn.sample: drawn for drawn in back(name, items, tmp_path)}
     assert set(result) == {"training/eye_1", "test/eye_1", "eye.2"}
@@ -182,13 +183,31 @@ def test_stored_corrections_are_written_with_both_their_masks(name, tmp_path):
 def test_polygons_and_boxes_stay_polygons_and_boxes_where_a_tool_can_edit_them(name, tmp_path):
     """Corners come back as corners, in order; a stroke becomes a mask."""
     shapes = (
-        Shape("box", True, ((1.25, 2.5), (4, 6))),
-        Shape("polygon", False, ((0, 0), (10.1, 0.2), (5, 16.9))),
-        Shape("stroke", True, ((3, 3), (9, 3)), 1.5),
+        Shape("box", "look", ((1.25, 2.5), (4, 6))),
+        Shape("polygon", "avoid", ((0, 0), (10.1, 0.2), (5, 16.9))),
+        Shape("stroke", "look", ((3, 3), (9, 3)), 1.5),
     )
     (result,) = back(name, [Drawn("eye.2", shapes)], tmp_path)
     assert result.shapes[:2] == shapes[:2]
     assert result.shapes[2].kind == "mask"
+
+
+@pytest.mark.parametrize("name", ["coco", "label-studio", "cvat"])
+def test_what_was_drawn_before_something_was_erased_becomes_masks(name, tmp_path):
+    """Other tools cannot erase: what is left is a mask of each mark, and what was drawn afterwards stays what it is."""
+    before = (
+        Shape("box", "look", ((1, 2), (9, 6))),
+        Shape("box", "avoid", ((9, 2), (12, 6))),
+        Shape("stroke", "erase", ((1, 4), (12, 4)), 0.6),
+    )
+    after = (Shape("polygon", "look", ((14, 10), (20, 10), (17, 15))), Shape("box", "avoid", ((2, 8), (5, 11))))
+    drawn = Drawn("eye.2", before + after)
+    (result,) = back(name, [drawn], tmp_path)
+    assert [(shape.kind, shape.mark) for shape in result.shapes[:2]] == [("mask", "look"), ("mask", "avoid")]
+    assert result.shapes[2:] == after
+    for mask, expected in zip(masks(result), masks(drawn), strict=True):
+        assert mask.any()
+        np.testing.assert_array_equal(mask, expected)
 
 
 @pytest.mark.parametrize("name", NOTING)
@@ -204,13 +223,16 @@ def test_quarters_of_pixels_come_back_exactly_at_a_cameras_size(name, tmp_path):
     """Percent and other detours do not move a border off the middle of a pixel."""
     album = Album([Photograph("eye", (), 4288, 2848)])
     points = tuple((float(x), y) for x, y in zip(np.arange(0, 4288, 0.75), np.arange(0, 2848, 0.25), strict=False))
-    (result,) = back(name, [Drawn("eye", (Shape("polygon", True, points),))], tmp_path, album)
+    (result,) = back(name, [Drawn("eye", (Shape("polygon", "look", points),))], tmp_path, album)
     assert result.shapes[0].points == points
 
 
 def test_label_studio_holds_the_word_of_several_experts(tmp_path):
     """Two corrections of one photograph are two annotations of one task."""
-    items = [Drawn("eye.2", (), author="ada"), Drawn("eye.2", (Shape("box", True, ((1, 1), (2, 2))),), author="grace")]
+    items = [
+        Drawn("eye.2", (), author="ada"),
+        Drawn("eye.2", (Shape("box", "look", ((1, 1), (2, 2))),), author="grace"),
+    ]
     assert back("label-studio", items, tmp_path) == items
 
 
@@ -260,7 +282,7 @@ def test_half_a_character_becomes_a_question_mark(tmp_path):
 
 def test_png_pictures_can_be_read_by_people(tmp_path):
     """White is look, grey is avoid, black is nothing; the notes lie beside."""
-    shapes = (Shape("box", True, ((0, 0), (2, 1))), Shape("box", False, ((2, 0), (3, 1))))
+    shapes = (Shape("box", "look", ((0, 0), (2, 1))), Shape("box", "avoid", ((2, 0), (3, 1))))
     FORMATS["png"].write([Drawn("training/eye_1", shapes, "ada")], ALBUM, tmp_path / "out")
     with Image.open(tmp_path / "out" / "training" / "eye_1.png") as image:
         assert image.mode == "L"

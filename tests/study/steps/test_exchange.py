@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from regaze.corrections.shapes import rasterise
 from regaze.data.images import photo_size
-from regaze.records import Correction, Shape
+from regaze.records import Correction, DrawnCorrection, Shape
 from regaze.study.steps.supervision import author_weights, corrected_set, corrections_of
 from regaze.training.options import FinetuneOptions
+from regaze.training.targets import render
 
 
 def square(study, sample, corner, author, mode="replace"):
@@ -124,6 +126,33 @@ def test_an_edit_reaches_the_loop_as_an_edit(study_copy, open_quietly):
     assert int(data.edited.sum()) == 1
     assert data.look.shape[1] == data.doubt.shape[1] == 3
     assert data.doubt[0].any()
+
+
+def test_nothing_to_see_may_carry_strokes(study_copy, open_quietly):
+    """The map is to be zero but for what was drawn and not erased again; "not here" is zero in a halo too."""
+    study = open_quietly(study_copy)
+    sample = study.training(0)[0]
+    width, height = photo_size(sample.image)
+    shapes = (
+        Shape("box", "look", ((100, 100), (140, 140))),
+        Shape("box", "look", ((200, 200), (300, 300))),
+        Shape("box", "avoid", ((140, 100), (150, 140))),
+        Shape("box", "erase", ((190, 190), (310, 310))),
+    )
+    study.store.add_corrections(
+        [DrawnCorrection(sample.id, "multi-scale/fold0", "replace", shapes, height, width, "anna")]
+    )
+    data = learned(study, FinetuneOptions())
+    look, avoid = rasterise(shapes, height, width)
+    geometry = study.pixels([sample], 64).geometries[0]
+    assert (data.look[0, 0].numpy() == geometry.mask(look)).all()
+    assert (data.avoid[0].numpy() == geometry.mask(avoid) & ~geometry.mask(look)).all()
+    assert data.avoid[0].any()
+    assert data.edited is None
+    (target,) = render(data.look[:1], data.avoid[:1, None], None, None, [(16, 16)])
+    assert target.claim.all()
+    assert target.value.max() == 1
+    assert not target.value[:, :, 12:].any()
 
 
 @pytest.mark.parametrize("text", ["anna", "anna=", "=2", "anna=0", "anna=-1", "anna=much", "anna=inf", "anna=nan"])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regaze.corrections.formats.drawn import meaning
+from regaze.corrections.formats.drawn import LABELS, meaning
 from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.source import Source, decode_text, read_bytes, shown
 
@@ -76,14 +76,14 @@ def by_class(image: Image.Image, classes: Classes, intake: Intake, source: Sourc
     if codes.ndim != 2:
         raise source.refuse(f"a picture of mode {image.mode}", "one value for each class, as they are named")
     named = {int(key.lstrip("#"), 16 if by_colour else 10): name for key, name in classes.items()}
-    masks = {True: np.zeros(codes.shape, dtype=np.bool_), False: np.zeros(codes.shape, dtype=np.bool_)}
+    masks = {label: np.zeros(codes.shape, dtype=np.bool_) for label in LABELS}
     for code in map(int, np.unique(codes[codes != 0])):
         value = f"#{code:06x}" if by_colour else str(code)
         if code not in named:
             raise source.refuse(f"the value {value}, which has no name", f"one of {', '.join(sorted(classes))}")
-        look = meaning(named[code])
-        if look is None:
+        mark = meaning(named[code])
+        if mark is None:
             intake.landmark(named[code])
         else:
-            masks[look] |= codes == code
-    return masks[True], masks[False]
+            masks[mark] |= codes == code
+    return masks["look"], masks["avoid"]

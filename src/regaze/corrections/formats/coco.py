@@ -2,7 +2,8 @@
 
 Written are the categories `look` and `avoid`; polygons and boxes as polygons, anything else as compressed run lengths;
 and in each entry of `images`, beside its usual keys, `reviewed`: true, `mode`, `author`, `time` and `remark`. Lost:
-that a mask was drawn by strokes.
+that a mask was drawn by strokes, and what was drawn before something was erased but for its pixels (see
+`drawn.simple_shapes`).
 
 Read are compressed and uncompressed run lengths, polygons (flat lists or lists of points), and boxes (`bbox` without a
 `segmentation`, or with one that is the four corners of a box; turned clockwise around the middle by `rotation`, which
@@ -41,9 +42,9 @@ from regaze.corrections.formats.runs import crop_of_runs
 from regaze.corrections.formats.sheet import Sheet, area, rotated_box, sheet_of
 from regaze.corrections.formats.source import Source, number, shown
 from regaze.files import write_text
-from regaze.records import MAX_PIXELS, Correction, Shape
+from regaze.records import MAX_PIXELS, Correction, Mark, Shape
 
-_CATEGORIES = {1: True, 2: False}
+_CATEGORIES = dict(enumerate(LABELS, start=1))
 
 _Sides = tuple[tuple[float, float], tuple[float, float]]
 
@@ -125,11 +126,11 @@ def read_coco(path: Path, album: Album, intake: Intake) -> list[Drawn]:
         if image_of is None:
             continue
         label, before = labels[annotation.category_id], intake.shapes_left_out
-        look = meaning(label)
-        if look is None:
+        mark = meaning(label)
+        if mark is None:
             intake.landmark(label)
             continue
-        shapes[annotation.image_id] += _shapes(annotation, look, image_of[1], source)
+        shapes[annotation.image_id] += _shapes(annotation, mark, image_of[1], source)
         if intake.shapes_left_out > before:
             incomplete.add(annotation.image_id)
     return [
@@ -162,7 +163,7 @@ def write_coco(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
         for shape in simple_shapes(drawn, photograph):
             annotation = {"id": len(annotations) + 1, "image_id": len(images)}
             annotations.append(annotation | _annotation(shape, upright))
-    categories = [{"id": key, "name": LABELS[look], "supercategory": "correction"} for key, look in _CATEGORIES.items()]
+    categories = [{"id": key, "name": label, "supercategory": "correction"} for key, label in _CATEGORIES.items()]
     info = {"description": "Where a model should look", "version": "1"}
     document = {"info": info, "images": images, "categories": categories, "annotations": annotations}
     write_text(path, write_lines(document))
@@ -170,7 +171,7 @@ def write_coco(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
 
 def _annotation(shape: Shape, photograph: Photograph) -> dict[str, Any]:
     """The entry of a shape that lies on an upright photograph."""
-    category = next(key for key, look in _CATEGORIES.items() if look == shape.look)
+    category = next(key for key, label in _CATEGORIES.items() if label == shape.mark)
     if shape.kind == "mask":
         height, width = photograph.height, photograph.width
         crop, top, left = crop_of_runs(shape.runs, width)
@@ -209,12 +210,12 @@ def _by_id(path: Path, key: str, items: list[_Item]) -> Iterator[tuple[Source, _
         yield source, item
 
 
-def _shapes(annotation: _Annotation, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+def _shapes(annotation: _Annotation, mark: Mark, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
     segmentation: _Rle | list[_Rle | list[float]] | None = converted(
         _spelled(annotation.segmentation), _Rle | list[_Rle | list[Finite]] | None, source.inner(".segmentation")
     )
     if isinstance(segmentation, _Rle):
-        return _mask(segmentation, look, sheet, source)
+        return _mask(segmentation, mark, sheet, source)
     bbox = annotation.bbox or []
     if not segmentation and len(bbox) in (0, 5):
         what = f"a box of 5 numbers, {shown(bbox)}" if bbox else "neither a segmentation nor a bbox"
@@ -225,13 +226,13 @@ def _shapes(annotation: _Annotation, look: bool, sheet: Sheet, source: Source) -
     box = ((bbox[0], bbox[0] + bbox[2]), (bbox[1], bbox[1] + bbox[3])) if len(bbox) == 4 else None
     sides = _box_of(segmentation) if segmentation else box
     if segmentation and sides is None:
-        return _parts(segmentation, look, sheet, source)
+        return _parts(segmentation, mark, sheet, source)
     assert sides is not None  # either gave them
     angle = _angle(annotation, source)
     # Corners that are not the box's are turned already.
     if angle % 360 == 0 or (box is not None and not _alike(sides, box)):
-        return sheet.box(*sides, look, source)
-    return sheet.turned(rotated_box(*sides, angle), look, source)
+        return sheet.box(*sides, mark, source)
+    return sheet.turned(rotated_box(*sides, angle), mark, source)
 
 
 def _spelled(value: Any) -> Any:
@@ -289,7 +290,7 @@ def _alike(one: _Sides, other: _Sides) -> bool:
     return all(abs(a - b) <= 1 for a, b in pairs)
 
 
-def _mask(rle: _Rle, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+def _mask(rle: _Rle, mark: Mark, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
     height, width = sheet.height, sheet.width
     if rle.size != (height, width):
         raise source.refuse(f"an RLE of size {shown(list(rle.size))}", f"[{height}, {width}], height first")
@@ -297,16 +298,16 @@ def _mask(rle: _Rle, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, .
         runs = decode_counts(rle.counts, height, width)
     except ValueError as error:
         raise source.refuse(f"an RLE with {error}", "run lengths that fill the photograph") from error
-    return sheet.mask(runs, look, source)
+    return sheet.mask(runs, mark, source)
 
 
-def _parts(parts: list[_Rle | list[float]], look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+def _parts(parts: list[_Rle | list[float]], mark: Mark, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
     shapes: list[Shape] = []
     for values in parts:
         if isinstance(values, _Rle):
-            shapes += _mask(values, look, sheet, source)
+            shapes += _mask(values, mark, sheet, source)
         elif len(values) % 2:
             raise source.refuse(f"a polygon of {len(values)} numbers", "x and y of three points or more")
         else:
-            shapes += sheet.polygon(zip(values[::2], values[1::2], strict=True), look, source)
+            shapes += sheet.polygon(zip(values[::2], values[1::2], strict=True), mark, source)
     return tuple(shapes)

@@ -2,8 +2,8 @@
 
 Written are an `image` for each photograph; in it a `tag` `reviewed` with the attributes `mode`, `author`, `time` and
 `remark`, and a `box`, `polygon` or `mask` for each shape, labelled `look` or `avoid`, each above the one before
-(`z_order`). The labels and their attributes are declared in `meta`. Lost: that a mask was drawn by strokes; control
-characters in a text.
+(`z_order`). The labels and their attributes are declared in `meta`. Lost: that a mask was drawn by strokes; what was
+drawn before something was erased but for its pixels (see `drawn.simple_shapes`); control characters in a text.
 
 A `mask` holds run lengths row by row of the rectangle `left`, `top`, `width`, `height`, the first outside. Rotated
 boxes and ellipses are read as polygons. Other shapes (polyline, points, cuboid, skeleton) mark no area: they are left
@@ -43,7 +43,7 @@ from regaze.corrections.formats.source import Source, number, shown
 from regaze.corrections.formats.xml_lines import Node, attribute_of, read_xml, text_of
 from regaze.corrections.shapes import mask_to_runs
 from regaze.files import write_text
-from regaze.records import Correction, Shape
+from regaze.records import Correction, Mark, Shape
 
 _REVIEWED = "reviewed"
 
@@ -112,7 +112,7 @@ def write_cvat(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
 
 
 def _meta(count: int) -> list[str]:
-    labels = [f"      <label><name>{label}</name><attributes></attributes></label>" for label in LABELS.values()]
+    labels = [f"      <label><name>{label}</name><attributes></attributes></label>" for label in LABELS]
     notes = "".join(
         f"<attribute><name>{name}</name><mutable>False</mutable><input_type>text</input_type>"
         "<default_value></default_value><values></values></attribute>"
@@ -130,7 +130,7 @@ def _image(key: int, photograph: Photograph, drawn: Drawn, album: Album) -> list
     lines += [f'      <attribute name="{note}">{text_of(text)}</attribute>' for note, text in drawn.notes.items()]
     lines.append("    </tag>")
     for z_order, shape in enumerate(simple_shapes(drawn, photograph)):
-        values = {"label": LABELS[shape.look], "source": "manual", "occluded": 0, **_geometry(shape, upright)}
+        values = {"label": shape.mark, "source": "manual", "occluded": 0, **_geometry(shape, upright)}
         attributes = " ".join(f"{name}={attribute_of(value)}" for name, value in values.items())
         lines.append(f'    <{shape.kind} {attributes} z_order="{z_order}"></{shape.kind}>')
     return [*lines, "  </image>"]
@@ -197,13 +197,13 @@ def _shapes(image: Node, sheet: Sheet) -> tuple[Shape, ...]:
         if node.tag == "tag":
             continue
         label = node.attribute("label") if node.tag in _READERS else node.attributes.get("label", "")
-        look = meaning(label)
-        if look is None:
+        mark = meaning(label)
+        if mark is None:
             sheet.intake.landmark(label)
         elif node.tag not in _READERS:
             sheet.intake.leave_out(f"<{shown(node.tag)[1:-1]}>", node.source)
         else:
-            layers.append((_z_order(node), _READERS[node.tag](node, look, sheet)))
+            layers.append((_z_order(node), _READERS[node.tag](node, mark, sheet)))
     layers.sort(key=lambda layer: layer[0])
     return tuple(shape for _, shapes in layers for shape in shapes)
 
@@ -215,25 +215,25 @@ def _z_order(node: Node) -> int:
     return int(text)
 
 
-def _box(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
+def _box(node: Node, mark: Mark, sheet: Sheet) -> tuple[Shape, ...]:
     x0, y0, x1, y1 = (node.number(name) for name in ("xtl", "ytl", "xbr", "ybr"))
     angle = _angle(node)
     if angle % 360 == 0:
-        return sheet.box((x0, x1), (y0, y1), look, node.source)
-    return sheet.turned(rotated_box((x0, x1), (y0, y1), angle), look, node.source)
+        return sheet.box((x0, x1), (y0, y1), mark, node.source)
+    return sheet.turned(rotated_box((x0, x1), (y0, y1), angle), mark, node.source)
 
 
-def _ellipse(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
+def _ellipse(node: Node, mark: Mark, sheet: Sheet) -> tuple[Shape, ...]:
     x, y, across, down = (node.number(name) for name in ("cx", "cy", "rx", "ry"))
-    return sheet.ellipse((x, y), (across, down), _angle(node), look, node.source)
+    return sheet.ellipse((x, y), (across, down), _angle(node), mark, node.source)
 
 
 def _angle(node: Node) -> float:
     return node.number("rotation") if "rotation" in node.attributes else 0.0
 
 
-def _polygon(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
-    return sheet.polygon(_points(node.attribute("points"), node.source), look, node.source)
+def _polygon(node: Node, mark: Mark, sheet: Sheet) -> tuple[Shape, ...]:
+    return sheet.polygon(_points(node.attribute("points"), node.source), mark, node.source)
 
 
 def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
@@ -244,7 +244,7 @@ def _points(text: str, source: Source) -> Iterator[tuple[float, float]]:
         yield number(x, "x", source), number(y, "y", source)
 
 
-def _mask(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
+def _mask(node: Node, mark: Mark, sheet: Sheet) -> tuple[Shape, ...]:
     left, top, width, height = (node.whole(name) for name in ("left", "top", "width", "height"))
     if left + width > sheet.width + slight(sheet.width) or top + height > sheet.height + slight(sheet.height):
         raise node.source.refuse(
@@ -260,7 +260,7 @@ def _mask(node: Node, look: bool, sheet: Sheet) -> tuple[Shape, ...]:
         raise node.source.refuse(f"an rle of {int(runs.sum())} pixels", expected)
     crop = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
     crop = crop[: max(sheet.height - top, 0), : max(sheet.width - left, 0)]
-    return sheet.mask(runs_of_crop(crop, top, left, sheet.height, sheet.width), look, node.source)
+    return sheet.mask(runs_of_crop(crop, top, left, sheet.height, sheet.width), mark, node.source)
 
 
 _READERS = {"box": _box, "polygon": _polygon, "mask": _mask, "ellipse": _ellipse}

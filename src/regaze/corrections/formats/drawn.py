@@ -21,7 +21,9 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Literal
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.sheet import upright_shapes
@@ -29,10 +31,10 @@ from regaze.corrections.formats.source import Source, shown
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.errors import CorrectionError
 from regaze.lesion_names import lesion_type
-from regaze.records import Correction, Shape
+from regaze.records import Correction, Mark, Shape
 
-LABELS = {True: "look", False: "avoid"}
-"""`Shape.look` -> the label that is written."""
+LABELS: tuple[Mark, ...] = ("look", "avoid")
+"""What is written of `Shape.mark`; other tools know no marks that erase."""
 
 # Thinner boxes would not survive formats that round.
 _THIN = 1e-3
@@ -115,10 +117,7 @@ def as_drawn(item: Drawn | Correction) -> Drawn:
     """
     shapes = item.shapes
     if isinstance(item, Correction) and not shapes:
-        masks = ((True, item.look), (False, item.avoid))
-        shapes = tuple(
-            Shape("mask", look, runs=mask_to_runs(mask)) for look, mask in masks if mask is not None and mask.any()
-        )
+        shapes = _mask_shapes(item.look, item.avoid)
     author, remark = (text.encode("utf-8", "replace").decode("utf-8") for text in (item.author, item.remark))
     return Drawn(item.sample, shapes, author, remark, item.mode, item.time)
 
@@ -157,25 +156,38 @@ def simple_shapes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
     Returns:
         Boxes, polygons and masks that mark the same pixels in the same order, as they lie on `photograph.upright`,
         which is what other tools show. A stroke, and a shape that leaves the photograph, becomes a mask; neighbours
-        among these that say the same become one mask; what marks no pixel is left out.
+        among these that say the same become one mask; what marks no pixel is left out. Other tools cannot erase: all up
+        to the last shape that does becomes what is left of it, a mask of each mark.
     """
+    count = 1 + max((number for number, shape in enumerate(drawn.shapes) if shape.mark == "erase"), default=-1)
+    shapes = drawn.shapes[count:]
+    if count:
+        shapes = (*_mask_shapes(*rasterise(drawn.shapes[:count], photograph.height, photograph.width)), *shapes)
     simple: list[Shape] = []
-    for (keep, look), group in groupby(drawn.shapes, key=lambda shape: (_is_simple(shape, photograph), shape.look)):
+    for (keep, mark), group in groupby(shapes, key=lambda shape: (_is_simple(shape, photograph), shape.mark)):
         if keep:
             simple += [replace(shape, points=tuple((float(x), float(y)) for x, y in shape.points)) for shape in group]
             continue
         masks = rasterise(tuple(group), photograph.height, photograph.width)
-        mask = masks[0] if look else masks[1]
+        mask = masks[0] if mark == "look" else masks[1]
         if mask.any():
-            simple.append(Shape("mask", look, runs=mask_to_runs(mask)))
+            simple.append(Shape("mask", mark, runs=mask_to_runs(mask)))
     return upright_shapes(simple, photograph)
 
 
-def meaning(label: str) -> bool | None:
-    """What a foreign tool's label says: False "not here", True "look here", None neither (a landmark)."""
+def meaning(label: str) -> Mark | None:
+    """What a foreign tool's label says: "look here", "not here", or None, neither (a landmark)."""
     if re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") in _AVOID:
-        return False
-    return None if lesion_type(label) is None else True
+        return "avoid"
+    return None if lesion_type(label) is None else "look"
+
+
+def _mask_shapes(look: NDArray[np.bool_], avoid: NDArray[np.bool_] | None) -> tuple[Shape, ...]:
+    """Masks that share no pixel, (H, W) each, as shapes; none for one without a pixel."""
+    masks: tuple[tuple[Mark, NDArray[np.bool_] | None], ...] = (("look", look), ("avoid", avoid))
+    return tuple(
+        Shape("mask", mark, runs=mask_to_runs(mask)) for mark, mask in masks if mask is not None and mask.any()
+    )
 
 
 def _is_simple(shape: Shape, photograph: Photograph) -> bool:

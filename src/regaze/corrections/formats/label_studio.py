@@ -10,7 +10,8 @@ Label Studio keeps these when the project's labelling interface has controls of 
     <Choices name="mode" toName="image"> with `replace` and `edit`; <TextArea name="remark" toName="image"> and
     <TextArea name="author" toName="image">
 
-Lost: that a mask was drawn by strokes. Coordinates are read to a millionth of a pixel. `completed_by` is written for
+Lost: that a mask was drawn by strokes, and what was drawn before something was erased but for its pixels (see
+`drawn.simple_shapes`). Coordinates are read to a millionth of a pixel. `completed_by` is written for
 e-mail addresses alone, since Label Studio refuses what is no member's; the author stands in a `textarea` named
 `author` too, which counts when it is read.
 
@@ -39,7 +40,7 @@ from typing import Any
 from msgspec import Struct
 
 from regaze.corrections.formats.brush_rle import encode_brush
-from regaze.corrections.formats.drawn import LABELS, Drawn, Notes, as_drawn, simple_shapes
+from regaze.corrections.formats.drawn import Drawn, Notes, as_drawn, simple_shapes
 from regaze.corrections.formats.folders import check_free
 from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.json_paths import Key, converted, read_json, write_lines
@@ -250,7 +251,7 @@ def _written(drawn: Drawn, stored: Photograph, key: int) -> dict[str, Any]:
 
 
 def _result(shape: Shape, photograph: Photograph) -> dict[str, Any]:
-    labels = [LABELS[shape.look]]
+    labels = [shape.mark]
     if shape.kind == "mask":
         value: dict[str, Any] = {"format": "rle", "rle": encode_brush(shape.runs), "brushlabels": labels}
         return {"type": "brushlabels", "from_name": "brush", "value": value}

@@ -19,7 +19,7 @@ from regaze.corrections.formats.photographs import Photograph
 from regaze.corrections.formats.sheet import Sheet, rotated, sheet_of
 from regaze.corrections.formats.source import Source, shown
 from regaze.corrections.shapes import mask_to_runs
-from regaze.records import Shape
+from regaze.records import Mark, Shape
 
 UNDRAWN = frozenset({"choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "relation"})
 """Types of results that say something of the whole picture and draw nothing."""
@@ -97,11 +97,11 @@ def _shapes(result: Result, photograph: Photograph, intake: Intake, source: Sour
     inside = source.inner(".value")
     value: dict[str, Any] = converted(result.value, dict[str, Any], inside)
     labels: list[str] = converted(value.get(result.type) or [], list[str], inside.inner(f".{result.type}"))
-    looks = {meaning(label) for label in labels}
-    if looks == {None}:
+    marks = {meaning(label) for label in labels}
+    if marks == {None}:
         intake.landmark(labels[0])
         return ()
-    if {True, False} <= looks:
+    if {"look", "avoid"} <= marks:
         raise source.refuse(f"the labels {shown(labels)}", "look here or not here, not both")
     kind = result.type.removesuffix("labels") or _kind(value)
     if kind not in _READERS or not labels:
@@ -114,7 +114,8 @@ def _shapes(result: Result, photograph: Photograph, intake: Intake, source: Sour
     width, height = result.original_width, result.original_height
     size = None if width is None or height is None else (width, height)
     struct, draw = _READERS[kind]
-    return draw(converted(value, struct, inside), True in looks, sheet_of(photograph, size, intake, source), inside)
+    mark: Mark = "look" if "look" in marks else "avoid"
+    return draw(converted(value, struct, inside), mark, sheet_of(photograph, size, intake, source), inside)
 
 
 def _kind(value: dict[str, Any]) -> str:
@@ -123,17 +124,17 @@ def _kind(value: dict[str, Any]) -> str:
     return next((kind for key, kind in keys.items() if key in value), "")
 
 
-def _brush(value: _Brush, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+def _brush(value: _Brush, mark: Mark, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
     if value.format != "rle":
         raise source.refuse(f"a brush of format {shown(value.format)}", "format 'rle'")
     try:
         runs = decode_brush(value.rle, sheet.height, sheet.width)
     except ValueError as error:
         raise source.refuse(f"a brush RLE with {error}", "an RGBA picture of the photograph's size") from error
-    return sheet.mask(runs, look, source)
+    return sheet.mask(runs, mark, source)
 
 
-def _bitmask(value: _Bitmask, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+def _bitmask(value: _Bitmask, mark: Mark, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
     try:
         if not value.imageDataURL.startswith(_DATA_URL):
             raise ValueError
@@ -144,28 +145,28 @@ def _bitmask(value: _Bitmask, look: bool, sheet: Sheet, source: Source) -> tuple
     if size != (sheet.width, sheet.height):
         raise source.refuse(f"a bit mask of {size[0]} x {size[1]}", f"{sheet.width} x {sheet.height}")
     with open_png(data, source) as image:
-        return sheet.mask(mask_to_runs(painted(image)), look, source)
+        return sheet.mask(mask_to_runs(painted(image)), mark, source)
 
 
-def _polygon(value: _Polygon, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
-    return sheet.polygon((_pixels(point, sheet) for point in value.points), look, source)
+def _polygon(value: _Polygon, mark: Mark, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+    return sheet.polygon((_pixels(point, sheet) for point in value.points), mark, source)
 
 
-def _rectangle(value: _Rectangle, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+def _rectangle(value: _Rectangle, mark: Mark, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
     (x0, y0), (x1, y1) = (
         _pixels((value.x, value.y), sheet),
         _pixels((value.x + value.width, value.y + value.height), sheet),
     )
     if value.rotation % 360 == 0:
-        return sheet.box((x0, x1), (y0, y1), look, source)
+        return sheet.box((x0, x1), (y0, y1), mark, source)
     # Around the corner that it is drawn from, clockwise, in pixels: percent are not square.
     offsets = rotated(((0.0, 0.0), (x1 - x0, 0.0), (x1 - x0, y1 - y0), (0.0, y1 - y0)), value.rotation)
-    return sheet.turned([(round(x0 + dx, _DIGITS), round(y0 + dy, _DIGITS)) for dx, dy in offsets], look, source)
+    return sheet.turned([(round(x0 + dx, _DIGITS), round(y0 + dy, _DIGITS)) for dx, dy in offsets], mark, source)
 
 
-def _ellipse(value: _Ellipse, look: bool, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
+def _ellipse(value: _Ellipse, mark: Mark, sheet: Sheet, source: Source) -> tuple[Shape, ...]:
     radii = _pixels((value.radiusX, value.radiusY), sheet)
-    return sheet.ellipse(_pixels((value.x, value.y), sheet), radii, value.rotation, look, source)
+    return sheet.ellipse(_pixels((value.x, value.y), sheet), radii, value.rotation, mark, source)
 
 
 def _pixels(percent: tuple[float, float], sheet: Sheet) -> tuple[float, float]:
@@ -174,7 +175,7 @@ def _pixels(percent: tuple[float, float], sheet: Sheet) -> tuple[float, float]:
     return round(x * sheet.width / 100, _DIGITS), round(y * sheet.height / 100, _DIGITS)
 
 
-_READERS: dict[str, tuple[type[Struct], Callable[[Any, bool, Sheet, Source], tuple[Shape, ...]]]] = {
+_READERS: dict[str, tuple[type[Struct], Callable[[Any, Mark, Sheet, Source], tuple[Shape, ...]]]] = {
     "brush": (_Brush, _brush),
     "bitmask": (_Bitmask, _bitmask),
     "polygon": (_Polygon, _polygon),

@@ -3,7 +3,7 @@
 Written are `<sample id>.png` in the photograph's size (255 "look here", 128 "not here", 0 nothing said) and, in
 `corrections.json`, an entry for each of them: `sample`, `file`, `mode`, `author`, `time`, `remark`, `width`, `height`.
 Pixels are in the photograph's stored order, and carry its EXIF orientation: whatever turns the one turns the other.
-Lost: how it was drawn (strokes, polygons and boxes become pixels).
+Lost: how it was drawn (strokes, polygons and boxes become pixels; where it was erased, 0).
 
 A folder from elsewhere needs no `corrections.json`. Its PNGs are grey with the values above, or have one bit, or 0 and
 1; 1 means "look here". Where values or colours are named (`Intake.classes`, else a table beside the pictures, see
@@ -218,7 +218,7 @@ def _shapes(data: bytes, photograph: Photograph, intake: Intake, is_ours: bool, 
             sheet = sheet_of(photograph, upright_size(*size, own or 1), rules, source, by_a_tool=False)
         masks = by_class(image, intake.classes, intake, source) if intake.classes else _values(image, intake, source)
         look, avoid = (upright_pixels(mask, own or 1) for mask in masks)
-    return sheet.mask(mask_to_runs(look), True, source) + sheet.mask(mask_to_runs(avoid), False, source)
+    return sheet.mask(mask_to_runs(look), "look", source) + sheet.mask(mask_to_runs(avoid), "avoid", source)
 
 
 def _values(image: Image.Image, intake: Intake, source: Source) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

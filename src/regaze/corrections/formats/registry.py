@@ -40,12 +40,18 @@ class Format:
         return self.reader(path, album, intake or Intake())
 
 
+_STROKES = "strokes become masks, and so does all that was drawn before something was erased"
+
 FORMATS: dict[str, Format] = {
     "png": Format(read_png, write_png, False, "strokes, polygons and boxes become masks", False),
-    "coco": Format(read_coco, write_coco, False, "strokes become masks", True),
+    "coco": Format(read_coco, write_coco, False, _STROKES, True),
     "yolo": Format(
-        read_yolo, write_yolo, False, "author, remark, time and mode; what is no box becomes its bounding boxes", False
+        read_yolo,
+        write_yolo,
+        False,
+        "author, remark, time, mode; what is no box, or erased in part, gets bounding boxes",
+        False,
     ),
-    "label-studio": Format(read_label_studio, write_label_studio, True, "strokes become masks", True),
-    "cvat": Format(read_cvat, write_cvat, False, "strokes become masks; control characters in texts", True),
+    "label-studio": Format(read_label_studio, write_label_studio, True, _STROKES, True),
+    "cvat": Format(read_cvat, write_cvat, False, f"{_STROKES}; control characters in texts", True),
 }

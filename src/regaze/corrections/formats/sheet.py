@@ -24,7 +24,7 @@ from regaze.corrections.formats.source import Source
 from regaze.corrections.shape_checks import MAX_POINTS
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.orientation import stored_pixels, stored_point, upright_pixels, upright_point
-from regaze.records import MAX_PIXELS, Shape
+from regaze.records import MAX_PIXELS, Mark, Shape
 
 _Points = Iterable[tuple[float, float]]
 
@@ -57,13 +57,13 @@ class Sheet:
     orientation: int
     intake: Intake
 
-    def box(self, x: tuple[float, float], y: tuple[float, float], look: bool, source: Source) -> tuple[Shape, ...]:
+    def box(self, x: tuple[float, float], y: tuple[float, float], mark: Mark, source: Source) -> tuple[Shape, ...]:
         """The shape of a box, clipped where it lies slightly outside; none for one without an inside.
 
         Args:
             x: Its left and right side, in any order.
             y: Its upper and lower side, likewise.
-            look: "Look here" or "not here".
+            mark: "Look here" or "not here".
             source: Where it was read.
 
         Raises:
@@ -77,9 +77,9 @@ class Sheet:
             self.intake.leave_out(f"a box {x1 - x0:g} wide and {y1 - y0:g} high", source)
             return ()
         (xs, ys) = zip(*self._stored(((x0, y0), (x1, y1))), strict=True)
-        return (Shape("box", look, ((min(xs), min(ys)), (max(xs), max(ys)))),)
+        return (Shape("box", mark, ((min(xs), min(ys)), (max(xs), max(ys)))),)
 
-    def polygon(self, points: _Points, look: bool, source: Source) -> tuple[Shape, ...]:
+    def polygon(self, points: _Points, mark: Mark, source: Source) -> tuple[Shape, ...]:
         """The shape of a polygon; none for one of fewer than three corners. What lies outside is cut off when drawn.
 
         Raises:
@@ -90,9 +90,9 @@ class Sheet:
         if len(corners) < 3:
             self.intake.leave_out(f"a polygon of {len(corners)} points", source)
             return ()
-        return (Shape("polygon", look, tuple(self._stored(corners))),)
+        return (Shape("polygon", mark, tuple(self._stored(corners))),)
 
-    def turned(self, points: _Points, look: bool, source: Source) -> tuple[Shape, ...]:
+    def turned(self, points: _Points, mark: Mark, source: Source) -> tuple[Shape, ...]:
         """The shape of something turned or round, of which any part may lie outside but the middle.
 
         Raises:
@@ -107,10 +107,10 @@ class Sheet:
         if not area(corners) > 0:
             self.intake.leave_out("a shape without an inside", source)
             return ()
-        return (Shape("polygon", look, tuple(self._stored(corners))),)
+        return (Shape("polygon", mark, tuple(self._stored(corners))),)
 
     def ellipse(
-        self, middle: tuple[float, float], radii: tuple[float, float], degrees: float, look: bool, source: Source
+        self, middle: tuple[float, float], radii: tuple[float, float], degrees: float, mark: Mark, source: Source
     ) -> tuple[Shape, ...]:
         """The shape of an ellipse: a polygon.
 
@@ -118,7 +118,7 @@ class Sheet:
             middle: x and y.
             radii: Across and down before it is turned.
             degrees: Clockwise.
-            look: As in `box`.
+            mark: As in `box`.
             source: As in `box`.
 
         Raises:
@@ -128,28 +128,28 @@ class Sheet:
             raise source.refuse(f"the radii {radii[0]:g} and {radii[1]:g}", "sizes within the picture")
         steps = (2 * math.pi * step / _CORNERS for step in range(_CORNERS))
         offsets = rotated(((radii[0] * math.cos(step), radii[1] * math.sin(step)) for step in steps), degrees)
-        return self.turned(((middle[0] + dx, middle[1] + dy) for dx, dy in offsets), look, source)
+        return self.turned(((middle[0] + dx, middle[1] + dy) for dx, dy in offsets), mark, source)
 
-    def mask(self, runs: tuple[int, ...], look: bool, source: Source) -> tuple[Shape, ...]:
+    def mask(self, runs: tuple[int, ...], mark: Mark, source: Source) -> tuple[Shape, ...]:
         """The shape of a mask; none for one without pixels, which says nothing.
 
         Args:
             runs: Row by row of the picture that was drawn on.
-            look: As in `box`.
+            mark: As in `box`.
             source: As in `box`.
 
         Raises:
             CorrectionError: It has more runs than a shape may have.
         """
-        if look and 2 * sum(runs[1::2]) > self.width * self.height:
+        if mark == "look" and 2 * sum(runs[1::2]) > self.width * self.height:
             what = "Masks over more than half of their photograph, which may be inverted"
             self.intake.count(what, f"{self.photograph.sample}, {source}")
         if len(runs) >= 2 and not self._is_plain():
-            drawn, _ = rasterise((Shape("mask", True, runs=runs),), self.height, self.width)
+            drawn, _ = rasterise((Shape("mask", "look", runs=runs),), self.height, self.width)
             runs = mask_to_runs(self._stored_mask(drawn))
         if len(runs) > MAX_POINTS:
             raise source.refuse(f"a mask of {len(runs)} runs", f"at most {MAX_POINTS}, which no drawing reaches")
-        return () if len(runs) < 2 else (Shape("mask", look, runs=runs),)
+        return () if len(runs) < 2 else (Shape("mask", mark, runs=runs),)
 
     def _is_plain(self) -> bool:
         """Whether its pixels are the stored ones."""
@@ -255,14 +255,14 @@ def upright_shapes(shapes: Iterable[Shape], photograph: Photograph) -> list[Shap
     upright, result = photograph.upright, []
     for shape in shapes:
         if shape.kind == "mask":
-            mask, _ = rasterise((Shape("mask", True, runs=shape.runs),), photograph.height, photograph.width)
-            turned = Shape("mask", shape.look, runs=mask_to_runs(upright_pixels(mask, photograph.orientation)))
+            mask, _ = rasterise((Shape("mask", "look", runs=shape.runs),), photograph.height, photograph.width)
+            turned = Shape("mask", shape.mark, runs=mask_to_runs(upright_pixels(mask, photograph.orientation)))
         else:
             moved = [upright_point(p, upright.width, upright.height, photograph.orientation) for p in shape.points]
             if shape.kind == "box":
                 (x0, x1), (y0, y1) = map(sorted, zip(*moved, strict=True))
                 moved = [(x0, y0), (x1, y1)]
-            turned = Shape(shape.kind, shape.look, tuple(moved))
+            turned = Shape(shape.kind, shape.mark, tuple(moved))
         result.append(turned)
     return result
 

@@ -2,8 +2,8 @@
 
 Written are `<sample id>.txt`, `classes.txt` with `look` and `avoid`, and `reviewed.list` with the ids of the corrected
 photographs. Lost: author, remark, time; mode (read back as `replace`); and any shape but a box. Where something
-else was drawn, the photograph gets the bounding box of each connected area: "not here" first, so that "look here" wins
-where the two overlap.
+else was drawn, or erased, the photograph gets the bounding box of each connected area: "not here" first, so that "look
+here" wins where the two overlap.
 
 A text without boxes is *not corrected*, for tools write one for every photograph; it means "nothing here deserves
 attention" only where `reviewed.list` names the photograph.
@@ -27,12 +27,10 @@ from regaze.corrections.formats.source import Source
 from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError, DataError
 from regaze.files import write_text
-from regaze.records import Correction, Shape
+from regaze.records import Correction, Mark, Shape
 from regaze.yolo import box_files, is_box_file, read_marks, read_names, read_text
 
 REVIEWED = "reviewed.list"
-
-_CLASSES = {0: True, 1: False}
 
 
 def read_yolo(path: Path, album: Album, intake: Intake) -> list[Drawn]:
@@ -100,7 +98,7 @@ def write_yolo(items: Iterable[Drawn | Correction], album: Album, path: Path) ->
             lines = [_line(shape, photograph.upright) for shape in _as_boxes(drawn, photograph)]
             write_text(member(folder, photograph.sample, ".txt"), "".join(lines))
             reviewed.append(photograph.sample)
-        write_text(folder / "classes.txt", "".join(f"{LABELS[look]}\n" for look in _CLASSES.values()))
+        write_text(folder / "classes.txt", "".join(f"{label}\n" for label in LABELS))
         write_text(folder / REVIEWED, "".join(f"{sample}\n" for sample in reviewed))
 
 
@@ -110,14 +108,14 @@ def _as_boxes(drawn: Drawn, photograph: Photograph) -> list[Shape]:
     if all(shape.kind == "box" for shape in shapes):
         return shapes
     look, avoid = rasterise(drawn.shapes, photograph.height, photograph.width)
-    return upright_shapes([*_bounds(avoid, False), *_bounds(look, True)], photograph)
+    return upright_shapes([*_bounds(avoid, "avoid"), *_bounds(look, "look")], photograph)
 
 
-def _bounds(mask: NDArray[np.bool_], look: bool) -> list[Shape]:
+def _bounds(mask: NDArray[np.bool_], mark: Mark) -> list[Shape]:
     """The bounding box of each 8-connected area of a (H, W) bool mask."""
     _, _, areas, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return [
-        Shape("box", look, ((float(x), float(y)), (float(x + width), float(y + height))))
+        Shape("box", mark, ((float(x), float(y)), (float(x + width), float(y + height))))
         for x, y, width, height, _ in areas[1:].tolist()
     ]
 
@@ -130,8 +128,7 @@ def _line(shape: Shape, photograph: Photograph) -> str:
         abs(x1 - x0) / photograph.width,
         abs(y1 - y0) / photograph.height,
     )
-    kind = next(key for key, look in _CLASSES.items() if look == shape.look)
-    return " ".join([str(kind), *(f"{value:.12f}" for value in values)]) + "\n"
+    return " ".join([str(LABELS.index(shape.mark)), *(f"{value:.12f}" for value in values)]) + "\n"
 
 
 def _reviewed(path: Path, album: Album, intake: Intake) -> dict[str, Source]:
@@ -146,18 +143,18 @@ def _reviewed(path: Path, album: Album, intake: Intake) -> dict[str, Source]:
 
 def _shapes(file: Path, names: dict[int, str], sheet: Sheet) -> tuple[Shape, ...]:
     shapes: list[Shape] = []
-    for mark in read_marks(file, names):
-        look, source = meaning(names[mark.number]), Source(file, mark.line)
-        if look is None:
-            sheet.intake.landmark(names[mark.number])
+    for item in read_marks(file, names):
+        mark, source = meaning(names[item.number]), Source(file, item.line)
+        if mark is None:
+            sheet.intake.landmark(names[item.number])
             continue
         # To a millionth of a pixel: a border in the middle of a pixel must come back there.
-        points = [(round(x * sheet.width, 6), round(y * sheet.height, 6)) for x, y in mark.points]
-        if mark.is_box:
+        points = [(round(x * sheet.width, 6), round(y * sheet.height, 6)) for x, y in item.points]
+        if item.is_box:
             (x0, y0), (x1, y1) = points
-            shapes += sheet.box((x0, x1), (y0, y1), look, source)
+            shapes += sheet.box((x0, x1), (y0, y1), mark, source)
         elif len(points) == 4:
-            shapes += sheet.turned(points, look, source)
+            shapes += sheet.turned(points, mark, source)
         else:
-            shapes += sheet.polygon(points, look, source)
+            shapes += sheet.polygon(points, mark, source)
     return tuple(shapes)

@@ -9,10 +9,9 @@ from regaze.corrections.formats.drawn import Drawn
 from regaze.corrections.formats.intake import Intake
 from regaze.corrections.formats.photographs import Album, Photograph
 from regaze.corrections.formats.registry import FORMATS, Format
-from regaze.corrections.shapes import rasterise
 from regaze.data.images import photo_orientation, photo_size
 from regaze.errors import OptionError, StudyError
-from regaze.records import Correction
+from regaze.records import DrawnCorrection
 from regaze.study.folder import Study
 
 
@@ -112,7 +111,7 @@ def import_corrections(
 
     rows = [(item, fold) for item in learnable for fold, ids in trained.items() if item.sample in ids]
     name = author or default_author()
-    corrections = (_correction(item, album, study.fold_name(model, fold), name) for item, fold in rows)
+    corrections = (_drawn_correction(item, album, study.fold_name(model, fold), name) for item, fold in rows)
     written = study.store.add_corrections(corrections, unless_there=True)
     return {
         "read": len(drawn),
@@ -122,19 +121,7 @@ def import_corrections(
     }
 
 
-def _correction(item: Drawn, album: Album, model: str, author: str) -> Correction:
+def _drawn_correction(item: Drawn, album: Album, model: str, author: str) -> DrawnCorrection:
     photograph = album.photograph(item.sample)
-    look, avoid = rasterise(item.shapes, photograph.height, photograph.width)
-    return Correction(
-        id=0,
-        sample=item.sample,
-        model=model,
-        origin="expert",
-        mode=item.mode,
-        look=look,
-        avoid=avoid if avoid.any() else None,
-        author=item.author or author,
-        time="",
-        remark=item.remark,
-        shapes=item.shapes,
-    )
+    size = photograph.height, photograph.width
+    return DrawnCorrection(item.sample, model, item.mode, item.shapes, *size, item.author or author, item.remark)
