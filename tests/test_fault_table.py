@@ -97,10 +97,12 @@ STEPS = {
     "report": "report {study}",
     "predict": "predict {study} {photo}",
     "explain": "explain {study} {photo}",
+    "what-if": "what-if {study} {photo} --map {map}",
+    "what-if of a correction": "what-if {study} {photo} --correction 1",
     "run": "run {study}",
 }
-MODEL = ("collect", "finetune", "rounds", "evaluate", "report", "predict", "explain")
-RECORDS = ("select", "correct", "import", "export", "agree", "finetune", "verify")
+MODEL = ("collect", "finetune", "rounds", "evaluate", "report", "predict", "explain", "what-if")
+RECORDS = ("select", "correct", "import", "export", "agree", "finetune", "verify", "what-if of a correction")
 
 # A file of the study; what is done to it; the commands, and what all of them say.
 STUDY_FAULTS = {
@@ -217,7 +219,7 @@ OTHER, FOLDER = "evaluate {study} --data csv:{table}", "init {new} --data folder
 TRAIN = "train {study} --backbone test_resnet --name other --precision fp32 --weights {weights}"
 COCO, PNG = "import {study} {coco} --format coco", "import {study} {masks} --format png"
 PREDICT = "predict {study}/models/multi-scale/fold0 {photo}"
-EXPLAIN = "explain {study} {photo}"
+EXPLAIN, WHAT_IF = "explain {study} {photo}", "what-if {study} {photo} --map {map}"
 LABELS, SIZES = "image,label,patient\n", struct.pack(">II", 60_000, 60_000)
 
 
@@ -228,12 +230,27 @@ def wide(file):
     file.write_bytes(data)
 
 
+def in_colour(file):
+    """The same picture with three channels."""
+    Image.open(file).convert("RGB").save(file)
+
+
+def shrunk(file):
+    """The same picture, nine pixels wide and high."""
+    Image.open(file).resize((9, 9)).save(file)
+
+
 # An input; what is done to it; commands, and what all of them say.
 INPUT_FAULTS = {
-    "photograph cut": ("photo", cut, (PREDICT, EXPLAIN), "photo.png.*cannot be read|photo.png is .*broken|damaged"),
-    "photograph empty": ("photo", text(""), (PREDICT, EXPLAIN), "photo.png"),
-    "photograph of words": ("photo", text("no picture"), (PREDICT, EXPLAIN), "photo.png"),
-    "photograph too large": ("photo", wide, (PREDICT, EXPLAIN), "photo.png"),
+    "photograph cut": (
+        "photo",
+        cut,
+        (PREDICT, EXPLAIN, WHAT_IF),
+        "photo.png.*cannot be read|photo.png is .*broken|damaged",
+    ),
+    "photograph empty": ("photo", text(""), (PREDICT, EXPLAIN, WHAT_IF), "photo.png"),
+    "photograph of words": ("photo", text("no picture"), (PREDICT, EXPLAIN, WHAT_IF), "photo.png"),
+    "photograph too large": ("photo", wide, (PREDICT, EXPLAIN, WHAT_IF), "photo.png"),
     "photograph of a folder cut": ("eye", cut, (FOLDER,), "0.png"),
     "photograph of a folder empty": ("eye", text(""), (FOLDER,), "0.png"),
     "labels without a column": ("table", text("a,b\n1,2\n"), (INIT, RUN, OTHER), "table.csv"),
@@ -260,6 +277,12 @@ INPUT_FAULTS = {
     "mask empty": ("mask", text(""), (PNG,), r"\.png"),
     "mask of words": ("mask", text("no picture"), (PNG,), r"\.png"),
     "mask too large": ("mask", wide, (PNG,), r"\.png"),
+    "a map cut": ("map", cut, (WHAT_IF,), "map.png.*cannot be read|map.png is .*broken|damaged"),
+    "a map empty": ("map", text(""), (WHAT_IF,), "map.png"),
+    "a map of words": ("map", text("no picture"), (WHAT_IF,), "map.png"),
+    "a map too large": ("map", wide, (WHAT_IF,), "map.png"),
+    "a map in colour": ("map", in_colour, (WHAT_IF,), "map.png has the mode RGB: expected grey, save it with 8 bits"),
+    "a map of another size": ("map", shrunk, (WHAT_IF,), "map.png has 9 x 9 pixels: expected .* those of .*photo.png"),
     "weights cut": ("weights", cut, (TRAIN,), "weights.safetensors"),
     "weights of words": ("weights", text("no tensors"), (TRAIN,), "not a safetensors file|cannot be read"),
     "weights gone": ("weights", gone, (TRAIN,), "No weights file .*: give a .safetensors file"),
@@ -295,6 +318,8 @@ def inputs(study, tmp_path_factory, open_quietly):
         file.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0).integers(0, 2, size[::-1], dtype=np.uint8) * 255
     Image.fromarray(noise).save(found["mask"])
+    found["map"] = root / "map.png"
+    Image.fromarray(noise).save(found["map"])
     shutil.copy(found["photo"], found["eye"])
     shutil.copy(found["photo"], found["eyes"] / "1" / "1.png")
     found["weights"], found["checkpoint"] = root / "weights.safetensors", root / "checkpoint.pth"

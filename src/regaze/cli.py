@@ -25,7 +25,7 @@ from regaze.commands.base import Command
 from regaze.commands.check import Check
 from regaze.commands.corrections import Agree, Export, Import, Rounds, Use, Verify
 from regaze.commands.loop import Demo, Report, Run
-from regaze.commands.photographs import Convert, Explain, Predict
+from regaze.commands.photographs import Convert, Explain, Predict, WhatIf
 from regaze.commands.reproduce import Reproduce
 from regaze.commands.serve import Serve
 from regaze.commands.steps import Collect, Correct, Evaluate, Finetune, Init, Select, Train
@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "report": (Report, "Write the report: did fine-tuning help, by how much, how sure."),
     "predict": (Predict, "Grade photographs with a model and show where it looked."),
     "explain": (Explain, "Show which pixels a model's grade rests on."),
+    "what-if": (WhatIf, "Ask what a model would grade if it looked elsewhere."),
     "convert": (Convert, "Make a safetensors file of pickled weights."),
     "reproduce": (Reproduce, "Reproduce the paper's tables and figures on one's own data."),
     "run": (Run, "Run the whole loop; called again, it goes on where it stopped."),
@@ -95,6 +96,8 @@ regaze predict study photo.jpg folder
 regaze predict study/models/multi-scale/fold0 photo.jpg --out predictions
 regaze explain study photo.jpg
 regaze explain study photo.jpg --by attention,grad-cam --to panel.png
+regaze what-if study photo.jpg --map painted.png
+regaze what-if study photo.jpg --correction 3 --json
 regaze convert checkpoint.pth
 regaze reproduce all --data idrid:IDRiD --boxes BOXES --plan
 regaze reproduce table2 --data idrid:IDRiD --seeds 5 --to reproduce

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from regaze.models.backbones import CutExtractor, Picture
+from regaze.models.branches import AttentionBranch, PerceptionBranch
 from regaze.models.build import build_network
 from regaze.models.features import FeatureCache, FrozenFeatures, normalise, turn
-from regaze.models.network import AttentionBranch, AttentionNetwork, PerceptionBranch, TrainableBranches
+from regaze.models.network import AttentionNetwork, TrainableBranches
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
 from regaze.models.uncertainty import cell_features

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from regaze.errors import ModelError
+from regaze.models.branches import PerceptionBranch
 from regaze.models.build import build_network
-from regaze.models.network import AttentionNetwork, PerceptionBranch, PlainNetwork, TrainableBranches, fuse
+from regaze.models.network import AttentionNetwork, PlainNetwork, TrainableBranches, fuse
 from regaze.models.options import NetworkOptions
 
 # Side of the input -> sides of a ResNet's maps behind layer1..layer4, by the formula floor((n + 2p - k) / s) + 1.
@@ -184,6 +185,29 @@ def test_branches_work_on_features_that_were_handed_out(shared, images):
     before = [item.clone() for item in features]
     assert torch.equal(shared.branches(features).logits, shared(images).logits)
     assert all(torch.equal(item, kept) for item, kept in zip(features, before, strict=True))
+
+
+@pytest.mark.parametrize("weighting", ["residual", "gate", "evidence", "pooling"])
+@pytest.mark.parametrize("options", [{}, {"perception": "none"}, {"fusion": "mean"}, {"bars": "seen"}, {"scales": 1}])
+def test_one_look_serves_many_grades(weighting, options, images):
+    """Maps once, grades as often as other maps are given: the very bytes of whole passes, and the look stays."""
+    images = images.clone()
+    images[:, :, :20] = -9.0  # bars
+    network = network_of(**{"scales": 2, "weighting": weighting, "backbone": "test_resnet"} | options).eval()
+    with torch.inference_mode():
+        features = network.extractor(images)
+        look = network.look(features)
+        kept = [item.clone() for item in (*look.maps, *look.map_logits, *look.attention_logits)]
+        dark = [torch.zeros_like(item) for item in look.maps]
+        for maps in (None, dark, [None] * (len(dark) - 1) + [torch.ones_like(dark[-1])], None):
+            part, whole = network.grade(features, look, maps), network(images, maps)
+            for name in ("maps", "map_logits", "own_maps", "attention_logits", "perception_logits", "evidence"):
+                pairs = zip(getattr(part, name), getattr(whole, name), strict=True)
+                assert all(torch.equal(one, other) for one, other in pairs), name
+            assert torch.equal(part.logits, whole.logits)
+            assert torch.equal(part.vector, whole.vector)
+        assert not torch.equal(network.grade(features, look, dark).logits, network.grade(features, look).logits)
+    assert all(map(torch.equal, kept, (*look.maps, *look.map_logits, *look.attention_logits)))
 
 
 class Given(nn.Module):

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from regaze.errors import ModelError
+from regaze.models.branches import AttentionBranch, PerceptionBranch
 from regaze.models.build import build_network
 from regaze.models.disagreement import disagreement, movement, shape_gap
-from regaze.models.network import AttentionBranch, AttentionNetwork, PerceptionBranch
+from regaze.models.network import AttentionNetwork
 from regaze.models.options import MachineOptions, NetworkOptions
 from regaze.models.predictor import Predictor
 from regaze.models.uncertainty import cell_features, uncertainty_scores

@@ -107,3 +107,59 @@ class Explain(Command):
                 self.say(f"{item['file']}: {item['class']} ({item['confidence']:.2f}){explained}")
         self.say(f"{', '.join(result['explainers'])}: {result['panel']}")
         return result, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhatIf(Command):
+    """Prints probabilities with the model's own map, with the given one, and with as much attention in its own places.
+
+    The last column is the model's own map times a factor: what it changes too is owed to the amount of attention and
+    not to its place. Writes one panel.
+    """
+
+    model: Annotated[Path, tyro.conf.Positional]
+    """Model folder, e.g. STUDY/models/multi-scale-finetuned/fold0, or a study: its active model."""
+    photo: Annotated[Path, tyro.conf.Positional]
+    """A photograph."""
+    map: Path | None = None
+    """Grey picture (8 bits) of the photograph's size, upright as viewers show it: black is no attention, white is 1.
+    Each map cell takes the brightest of its pixels."""
+    correction: int | None = None
+    """Number of a stored correction of this photograph: the map that it teaches."""
+    study: Path | None = None
+    """Study that holds the correction; default: the one given as model."""
+    to: Path = Path("what-if.png")
+    """File of the panel, .png, .webp or .jpg; an existing file is replaced."""
+    machine: MachineOptions = field(default_factory=MachineOptions)
+
+    def run(self) -> Result:
+        """Ask."""
+        from regaze.commands.tables import what_if_table
+        from regaze.photographs.what_if import what_if_file
+        from regaze.study.active_model import model_folder
+
+        marks = self._marks()
+        result = what_if_file(model_folder(self.model), self.photo, marks, self.to, self.machine)
+        self.voice().say(f"model: {result['model']}")
+        if not self.output.json:
+            what_if_table(result)
+        return result, 0
+
+    def _marks(self) -> Any:
+        """The map's file, or the correction."""
+        from regaze.errors import OptionError
+        from regaze.photographs.what_if import check_photograph
+        from regaze.study.folder import open_study
+
+        if (self.map is None) == (self.correction is None):
+            raise OptionError("Give what the model should look at: one of --map FILE and --correction NUMBER.")
+        if self.correction is None:
+            return self.map
+        folder = self.study or self.model
+        if not (folder / "study.json").is_file():
+            raise OptionError(f"--correction {self.correction}: {folder} is no study, pass --study STUDY.")
+        study = open_study(folder, self.voice())
+        correction = study.store.correction(self.correction)
+        images = {sample.id: sample.image for sample in study.dataset.samples}
+        check_photograph(correction, self.photo, images[correction.sample])
+        return correction

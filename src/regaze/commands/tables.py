@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from regaze.console import Sheet, line, page
+from regaze.console import Sheet, line, page, show
 from regaze.evaluation.verdicts import compare, judge, undecided
 from regaze.lesion_names import DISPLAY_NAMES
 from regaze.study.folder import Study
@@ -369,3 +369,26 @@ def interval(bounds: list[float | None] | None) -> str:
     if not bounds or bounds[0] is None or bounds[1] is None:
         return "-"
     return f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
+
+
+_DEAF = "this model hardly listens: neither no attention at all nor attention everywhere moves its grade by much"
+
+
+def what_if_table(result: Mapping[str, Any]) -> None:
+    """Print what `what-if` found: a block of three rows for the grade and for each branch, a column per class."""
+    classes = list(result["before"]["probabilities"])
+    view = _view("", ["", "map"], [line(name) for name in classes])
+    named = {"before": "its own", "now": "given", "same_amount": "its own, as much"}
+    for scale in range(len(result["before"]["branches"]) + 1):
+        for moment, words in named.items():
+            shares = [result[moment]["probabilities"], *result[moment]["branches"]][scale]
+            name = f"scale {scale}" if scale else "fused"
+            view.add_row(name if moment == "before" else "", words, *(f"{shares[item]:.3f}" for item in classes))
+    page(80).print(view)
+    before, now = (result[moment]["class"] for moment in ("before", "now"))
+    show(
+        f"{result['file']}: {before} -> {now}; {result['moved']['now']:.3f} of the probability moves, "
+        f"{result['moved']['same_amount']:.3f} with as much attention in its own places",
+        *([] if result["listens"] else [_DEAF]),
+        f"panel: {result['panel']}",
+    )

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+_Levels = TypeVar("_Levels", bound=np.generic)
 
 Rectangle = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels, right and bottom exclusive."""
@@ -196,9 +198,23 @@ class Geometry:
         Raises:
             ValueError: The mask's size is not the photograph's.
         """
-        if mask_HW.shape != (self.height, self.width):
-            raise ValueError(f"The mask has shape {mask_HW.shape}, the photograph {(self.height, self.width)}.")
-        rows = _any_of(mask_HW, 0, -self.top, self.side, self.size)
+        return self.brightest(mask_HW)
+
+    def brightest(self, levels_HW: NDArray[_Levels]) -> NDArray[_Levels]:
+        """Bring grey levels to cropped pixels as `mask` brings marks: of those in a cell the brightest counts.
+
+        Args:
+            levels_HW: (height, width) in original pixels, 0 is dark.
+
+        Returns:
+            (size, size) in cropped pixels; 0 beyond the photograph.
+
+        Raises:
+            ValueError: The size is not the photograph's.
+        """
+        if levels_HW.shape != (self.height, self.width):
+            raise ValueError(f"The mask has shape {levels_HW.shape}, the photograph {(self.height, self.width)}.")
+        rows = _any_of(levels_HW, 0, -self.top, self.side, self.size)
         return _any_of(rows, 1, -self.left, self.side, self.size)
 
     def map_to_original(self, map_hw: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -259,23 +275,24 @@ def _inside(indices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.where((indices >= 0) & (indices < count), indices, -1)
 
 
-def _any_of(mask: NDArray[np.bool_], axis: int, shift: int, span: int, size: int) -> NDArray[np.bool_]:
-    """Resample one axis of a mask: pixel i + shift of `span` pixels -> `size` cells."""
+def _any_of(mask: NDArray[_Levels], axis: int, shift: int, span: int, size: int) -> NDArray[_Levels]:
+    """Resample one axis of a mask, or of levels: pixel i + shift of `span` pixels -> `size` cells."""
     length = mask.shape[axis]
     if span < size:  # enlarging: each cell takes the pixel that holds its centre
         indices = _inside(_cell_of(size, 0, size, span) - shift, length)
         taken = mask.take(indices.clip(0), axis=axis)
-        taken[(slice(None),) * axis + (indices < 0,)] = False
+        taken[(slice(None),) * axis + (indices < 0,)] = 0
         return taken
     cells = _inside(_cell_of(length, shift, span, size), size)
     kept = np.flatnonzero(cells >= 0)
     shape = list(mask.shape)
     shape[axis] = size
-    result = np.zeros(shape, dtype=np.bool_)
+    result = np.zeros(shape, dtype=mask.dtype)
     if kept.size:
         window = mask[(slice(None),) * axis + (slice(kept[0], kept[-1] + 1),)]
         targets, starts = np.unique(cells[kept], return_index=True)
-        pooled = np.logical_or.reduceat(window, starts, axis=axis)
+        most = np.logical_or if mask.dtype == np.bool_ else np.maximum
+        pooled = most.reduceat(window, starts, axis=axis)
         result[(slice(None),) * axis + (targets,)] = pooled
     return result
 

@@ -18,6 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from regaze.drawing.overlay import OUTLINE, RAMP, outlined, overlay, signed_overlay, signed_ramp
 
+PHOTO_SIDE = 748  # pixels of a photograph: twice the largest tile, so that lesions stay sharp
+FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}  # suffix -> Pillow's name
 WIDTH = 1200  # pixels: a page of a paper or an issue shows it without shrinking
 _MARGIN, _GAP = 28, 14
 _MOST_IN_LINE = 4  # more would be smaller than the lesions in them

@@ -45,7 +45,8 @@ from regaze.models.backbones import (
     torchvision_backbone,
     unstride,
 )
-from regaze.models.network import USUAL_MASS, AttentionBranch, AttentionNetwork, PerceptionBranch, PlainNetwork
+from regaze.models.branches import USUAL_MASS, AttentionBranch, PerceptionBranch
+from regaze.models.network import AttentionNetwork, PlainNetwork
 from regaze.models.options import NetworkOptions
 from regaze.models.weights import LoadReport, load_weights
 

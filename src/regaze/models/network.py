@@ -17,16 +17,10 @@ from torch.nn import functional
 
 from regaze.errors import ModelError
 from regaze.models.backbones import masks_bars
-from regaze.models.cells import NOTHING, brought, grid_of, nearest, pooled, to_grid, weights, without_bars
-from regaze.models.options import Weighting
+from regaze.models.branches import AttentionBranch, PerceptionBranch
+from regaze.models.cells import NOTHING, grid_of, pooled, to_grid, weights, without_bars
 
 Group = Literal["extractor", "branches", "heads", "maps"]
-
-# Mean of a map that leaves the features' size as it is, where the map alone decides what passes (`gate`, `evidence`).
-# A constant and not each map's own mean: many lesions must count more than one.
-USUAL_MASS = 0.25
-# Mean of a map so faint that half of a grade by `pooling` rests on nothing, which is the bias.
-FAINT_MASS = 1e-4
 
 
 @dataclass
@@ -62,102 +56,30 @@ class Output:
     vector: Tensor | None = None
 
 
-class AttentionBranch(nn.Module):
-    """Grades from a block's features and shows where it looked.
+@dataclass(frozen=True)
+class Look:
+    """Where an attention network looks of its own accord, which follows from the features alone; all finest first.
 
-    stage at stride 1 -> BN -> 1x1 conv -> BN -> ReLU = a; class path: a -> 1x1 conv -> global average pool; map path:
-    a -> 3x3 conv -> sigmoid.
-
-    Deviations from the official ABN: the map path has a bias instead of a batch norm before the sigmoid (with batch
-    norm the map loss hardly moved the maps, see docs/design.md), and `width` channels instead of K in a (with K = 5
-    dead ReLUs can make the map constant); `attention_width="faithful"` restores the latter.
+    Attributes:
+        maps: S tensors (B, 1, H_l, W_l) in 0..1.
+        map_logits: The same before the sigmoid.
+        attention_logits: S tensors (B, K), the attention branches' own grades.
+        pictures: S tensors (B, 1, H_l, W_l) in 0..1, how much of each cell is picture; None: all of it.
     """
 
-    def __init__(self, stage: nn.Module, channels: int, width: int, classes: int) -> None:
-        super().__init__()
-        self.stage = stage
-        self.reduce = nn.Sequential(
-            nn.BatchNorm2d(channels),
-            nn.Conv2d(channels, width, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-        )
-        self.classify = nn.Conv2d(width, classes, 1)
-        self.map = nn.Conv2d(width, 1, 3, padding=1)
+    maps: list[Tensor]
+    map_logits: list[Tensor]
+    attention_logits: list[Tensor]
+    pictures: list[Tensor | None]
 
-    def forward(self, features_BCHW: Tensor, picture_B1HW: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Returns logits (B, K) and map logits (B, 1, H, W); `picture_B1HW`: how much of each cell is picture."""
-        hidden = self.reduce(self.stage(features_BCHW))
-        logits = pooled(self.classify(hidden), picture_B1HW)
-        # The map in fp32 also under autocast: bfloat16's 8 bits would tie cells that deletion and insertion rank.
-        with torch.autocast(hidden.device.type, enabled=False):
-            return logits, self.map(hidden.float())
-
-
-class PerceptionBranch(nn.Module):
-    """Grades from what the map lets through; hands out its pooled vector for the fusion, and the cells it pools.
-
-    `residual`: the stage sees (1 + M) F, the paper's and the ABN's: what the map leaves out passes, too. `gate`: the
-    stage sees M F, scaled by `USUAL_MASS`. `evidence`: the stage sees F, and its cells are weighed by M where they are
-    pooled, so that each cell's share in the grade is exact (sparse BagNets, Djoumessi et al. 2023, have that form
-    without a map of its own). `pooling`: likewise, but each cell weighs M's share in M's sum, which is the attention
-    pooling of multiple-instance learning (Ilse et al. 2018); an empty map leaves the bias.
-    """
-
-    def __init__(self, stage: nn.Module, channels: int, classes: int, weighting: Weighting = "residual") -> None:
-        super().__init__()
-        self.stage = stage
-        self.classify = nn.Linear(channels, classes)
-        self.weighting = weighting
-
-    def forward(
-        self, features_BCHW: Tensor, map_B1HW: Tensor, picture_B1HW: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns logits (B, K), the pooled vector (B, C), and the cells (B, C, h, w) that it pools.
-
-        Args:
-            features_BCHW: The block's.
-            map_B1HW: In 0..1.
-            picture_B1HW: How much of each of the map's cells is picture; None: all of it.
-        """
-        cells = self.cells(features_BCHW, map_B1HW)
-        if self.weighs_cells:
-            weight = brought(self._share(map_B1HW, picture_B1HW), picture_B1HW, grid_of(cells))
-            vector = pooled(cells * weight.to(cells.dtype))
-        else:
-            vector = pooled(cells, to_grid(picture_B1HW, grid_of(cells)))
-        return self.classify(vector), vector, cells
-
-    def cells(self, features_BCHW: Tensor, map_B1HW: Tensor) -> Tensor:
-        """(B, C, h, w): what the stage makes of the features, behind the map where the map weighs these."""
-        weight = map_B1HW.to(features_BCHW.dtype)  # in fp32, autocast would only round it again, for 3 % of a step
-        if self.weighting == "residual":
-            features_BCHW = torch.addcmul(features_BCHW, weight, features_BCHW)  # (1 + M) F
-        elif self.weighting == "gate":
-            features_BCHW = features_BCHW * (weight / USUAL_MASS)
-        cells: Tensor = self.stage(features_BCHW)
-        return cells
-
-    def evidence(self, cells_BChw: Tensor, map_B1HW: Tensor, picture_B1HW: Tensor | None, weights_KC: Tensor) -> Tensor:
-        """(B, K, ...) float32: what each cell adds to logits that are `weights_KC` times the pooled vector."""
-        shares = torch.einsum("kc,bchw->bkhw", weights_KC.float(), cells_BChw.float())
-        if not self.weighs_cells:
-            return shares * weights(cells_BChw, to_grid(picture_B1HW, grid_of(cells_BChw)))
-        rows, columns = nearest(map_B1HW, grid_of(cells_BChw))
-        weight = self._share(map_B1HW, picture_B1HW) * weights(map_B1HW, picture_B1HW)
-        return shares[:, :, rows][:, :, :, columns] * weight
-
-    @property
-    def weighs_cells(self) -> bool:
-        """Whether the map weighs the cells that are pooled, and not what the stage sees."""
-        return self.weighting in ("evidence", "pooling")
-
-    def _share(self, map_B1HW: Tensor, picture_B1HW: Tensor | None) -> Tensor:
-        """(B, 1, H, W) float32: what a cell counts where the cells are weighed, 1 for one of usual weight."""
-        map_B1HW = map_B1HW.float()
-        if self.weighting == "evidence":
-            return map_B1HW / USUAL_MASS
-        return map_B1HW / (pooled(map_B1HW, picture_B1HW).view(-1, 1, 1, 1) + FAINT_MASS)
+    def with_map(self, scale: int, given: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A scale's map and its logits, where another map (B, 1, H_l, W_l) is given; NaN in it keeps the own value."""
+        own_map, own_logits = self.maps[scale], self.map_logits[scale]
+        if given is None:
+            return own_map, own_logits
+        mixed = torch.where(given.isnan(), own_map, given.to(own_map.dtype))
+        logits = torch.where(given.isnan(), own_logits, torch.logit(mixed, eps=NOTHING))
+        return without_bars(mixed, logits, self.pictures[scale])
 
 
 class AttentionNetwork(nn.Module):
@@ -218,56 +140,84 @@ class AttentionNetwork(nn.Module):
 
     def branches(self, features: Sequence[Tensor], maps: Sequence[Tensor | None] | None = None) -> Output:
         """The part behind the extractor; `features` as the extractor hands them out, `maps` as `forward` takes them."""
-        blocks = features[int(self.masks_bars) :]
-        self._check(maps, blocks)
-        given_maps = [None] * self.scales if maps is None else maps
-        pictures = [to_grid(features[0], grid_of(item)) if self.masks_bars else None for item in blocks]
-        output = Output(logits=blocks[0].new_empty(0))
-        vectors: list[Tensor] = []
-        cells: list[Tensor] = []
-        for features_l, picture, attention, perception, given in zip(
-            blocks, pictures, self.attention, self.perception, given_maps, strict=True
-        ):
+        return self.grade(features, self.look(features), maps)
+
+    def look(self, features: Sequence[Tensor]) -> Look:
+        """The attention branches: the network's own maps, for features as the extractor hands them out."""
+        blocks = self.blocks(features)
+        look = Look([], [], [], [to_grid(features[0], grid_of(item)) if self.masks_bars else None for item in blocks])
+        for features_l, picture, attention in zip(blocks, look.pictures, self.attention, strict=True):
             attention_logits, own_logits = attention(features_l, picture)
             own_map, own_logits = without_bars(torch.sigmoid(own_logits), own_logits, picture)
-            map_logits, attention_map = own_logits, own_map
-            if given is not None:
-                attention_map = torch.where(given.isnan(), own_map, given.to(own_map.dtype))
-                map_logits = torch.where(given.isnan(), own_logits, torch.logit(attention_map, eps=NOTHING))
-                attention_map, map_logits = without_bars(attention_map, map_logits, picture)
-            perception_logits, vector, cells_l = perception(features_l, attention_map, picture)
+            look.maps.append(own_map)
+            look.map_logits.append(own_logits)
+            look.attention_logits.append(attention_logits)
+        return look
+
+    def grade(self, features: Sequence[Tensor], look: Look, maps: Sequence[Tensor | None] | None = None) -> Output:
+        """The perception branches and the fusion, which see the features through the maps.
+
+        Args:
+            features: As the extractor hands them out.
+            look: What `look` says of them.
+            maps: As `forward` takes them.
+
+        Raises:
+            ModelError: The number or the shape of the given maps does not fit.
+        """
+        blocks = self.blocks(features)
+        self._check(maps, blocks)
+        weighing = [look.with_map(scale, given) for scale, given in enumerate(maps or [None] * self.scales)]
+        output = Output(
+            logits=blocks[0].new_empty(0),
+            maps=[attention_map for attention_map, _ in weighing],
+            map_logits=[map_logits for _, map_logits in weighing],
+            attention_logits=look.attention_logits,
+            own_maps=look.maps,
+            own_logits=look.map_logits,
+        )
+        vectors: list[Tensor] = []
+        cells: list[Tensor] = []
+        for features_l, map_l, picture, perception in zip(
+            blocks, output.maps, look.pictures, self.perception, strict=True
+        ):
+            perception_logits, vector, cells_l = perception(features_l, map_l, picture)
+            output.perception_logits.append(perception_logits)
             vectors.append(vector)
             cells.append(cells_l)
-            output.own_logits.append(own_logits)
-            output.own_maps.append(own_map)
-            output.map_logits.append(map_logits)
-            output.maps.append(attention_map)
-            output.attention_logits.append(attention_logits)
-            output.perception_logits.append(perception_logits)
         output.vector = torch.cat(vectors, dim=1)
-        if self.fusion is None:
-            output.logits = torch.stack(output.perception_logits).mean(dim=0)
-        else:
-            output.logits = self.fusion(output.vector)
+        output.logits = self.fused(output.vector, output.perception_logits)
         if not self.training:
             with torch.autocast(output.logits.device.type, enabled=False):
-                output.evidence = self._evidence(cells, output.maps, pictures)
+                output.evidence = self._evidence(cells, output.maps, look.pictures)
         return output
+
+    def blocks(self, features: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The S blocks' features among what the extractor hands out."""
+        return features[int(self.masks_bars) :]
+
+    def fused(self, vector_BD: Tensor, perception_logits: Sequence[Tensor]) -> Tensor:
+        """(B, K) logits of the final grade, from the perception branches' joined vectors or from their logits."""
+        if self.fusion is None:
+            return torch.stack(list(perception_logits)).mean(dim=0)
+        logits: Tensor = self.fusion(vector_BD)
+        return logits
 
     def bias(self) -> Tensor:
         """(K,) the logits without any evidence."""
         if self.fusion is not None:
             return self.fusion.bias
-        return torch.stack([branch.classify.bias for branch in self._perception()]).mean(dim=0)
+        return torch.stack([branch.classify.bias for branch in self.perception_branches()]).mean(dim=0)
 
-    def _perception(self) -> list[PerceptionBranch]:
+    def perception_branches(self) -> list[PerceptionBranch]:
+        """The perception branches, finest first."""
         return [branch for branch in self.perception if isinstance(branch, PerceptionBranch)]
 
     def _evidence(
         self, cells: Sequence[Tensor], maps: Sequence[Tensor], pictures: Sequence[Tensor | None]
     ) -> list[Tensor]:
         """See `Output.evidence`."""
-        branches = self._perception()
+        branches = self.perception_branches()
         if self.fusion is not None:
             classifiers = torch.split(self.fusion.weight, [branch.classify.in_features for branch in branches], dim=1)
         else:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regaze.errors import ModelError
+from regaze.errors import DataError, ModelError
 from regaze.models.build import Network
 from regaze.models.device import choose_device, uses_bf16
 from regaze.models.disagreement import between_branches, between_scales
@@ -23,6 +23,7 @@ from regaze.models.evidence import Evidence
 from regaze.models.features import FeatureCache, FrozenFeatures
 from regaze.models.network import AttentionNetwork, Output, fuse
 from regaze.models.options import Decoding, MachineOptions
+from regaze.models.what_if import HeldPhotograph, WhatIf
 
 _ROUNDING = 1e-6  # of a share of probability in float32
 
@@ -225,6 +226,42 @@ class Predictor:
         branches, between = disagreements or (None, None)
         grades = decode(probabilities, self.decoding)
         return Predictions(probabilities, grades, tuple(own), fused, branches, between, given)
+
+    def hold(self, picture: Any) -> HeldPhotograph:
+        """One photograph, held open for what-ifs; the network must stay as it is while it is held.
+
+        Args:
+            picture: (S, S, 3) uint8, RGB, cropped pixels; for the model of `regaze.load_model` a picture, see
+                `photographs.pictures.squares`.
+
+        Raises:
+            ModelError: The network is a plain one, or gives no number.
+            DataError: It is not one picture, or cannot be taken.
+        """
+        if not isinstance(self.network, AttentionNetwork):
+            raise ModelError("A plain network has no attention maps to replace: use single-scale or multi-scale.")
+        squares = np.asarray(picture)[None] if self.squares is None else self.squares(picture)
+        if len(squares) != 1:
+            raise DataError(f"{len(squares)} pictures were given, expected one: ask of them one by one.")
+        with evaluating(self.network):
+            with self.precision():
+                features = self.network.extractor(self.normalise(squares))
+            return HeldPhotograph(self.network, features, self.precision)
+
+    def what_if(self, picture: Any, maps: Sequence[NDArray[Any] | None]) -> WhatIf:
+        """What other maps than its own would make of a photograph's grade (the paper's figure 1).
+
+        Args:
+            picture: As `hold` takes it.
+            maps: One (h, w) array in 0..1 per scale, finest first, as `predict` gives them for a photograph: NaN where
+                the model's own value stays; None: the scale's own map stays.
+
+        Raises:
+            ModelError: The network is a plain one, the maps do not fit, or it gives no number.
+            DataError: It is not one picture, or cannot be taken.
+        """
+        with evaluating(self.network):
+            return self.hold(picture).what_if(maps)
 
     def _outputs(
         self,

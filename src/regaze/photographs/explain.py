@@ -14,7 +14,7 @@ from regaze.console import Voice
 from regaze.data.images import photo_orientation
 from regaze.data.pixels import load_pixels
 from regaze.drawing.overlay import balanced
-from regaze.drawing.panel import Row, Tile, draw_panel, strength
+from regaze.drawing.panel import FORMATS, PHOTO_SIDE, Row, Tile, draw_panel, strength
 from regaze.errors import DataError, OptionError
 from regaze.explanation.explainers import EXPLAINERS, available, explain, find
 from regaze.files import replacing
@@ -25,9 +25,6 @@ from regaze.models.predictor import Predictor
 from regaze.orientation import upright_pixels
 from regaze.photographs.predict import describe
 from regaze.records import Sample
-
-_PHOTO_SIDE = 748  # pixels: twice the largest tile, so that lesions stay sharp
-_FORMATS = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def explain_files(
     cards = [each.card for each in explained]
     if len({card.crop for card in cards}) > 1:
         raise OptionError("--beside: of these models some crop photographs to the field of view and others do not.")
-    side = max(_PHOTO_SIDE, *(card.size for card in cards))
+    side = max(PHOTO_SIDE, *(card.size for card in cards))
     large = load_pixels(samples, side, None, machine.workers, crop=cards[0].crop)
     rows = [
         Row(
@@ -110,7 +107,7 @@ def explain_files(
         for index, (path, turn) in enumerate(zip(images, map(photo_orientation, images), strict=True))
     ]
     with replacing(to) as temporary:
-        draw_panel(rows).save(temporary, format=_FORMATS[to.suffix.lower()])
+        draw_panel(rows).save(temporary, format=FORMATS[to.suffix.lower()])
     first, *others = (each.result() for each in explained)
     return first | {"beside": others, "panel": str(to)}
 
@@ -173,8 +170,8 @@ def _check(images: Sequence[Path], to: Path, masks: Sequence[Path], batch: int) 
             raise DataError(f"{path} is a folder: give the photographs in it, e.g. {path}/*.jpg.")
     if to.resolve() in [path.resolve() for path in (*images, *masks)]:
         raise OptionError(f"--to {to}: this is the photograph or mask itself; give another name.")
-    if to.suffix.lower() not in _FORMATS:
-        raise OptionError(f"--to {to}: expected a name that ends in {', '.join(_FORMATS)}.")
+    if to.suffix.lower() not in FORMATS:
+        raise OptionError(f"--to {to}: expected a name that ends in {', '.join(FORMATS)}.")
     if masks and len(images) > 1:
         raise OptionError(f"--mask goes with one photograph, not with {len(images)}: explain them one by one.")
 
