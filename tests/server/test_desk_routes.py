@@ -236,12 +236,16 @@ def test_corrections_from_elsewhere_count(browser, regaze, study):
     assert counts(browser)["corrected"] > 0
 
 
-def test_erasing_waits(browser, draft):
-    """A mark that the store cannot hold yet is refused at saving, not lost at the end."""
-    shape = draft()["shapes"][0] | {"mark": "erase"}
-    answer = browser.put(f"/api/cases/{cases(browser)[0]['id']}/draft", json=draft(shapes=[shape]))
-    assert answer.status_code in (400, 422)
-    assert "erase" in answer.json()["detail"]
+def test_erasing(server, browser, draft):
+    """What was erased is as if nobody had drawn there, and the stroke that erased is kept."""
+    case = cases(browser)[0]["id"]
+    stroke = draft()["shapes"][0]
+    shapes = [stroke, stroke | {"mark": "erase", "points": [[140.0, 120.0]]}]
+    assert browser.put(f"/api/cases/{case}/draft", json=draft(shapes=shapes)).status_code == 200
+    stored = server.desk.store.correction(finish(browser, case).json()["correction"])
+    assert stored.look[100, 100]
+    assert not stored.look[120, 140]
+    assert [shape.mark for shape in stored.shapes] == ["look", "erase"]
 
 
 def test_what_cannot_be_drawn_is_refused_at_saving(browser, draft):

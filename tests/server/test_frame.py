@@ -60,4 +60,4 @@ def test_a_shape_is_a_shape():
     """On a photograph that nothing turns, numbers stay what the page sent."""
     frame = Frame("eye", WIDTH, HEIGHT, 1)
     (shape,) = stored_shapes([ShapeBody(kind="box", mark="look", points=[[1.25, 2.5], [3.0, 4.125]])], frame)
-    assert shape == Shape("box", True, ((1.25, 2.5), (3.0, 4.125)), 0.0, ())
+    assert shape == Shape("box", "look", ((1.25, 2.5), (3.0, 4.125)), 0.0, ())

@@ -19,7 +19,7 @@ from regaze.server.pictures import jpeg
 from regaze.server.queue import COUNTS
 
 if TYPE_CHECKING:
-    from regaze.server.what_if import WhatIf
+    from regaze.models.what_if import WhatIf
 
 router = APIRouter(prefix="/api", responses=REFUSALS)
 

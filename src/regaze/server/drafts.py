@@ -10,14 +10,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 from sqlalchemy import Connection
 
 from regaze.corrections.rows import pack_correction
 from regaze.corrections.shape_checks import check_shapes
-from regaze.corrections.shapes import rasterise
 from regaze.errors import CorrectionError
-from regaze.records import Correction, Shape, timestamp
+from regaze.records import DrawnCorrection, timestamp
 from regaze.server.bodies import DraftBody, DraftContent
 from regaze.server.cases import Case
 from regaze.server.desk import Desk
@@ -127,7 +125,7 @@ class Drafts:
         content = DraftContent.model_validate_json(draft.content)
         _require_enough(content, len(self._desk.study.classes))
         # Packed before the write lock is taken: masks of a large photograph take long.
-        packed = [pack_correction(item, item.time) for item in self._corrections(case, content, frame)]
+        packed = [pack_correction(item, timestamp()) for item in self._corrections(case, content, frame)]
         with self._desk.store.transaction(write=True) as connection:
             done = _finished(connection, key, case.photograph)
             if done is not None:
@@ -148,38 +146,26 @@ class Drafts:
             let_go(connection, case.photograph, window)
         return done
 
-    def _corrections(self, case: Case, content: DraftContent, frame: Frame) -> list[Correction]:
+    def _corrections(self, case: Case, content: DraftContent, frame: Frame) -> list[DrawnCorrection]:
         """What the store gets: one correction for every fold that trains on the photograph, or none."""
         if content.decision not in ("correct", "nothing"):
             return []
-        study = self._desk.study
-        shapes = stored_shapes(content.shapes, frame)
-        look, avoid = _masks(shapes, frame)
+        study, shapes = self._desk.study, stored_shapes(content.shapes, frame)
         name = case.model.rpartition("/")[0]
-        folds = [fold for fold in study.folds if study.split.get(frame.sample) != fold]
         return [
-            Correction(
-                id=0,
+            DrawnCorrection(
                 sample=frame.sample,
                 model=study.fold_name(name, fold),
-                origin="expert",
                 mode="edit" if content.decision == "correct" else "replace",
-                look=look,
-                avoid=avoid if avoid.any() else None,
-                author=self._desk.author,
-                time=timestamp(),
-                remark=content.remark,
                 shapes=shapes,
+                height=frame.height,
+                width=frame.width,
+                author=self._desk.author,
+                remark=content.remark,
             )
-            for fold in folds
+            for fold in study.folds
+            if study.split.get(frame.sample) != fold
         ]
-
-
-def _masks(shapes: tuple[Shape, ...], frame: Frame) -> tuple[Any, Any]:
-    if shapes:
-        return rasterise(shapes, frame.height, frame.width, f"shapes of {frame.sample!r}")
-    empty = np.zeros((frame.height, frame.width), dtype=np.bool_)
-    return empty, empty
 
 
 def _require_enough(content: DraftContent, classes: int) -> None:

@@ -21,20 +21,18 @@ def stored_shapes(bodies: Sequence[ShapeBody], frame: Frame) -> tuple[Shape, ...
     """The page's shapes as the store keeps them.
 
     Raises:
-        CorrectionError: The store has no such mark, or runs do not fill the photograph.
+        CorrectionError: Runs do not fill the photograph.
     """
     return tuple(_stored_shape(body, frame) for body in bodies)
 
 
 def _stored_shape(body: ShapeBody, frame: Frame) -> Shape:
-    if body.mark == "erase":
-        raise CorrectionError("a shape has mark 'erase', expected look or avoid: undo the stroke instead")
     points, runs = tuple((x, y) for x, y in body.points), tuple(body.runs)
     if frame.orientation != 1:
         points = tuple(frame.stored_point(point) for point in points)
     if runs and frame.orientation != 1:
         runs = mask_to_runs(frame.stored(_mask(body.runs, frame)))
-    return Shape(body.kind, body.mark == "look", points, body.radius, runs)
+    return Shape(body.kind, body.mark, points, body.radius, runs)
 
 
 def shown_runs(mask_HW: NDArray[np.bool_], frame: Frame) -> list[int]:

@@ -26,7 +26,7 @@ from regaze.server.frame import Frame, frame_of
 
 if TYPE_CHECKING:
     from regaze.models.predictor import Predictor
-    from regaze.server.what_if import HeldPhotograph, WhatIf
+    from regaze.models.what_if import HeldPhotograph, WhatIf
 
 _VIEWS = 12  # kept; one is 4 MB of features at 512 pixels
 _MODELS = 2  # loaded: the one that is shown and the one that it is compared with
@@ -143,12 +143,11 @@ class Views:
 
     def _look(self, frame: Frame, image_1SSC: NDArray[np.uint8], geometry: Geometry, model: str) -> View:
         """On the network's thread."""
-        from regaze.server.what_if import HeldPhotograph
-
         predictor = self._model(model)
         predictions = predictor.predict(image_1SSC, evidence=True)
         grade = int(predictions.grades[0])
-        held = HeldPhotograph(predictor, image_1SSC[0])
+        held = predictor.hold(image_1SSC[0])
+        held.prepare()
         return View(
             frame=frame,
             geometry=geometry,
