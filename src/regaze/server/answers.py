@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, HTTPException, Path, Query, Request
 
 from regaze.records import Sample
-from regaze.server.bodies import MOST_ID, Detail
+from regaze.server.bodies import MOST_ID, WINDOW, Detail
 from regaze.server.cases import Case
 from regaze.server.desk import Desk
 from regaze.server.drafts import Drafts
@@ -30,7 +30,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 CaseId = Annotated[int, Path(ge=0, le=MOST_ID)]
 JobId = Annotated[int, Path(ge=0, le=MOST_ID)]
-WindowQuery = Annotated[str, Query(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+WindowQuery = Annotated[str, Query(pattern=WINDOW)]
 ModelQuery = Annotated[str | None, Query(max_length=200)]
 
 

@@ -65,6 +65,7 @@ def create_app(rooms: Rooms, hosts: tuple[str, ...], cookie: str) -> FastAPI:
     app.add_api_route("/", index, methods=["GET"], responses=_HTML, response_class=Response)
     app.add_api_route("/static/{path:path}", static, methods=["GET"], responses=_FILES, response_class=Response)
     app.add_exception_handler(RegazeError, _refused)
+    app.add_exception_handler(OSError, _disk)
     app.add_exception_handler(RequestValidationError, _wrong_shape)
     app.add_exception_handler(HTTPException, _http)
     return app
@@ -117,6 +118,12 @@ def _file(path: str) -> Response:
 
 def _refused(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature
     return JSONResponse({"detail": " ".join(str(error).split())}, 400)
+
+
+def _disk(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature
+    """A full disk, a file that may not be read: nothing that a traceback would mend."""
+    assert isinstance(error, OSError)
+    return JSONResponse({"detail": f"{error.strerror or error}: check the study's folder and the disk"}, 400)
 
 
 def _wrong_shape(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature

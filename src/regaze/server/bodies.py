@@ -14,6 +14,7 @@ from regaze.records import MAX_PIXELS
 
 MOST_SHAPES = 20_000
 MOST_TEXT = 10_000
+WINDOW = r"^[A-Za-z0-9_-]{1,64}$"  # a random id that the page makes
 MOST_ID = 2**63 - 1  # SQLite's largest integer
 
 State = Literal["waiting", "corrected", "accepted", "skipped", "flagged"]
@@ -21,7 +22,7 @@ Decision = Literal["correct", "accept", "nothing", "skip"]
 Mark = Literal["look", "avoid", "erase"]
 
 Number = Annotated[int, Field(ge=0, le=MOST_ID)]
-Window = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Window = Annotated[str, Field(pattern=WINDOW)]
 Coordinate = Annotated[FiniteFloat, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
 # No half characters and no NUL: neither SQLite nor UTF-8 can hold them all.
 Text = Annotated[str, Field(max_length=MOST_TEXT, pattern=r"^[^\x00]*$")]

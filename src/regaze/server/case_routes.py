@@ -36,7 +36,7 @@ def queue(
     here: Here,
     offset: Annotated[int, Query(ge=0, le=bodies.MOST_ID)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    window: WindowQuery | None = None,
+    window: Annotated[str | None, Query(pattern=bodies.WINDOW)] = None,
 ) -> JSONResponse:
     """A part of the queue, in the acquisition rule's order."""
     number = here.queue.there()

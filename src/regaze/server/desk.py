@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ from regaze.files import typed
 from regaze.models.card import ModelCard
 from regaze.records import Dataset, Sample
 from regaze.server.tables import lay
-from regaze.study.active_model import active_model, chosen_model
+from regaze.study.active_model import ACTIVE_FILE, active_model, choose
 from regaze.study.folder import Study, open_study
 from regaze.study.study_file import read_study_file
 
 _FACTS = "photographs"
+_SEEN = 256  # photographs whose files were compared and are not read again while they stay as they are
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,9 @@ class Desk:
         self.author = author
         self.problem: str | None = None
         self._wanted = model
-        self.card = self._require(self.model)
+        self._known: tuple[tuple[tuple[str, int], ...], str, dict[str, ModelCard]] | None = None
+        self._seen: OrderedDict[int, tuple[tuple[int, ...], Sample]] = OrderedDict()
+        self._line()
         lay(self.study.store)
         self._ready = threading.Event()
         facts = self._read_facts()
@@ -83,32 +87,32 @@ class Desk:
     @property
     def model(self) -> str:
         """The model whose maps are shown."""
-        return self._wanted or active_model(self.study)
+        return self._line()[0]
 
     def use(self, name: str) -> None:
-        """Show another model's maps from now on.
-
-        Raises:
-            StudyError: There is none, or it has no maps.
-        """
-        self.card = self._require(name)
+        """Make a model of the line the active one, and show its maps from now on."""
+        choose(self.study, name)
         if self._wanted is not None:
             self._wanted = name
+        self._known = None
 
     def models(self) -> dict[str, ModelCard]:
         """The models of the shown one's line, oldest first."""
-        root = self.study.card(self.model).root
-        return {name: card for name, card in self.study.cards().items() if card.root == root}
+        return self._line()[1]
 
-    def chosen(self) -> str:
-        """The active model, as `regaze use` means it."""
-        return chosen_model(self.study) or active_model(self.study)
-
-    def _require(self, name: str) -> ModelCard:
-        card = self.study.require_model(name)
-        if not card.has_maps:
-            raise StudyError(f"{name} is a plain network without attention maps: give another --model.")
-        return card
+    def _line(self) -> tuple[str, dict[str, ModelCard]]:
+        """The shown model and its line; read again where a model came or another was chosen since."""
+        path = self.study.path
+        files = [path / ACTIVE_FILE, *(path / "models").glob("*/fold*/model.json")]
+        stamp = tuple((str(file), file.stat().st_mtime_ns) for file in sorted(files) if file.is_file())
+        if self._known is None or self._known[0] != stamp:
+            shown = self._wanted or active_model(self.study)
+            card = self.study.require_model(shown)
+            if not card.has_maps:
+                raise StudyError(f"{shown} is a plain network without attention maps: give another --model.")
+            line = {name: one for name, one in self.study.cards().items() if one.root == card.root}
+            self._known = stamp, shown, line
+        return self._known[1:]
 
     def open(self, after: Callable[[], None]) -> None:
         """Compare the study with its data, and keep what the server needs of it; then call `after`."""
@@ -145,14 +149,21 @@ class Desk:
             StudyError: Its file has changed since the study was made, or the study cannot be worked on.
         """
         self.require_ready()
+        seen = self._seen.get(photograph)
+        if seen is not None and seen[0] == _signature(seen[1].image):
+            return seen[1]
         with self.store.transaction() as connection:
             query = "SELECT record FROM photographs WHERE id = ?"
             text = connection.exec_driver_sql(query, (photograph,)).scalar_one_or_none()
         if text is None:
             return None
         sample: Sample = typed(Sample, json.loads(text))
+        signature = _signature(sample.image)  # before the hash: what changes meanwhile is hashed again
         if sample.content and content_hash(sample.image) != sample.content:
             raise StudyError(f"{sample.id} has changed since the study was made: restore {sample.image}.")
+        self._seen[photograph] = signature, sample
+        while len(self._seen) > _SEEN:
+            self._seen.popitem(last=False)
         return sample
 
     def photograph_ids(self) -> dict[str, int]:
@@ -195,3 +206,12 @@ class Desk:
                 "INSERT INTO facts (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 (_FACTS, json.dumps(asdict(facts))),
             )
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    """Whether a file is still the one that was looked at: a time of writing can be set back, one of change cannot."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

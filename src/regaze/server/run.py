@@ -96,7 +96,8 @@ def serve(path: Path, host: str, port: int, author: str, model: str | None, show
 def hosts_of(host: str, port: int) -> tuple[str, ...]:
     """The `Host` headers that name this server."""
     names = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host}
-    return tuple(f"{name}:{port}" for name in sorted(names))
+    bare = sorted(names) if port == 80 else []  # which browsers leave out
+    return (*bare, *(f"{name}:{port}" for name in sorted(names)))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -17,7 +17,6 @@ from regaze.server import bodies, replies
 from regaze.server.answers import REFUSALS, Here, JobId, Rooms
 from regaze.server.queue import COUNTS
 from regaze.server.rounds import changed, line_of, rounds_of
-from regaze.study.active_model import choose
 from regaze.words import words_of
 
 router = APIRouter(prefix="/api", responses=REFUSALS)
@@ -76,7 +75,6 @@ def use(here: Here, body: bodies.UseBody) -> JSONResponse:
     """Keep a round, or go back to an earlier one."""
     if body.model not in here.desk.models():
         raise HTTPException(404, "no model of this name in the line of the shown one")
-    choose(here.desk.study, body.model)
     here.desk.use(body.model)
     return JSONResponse({"model": body.model})
 
