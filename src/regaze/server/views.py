@@ -124,7 +124,9 @@ class Views:
         study = self._desk.study
         frame = frame_of(sample)
         pixels = load_pixels([sample], size, study.path / "cache", 1, None, study.options.crop, study.options.colour)
-        return self._thread.submit(self._look, frame, pixels.images, pixels.geometries[0], model).result()
+        view = self._thread.submit(self._look, frame, pixels.images, pixels.geometries[0], model).result()
+        self._thread.submit(view.held.prepare)  # while the expert looks at the case
+        return view
 
     def _model(self, model: str) -> Predictor:
         """On the network's thread."""
@@ -147,7 +149,6 @@ class Views:
         predictions = predictor.predict(image_1SSC, evidence=True)
         grade = int(predictions.grades[0])
         held = predictor.hold(image_1SSC[0])
-        held.prepare()
         return View(
             frame=frame,
             geometry=geometry,
