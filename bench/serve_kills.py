@@ -56,7 +56,7 @@ class Served:
         assert link is not None, "no link"
         self.port = int(link[1])
         if not self.cookies:  # a session outlives the server, so the link is used once
-            answer = httpx.get(link[0])
+            answer = httpx.get(link[0], timeout=60)
             assert answer.status_code == 303, answer.text
             self.cookies = dict(answer.cookies)
         return time.monotonic() - began

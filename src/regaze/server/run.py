@@ -6,10 +6,12 @@ import ipaddress
 import logging
 import socket
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
+from pydantic.warnings import UnsupportedFieldAttributeWarning
 
 from regaze.errors import OptionError
 from regaze.server.answers import Rooms
@@ -74,6 +76,8 @@ def serve(path: Path, host: str, port: int, author: str, model: str | None, show
         StudyError: The folder is no study, or has no model with maps.
     """
     check_host(host)
+    # FastAPI silences it where it provokes it, which does not hold beside other threads that silence theirs.
+    warnings.simplefilter("ignore", UnsupportedFieldAttributeWarning)
     desk = Desk(path, author, model)
     listener = _listen(host, port)
     port = int(listener.getsockname()[1])
