@@ -27,6 +27,7 @@ from regaze.commands.corrections import Agree, Export, Import, Rounds, Use, Veri
 from regaze.commands.loop import Demo, Report, Run
 from regaze.commands.photographs import Convert, Explain, Predict, WhatIf
 from regaze.commands.reproduce import Reproduce
+from regaze.commands.serve import Serve
 from regaze.commands.steps import Collect, Correct, Evaluate, Finetune, Init, Select, Train
 from regaze.console import complain, tolerate_any_text
 from regaze.errors import RegazeError
@@ -42,6 +43,7 @@ COMMANDS: dict[str, tuple[Any, str]] = {
     "import": (Import, "Read corrections from another tool's file."),
     "export": (Export, "Write the corrections for another tool."),
     "agree": (Agree, "Measure how far experts, and the model, agree on where to look."),
+    "serve": (Serve, "Open the page where an expert corrects maps, and sees the grade move."),
     "finetune": (Finetune, "Fine-tune the branches on all corrections so far."),
     "rounds": (Rounds, "List the rounds of corrections: what each changed, and whether to go on."),
     "use": (Use, "Make a model of an earlier or later round the active model."),
@@ -77,6 +79,8 @@ regaze export study --to masks
 regaze export study --to drawn.json --format coco
 regaze agree study
 regaze agree study --model multi-scale-finetuned --allow-overlap --tolerance 4
+regaze serve study
+regaze serve study --open --author 'A. Expert'
 regaze finetune study
 regaze finetune study --map-weight 0
 regaze rounds study

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
 
 from regaze.errors import CorrectionError
 
@@ -56,7 +57,8 @@ class Database:
         self.read_only = not _writable(path)
         if self.read_only and not path.is_file():
             raise CorrectionError(f"no file {path}, and it cannot be created here: open a study that has one")
-        self._engine: Engine | None = create_engine("sqlite+pysqlite://", creator=self._connect)
+        # Not the pool of an in-memory database, which closes a sixth thread's connection while it is in use.
+        self._engine: Engine | None = create_engine("sqlite+pysqlite://", creator=self._connect, poolclass=QueuePool)
         if not self.read_only:
             try:
                 self._use_write_ahead_log()

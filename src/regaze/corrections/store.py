@@ -6,7 +6,8 @@ photograph is a new row, with a higher id. Whatever a method returned has been c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -150,6 +151,23 @@ class Store:
                 packed = [values for values in packed if (values["sample"], values["model"]) not in stored]
             rows = [{**values, "id": _insert(connection, CORRECTIONS, values)} for values in packed]
         return [CorrectionEntry(**{name: row[name] for name in ENTRY_FIELDS}) for row in rows]
+
+    def transaction(self, write: bool = False) -> AbstractContextManager[Connection]:
+        """One transaction, see `Database.transaction`: for the tables beside the append-only ones."""
+        return self._database.transaction(write)
+
+    @staticmethod
+    def insert_corrections(connection: Connection, packed: Iterable[Mapping[str, Any]]) -> list[int]:
+        """Store corrections within a write transaction, so that they and what is written beside them are one.
+
+        Args:
+            connection: Of `transaction(write=True)`.
+            packed: What `rows.pack_correction` gives; packing may take long, so it comes before the transaction.
+
+        Returns:
+            Their ids.
+        """
+        return [_insert(connection, CORRECTIONS, dict(values)) for values in packed]
 
     def chain(self) -> chain.ChainReport:
         """Walk the chain over all rows, see `corrections.chain`."""

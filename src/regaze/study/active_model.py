@@ -14,7 +14,7 @@ from regaze.records import timestamp
 from regaze.study.folder import Study, open_study
 
 _USUAL = "multi-scale"
-_FILE = "in_use.json"  # the name that studies on disk have
+ACTIVE_FILE = "in_use.json"  # the name that studies on disk have
 
 
 def active_model(study: Study) -> str:
@@ -33,7 +33,7 @@ def chosen_model(study: Study) -> str | None:
     Raises:
         StudyError: The note of the choice is damaged.
     """
-    file = study.path / _FILE
+    file = study.path / ACTIVE_FILE
     if not file.is_file():
         return None
     try:
@@ -45,7 +45,7 @@ def chosen_model(study: Study) -> str | None:
 
 def choose(study: Study, name: str) -> None:
     """Note a choice; what was chosen before is noted with it."""
-    file = study.path / _FILE
+    file = study.path / ACTIVE_FILE
     try:
         before = read_json(file)["model"] if file.is_file() else None
     except (ValueError, KeyError, TypeError):  # damaged: choosing anew is the cure

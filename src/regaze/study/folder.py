@@ -7,6 +7,7 @@
     models/NAME/foldK/      model.safetensors, model.json
     collected/NAME/foldK/   collected.json, maps.safetensors
     evaluation/       figures per model, per photograph
+    jobs/             logs of what the page started
     report.html
 
 Invariant: the split is made once, never divides a patient, and is stored; the data must still be what it was (same

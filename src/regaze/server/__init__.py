@@ -1,0 +1,1 @@
+"""The expert's page, served to the machine that it runs on: `regaze serve`."""
