@@ -71,21 +71,19 @@ class World:
         return counts | {"flagged": sum(bool(case.draft and case.draft.get("flagged")) for case in self.cases)}
 
 
-def maps_of(photo: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Made-up attention: dark or bright spots of the green channel and a soft blob that means nothing."""
-    green = photo[:, :, 1].astype(np.float32)
-    lit = photo.max(axis=2) > 20
+def maps_of(lesions: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Made-up attention: some of the lesions, seen dimly, and a spot that means nothing."""
     rng = np.random.default_rng(seed)
+    side = lesions.shape[0]
     maps = []
     for rows, columns in GRIDS:
-        local = cv2.GaussianBlur(green, (0, 0), photo.shape[1] / 18)
-        spots = cv2.resize(np.abs(green - local) * lit, (columns, rows), interpolation=cv2.INTER_AREA)
-        y, x = np.mgrid[0:rows, 0:columns]
-        cx, cy = rng.uniform(0.3, 0.7, 2)
-        blob = np.exp(-((x / columns - cx) ** 2 + (y / rows - cy) ** 2) / 0.02)
-        inside = cv2.resize(lit.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-        peak = np.clip(spots / (np.percentile(spots, 99.5) + 1e-6), 0, 1)
-        maps.append((0.05 + 0.75 * peak + 0.35 * blob).clip(0, 1) * inside)
+        blurred = cv2.GaussianBlur(lesions.astype(np.float32), (0, 0), side / (1.2 * rows))
+        seen = cv2.resize(blurred, (columns, rows), interpolation=cv2.INTER_AREA)
+        y, x = (axis / rows for axis in np.mgrid[0:rows, 0:columns])
+        spots = [(0.28, 0.62, 0.006, 0.7), tuple(rng.uniform(0.35, 0.65, 2)) + (0.012, 0.45)]
+        wrong = sum(top * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / width) for cx, cy, width, top in spots)
+        veil = 0.12 * np.exp(-((x - 0.5) ** 2 + (y - 0.5) ** 2) / 0.12)
+        maps.append((0.9 * np.sqrt(seen / (seen.max() + 1e-6)) + wrong + veil).clip(0, 1))
     return maps
 
 
@@ -350,7 +348,8 @@ def painted_cases(size: int = 640, count: int = 4) -> list[Case]:
             for outline in cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
             if len(outline) >= 3
         ]
-        cases.append(Case(names[i], painted.photo, painted.grade, lesions, maps_of(painted.photo, i)))
+        union = np.any(list(painted.masks.values()), axis=0)
+        cases.append(Case(names[i], painted.photo, painted.grade, lesions, maps_of(union, i)))
     return cases
 
 

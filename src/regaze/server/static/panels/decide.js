@@ -27,7 +27,7 @@ export function Decide({ cases }) {
       </label>
       <label class="field remark">
         <span>${t("decide.remark")}</span>
-        <textarea rows="2" maxlength="2000" value=${remark} placeholder=${t("decide.remark_hint")}
+        <textarea rows="1" maxlength="2000" value=${remark} placeholder=${t("decide.remark_hint")}
           onInput=${(event) => cases.decide({ remark: event.currentTarget.value })}></textarea>
       </label>
       <div class="actions">

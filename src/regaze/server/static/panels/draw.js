@@ -7,7 +7,7 @@ import { Icon, IconButton, html } from "../ui.js";
 import { Decide } from "./decide.js";
 import { Layers } from "./layers.js";
 import { Predict } from "./predict.js";
-import { Tools } from "./tools.js";
+import { Tools, UndoRedo } from "./tools.js";
 
 /** On a phone one panel is open at a time, or none. */
 const panel = signal("model");
@@ -62,6 +62,7 @@ export function Draw({ desk, cases, attach }) {
         html`<div class="why"><strong>${info.name}</strong><span>${info.why}</span></div>`}
         ${save.value.state === "conflict" && html`<${Conflict} cases=${cases} />`}
         <${Nothing} cases=${cases} />
+        <div class="phone-edit"><${UndoRedo} desk=${desk} /></div>
         <div class="corner">
           ${penMode.value &&
           html`<button type="button" class="pen-chip" onClick=${() => (penMode.value = false)}><${Icon} name="pen" />${t("pen.leave")}</button>`}
@@ -82,8 +83,7 @@ export function Draw({ desk, cases, attach }) {
         )}
       </div>
       <aside class="side" aria-label=${t("panels")}>
-        <${Predict} />
-        <${Layers} cases=${cases} />
+        <div class="side-scroll"><${Predict} /><${Layers} cases=${cases} /></div>
         <${Decide} cases=${cases} />
       </aside>
     </main>

@@ -23,7 +23,7 @@ const left = (share) => ({ left: `${100 * share}%` });
 
 /** Five small bars: one branch at a glance. */
 const Spark = ({ values }) => html`
-  <span class="spark" aria-hidden="true">${values.map((value) => html`<i style=${{ height: `${Math.max(100 * value, 4)}%` }}></i>`)}</span>
+  <span class="spark" aria-hidden="true">${values.map((value) => html`<i style=${{ height: `${Math.max((100 * value) / Math.max(...values), 6)}%` }}></i>`)}</span>
 `;
 
 function Bar({ name, before, now, even, isTop, isLabel }) {

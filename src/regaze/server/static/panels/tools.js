@@ -21,7 +21,6 @@ const toPixels = (at) => Math.round(2 * 150 ** (at / 100));
 
 /** @param {{desk: {current: import("../desk.js").Desk|null}}} props */
 export function Tools({ desk }) {
-  const { undo, redo } = drawing.value;
   return html`
     <div class="tools" role="toolbar" aria-label=${t("tools")}>
       <${Choice} label=${t("marks")} kind="stacked marks" value=${mark.value} options=${options("mark", MARKS)}
@@ -35,10 +34,16 @@ export function Tools({ desk }) {
           onInput=${(event) => (size.value = toPixels(Number(event.currentTarget.value)))} />
         <output>${Math.round(size.value)}</output>
       </label>
-      <div class="pair">
-        <${IconButton} icon="undo" label=${t("edit.undo")} keys="Ctrl Z" isOff=${!undo} onClick=${() => desk.current?.undo()} />
-        <${IconButton} icon="redo" label=${t("edit.redo")} keys="Ctrl Shift Z" isOff=${!redo} onClick=${() => desk.current?.redo()} />
-      </div>
+      <div class="pair"><${UndoRedo} desk=${desk} /></div>
     </div>
+  `;
+}
+
+/** @param {{desk: {current: import("../desk.js").Desk|null}}} props */
+export function UndoRedo({ desk }) {
+  const { undo, redo } = drawing.value;
+  return html`
+    <${IconButton} icon="undo" label=${t("edit.undo")} keys="Ctrl Z" isOff=${!undo} onClick=${() => desk.current?.undo()} />
+    <${IconButton} icon="redo" label=${t("edit.redo")} keys="Ctrl Shift Z" isOff=${!redo} onClick=${() => desk.current?.redo()} />
   `;
 }
