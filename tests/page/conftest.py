@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from tests.page import stub
+from tests.page.sheet import Paper
 
 CHROMIUM = os.environ.get("REGAZE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -38,3 +39,12 @@ def world(eyes):
     world, address, stop = stub.serve(cases)
     yield world, address
     stop()
+
+
+@pytest.fixture
+def paper(browser, world):
+    """The page with the first case open; closing it fails on any violation of the CSP or unhandled error."""
+    held, address = world
+    paper = Paper(browser, address, held)
+    yield paper
+    paper.close()

@@ -4,6 +4,8 @@ It answers by the same rules as the server (versions, leases, one correction per
 itself; what a model would answer is made up by a formula in which both the amount and the place of attention count.
 """
 
+# ruff: noqa: ARG002, D102 - every route is a method with the same arguments; its name says what it answers
+
 from __future__ import annotations
 
 import base64
@@ -80,7 +82,7 @@ def maps_of(lesions: np.ndarray, seed: int) -> list[np.ndarray]:
         blurred = cv2.GaussianBlur(lesions.astype(np.float32), (0, 0), side / (1.2 * rows))
         seen = cv2.resize(blurred, (columns, rows), interpolation=cv2.INTER_AREA)
         y, x = (axis / rows for axis in np.mgrid[0:rows, 0:columns])
-        spots = [(0.28, 0.62, 0.006, 0.7), tuple(rng.uniform(0.35, 0.65, 2)) + (0.012, 0.45)]
+        spots = [(0.28, 0.62, 0.006, 0.7), (*rng.uniform(0.35, 0.65, 2), 0.012, 0.45)]
         wrong = sum(top * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / width) for cx, cy, width, top in spots)
         veil = 0.12 * np.exp(-((x - 0.5) ** 2 + (y - 0.5) ** 2) / 0.12)
         maps.append((0.9 * np.sqrt(seen / (seen.max() + 1e-6)) + wrong + veil).clip(0, 1))
@@ -133,12 +135,13 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.world.down:
             self.close_connection = True
-            return
+            return None
         parts = url.path.strip("/").split("/")
         if url.path == "/" or parts[0] == "static":
             path = STATIC / ("index.html" if url.path == "/" else "/".join(parts[1:]))
             if not path.is_file():
-                return self._json({"detail": "no such file"}, 404)
+                self._json({"detail": "no such file"}, 404)
+                return None
             kind = TYPES.get(path.suffix, "text/plain") + "; charset=utf-8"
             return self._send(200, path.read_bytes(), kind, Cache_Control="no-cache")
         name = f"{self.command.lower()}_{parts[1]}"
@@ -178,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
                 if case.state == "waiting" and case.holder in (None, window):
                     case.holder = window
                     return self._json(self._case(i, case))
-        return self._json(None, 204)
+            return self._json(None, 204)
 
     def _case(self, number: int, case: Case) -> dict[str, Any]:
         height, width = case.photo.shape[:2]
@@ -290,7 +293,7 @@ class Handler(BaseHTTPRequestHandler):
             if job["done"] == job["total"]:
                 job |= {"state": "done", "phase": "verdict", "verdict": ROUNDS[-1]}
             self._event(job)
-            time.sleep(0.25)
+            time.sleep(0.15)
         self._event(job)
         self.close_connection = True
 
@@ -311,10 +314,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def get_worse(self, query: dict[str, str], body: bytes) -> None:
         cases = [
-            {"id": i, "name": c.name, "before": (c.label + i % 3 - 1) % 5, "after": c.label, "label": c.label}
+            {"id": i, "name": c.name, "before": (c.label + 1) % 5, "after": c.label, "label": c.label}
             for i, c in enumerate(self.world.cases)
         ]
-        self._json({"cases": cases})
+        worse = [cases[-1] | {"before": cases[-1]["after"], "after": cases[-1]["before"]}]
+        self._json({"model": query["model"], "against": "round-0", "worse": worse, "better": cases[:-1]})
 
     def get_dashboard(self, query: dict[str, str], body: bytes) -> None:
         curve = [
@@ -324,14 +328,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 ADVICE = "Two rounds in a row improved attention and did not hurt grading: another round is likely to help."
+NOTHING = {"before": None, "after": None, "difference": None, "interval": None, "verdict": "inconclusive"}
 ROUNDS: list[dict[str, Any]] = [
-    {"name": "round-0", "round": 0, "corrections": 0, "grading": None, "attention": None, "word": None},
-    {
-        "name": "round-1", "round": 1, "corrections": 16, "word": "improved",
-        "grading": {"before": 0.74, "after": 0.752, "difference": 0.012, "interval": [-0.021, 0.044], "verdict": "equivalent"},
-        "attention": {"before": 1.42, "after": 2.31, "difference": 0.89, "interval": [0.51, 1.28], "verdict": "improved"},
-    },
-]  # fmt: skip
+    {"name": "round-0", "round": 0, "corrections": 0, "word": None, "grading": NOTHING, "attention": NOTHING},
+    {"name": "round-1", "round": 1, "corrections": 16, "word": "improved"}
+    | {"grading": {"before": 0.74, "after": 0.752, "difference": 0.012, "interval": [-0.021, 0.044]}}
+    | {"attention": {"before": 1.42, "after": 2.31, "difference": 0.89, "interval": [0.51, 1.28]}},
+]
+ROUNDS[1]["grading"]["verdict"], ROUNDS[1]["attention"]["verdict"] = "equivalent", "improved"
 
 
 def painted_cases(size: int = 640, count: int = 4) -> list[Case]:

@@ -10,7 +10,7 @@ const SIDE = 512; // of the picture that a map becomes; the canvas stretches it 
 /** @param {{height: number, width: number, values: string}} packed @param {boolean} isSigned @returns {MapData} */
 export function unpack({ height, width, values }, isSigned = false) {
   const bytes = Uint8Array.from(atob(values), (letter) => letter.charCodeAt(0));
-  const numbers = isSigned ? Float32Array.from(new Int8Array(bytes.buffer), (v) => v / 127) : Float32Array.from(bytes, (v) => v / 254);
+  const numbers = isSigned ? Float32Array.from(new Int8Array(bytes.buffer), (v) => v / 127) : Float32Array.from(bytes, (v) => v / 255);
   return { rows: height, columns: width, values: numbers, isSigned };
 }
 

@@ -109,7 +109,7 @@ export class Cases {
 
   /** Decode the case that comes next while this one is painted. */
   async #prepare(id) {
-    const answer = await get("/queue?offset=0&limit=20").catch(() => null);
+    const answer = await get(`/queue?offset=0&limit=20&window=${windowId}`).catch(() => null);
     const next = answer?.cases.find((item) => item.id !== id && item.state === "waiting" && !item.leased_by_other);
     if (!next || current.value?.id !== id || this.ahead) return;
     const info = await get(`/cases/${next.id}`).catch(() => null);
@@ -143,7 +143,7 @@ export class Cases {
       await this.next();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      say(error.status === 0 ? t("save.finish_later") : error.message);
+      say(error.status === 0 ? t("save.finish_later") : error.message, 8000);
     } finally {
       this.isFinishing = false;
     }

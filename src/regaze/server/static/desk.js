@@ -120,6 +120,7 @@ export class Desk {
         this.history.extend(this.view.toOriginal(x, y).map(round));
       }
       this.#flush();
+      this.onEdit();
     } else if (this.gesture) this.#moveGesture(places);
   }
 

@@ -6,7 +6,7 @@ import { LANGUAGES, t, use } from "./i18n.js";
 import { resume } from "./jobs.js";
 import { keyTable, listen } from "./keys.js";
 import { Pointers } from "./pointer.js";
-import { current, isHidden, isOther, language, layers, mark, notice, remember, screen, sheet, size, study, theme, tool, zoom } from "./state.js";
+import { claimWindow, current, isHidden, isOther, language, layers, mark, notice, remember, screen, sheet, size, study, theme, tool, zoom } from "./state.js";
 import { html } from "./ui.js";
 import { effect, signal } from "./vendor/signals.js";
 import { render } from "./vendor/preact.js";
@@ -120,6 +120,7 @@ function App() {
     <${Top} />
     <${Draw} desk=${desk} cases=${cases ?? noCases} attach=${attach} />
     ${Screen && html`<main class="screen"><${Screen} cases=${cases} /></main>`}
+    ${study.value.problem && html`<p class="problem" role="alert">${study.value.problem}</p>`}
     ${sheet.value === "help" && html`<${Help} table=${table} />`}
     ${sheet.value === "skip" && html`<${SkipSheet} cases=${cases} />`}
     <div class="notice" role="status" data-shown=${String(Boolean(notice.value))}>${notice.value}</div>
@@ -144,7 +145,7 @@ function follow() {
 }
 
 async function begin() {
-  await use(language.value in LANGUAGES ? language.value : "en");
+  await Promise.all([use(language.value in LANGUAGES ? language.value : "en"), claimWindow()]);
   const app = document.getElementById("app");
   try {
     study.value = await get("/study");

@@ -44,7 +44,7 @@ export class Saver {
       void this.#keep();
       return;
     }
-    if (save.value.state !== "away" && !this.running) patch(save, { state: "unsaved" });
+    if (save.value.state === "saved") patch(save, { state: "unsaved" });
     this.#schedule(Math.max(Math.min(PAUSE, this.first + LONGEST - performance.now()), 0));
   }
 
@@ -81,7 +81,8 @@ export class Saver {
       const { version, saved_at: at } = await call("PUT", `/cases/${this.id}/draft`, draft);
       this.version = version;
       this.failures = 0;
-      if (!this.isDirty) await quietly(del(this.key));
+      // What is kept must never be older than what the server has.
+      await (this.isDirty ? this.#keep() : quietly(del(this.key)));
       save.value = { state: this.isDirty ? "unsaved" : "saved", at, other: null };
     } catch (error) {
       this.isDirty = true;
@@ -101,6 +102,12 @@ export class Saver {
         return;
       }
       patch(save, { state: "conflict", other });
+      return;
+    }
+    const isRefused = error instanceof ApiError && error.status >= 400 && error.status < 500;
+    if (isRefused) {
+      // Trying again would bring the same answer; the draft stays in this browser.
+      patch(save, { state: "refused", other: error.message });
       return;
     }
     patch(save, { state: "away" });
@@ -155,7 +162,8 @@ export async function recover(id, draft) {
   const version = draft?.version ?? 0;
   const kept = (await quietly(getKept(keyOf(id))))?.draft;
   if (!kept) return { draft, version, isUnsaved: false, other: null };
-  const isOurs = kept.base === version || draft?.window === windowId;
+  // Where the same window wrote both, the browser's is the later one: the acknowledgement was lost.
+  const isOurs = kept.base === version || draft?.window === kept.window;
   const other = isOurs ? null : { version, saved_at: draft?.saved_at, draft, window: draft?.window };
   return { draft: kept, version: isOurs ? version : kept.base, isUnsaved: true, other };
 }

@@ -18,22 +18,40 @@ export function remember(key, value) {
   }
 }
 
-/** This tab, to the server: leases and drafts are by window. It outlives a reload of the tab, as its lease does. */
-export const windowId = (() => {
-  let id = null;
-  try {
-    id = sessionStorage.getItem("regaze.window");
-  } catch {
-    // A new one each time.
-  }
-  id ??= crypto.randomUUID();
+const fresh = () => crypto.randomUUID();
+const inTab = (id) => {
   try {
     sessionStorage.setItem("regaze.window", id);
   } catch {
-    // As above.
+    // Then a reload is a new window.
   }
   return id;
+};
+
+/** This tab, to the server: leases and drafts are by window. It outlives a reload of the tab, as its lease does. */
+export let windowId = (() => {
+  try {
+    return sessionStorage.getItem("regaze.window") ?? inTab(fresh());
+  } catch {
+    return fresh();
+  }
 })();
+
+/** A duplicated tab copies its id: whoever cannot lock it takes a new one. */
+export async function claimWindow() {
+  if (!navigator.locks) return;
+  await new Promise((resolve) => {
+    const options = { signal: AbortSignal.timeout(700) };
+    const hold = () => {
+      resolve();
+      return new Promise(() => {}); // as long as the tab lives
+    };
+    navigator.locks.request(`regaze ${windowId}`, options, hold).catch(() => {
+      windowId = inTab(fresh());
+      resolve();
+    });
+  });
+}
 
 export const language = signal(remembered("language", navigator.language.startsWith("ja") ? "ja" : "en"));
 export const theme = signal(remembered("theme", "dark"));
@@ -85,7 +103,7 @@ export const isOther = signal(false);
 export const whatIf = signal(null);
 export const isAsking = signal(false);
 
-/** @type {import("./vendor/signals.js").Signal<{state: "saved"|"saving"|"unsaved"|"away"|"conflict", at: string|null, other: any}>} */
+/** @type {import("./vendor/signals.js").Signal<{state: "saved"|"saving"|"unsaved"|"away"|"refused"|"conflict", at: string|null, other: any}>} */
 export const save = signal({ state: "saved", at: null, other: null });
 
 /** The name of the open sheet: null, "help", "skip" or "grade". */

@@ -21,7 +21,7 @@ export function Decide({ cases }) {
         <span>${t("decide.grade")}</span>
         <select value=${grade === null ? "" : String(grade)}
           onChange=${(event) => cases.decide({ grade: event.currentTarget.value === "" ? null : Number(event.currentTarget.value) })}>
-          <option value="">${t("decide.grade_right", { grade: classes[info.label] ?? "–" })}</option>
+          <option value="">${info.label === null ? "–" : t("decide.grade_right", { grade: classes[info.label] })}</option>
           ${classes.map((name, i) => i !== info.label && html`<option key=${i} value=${String(i)}>${t("decide.grade_wrong", { grade: name })}</option>`)}
         </select>
       </label>

@@ -52,6 +52,7 @@ export function Draw({ desk, cases, attach }) {
   const info = current.value;
   return html`
     <main class="draw" hidden=${screen.value !== "draw"} data-open=${panel.value}>
+      <h1 class="hidden-text">${info?.name ?? t("nav.draw")}</h1>
       <${Tools} desk=${desk} />
       <div class="stage">
         <canvas ref=${canvas} tabindex="0" aria-label=${t("canvas")} class="canvas"></canvas>

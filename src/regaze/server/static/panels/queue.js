@@ -1,9 +1,9 @@
 /** The queue in the acquisition rule's order: what comes next, and why. */
 import { useEffect, useState } from "../vendor/hooks.js";
 import { get, photographUrl } from "../api.js";
-import { caseState, current, screen, study } from "../state.js";
+import { caseState, current, screen, study, windowId } from "../state.js";
 import { number, t, word } from "../i18n.js";
-import { html } from "../ui.js";
+import { Icon, html } from "../ui.js";
 
 const PAGE = 50;
 
@@ -27,7 +27,7 @@ export function Queue({ cases }) {
   const [isAway, setAway] = useState(false);
   const load = async (offset, before) => {
     try {
-      const answer = await get(`/queue?offset=${offset}&limit=${PAGE}`);
+      const answer = await get(`/queue?offset=${offset}&limit=${PAGE}&window=${windowId}`);
       setItems([...before, ...answer.cases]);
       setCounts(answer.counts);
       setAway(false);
@@ -59,6 +59,7 @@ export function Queue({ cases }) {
                   <strong>${item.name ?? `#${item.id}`}</strong>
                   <span class="why">${item.why}</span>
                 </span>
+                ${item.flagged && html`<span class="flagged" title=${t("state.flagged")}><${Icon} name="flag" /></span>`}
                 <span class="chip">${item.leased_by_other ? t("queue.leased") : word(`state.${item.state}`, item.state)}</span>
               </button>
             </li>

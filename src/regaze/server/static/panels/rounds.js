@@ -11,17 +11,18 @@ const said = (verdict) => (verdict ? word(`verdict.${verdict}`, verdict) : t("ve
 
 /** One measure, before -> after, with the interval of the difference. */
 function Measure({ title, measure, digits }) {
-  if (!measure) return html`<div class="measure"><h3>${title}</h3><p class="dim">${t("rounds.not_measured")}</p></div>`;
+  if (!measure || measure.after === null) return html`<div class="measure"><h3>${title}</h3><p class="dim">${t("rounds.not_measured")}</p></div>`;
   const { before, after, difference, interval, verdict } = measure;
+  const isMeasured = difference !== null && interval?.every((end) => end !== null);
   return html`
     <div class="measure">
       <h3>${title}</h3>
       <p class="numbers">
-        <span class="dim">${before === null || before === undefined ? "–" : number(before, digits)}</span><span class="arrow" aria-hidden="true">→</span>
-        <strong>${after === null || after === undefined ? "–" : number(after, digits)}</strong>
-        <span class=${`chip is-${verdict}`}>${said(verdict)}</span>
+        ${before !== null && html`<span class="dim">${number(before, digits)}</span><span class="arrow" aria-hidden="true">→</span>`}
+        <strong>${number(after, digits)}</strong>
+        ${before !== null && html`<span class=${`chip is-${verdict}`}>${said(verdict)}</span>`}
       </p>
-      ${interval &&
+      ${isMeasured &&
       html`
         <${Interval} difference=${difference} interval=${interval} verdict=${verdict} />
         <p class="dim small">${signed(difference, 3)} (${signed(interval[0], 3)} … ${signed(interval[1], 3)})</p>
@@ -32,15 +33,10 @@ function Measure({ title, measure, digits }) {
 
 /** Photographs that the round grades better or worse than the model before. */
 function Changes({ model }) {
-  const [cases, setCases] = useState([]);
-  useEffect(() => void get(`/worse?model=${encodeURIComponent(model)}`).then((answer) => setCases(answer.cases ?? answer), () => {}), [model]);
+  const [changed, setChanged] = useState({ better: [], worse: [] });
+  useEffect(() => void get(`/worse?model=${encodeURIComponent(model)}`).then(setChanged, () => {}), [model]);
   const { classes } = study.value;
-  const off = (grade, item) => Math.abs(grade - item.label);
-  const lists = [
-    ["better", cases.filter((item) => off(item.after, item) < off(item.before, item))],
-    ["worse", cases.filter((item) => off(item.after, item) > off(item.before, item))],
-  ];
-  return lists.map(
+  return ["better", "worse"].map((name) => [name, changed[name]]).map(
     ([name, items]) => items.length > 0 &&
       html`
         <div class="changes" key=${name}>
@@ -69,13 +65,23 @@ function Job() {
   const share = state.total ? state.done / state.total : 0;
   return html`
     <section class=${`card job is-${state.state}`} aria-live="polite">
-      <header><h2>${t(`job.${state.state}`)}</h2><span class="dim">${isRunning ? word(`phase.${state.phase}`, state.phase) : ""}</span></header>
+      <header><h2>${t(`job.${state.kind === "queue" ? "queue." : ""}${state.state}`)}</h2>
+        ${state.verdict?.word && html`<span class=${`chip is-${state.verdict.word}`}>${said(state.verdict.word)}</span>`}<span class="dim">${isRunning ? word(`phase.${state.phase}`, state.phase) : ""}</span></header>
       ${isRunning &&
       html`
         <div class=${`progress ${state.total ? "" : "is-unknown"}`} role="progressbar" aria-label=${t("job.running")} aria-valuemin="0"
           aria-valuemax="100" aria-valuenow=${Math.round(100 * share)}><i style=${{ width: `${100 * share}%` }}></i></div>
       `}
       <p class="message">${state.message}</p>
+      ${state.verdict &&
+      html`
+        <div class="measures">
+          <${Measure} title=${t("rounds.grading")} measure=${state.verdict.grading} digits=${3} />
+          <${Measure} title=${t("rounds.attention")} measure=${state.verdict.attention} digits=${2} />
+        </div>
+        ${state.model && state.model !== study.value.model &&
+        html`<button type="button" class="primary" onClick=${() => useModel(state.model)}>${t("rounds.keep")}</button>`}
+      `}
       ${isRunning && html`<button type="button" class="quiet" onClick=${cancel}>${t("job.cancel")}</button>`}
     </section>
   `;
@@ -93,7 +99,7 @@ function Round({ round }) {
           ? html`<span class="chip is-active">${t("rounds.active")}</span>`
           : html`<button type="button" class="quiet" onClick=${() => useModel(round.name)}>${t("rounds.use")}</button>`}
       </header>
-      ${(round.grading || round.attention) &&
+      ${(round.grading?.after ?? round.attention?.after ?? null) !== null &&
       html`
         <div class="measures">
           <${Measure} title=${t("rounds.grading")} measure=${round.grading} digits=${3} />

@@ -9,7 +9,7 @@ const SCREENS = ["draw", "queue", "rounds", "overview"];
 function Saved() {
   const { state, at } = save.value;
   const text = state === "saved" && at ? t("save.saved_at", { time: clock(at) }) : t(`save.${state}`);
-  return html`<span class=${`saved is-${state}`} role="status" title=${t(`save.${state}.more`)}><i aria-hidden="true"></i><span>${text}</span></span>`;
+  return html`<span class=${`saved is-${state}`} role="status" title=${state === "refused" ? save.value.other : t(`save.${state}.more`)}><i aria-hidden="true"></i><span>${text}</span></span>`;
 }
 
 export function Top() {
