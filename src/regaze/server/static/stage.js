@@ -31,8 +31,6 @@ export class Stage {
     this.pictures = new Map();
     this.frame = 0;
     this.settle = 0;
-    /** Milliseconds of the last frames' work, for the bench. */
-    this.times = [];
   }
 
   resize(width, height) {
@@ -102,7 +100,6 @@ export class Stage {
 
   #draw() {
     this.frame = 0;
-    const began = performance.now();
     const scene = this.scene();
     if (this.isBaseStale) this.#drawBase(scene);
     if (this.staleMarks && scene.history) {
@@ -112,8 +109,6 @@ export class Stage {
     }
     if (this.stale) this.#compose(scene, this.stale);
     this.stale = null;
-    this.times.push(performance.now() - began);
-    if (this.times.length > 600) this.times.shift();
   }
 
   #compose(scene, { x0, y0, x1, y1 }) {
