@@ -84,7 +84,7 @@ def _report(name: str, page: Any, whole: Any, pen: Any, strokes: int) -> None:
     p50, p95 = np.percentile(frames, [50, 95])
     rate = len(frames) / (time.perf_counter() - began)
     print(
-        f"{name}: main thread {p50:.2f} ms p50, {p95:.2f} ms p95 a frame, renderer {used:.1f} CPU ms; {rate:.0f} frames/s"
+        f"{name}: main thread {p50:.2f} ms p50, {p95:.2f} p95 a frame, renderer {used:.1f} CPU ms; {rate:.0f} frames/s"
     )
 
 

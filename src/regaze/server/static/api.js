@@ -13,10 +13,10 @@ export class ApiError extends Error {
 /**
  * @param {string} method @param {string} path below /api
  * @param {any} [body] JSON, or bytes as they are
- * @param {{keepalive?: boolean, timeout?: number}} [options]
+ * @param {{keepalive?: boolean, timeout?: number}} [options] the first case of a server loads its network: seconds
  * @returns {Promise<any>} the answer's JSON, null where there is none.
  */
-export async function call(method, path, body, { keepalive = false, timeout = 20000 } = {}) {
+export async function call(method, path, body, { keepalive = false, timeout = 60000 } = {}) {
   const isBytes = body instanceof Uint8Array;
   /** @type {RequestInit} */
   const init = { method, keepalive, credentials: "same-origin", signal: AbortSignal.timeout(timeout) };

@@ -1,11 +1,13 @@
 /** Which case is open: its lease, its draft, what is decided of it, and the next one decoded meanwhile. */
-import { ApiError, get, post } from "./api.js";
+import { ApiError, call, get, post } from "./api.js";
 import { Photograph } from "./photograph.js";
+import { resume } from "./jobs.js";
 import { Saver, forget, recover, sendKept } from "./save.js";
 import { caseState, current, decision, layers, patch, save, say, study, windowId } from "./state.js";
 import { t } from "./i18n.js";
 
 const RENEW = 40000; // milliseconds; a lease lasts 120 s
+const RETRY = 3000; // milliseconds until a server that is away is asked again
 const NOTHING_YET = { decision: null, reason: "", grade: null, flagged: false, remark: "" };
 
 export class Cases {
@@ -16,7 +18,13 @@ export class Cases {
     /** @type {Photograph|null} of the case that comes next */
     this.ahead = null;
     setInterval(() => void this.#renew(), RENEW);
-    window.addEventListener("pagehide", () => this.saver?.leaving());
+    window.addEventListener("pagehide", () => {
+      if (!this.saver) return;
+      this.saver.leaving();
+      // The next one who asks may have it at once; a reload of this tab takes it again.
+      void call("POST", `/cases/${current.value.id}/release`, { window: windowId }, { keepalive: true }).catch(() => {});
+    });
+    window.addEventListener("pageshow", (event) => event.persisted && void this.#renew());
     document.addEventListener("visibilitychange", () => document.hidden && this.saver?.leaving());
     window.addEventListener("online", () => void this.saver?.flush());
   }
@@ -42,11 +50,12 @@ export class Cases {
       if (!info) {
         current.value = null;
         caseState.value = "empty";
+        void resume();
         return;
       }
       await this.#show(info);
     } catch (error) {
-      this.#failed(error);
+      this.#failed(error, () => this.next());
     }
   }
 
@@ -59,14 +68,20 @@ export class Cases {
       await post(`/cases/${id}/lease`, { window: windowId });
       await this.#show(await get(`/cases/${id}`));
     } catch (error) {
-      this.#failed(error);
+      this.#failed(error, () => this.open(id));
     }
   }
 
-  #failed(error) {
+  /** @param {unknown} error @param {() => Promise<void>} again */
+  #failed(error, again) {
     if (!(error instanceof ApiError)) throw error;
+    if (error.status === 0) {
+      caseState.value = "away";
+      setTimeout(() => caseState.value === "away" && void again(), RETRY);
+      return;
+    }
     caseState.value = error.status === 409 ? "held" : "error";
-    if (error.status !== 409 && error.status !== 0) say(error.message);
+    if (error.status !== 409) say(error.message);
   }
 
   async #show(info) {

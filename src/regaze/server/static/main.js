@@ -3,10 +3,10 @@ import { ApiError, get } from "./api.js";
 import { Cases } from "./cases.js";
 import { Desk } from "./desk.js";
 import { LANGUAGES, t, use } from "./i18n.js";
-import { resume } from "./jobs.js";
+import { resume, roundsRevision } from "./jobs.js";
 import { keyTable, listen } from "./keys.js";
 import { Pointers } from "./pointer.js";
-import { claimWindow, current, isHidden, isOther, language, layers, mark, notice, remember, screen, sheet, size, study, theme, tool, zoom } from "./state.js";
+import { caseState, claimWindow, current, isHidden, isOther, language, layers, mark, notice, remember, screen, sheet, size, study, theme, tool, zoom } from "./state.js";
 import { html } from "./ui.js";
 import { effect, signal } from "./vendor/signals.js";
 import { render } from "./vendor/preact.js";
@@ -50,6 +50,10 @@ function attach(canvas, ring, curtain) {
     paper.stage.all();
   });
   blink();
+  effect(() => {
+    // The first queue is made after the server has started: what waits is opened as soon as it is known.
+    if (roundsRevision.value && caseState.peek() === "empty" && screen.peek() === "draw") void cases.next();
+  });
   ready.value = true;
   void go();
   void resume();

@@ -62,7 +62,7 @@ export const study = signal(null);
 export const screen = signal("draw");
 /** The open case as the server describes it. */
 export const current = signal(null);
-/** "loading", "ready", "empty" (nothing waits), "held" (another window has it) or "error". */
+/** "loading", "ready", "empty" (nothing waits), "held" (another window has it), "away" (the server is) or "error". */
 export const caseState = signal("loading");
 
 /** @type {import("./vendor/signals.js").Signal<"brush"|"lasso"|"box"|"wand"|"hand">} */

@@ -3,6 +3,7 @@ import { useEffect, useRef } from "../vendor/hooks.js";
 import { signal } from "../vendor/signals.js";
 import { caseState, current, penMode, save, screen, zoom } from "../state.js";
 import { clock, percent, t } from "../i18n.js";
+import { job } from "../jobs.js";
 import { Icon, IconButton, html } from "../ui.js";
 import { Decide } from "./decide.js";
 import { Layers } from "./layers.js";
@@ -29,10 +30,12 @@ function Conflict({ cases }) {
 function Nothing({ cases }) {
   const state = caseState.value;
   if (state === "ready") return null;
+  const isOrdering = state === "empty" && job.value?.kind === "queue" && job.value.state === "running";
   return html`
     <div class="no-case" role="status">
-      <p>${t(`case.${state}`)}</p>
-      ${state !== "loading" &&
+      <p>${t(isOrdering ? "job.queue.running" : `case.${state}`)}</p>
+      ${isOrdering && html`<p class="small">${job.value.message}</p>`}
+      ${state !== "loading" && !isOrdering &&
       html`
         <div class="row">
           <button type="button" class="quiet" onClick=${() => cases.next()}>${t("case.try_next")}</button>

@@ -28,11 +28,11 @@ const Spark = ({ values }) => html`
 
 function Bar({ name, before, now, even, isTop, isLabel }) {
   const change = now === null ? null : now - before;
-  const parts = [`${t("predict.before")} ${percent(before)}`];
+  const parts = [...(isLabel ? [t("predict.label")] : []), `${t("predict.before")} ${percent(before)}`];
   if (now !== null) parts.push(`${t("predict.now")} ${percent(now)}`, `${t("predict.same_amount")} ${percent(even)}`);
   return html`
     <div class=${`bar ${isTop ? "is-top" : ""}`} role="listitem" aria-label=${`${name}: ${parts.join(", ")}`} title=${parts.join("\n")}>
-      <span class="bar-name">${name}${isLabel && html`<small>${t("predict.label")}</small>`}</span>
+      <span class="bar-name">${name}${isLabel && html`<i class="given" title=${t("predict.label")}></i>`}</span>
       <span class="track">
         <i class="fill" style=${width(now ?? before)}></i>
         ${now !== null && html`<i class="tick before" style=${left(before)}></i>`}
@@ -77,12 +77,14 @@ function verdict(before, now, even, listens) {
   return apart < 0.25 * moved ? t("predict.amount") : t("predict.place", { moved: percent(moved), apart: percent(apart) });
 }
 
+/** What the ticks mean; the dot is the grade that the photograph came with. */
 function key(names) {
   return html`
     <p class="key">
-      <span><i class="tick before"></i>${names.before}</span>
-      <span><i class="swatch"></i>${names.now}</span>
-      <span><i class="tick even"></i>${names.even}</span>
+      <span><i class="given"></i>${names.label}</span>
+      ${names.now && html`<span><i class="tick before"></i>${names.before}</span>`}
+      ${names.now && html`<span><i class="swatch"></i>${names.now}</span>`}
+      ${names.now && html`<span><i class="tick even"></i>${names.even}</span>`}
     </p>
   `;
 }
@@ -122,7 +124,7 @@ export function Predict() {
           `,
         )}
       </div>
-      ${now && key({ before: t("predict.before"), now: t("predict.now"), even: t("predict.same_amount") })}
+      ${key({ label: t("predict.label"), before: t("predict.before"), now: now && t("predict.now"), even: t("predict.same_amount") })}
       ${now && html`<${Strip} names=${names} before=${before} now=${now} even=${even} />`}
       <p class="verdict" aria-live="polite">
         ${answer?.failed ? t("predict.failed") : now ? verdict(before, now, even, answer.listens) : isEdited ? "" : t("predict.invite")}
