@@ -44,7 +44,7 @@ docs: $(STAMP)
 
 # Pictures of every state of the expert's page, from the demo's study.
 screenshots: $(STAMP)
-	$(BIN)/python bench/screenshots.py demo docs/page
+	$(BIN)/python bench/screenshots.py demo build/screenshots
 
 # The page's vendored modules, from npm's packages (see bench/vendor.py); nothing else touches npm.
 vendor: $(STAMP)

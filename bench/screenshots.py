@@ -40,6 +40,7 @@ def main() -> None:
         session = browser.new_context()
         session.new_page().goto(address)
         cookies = session.cookies()
+        session.close()
         for language, theme in (("en", "dark"), ("en", "light"), ("ja", "dark")):
             page = _open(browser, address, cookies, DESK, language, theme)
             _desk(page, options.out, f"{language}-{theme}")
@@ -47,7 +48,7 @@ def main() -> None:
         for name, size in (("tablet", TABLET), ("phone", PHONE)):
             page = _open(browser, address, cookies, size, "en", "dark", has_touch=True, device_scale_factor=2)
             _paint(page)
-            page.screenshot(path=options.out / f"{name}-draw.png")
+            _shot(page, options.out / f"{name}-draw.webp")
             page.context.close()
         page = _open(browser, address, cookies, (1200, 750), "en", "dark")
         _animate(page, options.out / "painting.webp")
@@ -92,19 +93,24 @@ def _open(
 def _desk(page: Any, out: Path, name: str) -> None:
     """All screens of a desk."""
     _paint(page)
-    page.screenshot(path=out / f"{name}-draw.png")
+    _shot(page, out / f"{name}-draw.webp")
     for key in ("o", "k", "g"):
         page.keyboard.press(key)
     page.wait_for_timeout(1200)
-    page.screenshot(path=out / f"{name}-outlines.png")
+    _shot(page, out / f"{name}-outlines.webp")
     page.keyboard.press("?")
     page.wait_for_timeout(400)
-    page.screenshot(path=out / f"{name}-keys.png")
+    _shot(page, out / f"{name}-keys.webp")
     page.keyboard.press("Escape")
     for screen in ("queue", "rounds", "overview"):
         page.click(f"nav a[href='#/{screen}']")
         page.wait_for_timeout(1500)
-        page.screenshot(path=out / f"{name}-{screen}.png")
+        _shot(page, out / f"{name}-{screen}.webp")
+
+
+def _shot(page: Any, file: Path) -> None:
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.save(file, quality=84, method=5)
 
 
 def _place(page: Any, x: float, y: float) -> tuple[float, float]:

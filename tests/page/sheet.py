@@ -19,12 +19,13 @@ localStorage["regaze.language"] ??= "en";
 class Paper:
     """One window of the page with a case open."""
 
-    def __init__(self, browser: Any, address: str, world: World, context: Any = None, **options: Any) -> None:
+    def __init__(self, browser: Any, address: str, world: World | None, context: Any = None, **options: Any) -> None:
         options = {"viewport": {"width": 1000, "height": 700}} | options
         self.context = context or browser.new_context(**options)
         self.context.add_init_script(_WATCH)
         self.page = self.context.new_page()
         self.world, self.address = world, address
+        self.origin = address.split("/enter")[0]
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("dialog", lambda dialog: self.errors.append(f"dialog {dialog.message}"))
@@ -34,8 +35,8 @@ class Paper:
 
     def wait_for_case(self) -> None:
         """Until the photograph of the case is there."""
-        self.page.wait_for_selector(".why strong")
-        self.until(lambda: sum(self._centre()[:3]) > 60)
+        self.page.wait_for_selector(".why strong", timeout=90_000)  # a server loads its network first
+        self.until(lambda: sum(self._centre()[:3]) > 60, 60)
 
     def _centre(self) -> list[int]:
         read = "c => Array.from(c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data)"

@@ -245,7 +245,7 @@ class Handler(BaseHTTPRequestHandler):
             answers = grade_of(given, case.maps, case.label)
             return {"fused": answers[-1], "branches": answers[:-1]}
 
-        answer = {"sequence": int(query["sequence"]), "stale": False, "listens": number != 1}
+        answer = {"sequence": int(query["sequence"]), "stale": False, "listens": number != 2}
         three = {"before": outcome(case.maps), "now": outcome(maps), "same_amount": outcome(even)}
         self._json(answer | three)
 
@@ -271,7 +271,7 @@ class Handler(BaseHTTPRequestHandler):
         self._json({"correction": self.world.keys[wish["key"]], "state": case.state})
 
     def post_rounds(self, query: dict[str, str], body: bytes) -> None:
-        self.world.job = {"id": 1, "state": "running", "phase": "fine-tuning", "done": 0, "total": 12}
+        self.world.job = {"id": 1, "state": "running", "phase": "training", "done": 0, "total": 12}
         self.world.job |= {"message": "", "verdict": None}
         self._json({"job": 1})
 
@@ -291,7 +291,7 @@ class Handler(BaseHTTPRequestHandler):
             job["done"] += 1
             job["message"] = f"epoch {job['done']} of {job['total']}: loss {1.4 - job['done'] * 0.05:.3f}"
             if job["done"] == job["total"]:
-                job |= {"state": "done", "phase": "verdict", "verdict": ROUNDS[-1]}
+                job |= {"state": "done", "phase": "judging", "verdict": ROUNDS[-1]}
             self._event(job)
             time.sleep(0.15)
         self._event(job)

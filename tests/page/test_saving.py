@@ -18,8 +18,11 @@ def test_a_reload_shows_the_same_strokes_to_the_pixel(paper):
     paper.page.mouse.move(*paper.place(0.02, 0.9))
     paper.until(lambda: (paper.draft() or {}).get("remark") == "edge of the disc" and paper.draft()["flagged"])
     before, saved = paper.picture(), paper.wait_saved()
+    case, window = paper.case, saved["window"]
     paper.page.reload()
     paper.wait_for_case()
+    assert paper.case == case
+    assert paper.page.evaluate("sessionStorage['regaze.window']") == window
     assert paper.picture() == before
     assert paper.page.input_value(".remark textarea") == "edge of the disc"
     assert paper.wait_saved()["shapes"] == saved["shapes"]

@@ -33,7 +33,7 @@ def test_a_round_is_trained_followed_and_taken_back(paper):
     paper.page.get_by_text("epoch 2 of 12").wait_for()
     paper.page.get_by_text("Round trained").wait_for()
     assert paper.page.locator(".job .chip.is-improved").count() >= 1
-    assert "+0.890 (+0.510 … +1.280)" in paper.page.locator(".job").inner_text()
+    assert "+0.890 (+0.510 … +1.280)" in paper.page.locator(".round").first.inner_text()
     paper.page.get_by_text("1 photograph graded worse").wait_for()
     paper.page.get_by_role("button", name="Go back to this one").click()
     paper.until(lambda: paper.world.model == "round-0")
@@ -147,7 +147,7 @@ def _used_keys() -> tuple[set[str], set[str], list[str]]:
         asked |= set(re.findall(r"""\b(?:t|word)\("([\w.]+)\"""", text))
         asked |= set(re.findall(r"""entry\("\w+", \[[^\]]*\], "([\w.]+)\"""", text))
         literals |= set(re.findall(r"""\"([\w.]+)\"""", text))
-        beginnings += re.findall(r"""\b(?:t|word)\(`([\w.]+)\$""", text)
+        beginnings += re.findall(r"`([\w.]+\.)\$\{", text)
     return asked, literals, beginnings
 
 

@@ -59,7 +59,7 @@ export function coloured(map, colours, threshold) {
     const entry = 3 * (map.isSigned ? Math.round(127.5 + 127.5 * share) : Math.round(255 * Math.max(share, 0)));
     image.data.set(table.subarray(entry, entry + 3), 4 * i);
     // Solid from the threshold on, with an edge soft enough not to look like something drawn.
-    image.data[4 * i + 3] = 255 * Math.min(Math.max((strength - threshold + 0.02) / 0.04, 0), 1) * (0.4 + 0.6 * strength);
+    image.data[4 * i + 3] = 255 * Math.min(Math.max((strength - threshold + 0.02) / 0.04, 0), 1) * (0.5 + 0.5 * strength);
   }
   context.putImageData(image, 0, 0);
   return canvas;

@@ -110,7 +110,21 @@ export class Cases {
 
   async #maps(id) {
     const answer = await get(`/cases/${id}/maps`).catch(() => null);
-    if (answer && current.value?.id === id) this.desk.addMaps(answer);
+    if (!answer || current.value?.id !== id) return;
+    this.desk.addMaps(answer);
+    const { compare, compareWith } = layers.value;
+    if (compare !== "off" && compareWith.includes(":")) await this.compareRound(compareWith.split(":")[0]);
+  }
+
+  /** Another model is in use: what it says of the open case. */
+  async refresh() {
+    if (caseState.value !== "ready") return;
+    const { id } = current.value;
+    const info = await get(`/cases/${id}`).catch(() => null);
+    if (!info || current.value?.id !== id) return;
+    current.value = info;
+    this.desk.ask();
+    await this.#maps(id);
   }
 
   /** Maps of another round, to compare with. @param {string} model */

@@ -6,7 +6,7 @@
 // Knots as [lightness 0..1, chroma, hue in degrees].
 const PATHS = {
   // Deep blue over teal to pale straw: the hues that a fundus lacks, apart without telling red from green.
-  dusk: [[0.24, 0.1, 275], [0.42, 0.13, 255], [0.58, 0.115, 222], [0.74, 0.11, 195], [0.87, 0.12, 150], [0.96, 0.14, 110]],
+  dusk: [[0.34, 0.15, 268], [0.47, 0.14, 255], [0.6, 0.115, 225], [0.74, 0.115, 198], [0.87, 0.13, 160], [0.97, 0.14, 112]],
   // Plum over ember to pale yellow, for red-free photographs.
   ember: [[0.2, 0.09, 305], [0.36, 0.16, 340], [0.52, 0.19, 15], [0.68, 0.18, 45], [0.83, 0.16, 80], [0.95, 0.12, 105]],
 };

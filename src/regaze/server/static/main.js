@@ -54,6 +54,12 @@ function attach(canvas, ring, curtain) {
     // The first queue is made after the server has started: what waits is opened as soon as it is known.
     if (roundsRevision.value && caseState.peek() === "empty" && screen.peek() === "draw") void cases.next();
   });
+  let { model } = study.peek();
+  effect(() => {
+    if (study.value.model === model) return;
+    model = study.value.model;
+    void cases.refresh();
+  });
   ready.value = true;
   void go();
   void resume();
@@ -142,6 +148,7 @@ function follow() {
   effect(() => {
     // The address names the screen, so that a reload comes back to it.
     const name = screen.value;
+    if (name === "draw" && location.hash.startsWith("#/case/")) return;
     const wanted = name === "draw" && current.peek() ? `#/case/${current.peek().id}` : `#/${name}`;
     if (location.hash.split("/")[1] !== wanted.split("/")[1]) history.replaceState(null, "", wanted);
   });

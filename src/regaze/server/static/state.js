@@ -85,8 +85,8 @@ export const decision = signal({ decision: null, reason: "", grade: null, flagge
 /** @type {import("./vendor/signals.js").Signal<Layers>} */
 export const layers = signal({
   layer: "fused",
-  opacity: 0.5,
-  threshold: 0.3,
+  opacity: 0.6,
+  threshold: 0.35,
   outline: false,
   colours: "dusk",
   photo: "colour",

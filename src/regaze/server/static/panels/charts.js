@@ -46,16 +46,18 @@ export function Curve({ title, points, digits = 2 }) {
   const most = Math.max(...xs, 1);
   const px = (x) => PAD.left + ((WIDTH - PAD.left - PAD.right) * x) / most;
   const py = (y) => HEIGHT - PAD.bottom - ((HEIGHT - PAD.top - PAD.bottom) * (y - low)) / (high - low);
+  const lines = ticks(low, high);
+  const places = Math.max(digits, Math.ceil(-Math.log10((lines[1] ?? 1) - (lines[0] ?? 0)) - 1e-9));
   const line = points.map((point, i) => `${i ? "L" : "M"}${px(point.x)} ${py(point.y)}`).join("");
   const spoken = points.map((point) => `${number(point.x)}: ${number(point.y, digits)}`).join("; ");
   return html`
     <figure class="curve">
       <figcaption>${title}</figcaption>
       <svg viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${`${title}. ${spoken}`}>
-        ${ticks(low, high).map(
+        ${lines.map(
           (y) => html`
             <line class="grid" x1=${PAD.left} x2=${WIDTH - PAD.right} y1=${py(y)} y2=${py(y)} />
-            <text x=${PAD.left - 8} y=${py(y) + 4} text-anchor="end">${number(y, digits)}</text>
+            <text x=${PAD.left - 8} y=${py(y) + 4} text-anchor="end">${number(y, places)}</text>
           `,
         )}
         ${[...new Set(xs)].map((x) => html`<text x=${px(x)} y=${HEIGHT - 14} text-anchor="middle">${number(x)}</text>`)}

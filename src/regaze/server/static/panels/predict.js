@@ -92,7 +92,8 @@ function key(names) {
 export function Predict() {
   const info = current.value;
   if (!info) return null;
-  const answer = whatIf.value;
+  const { failed } = whatIf.value ?? {};
+  const answer = whatIf.value?.now ? whatIf.value : null;
   const isEdited = drawing.value.undo > 0 || decision.value.decision === "nothing";
   const own = { fused: info.probabilities, branches: info.branches };
   const which = shown.value === "fused" || Number(shown.value) < info.branches.length ? shown.value : "fused";
@@ -127,7 +128,7 @@ export function Predict() {
       ${key({ label: t("predict.label"), before: t("predict.before"), now: now && t("predict.now"), even: t("predict.same_amount") })}
       ${now && html`<${Strip} names=${names} before=${before} now=${now} even=${even} />`}
       <p class="verdict" aria-live="polite">
-        ${answer?.failed ? t("predict.failed") : now ? verdict(before, now, even, answer.listens) : isEdited ? "" : t("predict.invite")}
+        ${failed ? t("predict.failed") : now ? verdict(before, now, even, answer.listens) : isEdited ? "" : t("predict.invite")}
       </p>
     </section>
   `;

@@ -72,22 +72,14 @@ function Job() {
         <div class=${`progress ${state.total ? "" : "is-unknown"}`} role="progressbar" aria-label=${t("job.running")} aria-valuemin="0"
           aria-valuemax="100" aria-valuenow=${Math.round(100 * share)}><i style=${{ width: `${100 * share}%` }}></i></div>
       `}
-      <p class="message">${state.message}</p>
-      ${state.verdict &&
-      html`
-        <div class="measures">
-          <${Measure} title=${t("rounds.grading")} measure=${state.verdict.grading} digits=${3} />
-          <${Measure} title=${t("rounds.attention")} measure=${state.verdict.attention} digits=${2} />
-        </div>
-        ${state.model && state.model !== study.value.model &&
-        html`<button type="button" class="primary" onClick=${() => useModel(state.model)}>${t("rounds.keep")}</button>`}
-      `}
+      ${state.state !== "done" && html`<p class="message">${state.message}</p>`}
       ${isRunning && html`<button type="button" class="quiet" onClick=${cancel}>${t("job.cancel")}</button>`}
     </section>
   `;
 }
 
-function Round({ round }) {
+function Round({ round, active, isNewest }) {
+  const isLater = active && round.round > active.round;
   return html`
     <section class=${`card round ${round.is_active ? "is-active" : ""}`}>
       <header>
@@ -97,7 +89,9 @@ function Round({ round }) {
         <span class="grow"></span>
         ${round.is_active
           ? html`<span class="chip is-active">${t("rounds.active")}</span>`
-          : html`<button type="button" class="quiet" onClick=${() => useModel(round.name)}>${t("rounds.use")}</button>`}
+          : html`<button type="button" class=${isLater ? "primary" : "quiet"} onClick=${() => useModel(round.name)}>
+              ${t(isLater ? "rounds.keep" : "rounds.use")}
+            </button>`}
       </header>
       ${(round.grading?.after ?? round.attention?.after ?? null) !== null &&
       html`
@@ -105,7 +99,7 @@ function Round({ round }) {
           <${Measure} title=${t("rounds.grading")} measure=${round.grading} digits=${3} />
           <${Measure} title=${t("rounds.attention")} measure=${round.attention} digits=${2} />
         </div>
-        ${round.is_active && html`<${Changes} model=${round.name} />`}
+        ${(round.is_active || isNewest) && html`<${Changes} model=${round.name} />`}
       `}
     </section>
   `;
@@ -128,7 +122,9 @@ export function Rounds() {
         </div>
       </header>
       <${Job} />
-      ${rounds.map((round) => html`<${Round} key=${round.name} round=${round} />`)}
+      ${rounds.map(
+        (round, i) => html`<${Round} key=${round.name} round=${round} active=${rounds.find((one) => one.is_active)} isNewest=${i === 0} />`,
+      )}
       ${answer && rounds.length === 0 && html`<p class="empty">${t("rounds.empty")}</p>`}
     </div>
   `;
