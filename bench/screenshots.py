@@ -50,7 +50,7 @@ def main() -> None:
             _paint(page)
             _shot(page, options.out / f"{name}-draw.webp")
             page.context.close()
-        page = _open(browser, address, cookies, (1200, 750), "en", "dark")
+        page = _open(browser, address, cookies, (1440, 900), "en", "dark")
         _animate(page, options.out / "painting.webp")
         browser.close()
 
@@ -87,6 +87,9 @@ def _open(
     page.goto(address.split("/enter")[0])
     page.wait_for_selector(".why")
     page.wait_for_timeout(2500)
+    while page.locator(".tools .pair button").first.is_enabled():  # what the picture before left
+        page.keyboard.press("Control+z")
+        page.wait_for_timeout(100)
     return page
 
 

@@ -9,6 +9,7 @@ itself; what a model would answer is made up by a formula in which both the amou
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import threading
@@ -124,7 +125,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # a page that was closed meanwhile
+            self.wfile.write(body)
 
     def _json(self, value: Any, status: int = 200) -> None:
         self._send(status, b"" if status == 204 else json.dumps(value).encode(), "application/json")

@@ -7,6 +7,7 @@ import { caseState, current, decision, layers, patch, save, say, study, windowId
 import { t } from "./i18n.js";
 
 const RENEW = 40000; // milliseconds; a lease lasts 120 s
+const SOON = 4000; // milliseconds after a case was opened
 const RETRY = 3000; // milliseconds until a server that is away is asked again
 const NOTHING_YET = { decision: null, reason: "", grade: null, flagged: false, remark: "" };
 
@@ -96,6 +97,8 @@ export class Cases {
     this.desk.open(info, draft?.shapes ?? [], ahead);
     caseState.value = "ready";
     history.replaceState(null, "", `#/case/${info.id}`);
+    // A reload's release may arrive after its new lease.
+    setTimeout(() => current.value?.id === info.id && void this.#renew(), SOON);
     if (other) patch(save, { state: "conflict", other });
     else if (isUnsaved) {
       this.saver.touch();

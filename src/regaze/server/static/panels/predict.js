@@ -126,10 +126,10 @@ export function Predict() {
         )}
       </div>
       ${key({ label: t("predict.label"), before: t("predict.before"), now: now && t("predict.now"), even: t("predict.same_amount") })}
-      ${now && html`<${Strip} names=${names} before=${before} now=${now} even=${even} />`}
       <p class="verdict" aria-live="polite">
         ${failed ? t("predict.failed") : now ? verdict(before, now, even, answer.listens) : isEdited ? "" : t("predict.invite")}
       </p>
+      ${now && html`<${Strip} names=${names} before=${before} now=${now} even=${even} />`}
     </section>
   `;
 }
