@@ -147,7 +147,7 @@ def _used_keys() -> tuple[set[str], set[str], list[str]]:
         asked |= set(re.findall(r"""\b(?:t|word)\("([\w.]+)\"""", text))
         asked |= set(re.findall(r"""entry\("\w+", \[[^\]]*\], "([\w.]+)\"""", text))
         literals |= set(re.findall(r"""\"([\w.]+)\"""", text))
-        beginnings += re.findall(r"`([\w.]+\.)\$\{", text)
+        beginnings += re.findall(r"`(\w+\.[\w.]*)\$\{", text)
     return asked, literals, beginnings
 
 
