@@ -78,6 +78,7 @@ def _report(name: str, page: Any, whole: Any, pen: Any, strokes: int) -> None:
     page.evaluate("frames_ms.length = 0")
     before, began = _cpu(whole), time.perf_counter()
     for number in range(strokes):
+        page.keyboard.press("ln"[number // 7 % 2])  # look over avoid and back: something changes in every frame
         _stroke(pen, number)
     frames = np.array(page.evaluate("frames_ms"))
     used = (_cpu(whole) - before) * 1000 / max(len(frames), 1)
