@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test slow lint bench fuzz docs clean
+.PHONY: install demo test slow lint bench fuzz docs screenshots vendor clean
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("regaze needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": run make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else 0'
@@ -41,6 +41,15 @@ fuzz: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m regaze.cli_reference > docs/cli.md
+
+# Pictures of every state of the expert's page, from the demo's study.
+screenshots: $(STAMP)
+	$(BIN)/python bench/screenshots.py demo build/screenshots
+
+# The page's vendored modules, from npm's packages (see bench/vendor.py); nothing else touches npm.
+vendor: $(STAMP)
+	mkdir -p build/npm && cd build/npm && npm pack --silent preact@11.2.0 htm@3.1.1 @preact/signals-core@1.14.5 @preact/signals@2.11.4 idb-keyval@6.3.0
+	$(BIN)/python bench/vendor.py build/npm
 
 clean:
 	rm -rf $(VENV) demo dist build
