@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from regaze.corrections.shape_checks import shapes_from_json
 from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.data.geometry import Geometry
-from regaze.records import Shape
 from tests.page import stub
 
 HEIGHT, WIDTH = 67, 91
@@ -30,14 +32,9 @@ def blank(browser):
 
 
 def _reference(shapes: list[dict]) -> np.ndarray:
-    """Each shape drawn by itself by the store's rules, later over earlier, an eraser back to 0."""
-    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-    for shape in shapes:
-        points = tuple(tuple(point) for point in shape.get("points", []))
-        runs = tuple(shape.get("runs", []))
-        alone = Shape(shape["kind"], True, points, shape.get("radius", 0.0), runs)  # type: ignore[arg-type]
-        labels[rasterise([alone], HEIGHT, WIDTH)[0]] = LABELS[shape["mark"]]
-    return labels
+    """(H, W) uint8: what the store makes of the page's shapes."""
+    look, avoid = rasterise(shapes_from_json(json.dumps(shapes), "shapes"), HEIGHT, WIDTH)
+    return LABELS["look"] * look.astype(np.uint8) + LABELS["avoid"] * avoid.astype(np.uint8)
 
 
 def _random_shape(rng: np.random.Generator) -> dict:
