@@ -26,7 +26,7 @@ from regaze.corrections.shapes import mask_to_runs, rasterise
 from regaze.corrections.store import Store
 from regaze.data.boxes import with_boxes
 from regaze.data.images import acquisition, jpeg_comment, pages, photo_orientation, read_photo
-from regaze.data.inspection import inspect
+from regaze.data.inspection import look_at
 from regaze.data.mask_file import named_values, read_marks, read_regions
 from regaze.data.sources import list_photographs, load_dataset
 from regaze.models.backbones import timm_backbone
@@ -231,7 +231,8 @@ def _tables(root: Path) -> list[Target]:
         ):
             (layout / name).parent.mkdir(parents=True, exist_ok=True)
             (_photo(ord(label)) if "images" in name else Image.fromarray(MASK)).save(layout / name)
-    found.append(Target("folder", layout, lambda at: inspect(load_dataset(f"folder:{at}")), by_name=True))
+    quiet = Voice(quiet=True)
+    found.append(Target("folder", layout, lambda at: look_at(load_dataset(f"folder:{at}"), quiet), by_name=True))
     return found
 
 

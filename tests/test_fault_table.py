@@ -100,6 +100,7 @@ STEPS = {
     "what-if": "what-if {study} {photo} --map {map}",
     "what-if of a correction": "what-if {study} {photo} --correction 1",
     "run": "run {study}",
+    "serve": "serve {study} --port 0",
 }
 MODEL = ("collect", "finetune", "rounds", "evaluate", "report", "predict", "explain", "what-if")
 RECORDS = ("select", "correct", "import", "export", "agree", "finetune", "verify", "what-if of a correction")

@@ -8,12 +8,15 @@ import regaze
 HOMES = {"replacing", "replacing_folder", "new_folder"}
 # Writers that are no results: their files are told to be whole by a checksum, line by line, or by who calls them.
 OTHERS = {
-    "corrections/masks.py": "a buffer in memory",
     "doctor/looks.py": "a journal, of which a torn line is passed over",
     "drawing/canvas.py": "a buffer in memory",
     "drawing/overlay.py": "a buffer in memory",
     "models/convert.py": "a process of its own, into a file that its caller replaces",
     "models/features.py": "entries with a checksum",
+    "server/case_routes.py": "a draft, which is a row of the store",
+    "server/jobs.py": "what a process of its own says on stderr",
+    "server/pictures.py": "a buffer in memory",
+    "server/work.py": "a journal, of which a torn line is passed over",
     "synthetic/dataset.py": "paints into a folder that its caller replaces",
 }
 WRITES = {

@@ -162,15 +162,15 @@ def _blocks(backbone: Backbone, options: NetworkOptions) -> list[int]:
 
 def _attention(backbone: Backbone, options: NetworkOptions, classes: int) -> AttentionNetwork:
     blocks = _blocks(backbone, options)
-    perception = []
-    for block in blocks:
+    attention: list[AttentionBranch | PyramidBranch] = []
+    perception: list[PerceptionBranch] = []
+    for block in blocks:  # in this order, since a seed's initial weights are drawn by it
+        if options.maps == "each":
+            attention.append(_attention_branch(backbone, block, options, classes))
         stage, channels = _perception_stage(backbone, block, options.perception)
         perception.append(PerceptionBranch(stage, channels, classes, options.weighting))
-    attention = (
-        [_pyramid(backbone, blocks, options, classes)]
-        if options.maps == "one"
-        else [_attention_branch(backbone, block, options, classes) for block in blocks]
-    )
+    if options.maps == "one":
+        attention.append(_pyramid(backbone, blocks, options, classes))
     fusion = None
     if options.fusion == "concat":
         fusion = nn.Linear(sum(branch.classify.in_features for branch in perception), classes)

@@ -101,7 +101,7 @@ class AttentionNetwork(nn.Module):
     def __init__(
         self,
         extractor: nn.Module,
-        attention: Sequence[AttentionBranch] | Sequence[PyramidBranch],
+        attention: Sequence[AttentionBranch | PyramidBranch],
         perception: Sequence[PerceptionBranch],
         fusion: nn.Linear | None,
         classes: int,

@@ -155,7 +155,7 @@ export class Cases {
   async finish(kind) {
     const { id } = current.value;
     const { saver } = this;
-    if (this.isFinishing) return;
+    if (this.isFinishing || !saver) return;
     this.isFinishing = true;
     try {
       this.decide({ decision: kind });
@@ -172,13 +172,14 @@ export class Cases {
       this.saver = null;
       say(t(`finish.done.${kind}`));
       study.value = await get("/study").catch(() => study.value);
-      await this.next();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       say(error.status === 0 ? t("save.finish_later") : error.message, 8000);
     } finally {
       this.isFinishing = false;
     }
+    // Outside: the case that opens may be ended before all that its opening begins is there.
+    if (!this.saver) await this.next();
   }
 
   /** The button that ends the case with what is on the canvas. */
