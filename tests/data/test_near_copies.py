@@ -11,7 +11,8 @@ from PIL import Image
 from regaze import files as files_module
 from regaze.data import near_copies as near_module
 from regaze.data.match import groups
-from regaze.data.near_copies import grouped_by_near_copies, near_copies, near_groups
+from regaze.data.near_copies import near_copies
+from regaze.data.near_groups import grouped_by_near_copies, near_groups
 from regaze.records import Sample
 
 SHARED = Path(os.environ.get("REGAZE_SHARED") or Path(__file__).resolve().parents[3] / "shared")

@@ -17,7 +17,8 @@ from regaze.console import Voice
 from regaze.data.images import pages, photo_orientation, photo_size
 from regaze.data.masks import fitted, read_masks
 from regaze.data.match import Progress, in_order, reading_pool
-from regaze.data.near_copies import Thumbnails, near_groups, thumbnails
+from regaze.data.near_copies import Thumbnails, thumbnails
+from regaze.data.near_groups import near_groups
 from regaze.errors import DataError
 from regaze.records import Dataset, Sample
 

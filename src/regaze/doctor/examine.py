@@ -14,7 +14,7 @@ from regaze.data.columns import TableWish
 from regaze.data.images import is_picture
 from regaze.data.mask_file import named_values
 from regaze.data.match import Keep
-from regaze.data.near_copies import grouped_by_near_copies
+from regaze.data.near_groups import grouped_by_near_copies
 from regaze.data.periods import period_name
 from regaze.data.sources import list_photographs, show_eyes, with_dicom_patients, with_mask_values
 from regaze.data.tree import pictures

@@ -31,7 +31,7 @@ from regaze.console import Voice
 from regaze.corrections.store import Store
 from regaze.data.classes import LabelWish, UnknownLabelError, referable_from
 from regaze.data.inspection import look_and_compare
-from regaze.data.near_copies import told_of_near_copies
+from regaze.data.near_groups import told_of_near_copies
 from regaze.data.pixels import Pixels, load_pixels
 from regaze.data.sources import load_dataset
 from regaze.data.split import make_split

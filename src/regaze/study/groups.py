@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import Literal
 
-from regaze.data.near_copies import NEAR_COPIES
+from regaze.data.near_groups import NEAR_COPIES
 from regaze.data.split import known_groups
 from regaze.records import Dataset
 from regaze.study.folder import Study
