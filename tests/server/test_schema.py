@@ -68,6 +68,6 @@ def test_every_answer_is_documented(server, browser, mode):
         except Unsatisfiable:  # nothing of it can be damaged
             assert not is_valid, key
     codes = set().union(*seen.values())
-    assert len(seen) > 15
+    assert len(seen) > (15 if is_valid else 10)  # not all take what could be damaged
     assert not {code for code in codes if code >= 500}
     assert (200 if is_valid else 422) in codes

@@ -4,6 +4,8 @@ import { photographUrl } from "./api.js";
 const STRIP = 128; // rows worked on before the page gets its turn
 const LEVELS = [2, 0, 1]; // a quarter at once, then everything, then the half that moving views are drawn from
 
+const RETRY = 3000; // milliseconds until a server that is away is asked again
+
 const nextTurn = () => new Promise((resolve) => setTimeout(resolve));
 
 export class Photograph {
@@ -16,11 +18,24 @@ export class Photograph {
     this.making = new Set();
     this.isClosed = false;
     this.loaded = this.#load();
+    this.loaded.catch(() => {}); // who shows it awaits it; the one that comes next may never be shown
+  }
+
+  /** Ask until the server is there. @param {number} level */
+  async #asked(level) {
+    for (;;) {
+      try {
+        return await fetch(photographUrl(this.info.id, level));
+      } catch (error) {
+        if (this.isClosed) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY));
+      }
+    }
   }
 
   async #load() {
     for (const level of LEVELS) {
-      const response = await fetch(photographUrl(this.info.id, level));
+      const response = await this.#asked(level);
       if (!response.ok) throw new Error(`photograph: HTTP ${response.status}`);
       const bitmap = await createImageBitmap(await response.blob());
       if (this.isClosed) {
