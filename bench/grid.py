@@ -38,6 +38,7 @@ _POOLING = (
     "--lr-maps 5e-3 --map-loss bce --map-weight 20 --teacher-maps 0.3 --refit 0.01 --everything"
 )
 _TWO = f"{_POOLING} --scales 2"  # layer3 and layer4 alone
+_ONE = f"{_POOLING} --scales 4 --maps one --box-weight 0.1"  # one map for all blocks
 SETTINGS = {
     "default": "",
     "plain": "--network plain",
@@ -55,7 +56,8 @@ SETTINGS = {
     "pooling-768-two-12-epochs": f"{_TWO} --size 768 --epochs 12",
     "pooling-768-two-10-percent": f"{_TWO} --size 768 --share 0.1",
     "pooling-768-two-30-percent": f"{_TWO} --size 768 --share 0.3",
-    "pooling-768-one": f"{_POOLING} --scales 4 --maps one --box-weight 0.1 --size 768 --cache 8GB",
+    "pooling-768-one": f"{_ONE} --size 768 --cache 8GB",
+    "pooling-768-one-8": f"{_ONE} --size 768 --cache 8GB --batch 8 --lr-heads 4e-3",
     "pooling-512-two": f"{_TWO} --size 512",
     "gate-teacher-512-jitter": f"{_GATE} --size 512 --colour-jitter strong",
 }
