@@ -122,7 +122,7 @@ def test_reading_changes_nothing(server, browser):
     def rows():
         tables = ("cases", "queues", "drafts", "leases", "jobs", "finishes", "corrections", "selections")
         with server.desk.store.transaction() as connection:
-            return [connection.exec_driver_sql(f"SELECT * FROM {name}").all() for name in tables]  # noqa: S608
+            return [connection.exec_driver_sql(f"SELECT * FROM {name}").all() for name in tables]  # noqa: S608 - our own names
 
     browser.get("/api/queue")
     before = rows()
