@@ -9,15 +9,12 @@ from regaze.models.build import build_network
 from regaze.models.options import NetworkOptions
 from regaze.training.losses import map_loss
 from regaze.training.targets import render
+from tests.models.networks import network_of
 
 
-def network_of(weighting="pooling", seed=0, **options):
-    """Three blocks under one map, in evaluation mode, whose batch norms have seen photographs."""
-    network = build_network(NetworkOptions(weighting=weighting, maps="one", **options), 4, seed=seed).network
-    network.train()
-    with torch.no_grad():
-        network(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
-    return network.eval()
+def one_map(weighting="pooling", **options):
+    """Three blocks under one map."""
+    return network_of(weighting, maps="one", **options)
 
 
 @pytest.mark.parametrize("weighting", ["evidence", "pooling"])
@@ -26,7 +23,7 @@ def network_of(weighting="pooling", seed=0, **options):
 @pytest.mark.parametrize(("backbone", "side"), [("resnet18", 64), ("resnet18", 75), ("alexnet", 110)])
 def test_one_map_shows_all_evidence(weighting, fusion, perception, backbone, side):
     """One map on the finest block's grid; bias plus its cells' evidence are the logits."""
-    network = network_of(weighting, fusion=fusion, perception=perception, backbone=backbone)
+    network = one_map(weighting, fusion=fusion, perception=perception, backbone=backbone)
     output = network(torch.rand(2, 3, side, side))
     assert network.scales == len(output.maps) == len(output.evidence) == 1
     assert len(output.perception_logits) == 3
@@ -37,7 +34,7 @@ def test_one_map_shows_all_evidence(weighting, fusion, perception, backbone, sid
 
 def test_a_dark_cell_takes_its_share_of_every_block():
     """A cell set to 0 changes the logits by its evidence, which is that of the cells of all blocks under it."""
-    network = network_of("evidence")
+    network = one_map("evidence")
     images = torch.rand(1, 3, 64, 64)
     output = network(images)
     dark = output.maps[0].clone()
@@ -55,7 +52,7 @@ def test_a_dark_cell_takes_its_share_of_every_block():
 
 def test_the_map_knows_what_coarse_blocks_see():
     """The coarsest block's features alone change the finest map, and its own gradient reaches them."""
-    network = network_of()
+    network = one_map()
     features = network.extractor(torch.rand(1, 3, 64, 64))
     own = network.look(features).maps[0]
     other = network.look([*features[:-1], features[-1] + 1]).maps[0]
@@ -64,7 +61,7 @@ def test_the_map_knows_what_coarse_blocks_see():
 
 def test_coarser_blocks_learn_the_map_too():
     """The map loss sees a map of each block; the network itself shows one, which starts at its usual mass."""
-    network = network_of()
+    network = one_map()
     fresh = build_network(NetworkOptions(weighting="pooling", maps="one"), 4).network
     assert [torch.sigmoid(path.bias).item() for path in fresh.attention[0].map] == pytest.approx([USUAL_MASS] * 3)
     network.train()
@@ -79,7 +76,7 @@ def test_coarser_blocks_learn_the_map_too():
 
 def test_bars_are_dark():
     """No evidence in the bars that pad a photograph, as with a map for each block."""
-    network = network_of()
+    network = one_map()
     images = torch.rand(2, 3, 64, 64) + 1
     images[:, :, :16] = -9.0
     output = network(images)

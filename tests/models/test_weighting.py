@@ -7,18 +7,9 @@ from regaze.models.branches import USUAL_MASS
 from regaze.models.build import build_network
 from regaze.models.cells import brought
 from regaze.models.options import NetworkOptions
+from tests.models.networks import network_of
 
 WEIGHTINGS = ("residual", "gate", "evidence", "pooling")
-
-
-def network_of(weighting, classes=4, seed=0, **options):
-    """A three-scale network in evaluation mode whose batch norms have seen photographs."""
-    options = NetworkOptions(weighting=weighting, **options)
-    network = build_network(options, classes, seed=seed).network
-    network.train()
-    with torch.no_grad():
-        network(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
-    return network.eval()
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
